@@ -1,0 +1,178 @@
+"""The two dictionaries that everything speaks: `Batch` and `Prediction`.
+
+One line per key: shape, dtype, unit, frame. Arrays only, leading batch axis, fixed shapes.
+
+Conventions (they hold everywhere in jaxhands):
+
+* The hand axis has length two: right hand 0, left hand 1 (`RIGHT`, `LEFT`).
+* Joints are InterHand2.6M's, thumb tip to base, index, middle, ring, little, wrist last (`hands.skeleton`).
+* Millimetres, pixels, radians. Frames: `cam` x right, y down, z forward; `img` pixels of the original
+  picture; `crop` pixels of the network's input; `world` any fixed frame shared by the cameras of a scene.
+* Integer pixel coordinates are pixel centres.
+* An absent hand or an unknown quantity is stored as 0 with its flag False, never as NaN.
+
+This module imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+RIGHT, LEFT = 0, 1
+HANDS = ("right", "left")
+NUM_JOINTS = 21
+MANO_DIM = 61  # 48 axis-angle (global first, mean pose included), 10 shape, 3 translation (mm)
+MANO_POSE, MANO_SHAPE, MANO_TRANSLATION = slice(0, 48), slice(48, 58), slice(58, 61)
+NUM_PARTS = 33  # 0 background, 1..16 right hand, 17..32 left hand
+
+Batch = Mapping[str, Any]
+Prediction = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+  """One key of a dictionary: `shape` names its axes ("B 2 21 3"), numbers are exact, letters are shared."""
+
+  shape: str
+  dtype: str
+  unit: str
+  frame: str
+  doc: str
+  required: bool = False
+
+  @property
+  def axes(self) -> tuple[str, ...]:
+    return tuple(self.shape.split())
+
+
+def _f(shape: str, dtype: str, unit: str, frame: str, doc: str, required: bool = False) -> Field:
+  return Field(shape, dtype, unit, frame, doc, required)
+
+
+# Axis letters: B batch, H W network input, P Q original picture (padded), h w label maps, A annotations,
+# S samples, V vertices, D depth bins.
+BATCH: dict[str, Field] = {
+  "image": _f("B H W 3", "uint8", "sRGB 0..255", "crop", "The network's input."),
+  "crop_from_img": _f(
+    "B 2 3", "float32", "px", "img -> crop", "Affine of the example; includes mirror and augmentation."
+  ),
+  "camera_img": _f("B 3 3", "float32", "px", "img", "Pinhole intrinsics of the original picture."),
+  "camera_valid": _f("B", "bool", "-", "-", "Intrinsics are known."),
+  "box_img": _f("B 4", "float32", "px", "img", "x, y of the upper left corner, width, height; tight, not enlarged."),
+  "picture": _f("B P Q 3", "uint8", "sRGB 0..255", "img", "The original picture, padded below and right."),
+  "picture_hw": _f("B 2", "int32", "px", "img", "Its true height and width."),
+  "joints_cam": _f("B 2 21 3", "float32", "mm", "cam", "Joints; mirrored with the view, untouched by augmentation."),
+  "joints_cam_valid": _f("B 2 21", "bool", "-", "-", "The joint's 3D position is annotated."),
+  "joints_img": _f("B 2 21 2", "float32", "px", "img", "Projected or annotated joints."),
+  "joints_img_valid": _f("B 2 21", "bool", "-", "-", "The joint's 2D position is annotated."),
+  "joints_visible": _f("B 2 21", "bool", "-", "-", "The z-buffer of both hands is within 12 mm of the joint."),
+  "hand_present": _f("B 2", "bool", "-", "-", "The hand is in the picture."),
+  "hand_present_valid": _f("B", "bool", "-", "-", "Handedness is annotated."),
+  "root_depth": _f("B 2", "float32", "mm", "cam", "True z of the wrists."),
+  "root_depth_valid": _f("B 2", "bool", "-", "-", "The wrist's depth is annotated."),
+  "root_depth_estimated": _f("B 2", "float32", "mm", "cam", "z of the wrists as RootNet estimates it."),
+  "root_depth_estimated_valid": _f("B 2", "bool", "-", "-", "An estimate exists."),
+  "mano": _f("B 2 61", "float32", "rad | 1 | mm", "cam", "Pose 48 (flat hand = 0), shape 10, translation 3."),
+  "mano_valid": _f("B 2", "bool", "-", "-", "The hand has model parameters."),
+  "annotations_mano": _f("B A 2 61", "float32", "rad | 1 | mm", "cam", "Several plausible annotations of one picture."),
+  "annotations_valid": _f("B A", "bool", "-", "-", "The annotation exists."),
+  "parts": _f("B h w", "uint8", "class 0..32", "crop", "Part labels: 0 background, 1..16 right, 17..32 left."),
+  "parts_valid": _f("B", "bool", "-", "-", "Part labels are annotated."),
+  "masks": _f("B 2 2 h w", "uint8", "0 | 1", "crop", "Masks by hand and kind (0 amodal, 1 visible)."),
+  "masks_valid": _f("B 2 2", "bool", "-", "-", "The mask is annotated."),
+  "deoccluded": _f("B 2 H W 3", "uint8", "sRGB 0..255", "crop", "Per hand: the hand drawn in front of everything."),
+  "deoccluded_valid": _f("B 2", "bool", "-", "-", "The de-occluded picture exists."),
+  "removed": _f("B 2 H W 3", "uint8", "sRGB 0..255", "crop", "Per hand: the scene with this hand alone."),
+  "removed_valid": _f("B 2", "bool", "-", "-", "The distractor-free picture exists."),
+  "example_id": _f(
+    "B", "int32", "-", "-", "(record, view); stable across runs. 32 bits: JAX keeps no more by default.", True
+  ),
+  "weight": _f("B", "float32", "-", "-", "1, or 0 for padding.", True),
+  "subject_id": _f("B", "int32", "-", "-", "Person, or synthetic hand shape."),
+  "scene_id": _f("B", "int32", "-", "-", "Capture; pictures of one moment from many cameras share scene and frame."),
+  "camera_id": _f("B", "int32", "-", "-", "Camera within the scene."),
+  "frame": _f("B", "int32", "-", "-", "Frame within the scene."),
+  "cam_from_world": _f("B 3 4", "float32", "1 | mm", "world -> cam", "Rotation and translation."),
+}
+
+PREDICTION: dict[str, Field] = {
+  "joints_img": _f("B 2 21 2", "float32", "px", "img", "Joints in the original picture.", True),
+  "joints_rel_depth": _f("B 2 21", "float32", "mm", "cam", "Depth from the hand's own wrist.", True),
+  "rel_root_depth": _f("B", "float32", "mm", "cam", "Left wrist depth minus right wrist depth.", True),
+  "hand_prob": _f("B 2", "float32", "0..1", "-", "Probability that the hand is in the picture.", True),
+  "confidence": _f("B 2 21", "float32", "0..1", "-", "Per joint.", True),
+  "scale_known": _f("B", "bool", "-", "-", "Depths are metric, not up to the hand's scale.", True),
+  "joints_cam": _f("B 2 21 3", "float32", "mm", "cam", "Absolute joints, where the system gives them."),
+  "root_cam": _f("B 2 3", "float32", "mm", "cam", "Wrists."),
+  "vertices_cam": _f("B 2 V 3", "float32", "mm", "cam", "Hand meshes."),
+  "mano": _f("B 2 61", "float32", "rad | 1 | mm", "cam", "Model parameters."),
+  "samples": _f("B S 2 21 3", "float32", "mm", "cam", "Pose hypotheses, wrist-relative."),
+  "log_prob": _f("B S", "float32", "nat", "-", "Their log density."),
+  "masks": _f("B 2 2 h w", "float32", "0..1", "crop", "Probabilities by hand and kind (amodal, visible)."),
+  "parts": _f("B h w", "uint8", "class 0..32", "crop", "Most likely part."),
+  "recovered": _f("B 2 H W 3", "float32", "0..1", "crop", "Per hand: occluded parts filled, the other hand removed."),
+  "heatmaps": _f("B 2 21 h w", "float32", "-", "crop", "2D heatmaps."),
+}
+
+
+class SchemaError(ValueError):
+  """A dictionary does not fit the schema; the message names the key, what was found and what was expected."""
+
+
+def _dtype_name(value: Any) -> str:
+  name = str(value.dtype)
+  return "float32" if name == "bfloat16" else name
+
+
+def check(
+  values: Mapping[str, Any],
+  fields: Mapping[str, Field] = BATCH,
+  needs: Iterable[str] = (),
+  dims: Mapping[str, int] | None = None,
+) -> dict[str, int]:
+  """Checks keys, shapes and dtypes of a `Batch` (default) or a `Prediction` (`fields=PREDICTION`).
+
+  Works on NumPy arrays, JAX arrays and `jax.ShapeDtypeStruct`.
+
+  Args:
+    values: the dictionary.
+    fields: `BATCH` or `PREDICTION`.
+    needs: keys that must be there besides the required ones.
+    dims: sizes of named axes already known, e.g. `{"B": 16}`.
+  Returns:
+    The sizes of all named axes that occurred.
+  Raises:
+    SchemaError: unknown or missing key, wrong rank, size or dtype.
+  """
+  sizes = dict(dims or {})
+  wanted = {key for key, field in fields.items() if field.required} | set(needs)
+  missing = sorted(wanted - set(values))
+  if missing:
+    raise SchemaError(f"missing keys {missing}; the dictionary has {sorted(values)}")
+  for key, value in values.items():
+    if key not in fields:
+      raise SchemaError(f"unknown key {key!r}; the schema has {sorted(fields)}")
+    field = fields[key]
+    shape = tuple(value.shape)
+    if len(shape) != len(field.axes):
+      raise SchemaError(f"{key!r} has shape {shape}, expected {len(field.axes)} axes [{field.shape}]")
+    if _dtype_name(value) != field.dtype:
+      raise SchemaError(f"{key!r} has dtype {value.dtype}, expected {field.dtype} ({field.unit})")
+    for axis, size in zip(field.axes, shape, strict=True):
+      expected = int(axis) if axis.isdigit() else sizes.setdefault(axis, size)
+      if size != expected:
+        raise SchemaError(f"{key!r} has shape {shape}, expected [{field.shape}] with {axis}={expected}")
+  return sizes
+
+
+def check_finite(values: Mapping[str, Any]) -> None:
+  """Raises `SchemaError` naming the first key that holds a NaN or an infinity (host arrays)."""
+  for key, value in values.items():
+    array = np.asarray(value)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+      bad = np.argwhere(~np.isfinite(array))[0]
+      raise SchemaError(f"{key!r} is not finite at index {tuple(int(i) for i in bad)}")

@@ -1,0 +1,76 @@
+"""Reading of parity cases: folders with `golden.npz`, `tensors.json`, `case.json`, `gains.json`.
+
+Seeds, batch sizes and shapes come from the folder, never from a test, so that other cases under the same names
+check the same code. A case or array that the folder lacks is skipped by name when `$JAXHANDS_GOLDENS` is set and
+fails under the committed default.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+
+def _missing(what: str) -> None:
+  if "JAXHANDS_GOLDENS" in os.environ:
+    pytest.skip(f"{what} is not among the cases of $JAXHANDS_GOLDENS")
+  pytest.fail(f"{what} is missing from tests/goldens")
+
+
+class Case:
+  """One folder of reference inputs and outputs."""
+
+  def __init__(self, root: pathlib.Path, name: str):
+    self.name, self.folder = name, root / name
+    if not (self.folder / "golden.npz").is_file():
+      _missing(f"case {name!r}")
+    with np.load(self.folder / "golden.npz") as arrays:
+      self._arrays = dict(arrays)
+    self._deterministic = _load_deterministic(root)
+
+  def __getitem__(self, key: str) -> np.ndarray:
+    if key not in self._arrays:
+      _missing(f"array {key!r} of case {self.name!r}")
+    return self._arrays[key]
+
+  def __contains__(self, key: str) -> bool:
+    return key in self._arrays
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self._arrays)
+
+  def json(self, file: str) -> dict:
+    path = self.folder / file
+    if not path.is_file():
+      _missing(f"{file} of case {self.name!r}")
+    return json.loads(path.read_text())
+
+  def image(self) -> np.ndarray:
+    """[B, H, W, 3] float32 in 0..1, from the arguments in `case.json`."""
+    return self._deterministic.image(**self.json("case.json")["image"])
+
+  def state_dict(self) -> dict[str, np.ndarray]:
+    """The reference's tensors in the reference's layout, `gains.json` applied where there is one."""
+    tensors = self._deterministic.state_dict(self.json("tensors.json"))
+    if (self.folder / "gains.json").is_file():
+      for pattern, factor in json.loads((self.folder / "gains.json").read_text()):
+        tensors = {k: v * np.float32(factor) if re.search(pattern, k) else v for k, v in tensors.items()}
+    return tensors
+
+
+def _load_deterministic(root: pathlib.Path):
+  """`deterministic.py` beside the cases, or the committed one."""
+  folder = root if (root / "deterministic.py").is_file() else pathlib.Path(__file__).parents[1] / "goldens"
+  sys.path.insert(0, str(folder))
+  try:
+    import deterministic  # pyright: ignore[reportMissingImports]
+  finally:
+    sys.path.pop(0)
+  return deterministic

@@ -1,0 +1,78 @@
+"""The direction of imports, held by reading the source: a lower layer never names a higher one."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Layer -> layers of ours that it may import besides itself. Order of rows = direction of imports.
+ALLOWED: dict[str, set[str]] = {
+  "schema": set(),
+  "geometry": {"schema"},
+  "hands": {"schema", "geometry"},
+  "render": {"schema", "geometry", "hands"},
+  "codecs": {"schema", "geometry", "hands"},
+  "losses": {"schema", "geometry", "hands", "codecs"},
+  "metrics": {"schema", "geometry", "hands", "codecs"},
+  "draw": {"schema", "geometry", "hands"},
+  "data": {"schema", "geometry", "hands", "codecs"},
+  "weights": {"schema"},
+  "models": {"schema", "geometry", "hands", "codecs", "losses"},
+  "systems": {"schema", "geometry", "hands", "codecs", "losses", "data", "weights", "models"},
+}
+_BELOW_TRAIN = {"schema", "geometry", "hands", "codecs", "losses", "metrics", "draw", "data", "weights"}
+ALLOWED |= {
+  "train": _BELOW_TRAIN | {"systems.base"},
+  "evaluate": _BELOW_TRAIN | {"systems.base", "train"},
+  "predict": _BELOW_TRAIN | {"systems.base", "train", "evaluate"},
+  "export": _BELOW_TRAIN | {"systems.base", "train", "predict"},
+}
+ALLOWED["run"] = set(ALLOWED) | {"systems.base"}
+ALLOWED["cli"] = set(ALLOWED) | {"run"}
+ALLOWED["__main__"] = {"cli"}
+ALLOWED["__init__"] = set(ALLOWED)
+BUILDERS_MAY_USE = {"schema", "geometry", "hands", "render"}
+
+
+def _imports(path: pathlib.Path) -> set[str]:
+  """Absolute dotted names imported by a file, `from a.b import c` giving `a.b.c`."""
+  names = set()
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      names |= {alias.name for alias in node.names}
+    elif isinstance(node, ast.ImportFrom):
+      assert node.level == 0, f"{path}: relative import; write the absolute name"
+      names |= {f"{node.module}.{alias.name}" for alias in node.names}
+  return names
+
+
+def _allowed(name: str, layers: set[str]) -> bool:
+  inner = name.removeprefix("jaxhands.")
+  return any(inner == layer or inner.startswith(layer + ".") for layer in layers) or name == "jaxhands.__version__"
+
+
+PACKAGE_FILES = sorted((ROOT / "jaxhands").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", PACKAGE_FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_package_imports_point_down(path):
+  layer = path.relative_to(ROOT / "jaxhands").parts[0].removesuffix(".py")
+  assert layer in ALLOWED, f"{path} is in no layer; add it to ALLOWED where it belongs"
+  for name in _imports(path):
+    if name.startswith("jaxhands"):
+      assert _allowed(name, ALLOWED[layer] | {layer}), f"{path} ({layer}) may not import {name}"
+    assert not name.startswith(("data_builders", "configs", "tests", "torch", "tensorflow.")), f"{path}: {name}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "data_builders").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_builders_use_the_lower_layers_only(path):
+  for name in _imports(path):
+    if name.startswith("jaxhands"):
+      assert _allowed(name, BUILDERS_MAY_USE), f"{path} may not import {name}"
+
+
+def test_distrax_stays_inside_the_flow():
+  for path in PACKAGE_FILES:
+    if "flow" not in path.parts:
+      assert not any(name.split(".")[0] == "distrax" for name in _imports(path)), path
