@@ -53,7 +53,7 @@ def _f(shape: str, dtype: str, unit: str, frame: str, doc: str, required: bool =
   return Field(shape, dtype, unit, frame, doc, required)
 
 
-# Axis letters: B batch, H W network input, P Q original picture (padded), h w label maps, A annotations,
+# example_id has 32 bits, as JAX keeps no more by default. Axis letters: B batch, H W network input, P Q original picture (padded), h w label maps, A annotations,
 # S samples, V vertices, D depth bins.
 BATCH: dict[str, Field] = {
   "image": _f("B H W 3", "uint8", "sRGB 0..255", "crop", "The network's input."),
@@ -88,9 +88,7 @@ BATCH: dict[str, Field] = {
   "deoccluded_valid": _f("B 2", "bool", "-", "-", "The de-occluded picture exists."),
   "removed": _f("B 2 H W 3", "uint8", "sRGB 0..255", "crop", "Per hand: the scene with this hand alone."),
   "removed_valid": _f("B 2", "bool", "-", "-", "The distractor-free picture exists."),
-  "example_id": _f(
-    "B", "int32", "-", "-", "(record, view); stable across runs. 32 bits: JAX keeps no more by default.", True
-  ),
+  "example_id": _f("B", "int32", "-", "-", "(record, view), stable across runs.", True),
   "weight": _f("B", "float32", "-", "-", "1, or 0 for padding.", True),
   "subject_id": _f("B", "int32", "-", "-", "Person, or synthetic hand shape."),
   "scene_id": _f("B", "int32", "-", "-", "Capture; pictures of one moment from many cameras share scene and frame."),
