@@ -53,7 +53,8 @@ def _f(shape: str, dtype: str, unit: str, frame: str, doc: str, required: bool =
   return Field(shape, dtype, unit, frame, doc, required)
 
 
-# example_id has 32 bits, as JAX keeps no more by default. Axis letters: B batch, H W network input, P Q original picture (padded), h w label maps, A annotations,
+# example_id has 32 bits, as JAX keeps no more by default.
+# Axis letters: B batch, H W network input, P Q original picture (padded), h w label maps, A annotations,
 # S samples, V vertices, D depth bins.
 BATCH: dict[str, Field] = {
   "image": _f("B H W 3", "uint8", "sRGB 0..255", "crop", "The network's input."),
