@@ -175,3 +175,14 @@ def check_finite(values: Mapping[str, Any]) -> None:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
       bad = np.argwhere(~np.isfinite(array))[0]
       raise SchemaError(f"{key!r} is not finite at index {tuple(int(i) for i in bad)}")
+
+
+def pack_masks(masks: np.ndarray) -> np.ndarray:
+  """The four masks of a record `[2, 2, P, Q]` (hand, amodal | visible) in one label map `[P, Q]`: bit 2 hand + kind."""
+  bits = np.left_shift(np.uint8(1), np.arange(4, dtype=np.uint8).reshape(2, 2, 1, 1))
+  return np.where(masks != 0, bits, np.uint8(0)).sum((0, 1), dtype=np.uint8)
+
+
+def unpack_masks(packed: np.ndarray) -> np.ndarray:
+  """The masks `[2, 2, P, Q]`, uint8 0 | 1, of a label map `[P, Q]` that `pack_masks` made."""
+  return np.right_shift(packed, np.arange(4, dtype=np.uint8).reshape(2, 2, 1, 1)) & np.uint8(1)
