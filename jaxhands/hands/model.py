@@ -1,0 +1,225 @@
+"""The hand model: linear blend skinning in MANO's layout (Romero et al., SIGGRAPH Asia 2017), both sides at once.
+
+Millimetres outside and inside. Right hand 0, left hand 1; left parameters drive the left model. Pose: 16 rotations,
+global first, as rotation vectors, 6D or matrices; no rotation = flat hand. The global rotation turns about the wrist.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float, Integer, UInt8
+
+from jaxhands import schema
+from jaxhands.geometry import rotations
+from jaxhands.geometry.arrays import Array, einsum, matmul, namespace
+from jaxhands.hands import parts, skeleton
+from jaxhands.hands.side import HandSide
+
+NUM_ROTATIONS = 16
+EMBEDDED = "embedded-v1"
+_ASSETS = pathlib.Path(__file__).parent / "assets"
+_MIRROR_MANO = np.array([1, -1, -1] * NUM_ROTATIONS + [1] * 10 + [-1, 1, 1], np.float32)
+
+
+class PosedHand(NamedTuple):
+  """What `HandModel.forward` gives, in mm; `*b` ends in the hand axis where both sides were posed.
+
+  vertices [*b, V, 3] · joints [*b, 16, 3] in MANO's order · transforms [*b, 16, 4, 4]: rotation of each joint and its
+  position · keypoints [*b, 21, 3] in InterHand2.6M's order.
+  """
+
+  vertices: Any
+  joints: Any
+  transforms: Any
+  keypoints: Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HandModel:
+  """Both hands' arrays on a leading axis of two (right, left); a pytree, so that it can travel as `constants`."""
+
+  v_template: Float[Array, "hands V 3"]  # mm
+  shapedirs: Float[Array, "hands V 3 10"]  # mm per unit of shape
+  joints_template: Float[Array, "hands 16 3"]  # mm
+  joints_shapedirs: Float[Array, "hands 16 3 10"]
+  posedirs: Float[Array, "hands V 3 135"] | None
+  weights: Float[Array, "hands V 16"]
+  hands_mean: Float[Array, "hands 45"]  # rad
+  hands_components: Float[Array, "hands C 45"]  # one component per row
+  faces: Integer[Array, "hands F 3"]
+  tip_vertices: Integer[Array, "hands 5"]  # thumb .. little
+  parts: UInt8[Array, "hands V"]  # classes of schema.NUM_PARTS
+  nail: Float[Array, "hands V"]  # 0..1
+  identity: str  # what parameters are valid for: `embedded-v1`, `mano`, or a file's hash
+
+  @classmethod
+  def default(cls) -> HandModel:
+    """The embedded model (CC0) as NumPy arrays."""
+    with np.load(_ASSETS / "embedded_v1.npz") as arrays:
+      names = {field.name: field.name for field in dataclasses.fields(HandSide)} | {"faces": "f"}
+      right = HandSide(**{name: arrays.get(key) for name, key in names.items()})
+    return cls.from_sides(right, right.mirrored(), EMBEDDED)
+
+  @classmethod
+  def from_sides(cls, right: HandSide, left: HandSide, identity: str) -> HandModel:
+    """Puts two hands together, in mm and float32 (NumPy)."""
+    sides = (right, left)
+
+    def stack(name: str, scale: float = 1.0) -> np.ndarray:
+      return np.stack([np.asarray(getattr(side, name), np.float64) * scale for side in sides]).astype(np.float32)
+
+    has_posedirs = right.posedirs is not None and left.posedirs is not None
+    return cls(
+      v_template=stack("v_template", 1e3),
+      shapedirs=stack("shapedirs", 1e3),
+      joints_template=stack("joints_template", 1e3),
+      joints_shapedirs=stack("joints_shapedirs", 1e3),
+      posedirs=stack("posedirs", 1e3) if has_posedirs else None,
+      weights=stack("weights"),
+      hands_mean=stack("hands_mean"),
+      hands_components=stack("hands_components"),
+      faces=np.stack([np.asarray(side.faces, np.int32) for side in sides]),
+      tip_vertices=np.stack([np.asarray(side.tip_vertices, np.int32) for side in sides]),
+      parts=np.stack([parts.vertex_parts(side.weights, hand) for hand, side in enumerate(sides)]),
+      nail=np.stack([np.zeros(len(s.v_template), np.float32) if s.nail is None else np.float32(s.nail) for s in sides]),
+      identity=identity,
+    )
+
+  def forward(
+    self,
+    pose: Float[Array, "..."],
+    shape: Float[Array, "*s 10"],
+    translation_mm: Float[Array, "*t 3"],
+    hand: int | None = None,
+  ) -> PosedHand:
+    """Poses both hands, or the one that `hand` names.
+
+    Args:
+      pose: [*b, 2, 16, 3 | 6] or [*b, 2, 16, 3, 3]; rotation vectors (rad), 6D, or matrices; flat hand = none.
+      shape: [*b, 2, 10].
+      translation_mm: [*b, 2, 3], added to everything.
+      hand: `schema.RIGHT` or `schema.LEFT`: the inputs have no hand axis.
+    Returns:
+      `PosedHand`, in the frame of the global rotation and the translation.
+    Raises:
+      ValueError: a pose of another shape.
+    """
+    matrices = pose_matrices(pose)
+    if hand is None:
+      return _forward(self, matrices, shape, translation_mm)
+    one = _forward(self._one(hand), matrices[..., None, :, :, :], shape[..., None, :], translation_mm[..., None, :])
+    return PosedHand(
+      one.vertices[..., 0, :, :], one.joints[..., 0, :, :], one.transforms[..., 0, :, :, :], one.keypoints[..., 0, :, :]
+    )
+
+  def forward_mano(self, mano: Float[Array, "*b 61"], hand: int | None = None) -> PosedHand:
+    """`forward` of the layout that the schema stores: `mano[*b, 2, 61]`, or `mano[*b, 61]` of one `hand`."""
+    pose = mano[..., schema.MANO_POSE].reshape(mano.shape[:-1] + (NUM_ROTATIONS, 3))
+    return self.forward(pose, mano[..., schema.MANO_SHAPE], mano[..., schema.MANO_TRANSLATION], hand)
+
+  def tips_only(self) -> HandModel:
+    """The same hands with the five tip vertices and no faces: keypoints at a fraction of the cost."""
+    hands = np.arange(len(self.v_template))[:, None]
+    picked = {
+      name: getattr(self, name)[hands, self.tip_vertices]
+      for name in ("v_template", "shapedirs", "posedirs", "weights", "parts", "nail")
+      if getattr(self, name) is not None
+    }
+    tips = np.tile(np.arange(5, dtype=np.int32), (len(self.v_template), 1))
+    return dataclasses.replace(self, **picked, faces=self.faces[:, :0], tip_vertices=tips)
+
+  def _one(self, hand: int) -> HandModel:
+    if hand not in (schema.RIGHT, schema.LEFT):
+      raise ValueError(f"hand is {hand!r}; expected {schema.RIGHT} (right) or {schema.LEFT} (left)")
+    return jax.tree.map(lambda array: array[hand : hand + 1], self)
+
+
+_ARRAYS = tuple(field.name for field in dataclasses.fields(HandModel) if field.name != "identity")
+
+
+def _flatten(model: HandModel) -> tuple[tuple[Any, ...], str]:
+  return tuple(getattr(model, name) for name in _ARRAYS), model.identity
+
+
+def _flatten_with_keys(model: HandModel) -> tuple[tuple[tuple[Any, Any], ...], str]:
+  return tuple((jax.tree_util.GetAttrKey(name), getattr(model, name)) for name in _ARRAYS), model.identity
+
+
+def _unflatten(identity: str, arrays: tuple[Any, ...]) -> HandModel:
+  # Not through __init__: JAX also fills trees with things that are not arrays (shardings, shapes, placeholders).
+  model = object.__new__(HandModel)
+  for name, array in zip(_ARRAYS, arrays, strict=True):
+    object.__setattr__(model, name, array)
+  object.__setattr__(model, "identity", identity)
+  return model
+
+
+jax.tree_util.register_pytree_with_keys(HandModel, _flatten_with_keys, _unflatten, _flatten)
+
+
+def pose_matrices(pose: Float[Array, "..."]) -> Float[Array, "*b 16 3 3"]:
+  """Rotation matrices of a pose given as [*b, 16, 3] rotation vectors, [*b, 16, 6] 6D or [*b, 16, 3, 3] matrices.
+
+  Raises:
+    ValueError: another shape.
+  """
+  if pose.shape[-3:] == (NUM_ROTATIONS, 3, 3):
+    return pose
+  if pose.shape[-2:] == (NUM_ROTATIONS, 3):
+    return rotations.matrix_from_axis_angle(pose)
+  if pose.shape[-2:] == (NUM_ROTATIONS, 6):
+    return rotations.matrix_from_6d(pose)
+  raise ValueError(f"pose has shape {pose.shape}; expected [..., 16, 3], [..., 16, 6] or [..., 16, 3, 3]")
+
+
+def mirror_mano(mano: Float[Array, "*b 61"]) -> Float[Array, "*b 61"]:
+  """Parameters of the other side's model that give the mirror image across x = 0 (exact for the embedded model)."""
+  return mano * _MIRROR_MANO
+
+
+def _forward(model: HandModel, matrices: Any, shape: Any, translation_mm: Any) -> PosedHand:
+  """mano.md's equations on [*b, hands, ...]."""
+  xp = namespace(model.v_template, matrices, shape, translation_mm)
+  batch = matrices.shape[:-3]
+  rest_joints = model.joints_template + einsum("hjcs,...hs->...hjc", model.joints_shapedirs, shape)
+  vertices = model.v_template + einsum("hvcs,...hs->...hvc", model.shapedirs, shape)
+  if model.posedirs is not None:
+    feature = (matrices[..., 1:, :, :] - np.eye(3, dtype=np.float32)).reshape(batch + (135,))
+    vertices = vertices + einsum("hvcp,...hp->...hvc", model.posedirs, feature)
+
+  turns, joints = _chain(xp, matrices, rest_joints)
+  joints = joints + translation_mm[..., None, :]
+  offsets = joints[..., None] - matmul(turns, rest_joints[..., None])
+  skin = matmul(model.weights, xp.concatenate([turns, offsets], axis=-1).reshape(batch + (NUM_ROTATIONS, 12)))
+  skin = skin.reshape(skin.shape[:-1] + (3, 4))
+  vertices = (skin[..., :3] * vertices[..., None, :]).sum(-1) + skin[..., 3]
+
+  tips = vertices[..., np.arange(len(model.tip_vertices))[:, None], model.tip_vertices, :]
+  keypoints = xp.concatenate([joints, tips], axis=-2)[..., skeleton.INTERHAND_FROM_MANO21, :]
+  last_row = xp.broadcast_to(np.float32([0, 0, 0, 1]), turns.shape[:-2] + (1, 4))
+  transforms = xp.concatenate([xp.concatenate([turns, joints[..., None]], axis=-1), last_row], axis=-2)
+  return PosedHand(vertices, joints, transforms, keypoints)
+
+
+def _chain(xp: Any, matrices: Any, rest_joints: Any) -> tuple[Any, Any]:
+  """Global rotations [*b, 16, 3, 3] and positions [*b, 16, 3]: the wrist, then five chains of three, side by side."""
+  bones = (rest_joints - rest_joints[..., skeleton.MANO_PARENTS.clip(0), :])[..., 1:, :]
+  bones = bones.reshape(bones.shape[:-2] + (5, 3, 3, 1))
+  local = matrices[..., 1:, :, :].reshape(matrices.shape[:-3] + (5, 3, 3, 3))
+  turn, position = matrices[..., :1, :, :], rest_joints[..., :1, :, None]
+  turns, positions = [], []
+  for level in range(3):
+    position = position + matmul(turn, bones[..., level, :, :])
+    turn = matmul(turn, local[..., level, :, :])
+    turns.append(turn)
+    positions.append(position[..., 0])
+  shape = matrices.shape[:-3]
+  turns = xp.stack(turns, axis=-3).reshape(shape + (15, 3, 3))
+  positions = xp.stack(positions, axis=-2).reshape(shape + (15, 3))
+  turns = xp.concatenate([matrices[..., :1, :, :], turns], axis=-3)
+  return turns, xp.concatenate([rest_joints[..., :1, :], positions], axis=-2)
