@@ -1,0 +1,125 @@
+"""What every config starts from, on one page; a system's config sets what differs.
+
+Durations and intervals are strings, "20 epochs" or "5000 steps" ("0 steps" = never). Fields may be overridden on the
+command line, `--config.optimizer.learning_rate=3e-4`; unknown names and wrong types are refused.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+
+from ml_collections import ConfigDict
+
+SIZES = ("demo", "tiny", "small", "synth", "paper")
+
+
+def get_config() -> ConfigDict:
+  """The shared defaults."""
+  config = ConfigDict()
+  # The run's folder is runs/NAME-VARIANT; see `choose`.
+  config.name = "base"
+  config.variant = ""
+  config.seed = 0
+  config.compute_dtype = "float32"  # or "bfloat16"; parameters, statistics, geometry and losses stay float32
+
+  # system.name is a module of jaxhands/systems; the rest of `system` is read by that module alone.
+  config.system = ConfigDict({"name": ""})
+
+  # ---- data -----------------------------------------------------------------
+  config.data = ConfigDict()
+  config.data.train = ("synthetic:train",)  # "DATASET[/VARIANT]:SPLIT", several are concatenated
+  config.data.eval = ("synthetic:val",)
+  config.data.dir = ""  # "" = $JAXHANDS_DATA, or the user's cache
+  config.data.crop_hw = (256, 256)  # the network's input, px
+  config.data.map_hw = (128, 128)  # label maps (parts, masks), px
+  config.data.limit = 0  # the first records of each set only; 0 = all
+  config.data.threads = 16  # that read and decode
+  config.data.processes = 0  # worker processes besides the trainer's own; 0 = threads only
+
+  # ---- training -------------------------------------------------------------
+  config.train_for = "20 epochs"
+  config.batch_size = 64  # examples of one update, over all devices and processes
+  config.accumulation = 1  # micro-batches that an update is split into, to save memory
+  config.optimizer = ConfigDict()
+  config.optimizer.name = "adam"  # adam (weight decay = L2 term of the gradient), adamw (decoupled), sgd
+  config.optimizer.learning_rate = 1e-4
+  config.optimizer.b1 = 0.9  # sgd: the momentum
+  config.optimizer.b2 = 0.999
+  config.optimizer.eps = 1e-8
+  config.optimizer.weight_decay = 0.0
+  config.optimizer.no_decay = ()  # parameters whose path contains one of these have no weight decay
+  config.optimizer.faster = ()  # ((text, factor), ...): parameters whose path contains the text learn faster
+  config.optimizers = ConfigDict()  # what differs by objective, e.g. {"discriminator": {"learning_rate": 1e-5}}
+  config.schedule = ConfigDict()  # a factor of the learning rate, the same for all objectives
+  config.schedule.name = "constant"  # constant, drops, cosine, poly
+  config.schedule.warmup = "0 steps"  # linear, from warmup_start
+  config.schedule.warmup_start = 0.0
+  config.schedule.drops = ()  # (("15 epochs", 0.1), ("17 epochs", 0.1)): multiply from then on
+  config.schedule.power = 1.0  # of poly
+  config.schedule.end = 0.0  # factor at the end of cosine and poly
+  config.clip_norm = 0.0  # of each objective's gradient; 0 = no clipping
+  config.ema = 0.0  # decay of the average of parameters and batch statistics; 0 = none
+  config.freeze = ()  # subtrees without gradient, optimizer state or average, in evaluation mode: ("backbone",)
+
+  # ---- where weights come from ----------------------------------------------
+  # Subtree -> "RUN or file[:source subtree]"; "all" = everything, "." = the whole source, "" = fresh.
+  # "stages/NAME" is an earlier stage of the same run.
+  config.init_from = ConfigDict({"all": ""})
+  # Runs of this config, in order, each in WORKDIR/stages/NAME, with what `stage.NAME` changes; () = one run.
+  config.stages = ()
+  config.stage = ConfigDict()
+
+  # ---- log, evaluate, keep --------------------------------------------------
+  config.log_every = "50 steps"
+  config.eval_every = "1 epoch"
+  config.checkpoint_every = "1 epoch"
+  config.keep = 1  # latest checkpoints, besides the best
+  config.best_metric = ""  # e.g. "mpjpe/all"; "" = no best checkpoint
+  config.best_mode = "min"
+  config.profile = False  # trace steps 10 to 20 into WORKDIR/profile
+
+  config.eval = ConfigDict()
+  config.eval.batch_size = 64
+  config.eval.checkpoint = "latest"  # or "best"
+  return config
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+  """A variant taken apart: "paper,hasm,no_aug" -> size "paper", part "hasm", switches {"no_aug"}."""
+
+  size: str
+  part: str
+  switches: frozenset[str]
+
+  def __contains__(self, switch: str) -> bool:
+    return switch in self.switches
+
+
+def choose(config: ConfigDict, variant: str, parts: Sequence[str] = (), switches: Sequence[str] = ()) -> Choice:
+  """Reads `[size][,part][,switch...]` in any order, and names the run after it.
+
+  Args:
+    config: gets `config.variant`.
+    variant: what follows the colon of `--config=configs/NAME.py:...`; "" = `demo` and the first part.
+    parts: of which one is chosen, e.g. ("pipeline", "hasm", "hdrm").
+    switches: of which any number is chosen.
+  Raises:
+    ValueError: an unknown word, a word twice, or two sizes or parts.
+  """
+  words = [word.strip() for word in variant.split(",") if word.strip()]
+  known = [*SIZES, *parts, *switches]
+  for word in words:
+    if word not in known:
+      close = difflib.get_close_matches(word, known, n=1)
+      hint = f"did you mean {close[0]!r}? " if close else ""
+      raise ValueError(f"unknown variant {word!r}: {hint}known are {known}")
+  chosen_sizes = [word for word in words if word in SIZES]
+  chosen_parts = [word for word in words if word in parts]
+  if len(set(words)) < len(words) or len(chosen_sizes) > 1 or len(chosen_parts) > 1:
+    raise ValueError(f"variant {variant!r}: at most one of the sizes {list(SIZES)} and one of the parts {list(parts)}")
+  size = chosen_sizes[0] if chosen_sizes else SIZES[0]
+  part = chosen_parts[0] if chosen_parts else next(iter(parts), "")
+  chosen = [word for word in switches if word in words]
+  config.variant = "-".join([size, *chosen_parts, *chosen])
+  return Choice(size, part, frozenset(chosen))
