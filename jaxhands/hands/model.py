@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -92,7 +93,7 @@ class HandModel:
 
   def forward(
     self,
-    pose: Float[Array, "..."],
+    pose: Float[Array, " ..."],
     shape: Float[Array, "*s 10"],
     translation_mm: Float[Array, "*t 3"],
     hand: int | None = None,
@@ -150,7 +151,7 @@ def _flatten_with_keys(model: HandModel) -> tuple[tuple[tuple[Any, Any], ...], s
   return tuple((jax.tree_util.GetAttrKey(name), getattr(model, name)) for name in _ARRAYS), model.identity
 
 
-def _unflatten(identity: str, arrays: tuple[Any, ...]) -> HandModel:
+def _unflatten(identity: str, arrays: Iterable[Any]) -> HandModel:
   # Not through __init__: JAX also fills trees with things that are not arrays (shardings, shapes, placeholders).
   model = object.__new__(HandModel)
   for name, array in zip(_ARRAYS, arrays, strict=True):
@@ -162,7 +163,7 @@ def _unflatten(identity: str, arrays: tuple[Any, ...]) -> HandModel:
 jax.tree_util.register_pytree_with_keys(HandModel, _flatten_with_keys, _unflatten, _flatten)
 
 
-def pose_matrices(pose: Float[Array, "..."]) -> Float[Array, "*b 16 3 3"]:
+def pose_matrices(pose: Float[Array, " ..."]) -> Float[Array, "*b 16 3 3"]:
   """Rotation matrices of a pose given as [*b, 16, 3] rotation vectors, [*b, 16, 6] 6D or [*b, 16, 3, 3] matrices.
 
   Raises:
@@ -194,14 +195,16 @@ def _forward(model: HandModel, matrices: Any, shape: Any, translation_mm: Any) -
 
   turns, joints = _chain(xp, matrices, rest_joints)
   joints = joints + translation_mm[..., None, :]
-  offsets = joints[..., None] - matmul(turns, rest_joints[..., None])
-  skin = matmul(model.weights, xp.concatenate([turns, offsets], axis=-1).reshape(batch + (NUM_ROTATIONS, 12)))
-  skin = skin.reshape(skin.shape[:-1] + (3, 4))
-  vertices = (skin[..., :3] * vertices[..., None, :]).sum(-1) + skin[..., 3]
+  # Columns, not rows, of each joint's motion: what is left to do per vertex are four products, no strided sums.
+  offsets = joints - matmul(turns, rest_joints[..., None])[..., 0]
+  columns = xp.concatenate([turns.swapaxes(-1, -2), offsets[..., None, :]], axis=-2)
+  skin = matmul(model.weights, columns.reshape(batch + (NUM_ROTATIONS, 12)))
+  x, y, z = (vertices[..., i : i + 1] for i in range(3))
+  vertices = skin[..., 0:3] * x + skin[..., 3:6] * y + skin[..., 6:9] * z + skin[..., 9:12]
 
   tips = vertices[..., np.arange(len(model.tip_vertices))[:, None], model.tip_vertices, :]
   keypoints = xp.concatenate([joints, tips], axis=-2)[..., skeleton.INTERHAND_FROM_MANO21, :]
-  last_row = xp.broadcast_to(np.float32([0, 0, 0, 1]), turns.shape[:-2] + (1, 4))
+  last_row = xp.broadcast_to(np.array([0, 0, 0, 1], np.float32), turns.shape[:-2] + (1, 4))
   transforms = xp.concatenate([xp.concatenate([turns, joints[..., None]], axis=-1), last_row], axis=-2)
   return PosedHand(vertices, joints, transforms, keypoints)
 

@@ -25,17 +25,17 @@ class HandSide:
   joints_template: Float[np.ndarray, "16 3"]
   joints_shapedirs: Float[np.ndarray, "16 3 10"]
   faces: Integer[np.ndarray, "F 3"]
-  hands_mean: Float[np.ndarray, "45"]
+  hands_mean: Float[np.ndarray, " 45"]
   hands_components: Float[np.ndarray, "C 45"]
-  tip_vertices: Integer[np.ndarray, "5"]
-  nail: Float[np.ndarray, "V"] | None
+  tip_vertices: Integer[np.ndarray, " 5"]
+  nail: Float[np.ndarray, " V"] | None
 
   def mirrored(self) -> HandSide:
     """The other hand: the exact mirror image across x = 0, with the faces' order reversed."""
     pose_flip = np.multiply.outer(_FLIP, _FLIP).ravel()
     posedirs = None if self.posedirs is None else self.posedirs * _FLIP[:, None] * np.tile(pose_flip, 15)
     flip_axes = np.tile(_FLIP_AXIS, 15)
-    mirrored = dataclasses.replace(
+    return dataclasses.replace(
       self,
       v_template=self.v_template * _FLIP,
       shapedirs=self.shapedirs * _FLIP[:, None],
@@ -46,4 +46,3 @@ class HandSide:
       hands_mean=self.hands_mean * flip_axes,
       hands_components=self.hands_components * flip_axes,
     )
-    return mirrored
