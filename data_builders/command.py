@@ -1,0 +1,88 @@
+"""What the builders' command lines share: progress, one line for an error, a tidy end on ctrl-C and SIGTERM."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from typing import NoReturn
+
+import rich.console
+import rich.progress
+import rich.text
+
+from data_builders.shards import BuildError, Progress
+
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+class _Rate(rich.progress.ProgressColumn):
+  def render(self, task: rich.progress.Task) -> rich.text.Text:
+    speed = task.finished_speed or task.speed
+    return rich.text.Text("" if speed is None else f"{speed:.1f} records/s")
+
+
+@contextlib.contextmanager
+def shown_progress(description: str) -> Iterator[Progress]:
+  """A progress bar with rate and remaining time on standard error; in a log file one line every half minute."""
+  console = rich.console.Console(stderr=True)
+  if not console.is_terminal:
+    yield _Lines(console, description)
+    return
+  columns = (
+    rich.progress.TextColumn("{task.description}"),
+    rich.progress.BarColumn(),
+    rich.progress.MofNCompleteColumn(),
+    _Rate(),
+    rich.progress.TimeRemainingColumn(),
+  )
+  with rich.progress.Progress(*columns, console=console, speed_estimate_period=60) as bar:
+    task: rich.progress.TaskID | None = None
+
+    def show(finished: int, total: int) -> None:
+      # The bar begins at what an earlier run left, which is no speed of this one.
+      nonlocal task
+      if task is None:
+        task = bar.add_task(description, total=total, completed=finished)
+      bar.update(task, completed=finished)
+
+    yield show
+
+
+class _Lines:
+  def __init__(self, console: rich.console.Console, description: str):
+    self.console, self.description = console, description
+    self.begun: tuple[float, int] | None = None
+    self.last = time.monotonic()
+
+  def __call__(self, finished: int, total: int) -> None:
+    now = time.monotonic()
+    if self.begun is None:
+      self.begun = (now, finished)
+    if now - self.last < _SECONDS_BETWEEN_LINES:
+      return
+    self.last = now
+    rate = (finished - self.begun[1]) / (now - self.begun[0])
+    left = f", {(total - finished) / rate / 60:.0f} minutes left" if rate else ""
+    self.console.print(f"{self.description}: {finished} of {total} records, {rate:.1f} records/s{left}")
+
+
+@contextlib.contextmanager
+def clear_exit(program: str) -> Iterator[None]:
+  """Ends the program with one line instead of a traceback: status 1 for a `BuildError`, 130 when it is interrupted."""
+
+  def interrupt(signum: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+  old = signal.signal(signal.SIGTERM, interrupt)
+  try:
+    yield
+  except BuildError as error:
+    sys.exit(f"{program}: error: {error}")
+  except KeyboardInterrupt:
+    print(f"{program}: interrupted; run the same command to go on with what is missing", file=sys.stderr)
+    sys.exit(130)
+  finally:
+    signal.signal(signal.SIGTERM, old)

@@ -1,0 +1,342 @@
+"""Writing a data set so that a killed build goes on with what is missing and nothing half-written is ever read.
+
+A record is a pure function of its split and index, so a shard is one too: any process can write any shard. A shard gets
+a temporary name until it is whole, on the disk and counted; TFDS's metadata, without which nobody reads the folder,
+come last. `build.json` holds the arguments: a folder is only continued with the arguments it was begun with.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import multiprocessing
+import multiprocessing.connection
+import os
+import pathlib
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+import cv2
+import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
+from etils import epath
+from tensorflow_datasets.core.example_serializer import ExampleSerializer
+
+from data_builders.schema import FORMAT, Record, check_record, encode_example, features
+
+_FULL = {errno.ENOSPC: "No space left on device", errno.EDQUOT: "Disk quota exceeded"}
+_PARTIAL = ".partial"
+
+Progress = Callable[[int, int], None]  # finished records, all records
+
+
+class BuildError(RuntimeError):
+  """A build that cannot go on; the message is the one line that the user reads."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """What is built. `make_record(split, index)` is pure and can be pickled; `arguments` are JSON and decide it fully."""
+
+  name: str
+  arguments: Mapping[str, Any]
+  counts: Mapping[str, int]
+  make_record: Callable[[str, int], Record]
+  description: str
+  records_per_shard: int = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+  split: str
+  path: pathlib.Path
+  start: int
+  stop: int
+
+
+def usable_cores() -> int:
+  """Cores that this process may run on."""
+  return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def arguments_hash(arguments: Mapping[str, Any]) -> str:
+  """Eight hexadecimal digits that name a set of arguments."""
+  return hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def default_folder(name: str, arguments: Mapping[str, Any]) -> pathlib.Path:
+  """`$JAXHANDS_DATA/NAME-HASH`; without the variable, in the user's cache."""
+  cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+  return pathlib.Path(os.environ.get("JAXHANDS_DATA") or cache / "jaxhands") / f"{name}-{arguments_hash(arguments)}"
+
+
+def build(plan: Plan, folder: pathlib.Path, jobs: int = 1, progress: Progress | None = None) -> pathlib.Path:
+  """Writes the shards that are missing, then TFDS's metadata; does nothing where the data set is complete.
+
+  Args:
+    plan: what is built.
+    folder: the data set's folder; made if it is not there.
+    jobs: processes that write shards; 1 writes in this one. The files do not depend on it.
+    progress: called a few times a second with the numbers of finished and of all records.
+  Returns:
+    `folder`.
+  Raises:
+    BuildError: the folder belongs to something else, the disk is full, a worker died. What is whole stays.
+  """
+  if jobs < 1:
+    raise BuildError(f"jobs is {jobs}, expected at least 1")
+  folder = folder.expanduser().absolute()
+  shards = _shards(plan, folder)
+  if _is_claimed(plan, folder) and _is_complete(folder, shards):
+    return folder
+  with _clear_errors(folder), _locked(folder):
+    if not _is_claimed(plan, folder):
+      _write_json(folder / "build.json", _identity(plan))
+    # The lock is ours, so whatever is unfinished here was left by a killed build.
+    for partial in folder.glob(f".*{_PARTIAL}"):
+      shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
+    if not _is_complete(folder, shards):
+      (folder / "dataset_info.json").unlink(missing_ok=True)
+      _write_shards(plan, shards, jobs, progress or (lambda finished, total: None))
+      _write_metadata(plan, folder, shards)
+  return folder
+
+
+def _shards(plan: Plan, folder: pathlib.Path) -> list[Shard]:
+  shards = []
+  for split, count in plan.counts.items():
+    number = -(-count // plan.records_per_shard)
+    for i in range(number):
+      path = _template(plan, folder, split).sharded_filepath(shard_index=i, num_shards=number)
+      start = i * plan.records_per_shard
+      shards.append(Shard(split, pathlib.Path(path), start, min(start + plan.records_per_shard, count)))
+  if not shards:
+    raise BuildError(f"nothing to build: {dict(plan.counts)} records")
+  return shards
+
+
+def _template(plan: Plan, folder: pathlib.Path, split: str) -> tfds.core.ShardedFileTemplate:
+  return tfds.core.ShardedFileTemplate(
+    data_dir=epath.Path(folder), dataset_name=plan.name, split=split, filetype_suffix="array_record"
+  )
+
+
+def _is_complete(folder: pathlib.Path, shards: list[Shard]) -> bool:
+  return (folder / "dataset_info.json").exists() and all(shard.path.exists() for shard in shards)
+
+
+def _identity(plan: Plan) -> dict[str, Any]:
+  return {"builder": plan.name, "format": FORMAT, "hash": arguments_hash(plan.arguments), "arguments": plan.arguments}
+
+
+def _is_claimed(plan: Plan, folder: pathlib.Path) -> bool:
+  """Whether the folder was begun with these arguments; BuildError where it is something else's."""
+  if not folder.exists():
+    return False
+  if not folder.is_dir():
+    raise BuildError(f"{folder} is a file; give the path of a folder")
+  if not (folder / "build.json").exists():
+    strangers = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if strangers:
+      raise BuildError(f"{folder} has no build.json but holds {strangers[0]}; give a new or an empty folder")
+    return False
+  try:
+    found = json.loads((folder / "build.json").read_text())
+    theirs = {"builder": found["builder"], "format": found["format"], **found["arguments"]}
+  except (ValueError, KeyError, TypeError) as error:
+    raise BuildError(f"{folder}/build.json is damaged ({error}); delete the folder or give another") from error
+  ours = json.loads(json.dumps({"builder": plan.name, "format": FORMAT, **plan.arguments}))
+  differing = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
+  if differing:
+    each = ", ".join(f"{key} {theirs.get(key)!r} there and {ours.get(key)!r} here" for key in differing)
+    raise BuildError(f"{folder} was built with other arguments: {each}; give another folder or delete this one")
+  return True
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path) -> Iterator[None]:
+  """One build at a time in a folder; the lock ends with the process, however that ends."""
+  folder.mkdir(parents=True, exist_ok=True)
+  handle = os.open(folder, os.O_RDONLY)
+  try:
+    try:
+      fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      logging.getLogger(__name__).warning("another process builds %s; waiting for it", folder)
+      fcntl.flock(handle, fcntl.LOCK_EX)
+    yield
+  finally:
+    os.close(handle)
+
+
+@contextlib.contextmanager
+def _clear_errors(folder: pathlib.Path) -> Iterator[None]:
+  """Turns what a disk can do to us into one line; array_record reports it as RuntimeError with the system's words."""
+  try:
+    yield
+  except (OSError, RuntimeError) as error:
+    if isinstance(error, BuildError):
+      raise
+    if getattr(error, "errno", None) in _FULL or any(words in str(error) for words in _FULL.values()):
+      raise BuildError(
+        f"the disk is full under {folder}; make room and run the same command, it goes on with what is missing"
+      ) from error
+    if isinstance(error, concurrent.futures.BrokenExecutor):
+      raise BuildError(
+        "a worker process was killed, perhaps for want of memory; run the same command with fewer --jobs, it goes on "
+        "with what is missing"
+      ) from error
+    if isinstance(error, OSError) or "open() failed" in str(error):
+      raise BuildError(f"cannot write under {folder}: {error}") from error
+    raise
+
+
+def _write_json(path: pathlib.Path, content: Any) -> None:
+  partial = path.with_name(f".{path.name}{_PARTIAL}")
+  partial.write_text(json.dumps(content, indent=2) + "\n")
+  _publish(partial, path)
+
+
+def _publish(partial: pathlib.Path, path: pathlib.Path) -> None:
+  """Gives a whole file its name, once it is on the disk."""
+  with partial.open("rb") as file:
+    os.fsync(file.fileno())
+  partial.replace(path)
+
+
+def _write_shard(plan: Plan, shard: Shard, after_record: Callable[[], None]) -> None:
+  partial = shard.path.with_name(f".{shard.path.name}.{os.getpid()}{_PARTIAL}")
+  try:
+    of = features()
+    serializer = ExampleSerializer(cast(Any, of.get_serialized_info()))
+    writer = ArrayRecordWriter(str(partial), "group_size:1")
+    try:
+      for index in range(shard.start, shard.stop):
+        record = plan.make_record(shard.split, index)
+        check_record(record)
+        example = serializer.get_tf_example(cast(Any, encode_example(record, of)))
+        # Otherwise the order of the keys changes from process to process.
+        writer.write(example.SerializeToString(deterministic=True))
+        after_record()
+    finally:
+      writer.close()
+    reader = ArrayRecordReader(str(partial))
+    found, expected = reader.num_records(), shard.stop - shard.start
+    reader.close()
+    if found != expected:
+      raise BuildError(f"{shard.path.name} holds {found} of {expected} records after writing; the disk is not sound")
+    _publish(partial, shard.path)
+  finally:
+    partial.unlink(missing_ok=True)
+
+
+def _write_shards(plan: Plan, shards: list[Shard], jobs: int, progress: Progress) -> None:
+  missing = [shard for shard in shards if not shard.path.exists()]
+  total = sum(shard.stop - shard.start for shard in shards)
+  there = total - sum(shard.stop - shard.start for shard in missing)
+  progress(there, total)
+  if jobs == 1 or len(missing) < 2:
+    finished = there
+
+    def after_record() -> None:
+      nonlocal finished
+      finished += 1
+      progress(finished, total)
+
+    for shard in missing:
+      _write_shard(plan, shard, after_record)
+  else:
+    _write_shards_in_processes(plan, missing, min(jobs, len(missing)), lambda new: progress(there + new, total))
+
+
+# What a worker process shares with the one that started it: finished records, and whether to stop.
+_shared: tuple[Any, Any] | None = None
+
+
+class _Stopped(Exception):
+  """The build was given up while a worker wrote a shard."""
+
+
+def _write_shards_in_processes(plan: Plan, missing: list[Shard], jobs: int, progress: Callable[[int], None]) -> None:
+  # Spawned, because JAX's threads, which the caller may have started, do not survive a fork.
+  context = multiprocessing.get_context("spawn")
+  finished, stop = context.Value("q", 0), context.Event()
+  executor = concurrent.futures.ProcessPoolExecutor(jobs, context, _start_worker, (finished, stop))
+  try:
+    # Ctrl-C reaches every process of a terminal; workers inherit the mask and leave the tidying to this process.
+    old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+      waiting = {executor.submit(_write_shard_in_worker, plan, shard) for shard in missing}
+    finally:
+      signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
+    while waiting:
+      done, waiting = concurrent.futures.wait(waiting, 0.2, concurrent.futures.FIRST_COMPLETED)
+      for future in done:
+        future.result()
+      progress(finished.value)
+  finally:
+    stop.set()
+    executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker(finished: Any, stop: Any) -> None:
+  global _shared
+  _shared = (finished, stop)
+  cv2.setNumThreads(1)
+  parent = multiprocessing.parent_process()
+  assert parent is not None
+
+  def die_with_parent() -> None:
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
+
+  threading.Thread(target=die_with_parent, daemon=True).start()
+
+
+def _write_shard_in_worker(plan: Plan, shard: Shard) -> None:
+  assert _shared is not None
+  finished, stop = _shared
+
+  def after_record() -> None:
+    with finished.get_lock():
+      finished.value += 1
+    if stop.is_set():
+      raise _Stopped
+
+  _write_shard(plan, shard, after_record)
+
+
+def _write_metadata(plan: Plan, folder: pathlib.Path, shards: list[Shard]) -> None:
+  partial = pathlib.Path(tempfile.mkdtemp(prefix=".metadata.", suffix=_PARTIAL, dir=folder))
+  split_infos = []
+  for split, count in plan.counts.items():
+    of_split = [shard for shard in shards if shard.split == split]
+    if count:
+      split_infos.append(
+        tfds.core.SplitInfo(
+          name=split,
+          shard_lengths=[shard.stop - shard.start for shard in of_split],
+          num_bytes=sum(shard.path.stat().st_size for shard in of_split),
+          filename_template=_template(plan, folder, split),
+        )
+      )
+  # write_metadata takes the names of the data set and of its splits from the names of the files beside it.
+  for shard in shards:
+    (partial / shard.path.name).touch()
+  tfds.folder_dataset.write_metadata(
+    data_dir=partial, features=features(), split_infos=split_infos, check_data=False, description=plan.description
+  )
+  # dataset_info.json is what makes the folder a data set, so it comes last.
+  for name in ("features.json", "dataset_info.json"):
+    _publish(partial / name, folder / name)
+  shutil.rmtree(partial)
