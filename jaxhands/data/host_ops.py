@@ -1,0 +1,238 @@
+"""From a record to one example, in NumPy and OpenCV: what a `System.host_ops` is composed of.
+
+    def host_ops(self, train):
+      return host_ops.crop_ops(crop_hw=(256, 256), augmentation=augment.INTERNET if train else None)
+
+An op is a frozen dataclass, so that worker processes can receive it, called as `op(example, rng) -> example`. A record
+comes as the data source reads it: arrays, encoded pictures (already without those that no one needs), and `view`.
+Ops process what is there; `select` then builds exactly the keys that were asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Shaped, UInt8
+
+from jaxhands import schema
+from jaxhands.data import augment
+from jaxhands.geometry import crop
+from jaxhands.hands import mirror
+
+cv2.setNumThreads(0)  # examples are already made in parallel
+
+Example = dict[str, Any]
+
+_REDUCED = {1: cv2.IMREAD_COLOR_RGB, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
+# Record keys that one batch key is made of; all others have the same name.
+_SOURCES = {"image": ("picture",)} | {
+  kind: tuple(f"{kind}_{hand}" for hand in schema.HANDS) for kind in ("deoccluded", "removed")
+}
+ENCODED = ("picture", "parts", "masks", *_SOURCES["deoccluded"], *_SOURCES["removed"])
+_TEXTS = ("source", "annotation_kind", "hand_model")
+
+
+def needed_records(needs: Collection[str]) -> frozenset[str]:
+  """The encoded pictures of a record from which the batch keys `needs` are made; the others need not be read."""
+  return frozenset(name for key in needs for name in _SOURCES.get(key, (key,)) if name in ENCODED)
+
+
+def decode_picture(encoded: bytes | UInt8[np.ndarray, "P Q 3"], reduction: int = 1) -> UInt8[np.ndarray, "p q 3"]:
+  """RGB of an encoded picture at 1 / `reduction` (1, 2, 4) of its size; EXIF orientation is ignored.
+
+  Raises:
+    ValueError: bytes that OpenCV cannot read.
+  """
+  if isinstance(encoded, np.ndarray):
+    return encoded
+  flags = _REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
+  picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+  if picture is None:
+    raise ValueError(f"a picture of {len(encoded)} bytes cannot be decoded; rebuild the data set's shard")
+  return picture if reduction == 1 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def decode_labels(encoded: bytes | UInt8[np.ndarray, "P Q"]) -> UInt8[np.ndarray, "P Q"]:
+  """A label map from its PNG.
+
+  Raises:
+    ValueError: bytes that OpenCV cannot read.
+  """
+  if isinstance(encoded, np.ndarray):
+    return encoded
+  labels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE)
+  if labels is None:
+    raise ValueError(f"a label map of {len(encoded)} bytes cannot be decoded; rebuild the data set's shard")
+  return labels
+
+
+def warp(
+  picture: Shaped[np.ndarray, "P Q *c"], out_from_picture: Float[np.ndarray, "2 3"], out_hw: tuple[int, int],
+  nearest: bool = False,
+) -> Shaped[np.ndarray, "H W *c"]:  # fmt: skip
+  """The crop of a picture (bilinear) or of labels (`nearest`), 0 outside, in the picture's dtype."""
+  flags = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+  return cv2.warpAffine(picture, out_from_picture.astype(np.float64), out_hw[::-1], flags=flags)
+
+
+@dataclasses.dataclass(frozen=True)
+class ToView:
+  """Shows the record from `example["view"]`: the pair as it is, or one hand as a right hand with a box of its own.
+
+  A hand's box is the tight box of its joints, enlarged 1.2 times; without a joint, the record's box.
+  """
+
+  def __call__(self, example: Example, rng: np.random.Generator) -> Example:
+    name = example["view"]
+    example["example_id"] = np.int32(4 * int(example.pop("record_id")) + mirror.VIEWS.index(name))
+    example["weight"] = np.float32(1)
+    if name != "pair":
+      example |= mirror.view(_scene(example), name)
+      own = np.asarray(crop.box_around(example["joints_img"][0], example["joints_img_valid"][0]))
+      example["box_img"] = own if own[2] > 0 and own[3] > 0 else example["box_img"]
+    return example
+
+
+@dataclasses.dataclass(frozen=True)
+class Crop:
+  """Cuts the input, the label maps and the pictures of the crop frame out of the record, with one affine.
+
+  Attributes:
+    crop_hw: size of the network's input in pixels.
+    map_hw: size of `parts` and `masks`; they cover the same region.
+    box_factor: enlargement of `box_img`.
+    augmentation: None = the neutral crop.
+    reduce: decode a JPEG at half or a quarter of its size where the crop shrinks it as much anyway. Faster, with less
+      aliasing, but not the reference's pixels.
+
+  Raises:
+    ValueError: the augmentation mirrors a hand view, which would be a left hand among right ones.
+  """
+
+  crop_hw: tuple[int, int]
+  map_hw: tuple[int, int]
+  box_factor: float = crop.BOX_FACTOR
+  augmentation: augment.Augmentation | None = None
+  reduce: bool = False
+
+  def __call__(self, example: Example, rng: np.random.Generator) -> Example:
+    draw = self.augmentation.draw(rng) if self.augmentation else augment.NEUTRAL
+    name = example.pop("view")
+    if draw.mirror and name != "pair":
+      raise ValueError(f"view {name!r} shows right hands only; give its augmentation mirror_probability=0")
+    mirrored = draw.mirror or name == "left"
+    if draw.mirror:
+      example |= mirror.mirror(_scene(example))
+    box = np.asarray(crop.process_box(example["box_img"], self.crop_hw, self.box_factor))
+    affine = np.asarray(crop.crop_affine(box, self.crop_hw, draw.translation, draw.scale, draw.rotation, mirrored))
+    side = float(min(box[2:])) * draw.scale
+    example["crop_from_img"] = affine
+    if "picture" in example:
+      example["image"] = self._picture(example["picture"], affine, side)
+    map_affine = np.asarray(crop.resize_affine(affine, self.crop_hw, self.map_hw))
+    if "parts" in example:
+      parts = warp(decode_labels(example["parts"]), map_affine, self.map_hw, nearest=True)
+      example["parts"] = mirror.mirror({"parts": parts})["parts"] if mirrored else parts
+    if "masks" in example:
+      packed = warp(decode_labels(example["masks"]), map_affine, self.map_hw, nearest=True)
+      example["masks"] = _sides(schema.unpack_masks(packed), mirrored)
+    for key in ("deoccluded", "removed"):
+      if _SOURCES[key][0] in example:
+        hands = [self._picture(example.pop(name), affine, side) for name in _SOURCES[key]]
+        example[key] = _sides(np.stack(hands), mirrored)
+    return example
+
+  def _picture(self, encoded: bytes | np.ndarray, affine: np.ndarray, box_side_px: float) -> np.ndarray:
+    reduction = 1
+    if self.reduce and isinstance(encoded, bytes):
+      reduction = max(
+        factor for factor in _REDUCED if factor * max(self.crop_hw) <= max(box_side_px, max(self.crop_hw))
+      )
+    picture = decode_picture(encoded, reduction)
+    if reduction > 1:
+      # Pixel i of the smaller picture is the mean of `reduction` pixels from i * reduction on.
+      centre = (reduction - 1) / 2
+      img_from_small = np.array([[reduction, 0, centre], [0, reduction, centre]], np.float32)
+      affine = np.asarray(crop.compose_affine(affine, img_from_small))
+    return warp(picture, affine, self.crop_hw)
+
+
+@dataclasses.dataclass(frozen=True)
+class PadPicture:
+  """Decodes the original picture and pads it below and right to `picture_hw`.
+
+  Raises:
+    ValueError: the picture is larger.
+  """
+
+  picture_hw: tuple[int, int]
+
+  def __call__(self, example: Example, rng: np.random.Generator) -> Example:
+    if "picture" in example:
+      picture = decode_picture(example["picture"])
+      height, width = picture.shape[:2]
+      if height > self.picture_hw[0] or width > self.picture_hw[1]:
+        raise ValueError(f"a picture of {height} x {width} does not fit {self.picture_hw}; enlarge picture_hw")
+      example["picture"] = np.zeros((*self.picture_hw, 3), np.uint8)
+      example["picture"][:height, :width] = picture
+    return example
+
+
+@dataclasses.dataclass(frozen=True)
+class PadAnnotations:
+  """Exactly `count` rows of `annotations_mano`, padded with 0; of more, the first ones or `random` ones."""
+
+  count: int
+  random: bool
+
+  def __call__(self, example: Example, rng: np.random.Generator) -> Example:
+    given = example["annotations_mano"]
+    if self.random and len(given) > self.count:
+      given = given[np.sort(rng.choice(len(given), self.count, replace=False))]
+    given = given[: self.count]
+    padding = ((0, self.count - len(given)), (0, 0), (0, 0))
+    example["annotations_mano"] = np.pad(given, padding)
+    example["annotations_valid"] = np.arange(self.count) < len(given)
+    return example
+
+
+def crop_ops(
+  crop_hw: tuple[int, int],
+  map_hw: tuple[int, int] | None = None,
+  augmentation: augment.Augmentation | None = None,
+  box_factor: float = crop.BOX_FACTOR,
+  reduce: bool = False,
+) -> tuple[ToView | Crop, ...]:
+  """The ops that make an example of either view. `map_hw` defaults to half the crop's size."""
+  map_hw = map_hw or (crop_hw[0] // 2, crop_hw[1] // 2)
+  return (ToView(), Crop(crop_hw, map_hw, box_factor, augmentation, reduce))
+
+
+def select(example: Mapping[str, Any], needs: Collection[str]) -> Example:
+  """The keys `needs` with the schema's dtypes; `example_id` and `weight` always.
+
+  A key that only other data sets have (estimated depths) is 0 with its flag False.
+
+  Raises:
+    ValueError: a key that no op built, with those that are there.
+  """
+  wanted = set(needs) | {key for key, field in schema.BATCH.items() if field.required}
+  optional = {"root_depth_estimated": np.zeros(2, np.float32), "root_depth_estimated_valid": np.zeros(2, bool)}
+  values = optional | dict(example)
+  missing = sorted(wanted - set(values))
+  if missing:
+    raise ValueError(f"no host op builds {missing}; the example has {sorted(example)}")
+  return {key: np.asarray(values[key], schema.BATCH[key].dtype) for key in sorted(wanted)}
+
+
+def _scene(example: Example) -> Example:
+  """What mirroring changes at once; encoded pictures change places when they are cropped."""
+  return {key: value for key, value in example.items() if key in schema.BATCH and key not in ENCODED}
+
+
+def _sides(values: np.ndarray, mirrored: bool) -> np.ndarray:
+  return values[::-1] if mirrored else values
