@@ -18,13 +18,17 @@ from jaxtyping import Float, Integer, UInt8
 from jaxhands import schema
 from jaxhands.geometry import rotations
 from jaxhands.geometry.arrays import Array, einsum, matmul, namespace
-from jaxhands.hands import parts, skeleton
+from jaxhands.hands import mano_files, parts, skeleton
 from jaxhands.hands.side import HandSide
 
 NUM_ROTATIONS = 16
 EMBEDDED = "embedded-v1"
 _ASSETS = pathlib.Path(__file__).parent / "assets"
 _MIRROR_MANO = np.array([1, -1, -1] * NUM_ROTATIONS + [1] * 10 + [-1, 1, 1], np.float32)
+
+
+class HandModelMismatch(ValueError):
+  """Parameters of one hand model were given to another."""
 
 
 class PosedHand(NamedTuple):
@@ -59,12 +63,23 @@ class HandModel:
   identity: str  # what parameters are valid for: `embedded-v1`, `mano`, or a file's hash
 
   @classmethod
-  def default(cls) -> HandModel:
-    """The embedded model (CC0) as NumPy arrays."""
-    with np.load(_ASSETS / "embedded_v1.npz") as arrays:
+  def default(cls, fine: bool = False) -> HandModel:
+    """The embedded model (CC0) as NumPy arrays; `fine` has twice the vertices, the same joints and parameters."""
+    with np.load(_ASSETS / ("embedded_v1_fine.npz" if fine else "embedded_v1.npz")) as arrays:
       names = {field.name: field.name for field in dataclasses.fields(HandSide)} | {"faces": "f"}
       right = HandSide(**{name: arrays.get(key) for name, key in names.items()})
     return cls.from_sides(right, right.mirrored(), EMBEDDED)
+
+  @classmethod
+  def from_mano(cls, path: str | pathlib.Path, mend_left: bool | None = None) -> HandModel:
+    """A user's own MANO files as NumPy arrays: a folder, or one file (the other hand is then its mirror image).
+
+    See `mano_files.read_mano`; `identity` is `mano` for the released mesh, else the hash of the files.
+
+    Raises:
+      ManoFileError: nothing found, or a file that is damaged, refused or of other shapes.
+    """
+    return cls.from_sides(*mano_files.read_mano(path, mend_left))
 
   @classmethod
   def from_sides(cls, right: HandSide, left: HandSide, identity: str) -> HandModel:
@@ -133,6 +148,51 @@ class HandModel:
     }
     tips = np.tile(np.arange(5, dtype=np.int32), (len(self.v_template), 1))
     return dataclasses.replace(self, **picked, faces=self.faces[:, :0], tip_vertices=tips)
+
+  def check_identity(self, identity: str) -> None:
+    """Holds parameters of one hand model apart from another.
+
+    Args:
+      identity: the `hand_model` that parameters, a data set or a run carry.
+    Raises:
+      HandModelMismatch: they belong to another model.
+    """
+    if identity != self.identity:
+      raise HandModelMismatch(
+        f"parameters of hand model {identity!r} cannot pose {self.identity!r}: their shapes and rest poses differ; "
+        f"load {identity!r}, or use data made with {self.identity!r}"
+      )
+
+  def fingers_from_components(
+    self, coefficients: Float[Array, "*b n"], hand: int, add_mean: bool = True
+  ) -> Float[Array, "*b 15 3"]:
+    """Rotation vectors (rad) of the finger joints from the first n pose components of a hand.
+
+    `add_mean` starts from the mean pose (flat_hand_mean=False of smplx and manopth), else from the flat hand.
+    """
+    angles = einsum("...n,nj->...j", coefficients, self.hands_components[hand, : coefficients.shape[-1]])
+    angles = angles + self.hands_mean[hand] if add_mean else angles
+    return angles.reshape(angles.shape[:-1] + (NUM_ROTATIONS - 1, 3))
+
+  def add_mean_pose(self, mano: Float[Array, "*b 2 61"]) -> Float[Array, "*b 2 61"]:
+    """Ours (flat hand = 0) from parameters fitted with flat_hand_mean=False, such as InterHand2.6M's NeuralAnnot."""
+    xp = namespace(mano, self.hands_mean)
+    return mano + xp.pad(self.hands_mean, ((0, 0), (3, schema.MANO_DIM - 48)))
+
+  def mano_to_camera(
+    self, mano_world: Float[Array, "*b 2 61"], cam_from_world: Float[Array, "*b 3 4"]
+  ) -> Float[Array, "*b 2 61"]:
+    """Parameters in the camera frame of hands posed in the world (mm).
+
+    The model turns about the wrist, not the origin: the wrist's rest position enters the translation.
+    """
+    shape, translation_mm = mano_world[..., schema.MANO_SHAPE], mano_world[..., schema.MANO_TRANSLATION]
+    roots = self.joints_template[:, 0] + einsum("hcs,...hs->...hc", self.joints_shapedirs[:, 0], shape)
+    turn, shift = cam_from_world[..., None, :, :3], cam_from_world[..., None, :, 3]
+    orient = matmul(turn, rotations.matrix_from_axis_angle(mano_world[..., :3]))
+    moved = matmul(turn, (roots + translation_mm)[..., None])[..., 0] + shift - roots
+    pieces = [rotations.axis_angle_from_matrix(orient), mano_world[..., 3 : schema.MANO_TRANSLATION.start], moved]
+    return namespace(*pieces).concatenate(pieces, axis=-1)
 
   def _one(self, hand: int) -> HandModel:
     if hand not in (schema.RIGHT, schema.LEFT):

@@ -1,0 +1,66 @@
+"""Closed-form alignments: similarity between point sets (Procrustes), weak-perspective camera to 2D points."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxtyping import Float
+
+from jaxhands.geometry.arrays import Array, matmul, namespace
+
+
+def _weighted_means(weight: Any, *points: Any) -> list[Any]:
+  """Means over the points' axis, [*b, 1, C]; 0 where no point has weight."""
+  xp = namespace(weight, *points)
+  total = weight.sum(-1)[..., None, None]
+  share = weight[..., None] / xp.where(total == 0, 1, total)
+  return [(share * p).sum(-2, keepdims=True) for p in points]
+
+
+def procrustes(
+  points: Float[Array, "*b N 3"], target: Float[Array, "*b N 3"], weight: Float[Array, "*b N"] | None = None
+) -> Float[Array, "*b N 3"]:
+  """`points` after the similarity (scale, rotation without mirror, translation) that brings them nearest to `target`.
+
+  Least squares, weighted by `weight` (e.g. validity); without any weight, zeros.
+  """
+  xp = namespace(points, target)
+  weight = xp.ones_like(points[..., 0]) if weight is None else weight
+  center, target_center = _weighted_means(weight, points, target)
+  a, b = points - center, target - target_center
+  spread = (weight * (a * a).sum(-1)).sum(-1)
+  u, values, vt = xp.linalg.svd(matmul((weight[..., None] * a).swapaxes(-1, -2), b))
+  mirrored = xp.sign(xp.linalg.det(u) * xp.linalg.det(vt))
+  signs = xp.stack([xp.ones_like(mirrored), xp.ones_like(mirrored), mirrored], axis=-1)
+  turn = matmul(u * signs[..., None, :], vt)
+  scale = (values * signs).sum(-1) / xp.where(spread == 0, 1, spread)
+  return scale[..., None, None] * matmul(a, turn) + target_center
+
+
+def reconstruction_error(
+  points: Float[Array, "*b N 3"], target: Float[Array, "*b N 3"], weight: Float[Array, "*b N"] | None = None
+) -> Float[Array, " *b"]:
+  """Mean distance after `procrustes`, over points with weight: PA-MPJPE in the points' unit."""
+  xp = namespace(points, target)
+  weight = xp.ones_like(points[..., 0]) if weight is None else weight
+  distance = xp.sqrt(((procrustes(points, target, weight) - target) ** 2).sum(-1))
+  total = weight.sum(-1)
+  return (weight * distance).sum(-1) / xp.where(total == 0, 1, total)
+
+
+def weak_perspective(
+  points: Float[Array, "*b N 3"], points_img: Float[Array, "*b N 2"], confidence: Float[Array, "*b N"]
+) -> Float[Array, "*b 3"]:
+  """(s, tx, ty) minimising sum_j c_j^2 |s (X_j, Y_j) + (tx, ty) - (x_j, y_j)|^2 (Intershape's camera fit).
+
+  s is in pixels per unit of `points`. Nothing keeps s positive. Without confidence, or with all points in one place,
+  the fit is undetermined: s = 0.
+  """
+  xp = namespace(points, points_img, confidence)
+  weight = confidence * confidence
+  center, center_img = _weighted_means(weight, points[..., :2], points_img)
+  a, b = points[..., :2] - center, points_img - center_img
+  spread = (weight * (a * a).sum(-1)).sum(-1)
+  scale = (weight * (a * b).sum(-1)).sum(-1) / xp.where(spread == 0, 1, spread)
+  shift = center_img[..., 0, :] - scale[..., None] * center[..., 0, :]
+  return xp.concatenate([scale[..., None], shift], axis=-1)

@@ -1,0 +1,129 @@
+"""Unpickles a hand model without running anything of it: arrays, sparse matrices and chumpy's containers only."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+from typing import Any
+
+import numpy as np
+
+_MAX_DENSE = 1 << 24  # entries of a matrix that is stored sparse
+
+
+class RefusedPickle(Exception):
+  """A pickle asks for something that a hand model has no need of."""
+
+
+def load_arrays(content: bytes) -> dict[Any, np.ndarray | None]:
+  """The pickled dictionary, each value as the array that it stands for (None: anything but numbers).
+
+  Understands NumPy arrays, `scipy.sparse.csc_matrix`, and chumpy's `Ch` and `Select`, as Python 2 or 3 pickled them;
+  none of these packages but NumPy is needed.
+
+  Raises:
+    RefusedPickle: another class or function is named, or the pickle is no dictionary.
+    Exception: nearly any, of a damaged pickle.
+  """
+  loaded = _Unpickler(io.BytesIO(content), encoding="latin1").load()
+  if not isinstance(loaded, dict):
+    raise RefusedPickle(f"holds a {type(loaded).__name__}, not a dictionary")
+  return {key: _value(item) for key, item in loaded.items()}
+
+
+class _Stub:
+  """Stands for an object of a foreign class: its state, nothing of its behaviour."""
+
+  def __init__(self, *args: Any):
+    self.state: Any = args
+
+  def __setstate__(self, state: Any) -> None:
+    self.state = state
+
+
+class _Chumpy(_Stub):
+  pass
+
+
+class _Sparse(_Stub):
+  pass
+
+
+class _Dtype(_Stub):
+  """`dtype(code, align, copy)`, then (version, byte order, …)."""
+
+  def __init__(self, *args: Any):
+    self.code, self.order = str(args[0]), "|"
+
+  def __setstate__(self, state: Any) -> None:
+    self.order = state[1]
+
+
+class _Array(_Stub):
+  """(version, shape, dtype, Fortran order, bytes or latin-1 text)."""
+
+
+def _encode(text: str, encoding: str) -> bytes:
+  if encoding != "latin1":
+    raise RefusedPickle(f"encodes bytes as {encoding!r}")
+  return text.encode("latin1")
+
+
+_KNOWN: dict[tuple[str, str], Any] = {
+  ("numpy", "ndarray"): _Array,
+  ("numpy", "dtype"): _Dtype,
+  ("_codecs", "encode"): _encode,
+  ("__builtin__", "set"): set,
+  ("builtins", "set"): set,
+}
+for _core in ("numpy.core.multiarray", "numpy._core.multiarray"):
+  _KNOWN[_core, "_reconstruct"] = _Array
+  _KNOWN[_core, "scalar"] = _Stub
+for _csc in ("scipy.sparse.csc", "scipy.sparse._csc"):
+  _KNOWN[_csc, "csc_matrix"] = _Sparse
+
+
+class _Unpickler(pickle.Unpickler):
+  def find_class(self, module_name: str, global_name: str) -> Any:
+    if re.fullmatch(r"chumpy(\.\w+)*", module_name):
+      return _Chumpy
+    if (module_name, global_name) not in _KNOWN:
+      raise RefusedPickle(f"refused, as it asks for {module_name}.{global_name}; a hand model holds arrays only")
+    return _KNOWN[module_name, global_name]
+
+
+def _value(item: Any) -> np.ndarray | None:
+  """The array that an entry stands for, None for anything else."""
+  if isinstance(item, _Array):
+    _, shape, dtype, fortran, raw = item.state
+    if not re.fullmatch("[fiu][1248]", dtype.code):
+      return None
+    raw = raw.encode("latin1") if isinstance(raw, str) else raw
+    return np.frombuffer(raw, dtype.order + dtype.code).reshape(shape, order="F" if fortran else "C")
+  if isinstance(item, _Sparse):
+    return _dense(item.state)
+  if isinstance(item, _Chumpy) and "x" in item.state:
+    return _value(item.state["x"])
+  if isinstance(item, _Chumpy) and "idxs" in item.state:
+    return _array(item.state["a"]).ravel()[_array(item.state["idxs"])].reshape(item.state["preferred_shape"])
+  return None
+
+
+def _array(item: Any) -> np.ndarray:
+  value = _value(item)
+  if value is None:
+    raise RefusedPickle(f"has a {type(item).__name__.strip('_')} where numbers belong")
+  return value
+
+
+def _dense(state: dict[str, Any]) -> np.ndarray:
+  rows, columns = state["_shape"]
+  data, indices, starts = (_array(state[key]) for key in ("data", "indices", "indptr"))
+  counts = np.diff(starts)
+  # Before anything is allocated: the sizes are the file's word.
+  if rows * columns > _MAX_DENSE or (counts < 0).any() or counts.sum() != len(data) or len(counts) != columns:
+    raise RefusedPickle(f"has a {rows} x {columns} matrix that does not fit its {len(data)} entries")
+  dense = np.zeros((rows, columns))
+  np.add.at(dense, (indices, np.repeat(np.arange(columns), counts)), data)
+  return dense
