@@ -1,0 +1,216 @@
+"""Contact sheets of a finished data set: every stored label drawn over the stored picture, one record a row.
+
+`python -m data_builders.preview FOLDER [--records N]` reads the data set as any user does, through TFDS. The meshes are
+posed by the stored parameters and projected by the stored camera, so that a sheet shows whether the labels agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_builders.command import clear_exit
+from data_builders.shards import BuildError
+from jaxhands.hands.model import EMBEDDED, HandModel
+from jaxhands.hands.skeleton import BONES
+from jaxhands.schema import HANDS, LEFT, NUM_PARTS, RIGHT, unpack_masks
+
+PANEL_PX = 240
+ROWS = 8
+_COLOURS = {RIGHT: (255, 90, 60), LEFT: (60, 150, 255)}
+_WHITE, _YELLOW = (255, 255, 255), (255, 225, 60)
+_SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
+
+Image = np.ndarray  # [n, n, 3] uint8 RGB
+Panel = Callable[[Image, Mapping[str, Any]], Image]
+
+
+def write_sheets(folder: pathlib.Path, records: int) -> list[pathlib.Path]:
+  """Draws `records` records, spread evenly over all splits, into `FOLDER/preview`; returns the sheets' paths.
+
+  Raises:
+    BuildError: the folder is no finished data set.
+  """
+  if not (folder / "dataset_info.json").exists():
+    raise BuildError(f"{folder} is no finished data set: it has no dataset_info.json")
+  builder = cast(Any, tfds.builder_from_directory(str(folder)))  # its methods are wrapped in ways checkers cannot read
+  everything = [(name, index) for name, info in builder.info.splits.items() for index in range(info.num_examples)]
+  picked = [
+    everything[i] for i in np.linspace(0, len(everything) - 1, min(records, len(everything))).round().astype(int)
+  ]
+  sources = {split: builder.as_data_source(split) for split in {split for split, _ in picked}}
+  target = folder / "preview"
+  target.mkdir(exist_ok=True)
+  sheets = []
+  for start in range(0, len(picked), ROWS):
+    rows = [draw_record(sources[split][index]) for split, index in picked[start : start + ROWS]]
+    path = target / f"sheet_{start // ROWS:03d}.jpg"
+    cv2.imwrite(str(path), cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
+    sheets.append(path)
+  return sheets
+
+
+def draw_record(record: Mapping[str, Any], size: int = PANEL_PX) -> Image:
+  """One row: skeletons and box, depth, mesh, parts, masks, then per hand the de-occluded and distractor-free picture.
+
+  Args:
+    record: as TFDS decodes it.
+    size: side of a panel in pixels.
+  Returns:
+    Picture [size, panels * size, 3].
+  """
+  side = max(record["picture"].shape[:2])
+  panels = [draw(_fitted(record["picture"], side, size), record, size / side) for draw in _PANELS]
+  for kind in ("deoccluded", "removed"):
+    for hand, name in enumerate(HANDS):
+      valid = record[f"{kind}_valid"][hand]
+      panel = _fitted(record[f"{kind}_{name}"], side, size) if valid else np.zeros((size, size, 3), np.uint8)
+      panels.append(_text(panel, f"{kind} {name}" + ("" if valid else ": none"), 0))
+  return np.concatenate(panels, axis=1)
+
+
+def _fitted(picture: Image, side: int, size: int) -> Image:
+  square = np.zeros((side, side, picture.shape[2]), np.uint8)
+  square[: picture.shape[0], : picture.shape[1]] = picture
+  # An affine and not cv2.resize: pixel centres stay at integer coordinates, as in the labels.
+  shrink = np.array([[size / side, 0, 0], [0, size / side, 0]])
+  nearest = picture.shape[2] == 1
+  flags = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+  small = cv2.warpAffine(square, shrink, (size, size), flags=flags)
+  return small[..., None] if nearest else small
+
+
+def _text(panel: Image, words: str, line: int) -> Image:
+  at = (4, 13 + 12 * line)
+  for colour, width in (((0, 0, 0), 3), (_WHITE, 1)):
+    cv2.putText(panel, words, at, cv2.FONT_HERSHEY_SIMPLEX, 0.38, colour, width, cv2.LINE_AA)
+  return panel
+
+
+def _point(xy: np.ndarray) -> tuple[int, int]:
+  x, y = np.clip(xy * 2**_SHIFT, -1e6, 1e6).round().astype(int)
+  return int(x), int(y)
+
+
+def _bones(panel: Image, joints: np.ndarray, valid: np.ndarray, colour: tuple[int, int, int]) -> None:
+  for child, parent in BONES:
+    if valid[child] and valid[parent]:
+      cv2.line(panel, _point(joints[child]), _point(joints[parent]), colour, 1, cv2.LINE_AA, _SHIFT)
+
+
+def _dot(panel: Image, at: np.ndarray, colour: tuple[int, ...], filled: bool) -> None:
+  cv2.circle(panel, _point(at), 3 << _SHIFT, colour, -1 if filled else 1, cv2.LINE_AA, _SHIFT)
+
+
+def _draw_skeletons(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
+  """Joints (hollow where they are not visible), bones, box, identities."""
+  for hand, colour in _COLOURS.items():
+    joints, valid = record["joints_img"][hand] * scale, record["joints_img_valid"][hand]
+    _bones(panel, joints, valid, colour)
+    for joint in np.flatnonzero(valid):
+      _dot(panel, joints[joint], colour, bool(record["joints_visible"][hand, joint]))
+  x, y, width, height = record["box_img"] * scale
+  cv2.rectangle(
+    panel, _point(np.array([x, y])), _point(np.array([x + width, y + height])), _YELLOW, 1, cv2.LINE_AA, _SHIFT
+  )
+  present = " ".join(name for name, is_there in zip(HANDS, record["hand_present"], strict=True) if is_there)
+  _text(panel, f"{record['record_id']} {present}", 0)
+  _text(panel, f"subject {record['subject_id']} scene {record['scene_id']}", 1)
+  return _text(panel, f"frame {record['frame']} camera {record['camera_id']}", 2)
+
+
+def _draw_depth(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
+  """Projected camera joints, coloured by depth: red near, blue far, 200 mm about the mean."""
+  panel = panel // 3
+  valid = record["joints_cam_valid"]
+  if not (valid.any() and record["camera_valid"]):
+    return _text(panel, "no camera joints", 0)
+  joints = record["joints_cam"]
+  homogeneous = joints @ record["camera_img"].T
+  projected = homogeneous[..., :2] / np.where(valid, joints[..., 2], 1)[..., None] * scale
+  depth = joints[..., 2]
+  level = np.clip((depth - depth[valid].mean()) / 200 + 0.5, 0, 1)
+  colours = cv2.applyColorMap(np.uint8(255 * (1 - level)).reshape(-1, 1), cv2.COLORMAP_JET)[:, 0, ::-1].reshape(
+    2, 21, 3
+  )
+  for hand in _COLOURS:
+    _bones(panel, projected[hand], valid[hand], (150, 150, 150))
+    for joint in np.flatnonzero(valid[hand]):
+      _dot(panel, projected[hand, joint], tuple(int(c) for c in colours[hand, joint]), True)
+  roots = "/".join(
+    f"{z:.0f}" if ok else "-" for z, ok in zip(record["root_depth"], record["root_depth_valid"], strict=True)
+  )
+  return _text(panel, f"wrists at {roots} mm", 0)
+
+
+def _draw_mesh(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
+  """Outline of every triangle of the hand model, posed and projected from what is stored."""
+  if record["hand_model"].decode() != EMBEDDED or not record["mano_valid"].any():
+    return _text(panel, "no embedded hand model", 0)
+  model = HandModel.default()
+  posed = model.forward_mano(record["mano"])
+  for hand, colour in _COLOURS.items():
+    if record["mano_valid"][hand]:
+      homogeneous = posed.vertices[hand] @ record["camera_img"].T
+      projected = homogeneous[:, :2] / homogeneous[:, 2:] * scale
+      edges = (projected[model.faces[hand]] * 2**_SHIFT).round().astype(np.int32)
+      drawn = panel.copy()
+      cv2.polylines(drawn, list(edges), True, colour, 1, cv2.LINE_AA, _SHIFT)
+      panel = cv2.addWeighted(drawn, 0.5, panel, 0.5, 0)
+  return _text(panel, f"mesh of {EMBEDDED}", 0)
+
+
+def _part_colours() -> np.ndarray:
+  hue = np.concatenate([[0], np.arange(1, NUM_PARTS) * 53 % 180]).astype(np.uint8)
+  value = np.concatenate([[0], np.repeat([255, 190], 16)]).astype(np.uint8)
+  hsv = np.stack([hue, np.full(NUM_PARTS, 230, np.uint8), value], axis=-1)
+  return cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
+
+
+def _draw_parts(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
+  if not record["parts_valid"]:
+    return _text(panel, "no parts", 0)
+  parts = _fitted(record["parts"], max(record["picture"].shape[:2]), panel.shape[0])[..., 0]
+  mixed = (0.35 * panel + 0.65 * _part_colours()[np.minimum(parts, NUM_PARTS - 1)]).astype(np.uint8)
+  return _text(np.where(parts[..., None] > 0, mixed, panel // 2), "parts", 0)
+
+
+def _draw_masks(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
+  """Visible masks filled, amodal masks outlined."""
+  if not record["masks_valid"].any():
+    return _text(panel, "no masks", 0)
+  masks = unpack_masks(_fitted(record["masks"], max(record["picture"].shape[:2]), panel.shape[0])[..., 0])
+  for hand, colour in _COLOURS.items():
+    visible = masks[hand, 1, ..., None].astype(bool)
+    panel = np.where(visible, panel // 2 + np.array(colour, np.uint8) // 2, panel)
+  for hand, colour in _COLOURS.items():
+    outline, _ = cv2.findContours(masks[hand, 0], cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    panel = cv2.drawContours(np.ascontiguousarray(panel), outline, -1, colour, 1)
+  return _text(panel, "masks: amodal outlined", 0)
+
+
+_PANELS = (_draw_skeletons, _draw_depth, _draw_mesh, _draw_parts, _draw_masks)
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(
+    prog="python -m data_builders.preview", description="Contact sheets of a finished data set."
+  )
+  parser.add_argument("folder", type=pathlib.Path, help="a finished data set")
+  parser.add_argument("--records", type=int, default=24, help="how many records to draw (default: %(default)s)")
+  args = parser.parse_args()
+  with clear_exit("data_builders.preview"):
+    if args.records < 1:
+      raise BuildError(f"records is {args.records}, expected 1 or more")
+    for path in write_sheets(args.folder, args.records):
+      print(path)
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,113 @@
+"""What a synthetic data set is made of. Imports nothing heavy, so that a configuration costs nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import pathlib
+from typing import Any
+
+SPLITS = ("train", "val", "test")
+VARIANTS = ("full", "demo", "other")
+PICTURES = ("all", "input")
+PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
+
+VERSION = 1  # of what a record shows; part of the arguments, so that older records are not mixed with newer ones
+_DEMO_UPRIGHT_DEG = 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticConfig:
+  """Arguments of a synthetic data set; equal arguments give equal files.
+
+  Attributes:
+    train, val, test: numbers of records. Subjects, pose families and backgrounds of the three are disjoint.
+    seed: of everything drawn.
+    variant: `full`; `demo`: hands within 60 degrees of upright, input pictures only; `other`: backgrounds and cameras
+      that `full` never has.
+    pictures: `input`: the picture and its label maps; `all`: also the de-occluded and distractor-free ones. None: as
+      the variant says.
+    upright_deg: largest angle between the hand, wrist to middle knuckle, and the picture's upward direction; 180 is any
+      direction. None: as the variant says.
+    cameras: how many consecutive records show one scene, each from another camera.
+    background_dir: folder of pictures that join the procedural backgrounds.
+  """
+
+  train: int = 10_000
+  val: int = 1_000
+  test: int = 1_000
+  seed: int = 0
+  variant: str = "full"
+  pictures: str | None = None
+  upright_deg: float | None = None
+  cameras: int = 1
+  background_dir: str | None = None
+
+  def __post_init__(self) -> None:
+    for split in SPLITS:
+      if getattr(self, split) < 0:
+        raise ValueError(f"{split} is {getattr(self, split)} records, expected 0 or more")
+    if not any(self.counts.values()):
+      raise ValueError("train, val and test are all 0: there is nothing to build")
+    if self.seed < 0:
+      raise ValueError(f"seed is {self.seed}, expected 0 or more")
+    if self.variant not in VARIANTS:
+      raise ValueError(f"variant is {self.variant!r}, expected one of {', '.join(VARIANTS)}")
+    if self.pictures not in (None, *PICTURES):
+      raise ValueError(f"pictures is {self.pictures!r}, expected one of {', '.join(PICTURES)}")
+    if self.upright_deg is not None and not 0 < self.upright_deg <= 180:
+      raise ValueError(f"upright is {self.upright_deg} degrees, expected more than 0 and at most 180")
+    if self.cameras < 1:
+      raise ValueError(f"cameras is {self.cameras}, expected 1 or more")
+    if self.background_dir is not None:
+      background_files(self.background_dir)
+
+  @property
+  def counts(self) -> dict[str, int]:
+    return {split: getattr(self, split) for split in SPLITS}
+
+  @property
+  def all_pictures(self) -> bool:
+    return self.pictures == "all" if self.pictures else self.variant != "demo"
+
+  @property
+  def max_tilt_deg(self) -> float:
+    if self.upright_deg is not None:
+      return self.upright_deg
+    return _DEMO_UPRIGHT_DEG if self.variant == "demo" else 180.0
+
+  def arguments(self) -> dict[str, Any]:
+    """What decides the records, under the names of the command line's flags; a folder counts by its content."""
+    return {
+      **self.counts,
+      "seed": self.seed,
+      "variant": self.variant,
+      "pictures": "all" if self.all_pictures else "input",
+      "upright": self.max_tilt_deg,
+      "cameras": self.cameras,
+      "background-dir": None if self.background_dir is None else _content(background_files(self.background_dir)),
+      "version": VERSION,
+    }
+
+
+def background_files(folder: str) -> list[pathlib.Path]:
+  """Pictures of a folder and its subfolders, sorted; files that are none, whatever their names say, are left out.
+
+  Raises:
+    ValueError: there is no such folder, or no picture in it.
+  """
+  import cv2  # here, because most configurations have no such folder
+
+  root = pathlib.Path(folder).expanduser()
+  if not root.is_dir():
+    raise ValueError(f"background-dir {root} is not a folder")
+  named = (path for path in root.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
+  files = sorted(path for path in named if cv2.haveImageReader(str(path)))
+  if not files:
+    raise ValueError(f"background-dir {root} holds no readable picture ({', '.join(sorted(PICTURE_SUFFIXES))})")
+  return files
+
+
+def _content(files: list[pathlib.Path]) -> str:
+  names = "\n".join(f"{path.name} {path.stat().st_size}" for path in files)
+  return f"{len(files)} pictures {hashlib.sha256(names.encode()).hexdigest()[:8]}"
