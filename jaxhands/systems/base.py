@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -54,6 +54,7 @@ class Objective:
   fn: Callable[[Variables, schema.Batch, jax.Array], LossOut]
 
 
+@runtime_checkable
 class System(Protocol):
   """A paper's method. All objectives take gradients at the variables of the step's start."""
 
