@@ -25,11 +25,11 @@ def procrustes(
   Least squares, weighted by `weight` (e.g. validity); without any weight, zeros.
   """
   xp = namespace(points, target)
-  weight = xp.ones_like(points[..., 0]) if weight is None else weight
-  center, target_center = _weighted_means(weight, points, target)
+  weights: Any = xp.ones_like(points[..., 0]) if weight is None else weight
+  center, target_center = _weighted_means(weights, points, target)
   a, b = points - center, target - target_center
-  spread = (weight * (a * a).sum(-1)).sum(-1)
-  u, values, vt = xp.linalg.svd(matmul((weight[..., None] * a).swapaxes(-1, -2), b))
+  spread = (weights * (a * a).sum(-1)).sum(-1)
+  u, values, vt = xp.linalg.svd(matmul((weights[..., None] * a).swapaxes(-1, -2), b))
   mirrored = xp.sign(xp.linalg.det(u) * xp.linalg.det(vt))
   signs = xp.stack([xp.ones_like(mirrored), xp.ones_like(mirrored), mirrored], axis=-1)
   turn = matmul(u * signs[..., None, :], vt)
@@ -42,10 +42,10 @@ def reconstruction_error(
 ) -> Float[Array, " *b"]:
   """Mean distance after `procrustes`, over points with weight: PA-MPJPE in the points' unit."""
   xp = namespace(points, target)
-  weight = xp.ones_like(points[..., 0]) if weight is None else weight
-  distance = xp.sqrt(((procrustes(points, target, weight) - target) ** 2).sum(-1))
-  total = weight.sum(-1)
-  return (weight * distance).sum(-1) / xp.where(total == 0, 1, total)
+  weights: Any = xp.ones_like(points[..., 0]) if weight is None else weight
+  distance = xp.sqrt(((procrustes(points, target, weights) - target) ** 2).sum(-1))
+  total = weights.sum(-1)
+  return (weights * distance).sum(-1) / xp.where(total == 0, 1, total)
 
 
 def weak_perspective(
@@ -61,6 +61,8 @@ def weak_perspective(
   center, center_img = _weighted_means(weight, points[..., :2], points_img)
   a, b = points[..., :2] - center, points_img - center_img
   spread = (weight * (a * a).sum(-1)).sum(-1)
-  scale = (weight * (a * b).sum(-1)).sum(-1) / xp.where(spread == 0, 1, spread)
+  # What rounding leaves of points in one place is no spread.
+  one_place = spread <= 1e-12 * (weight * (points[..., :2] ** 2).sum(-1)).sum(-1)
+  scale = xp.where(one_place, 0, (weight * (a * b).sum(-1)).sum(-1) / xp.where(one_place, 1, spread))
   shift = center_img[..., 0, :] - scale[..., None] * center[..., 0, :]
   return xp.concatenate([scale[..., None], shift], axis=-1)
