@@ -1,0 +1,1 @@
+"""The embedded hand model's arrays, and the scripts that make them."""
