@@ -76,7 +76,6 @@ def get_config() -> ConfigDict:
   config.keep = 1  # latest checkpoints, besides the best
   config.best_metric = ""  # e.g. "mpjpe/all"; "" = no best checkpoint
   config.best_mode = "min"
-  config.profile = False  # trace steps 10 to 20 into WORKDIR/profile
 
   config.eval = ConfigDict()
   config.eval.batch_size = 64

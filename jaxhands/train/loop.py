@@ -1,0 +1,184 @@
+"""The training loop: one for every system, and for any number of devices and processes."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from jaxhands import schema
+from jaxhands.systems import base
+from jaxhands.train import checkpoint, distributed, optim, report
+from jaxhands.train import plan as plans
+from jaxhands.train import state as states
+from jaxhands.train import step as steps
+
+Batches = Callable[[int], Iterator[schema.Batch]]
+Fill = Callable[[states.Tree], states.Tree]
+Evaluate = Callable[[base.Variables], Mapping[str, float]]
+
+
+class NonFiniteError(FloatingPointError):
+  """A loss or gradient was not finite; the state before it is saved, and the examples are named."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+  """What training leaves.
+
+  Attributes:
+    step: updates made.
+    finished: False if a signal stopped the run; the same call goes on with it.
+    variables: those to evaluate, averaged if the run averages, with "constants".
+    metrics: of the last evaluation; {} if there was none.
+  """
+
+  step: int
+  finished: bool
+  variables: base.Variables
+  metrics: Mapping[str, float]
+
+
+def train(
+  system: base.System,
+  config: Any,
+  workdir: pathlib.Path,
+  batches: Batches,
+  examples: int,
+  mesh: Mesh,
+  fill: Fill | None = None,
+  evaluate: Evaluate | None = None,
+) -> Result:
+  """Trains a system, or goes on from where `workdir` stands.
+
+  Args:
+    system: what to train.
+    config: as `configs/base.py` makes it.
+    workdir: folder of the run.
+    batches: step -> the batches from that step on, as arrays on `mesh`. The batch of a step depends on it alone.
+    examples: in one epoch.
+    mesh: of `distributed.make_mesh`.
+    fill: puts weights from elsewhere into fresh variables (without "constants").
+    evaluate: variables -> metrics.
+  Raises:
+    ValueError: config, system and checkpoint do not fit each other.
+    NonFiniteError: a loss or gradient was not finite.
+  """
+  # ---- plan -----------------------------------------------------------------
+  if not system.objectives:
+    raise ValueError(f"system {config.system.name!r} has no objective: there is nothing to train")
+  plan = plans.Plan.of(config, examples)
+  distributed.check_batch_size(config.batch_size, config.accumulation, mesh)
+  everywhere = distributed.replicated(mesh)
+
+  # ---- who changes what -----------------------------------------------------
+  first_batch = next(batches(0))
+  init = steps.make_init(system, config.seed, config.accumulation)
+  shapes = jax.eval_shape(init, first_batch)
+  shares = states.shares(system.objectives, shapes, config.freeze)
+  rates = optim.learning_rates(config, plan, shares)
+  transforms = optim.optimizers(config, rates, shares)
+
+  # ---- state: fresh, or restored --------------------------------------------
+  def make_state(variables: states.Tree) -> states.State:
+    changed = states.keep(variables, frozenset().union(*(share.paths for share in shares.values())))
+    opt = {name: transform.init(states.keep(variables, shares[name].trained)) for name, transform in transforms.items()}
+    return states.State(jnp.int32(0), variables, opt, jax.tree.map(jnp.copy, changed) if config.ema else {})
+
+  saved = checkpoint.Checkpoints(workdir, config.keep, config.best_metric, config.best_mode)
+  start = saved.latest()
+  if start is None:
+    start = 0
+    variables = jax.jit(init, out_shardings=everywhere)(first_batch)
+    constants = variables.pop("constants", {})
+    variables = fill(variables) if fill else variables
+    state = jax.jit(make_state, out_shardings=everywhere)(jax.device_put(variables, everywhere))
+    del variables
+  else:
+    constants = jax.jit(lambda batch: init(batch).get("constants", {}), out_shardings=everywhere)(first_batch)
+    shapes.pop("constants", None)
+    like = jax.tree.map(
+      lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere), jax.eval_shape(make_state, shapes)
+    )
+    state = saved.restore(start, like)
+  del first_batch
+
+  # ---- step -----------------------------------------------------------------
+  pure_step = steps.make_train_step(system, shares, transforms, config.seed, config.accumulation, config.ema)
+  train_step = jax.jit(pure_step, donate_argnums=0, out_shardings=everywhere)
+  is_bad = jax.jit(steps.make_suspicion(pure_step), out_shardings=everywhere)
+
+  # ---- loop -----------------------------------------------------------------
+  log = report.Report(workdir, start, plan.steps, config.batch_size, speaks=jax.process_index() == 0)
+  log.say(f"{workdir}: steps {start} to {plan.steps}, {plan.epoch_steps:.6g} an epoch; {mesh.size} devices")
+  metrics: Mapping[str, float] = {}
+  running: collections.deque[tuple[int, schema.Batch, steps.Scalars]] = collections.deque()
+  with saved, log, distributed.Interruption() as interruption:
+    stream = batches(start)
+    for step in range(start, plan.steps):
+      batch = log.next_of(stream)
+      with jax.profiler.StepTraceAnnotation("train", step_num=step):
+        state, scalars = train_step(state, constants, batch, np.int32(step))
+      running.append((step, batch, scalars))
+
+      done = step + 1
+      stopping = interruption.wanted(done)
+      last = stopping or done == plan.steps
+      logs = last or plans.due(done, plan.log_every)
+      evaluates = done == plan.steps or plans.due(done, plan.eval_every)
+      saves = last or evaluates or plans.due(done, plan.checkpoint_every)
+
+      # One step runs ahead of what is looked at, so that the device never waits for the host.
+      while len(running) > (0 if logs or saves else 1):
+        seen, seen_batch, scalars = running.popleft()
+        values = jax.device_get(scalars)
+        if not values.pop("updated"):
+          saved.save(seen, state)
+          suspects = [bool(is_bad(state, constants, seen_batch, index)) for index in range(config.batch_size)]
+          raise NonFiniteError(_blame(workdir, seen, values, seen_batch, suspects))
+        log.add(values)
+
+      if logs:
+        log.log(done, {f"{name}/learning_rate": float(rate(step)) for name, rate in rates.items()})
+      with log.paused():
+        if evaluates and evaluate is not None:
+          metrics = evaluate(_to_evaluate(state, constants))
+          log.write(done, "eval", metrics)
+        if saves:
+          saved.save(done, state, metrics if evaluates else {})
+      if stopping:
+        log.say(f"stopped and saved after step {done} of {plan.steps}; the same command goes on from there")
+        break
+
+  done = int(state.step)
+  return Result(done, done == plan.steps, _to_evaluate(state, constants), metrics)
+
+
+def _to_evaluate(state: states.State, constants: states.Tree) -> base.Variables:
+  """The variables, with averages in place of what has one."""
+  return states.merge(state.variables, state.ema) | {"constants": constants}
+
+
+def _blame(
+  workdir: pathlib.Path, step: int, values: Mapping[str, Any], batch: schema.Batch, suspects: list[bool]
+) -> str:
+  """Writes nonfinite.json, and says what it holds."""
+  ids = [int(number) for number in multihost_utils.process_allgather(batch["example_id"], tiled=True)]
+  offending = [number for number, suspect in zip(ids, suspects, strict=True) if suspect]
+  path = workdir / "nonfinite.json"
+  if jax.process_index() == 0:
+    scalars = {name: repr(float(value)) for name, value in values.items()}
+    found = {"step": step, "example_ids": offending, "batch_example_ids": ids, "scalars": scalars}
+    path.write_text(json.dumps(found, indent=2) + "\n")
+  wrong = sorted(name for name, value in values.items() if not np.isfinite(value))
+  who = f"the examples {offending}" if offending else "no example alone, but the batch as a whole,"
+  return f"step {step}: {', '.join(wrong)} not finite; {who} did it (see {path}). The state before it is saved."
