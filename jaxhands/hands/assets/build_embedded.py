@@ -102,12 +102,14 @@ def build(wheel: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
   regressor = rig.regressor(mean[:count], ends)
   weights = rig.bone_heat(mean[:count], hand.faces, ends)
 
-  flattening = rig.Flattening.of((ends - ends[0]) @ rig.canonical_frame(ends).T)
+  backs = rig.nail_directions(mean[:count], hand.faces, ends, hand.nail)
+  turn = rig.canonical_frame(ends).T
+  flattening = rig.Flattening.of((ends - ends[0]) @ turn, backs @ turn)
   flat = []
   for person in people:
-    stretch = 1 + _BONE_STD * rng.standard_normal(16)
-    palm_stretch = 1 + _PALM_STD * rng.standard_normal(3) * [1, 0, 1]
-    flat.append(flattening.apply(person[:count], regressor @ person[:count], weights, stretch, palm_stretch))
+    bone_scale = 1 + _BONE_STD * rng.standard_normal(16)
+    palm_scale = 1 + _PALM_STD * rng.standard_normal(3) * [1, 0, 1]
+    flat.append(flattening.apply(person[:count], regressor @ person[:count], weights, bone_scale, palm_scale))
   points, directions = shape_space(*(np.stack(part) for part in zip(*flat, strict=True)))
 
   vertices, faces, take = mesh.cut_behind(points[:count], hand.faces, _CUT)

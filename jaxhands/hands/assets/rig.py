@@ -24,7 +24,7 @@ CHILD = {j: j + 1 for j in range(1, 16) if j % 3} | TAIL_OF_BONE
 # Along a bone: share of the way from MakeHuman's joint to the joint named.
 _ALONG = {
   1: (0, 0.15), 4: (0, 0.125), 10: (0, 0.135), 7: (0, 0.135),
-  3: (17, 0.08), 6: (18, 0.09), 12: (19, 0.09), 9: (20, 0.05), 8: (9, 0.10),
+  3: (17, 0.08), 6: (18, 0.09), 12: (19, 0.09), 9: (20, 0.05), 8: (7, 0.05),
   13: (0, 0.08), 14: (15, 0.10),
 }  # fmt: skip
 _FROM_BACK = 0.42  # depth of a finger's joint, share of its thickness, from the side of the nail
@@ -33,6 +33,14 @@ _TAIL_REACH = 0.7  # where on the last bone its middle line is measured
 # Flat hand: angle of a finger in the plane of the palm, towards the thumb; of the thumb's bones also below that plane.
 _SPREAD_DEG = {"index": 6.0, "middle": -2.0, "ring": -10.0, "little": -20.0}
 _THUMB_DEG = ((50.0, 25.0), (38.0, 22.0), (28.0, 20.0))
+# MakeHuman's fingers are thinner than people's (measures: docs/hand_model.md): factors across a finger, through it, and
+# of the lengths of its bones; the palm's along, through and across.
+_BREADTH = {"thumb": 1.13, "index": 1.10, "middle": 1.10, "ring": 1.12, "little": 1.20}
+_THICKNESS = {"thumb": 1.06, "index": 1.05, "middle": 1.05, "ring": 1.07, "little": 1.15}
+_LENGTH = {7: 1.03, 8: 1.20, 9: 1.04, 4: 1.02}
+_PALM = (1.0, 1.0, 1.03)
+_WRIST = (1.10, 1.17)  # through and across the wrist, reached from `_WRIST_FROM` to the joint
+_WRIST_FROM = -0.045
 _HEAT = 1.0  # of bone heat: the larger, the narrower the blend between bones
 _DROPPED = 0.02
 _INFLUENCES = 4
@@ -60,6 +68,18 @@ def flat_directions() -> Float[np.ndarray, "16 3"]:
   return directions
 
 
+def nail_directions(
+  vertices: Float[np.ndarray, "V 3"],
+  faces: Int[np.ndarray, "F 3"],
+  ends: Float[np.ndarray, "21 3"],
+  nail: Float[np.ndarray, " V"],
+) -> Float[np.ndarray, "5 3"]:
+  """Unit vectors that the nails face, thumb .. little."""
+  normals = mesh.face_normals(vertices, faces) * nail[faces].mean(axis=1)[:, None]
+  nearest = np.linalg.norm(vertices[faces].mean(axis=1)[:, None] - ends[16:], axis=2).argmin(axis=1)
+  return np.stack([_unit(normals[nearest == finger].sum(axis=0)) for finger in range(5)])
+
+
 def place_joints(
   vertices: Float[np.ndarray, "V 3"],
   faces: Int[np.ndarray, "F 3"],
@@ -70,11 +90,7 @@ def place_joints(
   placed = ends.copy()
   for joint, (towards, share) in _ALONG.items():
     placed[joint] += share * (ends[towards] - ends[joint])
-  normals = mesh.face_normals(vertices, faces) * nail[faces].mean(axis=1)[:, None]
-  centre = vertices[faces].mean(axis=1)
-  nearest_tail = np.linalg.norm(centre[:, None] - ends[16:], axis=2).argmin(axis=1)
-  for number, (finger, base) in enumerate(_FINGER_BASES.items()):
-    back = _unit(normals[nearest_tail == number].sum(axis=0))
+  for back, (finger, base) in zip(nail_directions(vertices, faces, ends, nail), _FINGER_BASES.items(), strict=True):
     tail = CHILD[base + 2]
     placed[tail] = placed[base + 2] + _TAIL_REACH * (ends[tail] - placed[base + 2])
     for joint in (base + 1, base + 2, tail):
@@ -148,46 +164,62 @@ def tidy(weights: Float[np.ndarray, "V 16"]) -> Float[np.ndarray, "V 16"]:
 
 @dataclasses.dataclass(frozen=True)
 class Flattening:
-  """Turns hands in MakeHuman's pose into flat hands.
+  """Turns hands in MakeHuman's pose into flat hands of human proportions.
 
-  turns [16, 3, 3]: rotation of each bone of the mean hand, in the model's frame · directions [16, 3] of the flat bones.
+  turns [16, 3, 3]: rotation of each bone of the mean hand, in the model's frame · frames [16, 3, 3]: columns along each
+  flat bone, across the finger, out of its back.
   """
 
   turns: Float[np.ndarray, "16 3 3"]
-  directions: Float[np.ndarray, "16 3"]
+  frames: Float[np.ndarray, "16 3 3"]
 
   @classmethod
-  def of(cls, ends: Float[np.ndarray, "21 3"]) -> Flattening:
-    """For a mean hand whose joints, in the model's frame, are `ends`."""
+  def of(cls, ends: Float[np.ndarray, "21 3"], backs: Float[np.ndarray, "5 3"]) -> Flattening:
+    """For a mean hand whose joints and `nail_directions` are given in the model's frame."""
     directions = flat_directions()
-    turns = np.tile(np.eye(3), (16, 1, 1))
-    for bone, child in CHILD.items():
-      before = turns[skeleton.MANO_PARENTS[bone]]
-      turns[bone] = _least_turn(before @ _unit(ends[child] - ends[bone]), directions[bone]) @ before
-    return cls(turns, directions)
+    turns, frames = np.tile(np.eye(3), (2, 16, 1, 1))
+    for back, base in zip(backs, _FINGER_BASES.values(), strict=True):
+      for bone in range(base, base + 3):
+        before = turns[skeleton.MANO_PARENTS[bone]]
+        turns[bone] = _least_turn(before @ _unit(ends[CHILD[bone]] - ends[bone]), directions[bone]) @ before
+      for bone in range(base, base + 3):
+        across = _unit(np.cross(turns[base + 2] @ back, directions[bone]))
+        frames[bone] = np.stack([directions[bone], across, np.cross(directions[bone], across)], axis=1)
+    return cls(turns, frames)
 
   def apply(
     self,
     vertices: Float[np.ndarray, "V 3"],
     ends: Float[np.ndarray, "21 3"],
     weights: Float[np.ndarray, "V 16"],
-    stretch: Float[np.ndarray, "16"],
-    palm_stretch: Float[np.ndarray, "3"],
+    bone_scale: Float[np.ndarray, "16"],
+    palm_scale: Float[np.ndarray, "3"],
   ) -> tuple[Float[np.ndarray, "V 3"], Float[np.ndarray, "16 3"]]:
-    """Flat vertices and joints of one hand, wrist at the origin; bones are stretched along themselves by `stretch`."""
+    """Flat vertices and joints of one hand, wrist at the origin.
+
+    `bone_scale` of the bones' lengths and `palm_scale` along x, y, z are this person's, beyond the general correction.
+    """
     frame = canonical_frame(ends)
     vertices, ends = (vertices - ends[0]) @ frame.T, (ends - ends[0]) @ frame.T
-    linear = np.tile(np.diag(palm_stretch), (16, 1, 1))
+    vertices, ends = _widen_wrist(vertices), _widen_wrist(ends)
+    linear = np.tile(np.diag(palm_scale * _PALM), (16, 1, 1))
     joints = np.zeros((21, 3))
-    for bone in range(1, 16):
-      parent = skeleton.MANO_PARENTS[bone]
-      joints[bone] = joints[parent] + linear[parent] @ (ends[bone] - ends[parent])
-      offset = ends[CHILD[bone]] - ends[bone]
-      turn = _least_turn(self.turns[bone] @ _unit(offset), self.directions[bone]) @ self.turns[bone]
-      along = self.directions[bone]
-      linear[bone] = (np.eye(3) + (stretch[bone] - 1) * np.outer(along, along)) @ turn
+    for finger, base in _FINGER_BASES.items():
+      for bone in range(base, base + 3):
+        parent = skeleton.MANO_PARENTS[bone]
+        joints[bone] = joints[parent] + linear[parent] @ (ends[bone] - ends[parent])
+        offset = _unit(ends[CHILD[bone]] - ends[bone])
+        turn = _least_turn(self.turns[bone] @ offset, self.frames[bone, :, 0]) @ self.turns[bone]
+        scale = [bone_scale[bone] * _LENGTH.get(bone, 1.0), _BREADTH[finger], _THICKNESS[finger]]
+        linear[bone] = (self.frames[bone] * scale) @ self.frames[bone].T @ turn
     moved = np.einsum("bij,vbj->vbi", linear, vertices[:, None] - ends[:16]) + joints[:16]
     return (weights[:, :, None] * moved).sum(axis=1), joints[:16]
+
+
+def _widen_wrist(points: np.ndarray) -> np.ndarray:
+  share = np.clip(1 - points[:, :1] / _WRIST_FROM, 0, 1)
+  share = share**2 * (3 - 2 * share)
+  return points * np.concatenate([np.ones_like(share), 1 + share * (np.array(_WRIST) - 1)], axis=1)
 
 
 def _least_turn(start: np.ndarray, end: np.ndarray) -> np.ndarray:
