@@ -5,14 +5,15 @@
 
 An op is a frozen dataclass, so that worker processes can receive it, called as `op(example, rng) -> example`. A record
 comes as the data source reads it: arrays, encoded pictures (already without those that no one needs), and `view`.
-Ops process what is there; `select` then builds exactly the keys that were asked for.
+Ops process what is there; `select` then builds exactly the keys that were asked for. What the leading `deterministic`
+ops made of a record may be kept in memory: later ops replace values of the example and never write into them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -29,26 +30,26 @@ Example = dict[str, Any]
 
 _REDUCED = {1: cv2.IMREAD_COLOR_RGB, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
 # Record keys that one batch key is made of; all others have the same name.
-_SOURCES = {"image": ("picture",)} | {
+_SOURCES = {"image": ("picture",), "annotations_valid": ("annotations_mano",)} | {
   kind: tuple(f"{kind}_{hand}" for hand in schema.HANDS) for kind in ("deoccluded", "removed")
 }
 ENCODED = ("picture", "parts", "masks", *_SOURCES["deoccluded"], *_SOURCES["removed"])
-_TEXTS = ("source", "annotation_kind", "hand_model")
+_ALWAYS = {"record_id", "box_img", "joints_img", "joints_img_valid"}  # what views and crops are made of
+_MADE_HERE = {"example_id", "weight", "crop_from_img", "root_depth_estimated", "root_depth_estimated_valid"}
 
 
-def needed_records(needs: Collection[str]) -> frozenset[str]:
-  """The encoded pictures of a record from which the batch keys `needs` are made; the others need not be read."""
-  return frozenset(name for key in needs for name in _SOURCES.get(key, (key,)) if name in ENCODED)
+def record_keys(needs: Collection[str]) -> frozenset[str]:
+  """The keys of a record that the batch keys `needs` are made of; the others need not be read."""
+  direct = {source for key in needs for source in _SOURCES.get(key, (key,))}
+  return frozenset(_ALWAYS | direct) - _MADE_HERE
 
 
-def decode_picture(encoded: bytes | UInt8[np.ndarray, "P Q 3"], reduction: int = 1) -> UInt8[np.ndarray, "p q 3"]:
+def decode_picture(encoded: bytes, reduction: int = 1) -> UInt8[np.ndarray, "P Q 3"]:
   """RGB of an encoded picture at 1 / `reduction` (1, 2, 4) of its size; EXIF orientation is ignored.
 
   Raises:
     ValueError: bytes that OpenCV cannot read.
   """
-  if isinstance(encoded, np.ndarray):
-    return encoded
   flags = _REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
   picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
   if picture is None:
@@ -56,14 +57,12 @@ def decode_picture(encoded: bytes | UInt8[np.ndarray, "P Q 3"], reduction: int =
   return picture if reduction == 1 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
-def decode_labels(encoded: bytes | UInt8[np.ndarray, "P Q"]) -> UInt8[np.ndarray, "P Q"]:
+def decode_labels(encoded: bytes) -> UInt8[np.ndarray, "P Q"]:
   """A label map from its PNG.
 
   Raises:
     ValueError: bytes that OpenCV cannot read.
   """
-  if isinstance(encoded, np.ndarray):
-    return encoded
   labels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE)
   if labels is None:
     raise ValueError(f"a label map of {len(encoded)} bytes cannot be decoded; rebuild the data set's shard")
@@ -86,6 +85,8 @@ class ToView:
   A hand's box is the tight box of its joints, enlarged 1.2 times; without a joint, the record's box.
   """
 
+  deterministic: ClassVar[bool] = True
+
   def __call__(self, example: Example, rng: np.random.Generator) -> Example:
     name = example["view"]
     example["example_id"] = np.int32(4 * int(example.pop("record_id")) + mirror.VIEWS.index(name))
@@ -98,6 +99,33 @@ class ToView:
 
 
 @dataclasses.dataclass(frozen=True)
+class Decode:
+  """Decodes pictures and label maps.
+
+  Attributes:
+    shrink_to: decode pictures at half or a quarter of their size where the box without augmentation still has this
+      many pixels a side. Faster, less aliasing and memory, but not the reference's pixels. 0 = full size.
+    box_factor: that of the crop.
+  """
+
+  shrink_to: int = 0
+  box_factor: float = crop.BOX_FACTOR
+  deterministic: ClassVar[bool] = True
+
+  def __call__(self, example: Example, rng: np.random.Generator) -> Example:
+    reduction = 1
+    if self.shrink_to:
+      side = float(max(example["box_img"][2:])) * self.box_factor
+      reduction = max(factor for factor in _REDUCED if factor == 1 or factor * self.shrink_to <= side)
+    for key in ENCODED:
+      if key in example:
+        labels = key in ("parts", "masks")
+        example[key] = decode_labels(example[key]) if labels else decode_picture(example[key], reduction)
+    example["reduction"] = reduction
+    return example
+
+
+@dataclasses.dataclass(frozen=True)
 class Crop:
   """Cuts the input, the label maps and the pictures of the crop frame out of the record, with one affine.
 
@@ -106,8 +134,6 @@ class Crop:
     map_hw: size of `parts` and `masks`; they cover the same region.
     box_factor: enlargement of `box_img`.
     augmentation: None = the neutral crop.
-    reduce: decode a JPEG at half or a quarter of its size where the crop shrinks it as much anyway. Faster, with less
-      aliasing, but not the reference's pixels.
 
   Raises:
     ValueError: the augmentation mirrors a hand view, which would be a left hand among right ones.
@@ -117,7 +143,6 @@ class Crop:
   map_hw: tuple[int, int]
   box_factor: float = crop.BOX_FACTOR
   augmentation: augment.Augmentation | None = None
-  reduce: bool = False
 
   def __call__(self, example: Example, rng: np.random.Generator) -> Example:
     draw = self.augmentation.draw(rng) if self.augmentation else augment.NEUTRAL
@@ -127,56 +152,50 @@ class Crop:
     mirrored = draw.mirror or name == "left"
     if draw.mirror:
       example |= mirror.mirror(_scene(example))
-    box = np.asarray(crop.process_box(example["box_img"], self.crop_hw, self.box_factor))
-    affine = np.asarray(crop.crop_affine(box, self.crop_hw, draw.translation, draw.scale, draw.rotation, mirrored))
-    side = float(min(box[2:])) * draw.scale
+    box = crop.process_box(example["box_img"], self.crop_hw, self.box_factor)
+    affine = crop.crop_affine(box, self.crop_hw, draw.translation, draw.scale, draw.rotation, mirrored)
     example["crop_from_img"] = affine
+    # Pixel i of a picture decoded smaller is the mean of `reduction` pixels from i * reduction on.
+    reduction = example.pop("reduction")
+    centre = (reduction - 1) / 2
+    img_from_decoded = np.array([[reduction, 0, centre], [0, reduction, centre]], np.float32)
+    crop_from_decoded = np.asarray(crop.compose_affine(affine, img_from_decoded))
+    map_from_img = np.asarray(crop.resize_affine(affine, self.crop_hw, self.map_hw))
+
     if "picture" in example:
-      example["image"] = self._picture(example["picture"], affine, side)
-    map_affine = np.asarray(crop.resize_affine(affine, self.crop_hw, self.map_hw))
+      example["image"] = warp(example["picture"], crop_from_decoded, self.crop_hw)
     if "parts" in example:
-      parts = warp(decode_labels(example["parts"]), map_affine, self.map_hw, nearest=True)
+      parts = warp(example["parts"], map_from_img, self.map_hw, nearest=True)
       example["parts"] = mirror.mirror({"parts": parts})["parts"] if mirrored else parts
     if "masks" in example:
-      packed = warp(decode_labels(example["masks"]), map_affine, self.map_hw, nearest=True)
-      example["masks"] = _sides(schema.unpack_masks(packed), mirrored)
+      masks = schema.unpack_masks(warp(example["masks"], map_from_img, self.map_hw, nearest=True))
+      example["masks"] = masks[::-1] if mirrored else masks
     for key in ("deoccluded", "removed"):
       if _SOURCES[key][0] in example:
-        hands = [self._picture(example.pop(name), affine, side) for name in _SOURCES[key]]
-        example[key] = _sides(np.stack(hands), mirrored)
+        hands = [warp(example.pop(hand), crop_from_decoded, self.crop_hw) for hand in _SOURCES[key]]
+        example[key] = np.stack(hands[::-1] if mirrored else hands)
     return example
-
-  def _picture(self, encoded: bytes | np.ndarray, affine: np.ndarray, box_side_px: float) -> np.ndarray:
-    reduction = 1
-    if self.reduce and isinstance(encoded, bytes):
-      reduction = max(
-        factor for factor in _REDUCED if factor * max(self.crop_hw) <= max(box_side_px, max(self.crop_hw))
-      )
-    picture = decode_picture(encoded, reduction)
-    if reduction > 1:
-      # Pixel i of the smaller picture is the mean of `reduction` pixels from i * reduction on.
-      centre = (reduction - 1) / 2
-      img_from_small = np.array([[reduction, 0, centre], [0, reduction, centre]], np.float32)
-      affine = np.asarray(crop.compose_affine(affine, img_from_small))
-    return warp(picture, affine, self.crop_hw)
 
 
 @dataclasses.dataclass(frozen=True)
 class PadPicture:
-  """Decodes the original picture and pads it below and right to `picture_hw`.
+  """Pads the original picture below and right to `picture_hw`, for systems that need it besides the crop.
 
   Raises:
-    ValueError: the picture is larger.
+    ValueError: the picture is larger, or was decoded smaller than it is.
   """
 
   picture_hw: tuple[int, int]
+  deterministic: ClassVar[bool] = True
 
   def __call__(self, example: Example, rng: np.random.Generator) -> Example:
     if "picture" in example:
-      picture = decode_picture(example["picture"])
+      picture = example["picture"]
       height, width = picture.shape[:2]
       if height > self.picture_hw[0] or width > self.picture_hw[1]:
         raise ValueError(f"a picture of {height} x {width} does not fit {self.picture_hw}; enlarge picture_hw")
+      if example["reduction"] > 1:
+        raise ValueError(f"the picture was decoded at 1/{example['reduction']} of its size; set shrink_to=0")
       example["picture"] = np.zeros((*self.picture_hw, 3), np.uint8)
       example["picture"][:height, :width] = picture
     return example
@@ -205,11 +224,20 @@ def crop_ops(
   map_hw: tuple[int, int] | None = None,
   augmentation: augment.Augmentation | None = None,
   box_factor: float = crop.BOX_FACTOR,
-  reduce: bool = False,
-) -> tuple[ToView | Crop, ...]:
-  """The ops that make an example of either view. `map_hw` defaults to half the crop's size."""
+  shrink: bool = False,
+) -> tuple[ToView | Decode | Crop, ...]:
+  """The ops that make an example of either view.
+
+  Args:
+    crop_hw: size of the network's input in pixels.
+    map_hw: size of label maps; None = half the crop's.
+    augmentation: None = the neutral crop.
+    box_factor: enlargement of `box_img`.
+    shrink: decode pictures at a part of their size where the crop has so few pixels anyway; see `Decode`.
+  """
   map_hw = map_hw or (crop_hw[0] // 2, crop_hw[1] // 2)
-  return (ToView(), Crop(crop_hw, map_hw, box_factor, augmentation, reduce))
+  decode = Decode(max(crop_hw) if shrink else 0, box_factor)
+  return (ToView(), decode, Crop(crop_hw, map_hw, box_factor, augmentation))
 
 
 def select(example: Mapping[str, Any], needs: Collection[str]) -> Example:
@@ -230,9 +258,5 @@ def select(example: Mapping[str, Any], needs: Collection[str]) -> Example:
 
 
 def _scene(example: Example) -> Example:
-  """What mirroring changes at once; encoded pictures change places when they are cropped."""
+  """What mirroring changes at once; pictures and label maps change places when they are cropped."""
   return {key: value for key, value in example.items() if key in schema.BATCH and key not in ENCODED}
-
-
-def _sides(values: np.ndarray, mirrored: bool) -> np.ndarray:
-  return values[::-1] if mirrored else values

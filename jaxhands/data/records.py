@@ -1,0 +1,236 @@
+"""Built data sets as a list of (record, view), read by index without TensorFlow.
+
+A folder is one that `data_builders` wrote: TFDS metadata and ArrayRecord shards. Only the keys that are asked for are
+parsed, and nothing is decoded here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import threading
+from collections.abc import Callable, Collection
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import Bool, Float, Integer
+
+from jaxhands.data import host_ops
+from jaxhands.hands import mirror
+
+Kind = Literal["all", "single", "interacting"]
+
+_INDEX_KEYS = ("record_id", "hand_present", "joints_img_valid", "hand_model")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+  """What is read of one folder.
+
+  Attributes:
+    folder: with the data set's `features.json`.
+    split: of TFDS, e.g. "train" or "val[:10%]".
+    kind: pictures of one hand, of two, or all.
+    limit: the first examples only, after `kind`; 0 = all.
+    root_depths: file of `write_root_depths` with RootNet's results for this split; "" = none.
+  """
+
+  folder: str
+  split: str
+  kind: Kind = "all"
+  limit: int = 0
+  root_depths: str = ""
+
+
+class Records:
+  """Random access to one data set's examples: `records[i]` is a record with its `view`, ready for the host ops.
+
+  Args:
+    data_set: what to read.
+    view: "pair" = one example a record; "hand" = one for each hand that is in the picture with joints.
+    needs: keys of the `Batch` to be made.
+  Raises:
+    FileNotFoundError: no data set, or none that is finished, in the folder.
+    ValueError: no such split, a key that the data set lacks, or no example of this kind.
+  """
+
+  def __init__(self, data_set: DataSet, view: Literal["pair", "hand"], needs: Collection[str]):
+    self.data_set = data_set
+    builder = _open(data_set.folder)
+    try:
+      self._raw: Any = builder.as_data_source(data_set.split).data_source
+    except ValueError as error:
+      raise ValueError(
+        f"{data_set.folder} has no split {data_set.split!r}, but {sorted(builder.info.splits)}"
+      ) from error
+    self._features = _subset(builder, host_ops.record_keys(needs), data_set.folder)
+    self._decoders = _skip_decoding(self._features)
+    self._index = _Index.of(builder, data_set, self._raw)
+    self._rows, self._views = self._index.examples(data_set.kind, view)
+    if data_set.limit:
+      self._rows, self._views = self._rows[: data_set.limit], self._views[: data_set.limit]
+    if not len(self._rows):
+      raise ValueError(f"{data_set.folder}:{data_set.split} has no example of kind {data_set.kind!r} in view {view!r}")
+    self._depths = read_root_depths(data_set.root_depths) if data_set.root_depths else {}
+
+  @property
+  def hand_model(self) -> str:
+    """Identity of the hand model that all parameters belong to; "" where there are none.
+
+    Raises:
+      ValueError: the records belong to different models.
+    """
+    models = sorted(set(self._index.hand_models) - {""})
+    if len(models) > 1:
+      raise ValueError(f"{self.data_set.folder} mixes parameters of the hand models {models}")
+    return models[0] if models else ""
+
+  def __len__(self) -> int:
+    return len(self._rows)
+
+  def __getitem__(self, index: int) -> dict[str, Any]:
+    row = int(self._rows[index])
+    record = self._features.deserialize_example_np(self._raw[row], decoders=self._decoders)
+    record["view"] = mirror.VIEWS[self._views[index]]
+    if self._depths:
+      depths = self._depths.get(4 * record["record_id"])
+      if depths is None:
+        raise ValueError(
+          f"{self.data_set.root_depths} has no depth for record {record['record_id']} of {self.name(index)}"
+        )
+      record["root_depth_estimated"], record["root_depth_estimated_valid"] = depths
+    return record
+
+  def name(self, index: int) -> str:
+    """Which record an example is, for messages."""
+    return f"{self.data_set.folder}:{self.data_set.split}[{self._rows[index]}] ({mirror.VIEWS[self._views[index]]})"
+
+
+class Kept:
+  """A source whose elements stay in memory once `prepare` has made them, up to a number of bytes; others are remade.
+
+  For data sets that fit: reading and decoding then cost nothing from the second epoch on.
+  """
+
+  def __init__(self, source: Any, prepare: Callable[[Any, int], dict[str, Any]], limit_bytes: int):
+    self._source, self._prepare, self._limit = source, prepare, limit_bytes
+    self._kept: dict[int, dict[str, Any]] = {}
+    self._bytes = 0
+    self._lock = threading.Lock()
+
+  def __len__(self) -> int:
+    return len(self._source)
+
+  def __getitem__(self, index: int) -> dict[str, Any]:
+    kept = self._kept.get(index)
+    if kept is None:
+      kept = self._prepare(self._source[index], index)
+      size = sum(getattr(value, "nbytes", 0) for value in kept.values())
+      with self._lock:
+        if self._bytes + size <= self._limit and index not in self._kept:
+          self._kept[index] = kept
+          self._bytes += size
+    return dict(kept)
+
+  def __getstate__(self) -> dict[str, Any]:
+    return {"_source": self._source, "_prepare": self._prepare, "_limit": self._limit}
+
+  def __setstate__(self, state: dict[str, Any]) -> None:
+    self.__init__(state["_source"], state["_prepare"], state["_limit"])
+
+
+def write_root_depths(
+  path: str | pathlib.Path,
+  example_id: Integer[np.ndarray, " N"],
+  depth_mm: Float[np.ndarray, "N 2"],
+  valid: Bool[np.ndarray, "N 2"],
+) -> None:
+  """Writes RootNet's results: wrist depths (right, left) of pair-view examples, read as `root_depth_estimated`."""
+  with open(path, "wb") as file:
+    np.savez(file, example_id=example_id, depth_mm=depth_mm.astype(np.float32), valid=valid)
+
+
+def read_root_depths(path: str | pathlib.Path) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+  """`example_id` -> depths (mm) and validity of both wrists."""
+  with np.load(path) as file:
+    rows = zip(file["example_id"], file["depth_mm"], file["valid"], strict=True)
+    return {int(example): (depth, valid) for example, depth, valid in rows}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Index:
+  """What is known of every record without reading it; kept beside the data after the first reading."""
+
+  hand_present: Bool[np.ndarray, "N 2"]
+  annotated: Bool[np.ndarray, "N 2"]  # the hand has a joint in the picture
+  hand_models: tuple[str, ...]
+
+  @classmethod
+  def of(cls, builder: Any, data_set: DataSet, raw: Any) -> _Index:
+    path = pathlib.Path(data_set.folder) / f"index-{_file_name(data_set.split)}.npz"
+    if path.is_file():
+      with np.load(path) as file:
+        if len(file["hand_present"]) == len(raw):
+          return cls(file["hand_present"], file["annotated"], tuple(file["hand_models"].tolist()))
+    index = cls._read(builder, data_set, raw)
+    index._write(path)
+    return index
+
+  @classmethod
+  def _read(cls, builder: Any, data_set: DataSet, raw: Any) -> _Index:
+    features = _subset(builder, frozenset(_INDEX_KEYS), data_set.folder)
+    chunks = (range(at, min(at + 256, len(raw))) for at in range(0, len(raw), 256))
+    rows = [features.deserialize_example_np(row) for chunk in chunks for row in raw.__getitems__(list(chunk))]
+    return cls(
+      np.array([row["hand_present"] for row in rows], bool).reshape(-1, 2),
+      np.array([row["joints_img_valid"].any(-1) for row in rows], bool).reshape(-1, 2),
+      tuple(sorted({row["hand_model"].decode() for row in rows})),
+    )
+
+  def _write(self, path: pathlib.Path) -> None:
+    """Whole or not at all; a folder that cannot be written to costs only the next reading."""
+    models = np.array(self.hand_models)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with contextlib.suppress(OSError):
+      try:
+        with open(partial, "wb") as file:
+          np.savez(file, hand_present=self.hand_present, annotated=self.annotated, hand_models=models)
+        os.replace(partial, path)
+      finally:
+        partial.unlink(missing_ok=True)
+
+  def examples(self, kind: Kind, view: Literal["pair", "hand"]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and indices into `mirror.VIEWS`, in the order of the records, right before left."""
+    interacting = self.hand_present.all(-1)
+    wanted = np.ones_like(interacting) if kind == "all" else interacting == (kind == "interacting")
+    if view == "pair":
+      rows = np.flatnonzero(wanted)
+      return rows, np.zeros(len(rows), np.int8)
+    rows, hands = np.nonzero(wanted[:, None] & self.hand_present & self.annotated)
+    return rows, (hands + 1).astype(np.int8)
+
+
+def _open(folder: str) -> Any:
+  if not (pathlib.Path(folder) / "features.json").is_file():
+    raise FileNotFoundError(f"no finished data set in {folder}; build it with `python -m data_builders.NAME`")
+  return tfds.builder_from_directory(folder)
+
+
+def _subset(builder: Any, keys: frozenset[str], folder: str) -> Any:
+  features = builder.info.features
+  missing = sorted(keys - set(features))
+  if missing:
+    raise ValueError(f"the data set in {folder} has no {missing}; it has {sorted(features)}")
+  return tfds.features.FeaturesDict({key: features[key] for key in sorted(keys)})
+
+
+def _skip_decoding(features: Any) -> dict[str, Any]:
+  skip: Any = tfds.decode.SkipDecoding
+  return {key: skip() for key, feature in features.items() if isinstance(feature, tfds.features.Image)}
+
+
+def _file_name(split: str) -> str:
+  return "".join(character if character.isalnum() else "_" for character in split)

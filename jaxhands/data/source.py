@@ -1,0 +1,207 @@
+"""Batches of examples: data sets -> grain -> host ops -> NumPy arrays.
+
+The batch of step s depends on (seed, s) alone, whatever the number of threads, worker processes or hosts: examples are
+shuffled and augmented by their global position, and each host then takes its rows of every global batch. Going on from
+a step is a slice, so that nothing of the data's state is ever saved.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Literal
+
+import grain
+import numpy as np
+from absl import flags
+
+from jaxhands.data import host_ops
+from jaxhands.data.records import DataSet, Kept, Records
+
+Ops = Sequence[Any]  # of `systems.base.HostOp`
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+  """How batches are read; none of it changes what is read.
+
+  Attributes:
+    threads: that read, decode and crop the examples of a batch.
+    processes: worker processes besides the caller's own, each with its threads; 0 = none.
+    keep_bytes: memory for decoded examples, so that a small data set is read and decoded once; 0 = none. Without
+      worker processes only.
+    process_index, process_count: of the run; each process gets its rows of every batch.
+  """
+
+  threads: int = 4
+  processes: int = 0
+  keep_bytes: int = 0
+  process_index: int = 0
+  process_count: int = 1
+
+
+def open_all(data_sets: Sequence[DataSet], view: Literal["pair", "hand"], needs: Collection[str]) -> list[Records]:
+  """Opens data sets, whose examples are then mixed as if they were one.
+
+  Raises:
+    ValueError: there are none, or their parameters belong to different hand models.
+  """
+  if not data_sets:
+    raise ValueError("no data set is given")
+  opened = [Records(data_set, view, needs) for data_set in data_sets]
+  if {"mano", "annotations_mano"} & set(needs):
+    models = {records.data_set.folder: records.hand_model for records in opened if records.hand_model}
+    if len(set(models.values())) > 1:
+      raise ValueError(f"parameters of different hand models do not mix: {models}")
+  return opened
+
+
+def train_batches(
+  records: Sequence[Records],
+  ops: Ops,
+  needs: Collection[str],
+  batch_size: int,
+  seed: int,
+  start: int = 0,
+  reading: Reading | None = None,
+) -> Iterator[dict[str, np.ndarray]]:
+  """Batches of steps `start`, `start + 1`, ... without end: shuffled anew every epoch, ops with randomness.
+
+  An epoch's last batch is filled up with the next epoch's first examples.
+
+  Args:
+    records: of `open_all`.
+    ops: of `System.host_ops(train=True)`.
+    needs: keys of the `Batch`.
+    batch_size: over all processes.
+    seed: of order and augmentation.
+    start: first step.
+    reading: threads, processes, memory.
+  Raises:
+    ValueError: the batch does not divide among the processes, or a record cannot be made an example (named).
+  """
+  reading = reading or Reading()
+  examples = _examples(records, ops, needs, reading, seed, endless=True)
+  rows = _Rows(examples, batch_size, reading)
+  return _iterate(rows, start, reading)
+
+
+def eval_batches(
+  records: Sequence[Records], ops: Ops, needs: Collection[str], batch_size: int, reading: Reading | None = None
+) -> Iterator[dict[str, np.ndarray]]:
+  """Every example once, in order. The last batch is filled up with copies of `weight` 0, also for all processes alike.
+
+  Arguments and errors as of `train_batches`.
+  """
+  reading = reading or Reading()
+  examples = _examples(records, ops, needs, reading, seed=0, endless=False)
+  return _iterate(_Rows(examples, batch_size, reading), 0, reading)
+
+
+def num_batches(records: Sequence[Records], batch_size: int) -> int:
+  """Batches that `eval_batches` gives."""
+  return -(-sum(len(source) for source in records) // batch_size)
+
+
+def _examples(
+  records: Sequence[Records], ops: Ops, needs: Collection[str], reading: Reading, seed: int, endless: bool
+) -> Any:
+  """A grain MapDataset of finished examples by global position."""
+  fixed = tuple(op for position, op in enumerate(ops) if all(_deterministic(o) for o in ops[: position + 1]))
+  sources = [
+    Kept(source, _Prepare(fixed, source), 0 if reading.processes else reading.keep_bytes) for source in records
+  ]
+  dataset = grain.MapDataset.concatenate([grain.MapDataset.source(source) for source in sources]).seed(seed)
+  if endless:
+    dataset = dataset.shuffle().repeat(None)
+  return dataset.random_map(_Finish(tuple(ops[len(fixed) :]), tuple(sorted(needs))))
+
+
+def _deterministic(op: Any) -> bool:
+  return getattr(op, "deterministic", False)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Prepare:
+  """The ops without randomness, of one source; an error names the record."""
+
+  ops: tuple[Any, ...]
+  source: Records
+
+  def __call__(self, record: dict[str, Any], index: int) -> dict[str, Any]:
+    record["record"] = self.source.name(index)
+    return _apply(self.ops, record, np.random.default_rng(0))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Finish:
+  """The ops from the first one with randomness on, then the selection of keys."""
+
+  ops: tuple[Any, ...]
+  needs: tuple[str, ...]
+
+  def __call__(self, example: dict[str, Any], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    return host_ops.select(_apply(self.ops, example, rng), self.needs)
+
+
+def _apply(ops: tuple[Any, ...], example: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+  name = example["record"]
+  try:
+    for op in ops:
+      example = op(example, rng)
+  except Exception as error:
+    error.add_note(f"while making an example of {name}")
+    raise
+  return example
+
+
+class _Rows:
+  """This process's rows of every global batch, each batch built by a pool of threads.
+
+  Rows of a process are contiguous, so that the batch on the mesh has the order of a single process.
+  """
+
+  def __init__(self, examples: Any, batch_size: int, reading: Reading):
+    if batch_size % reading.process_count:
+      raise ValueError(f"a batch of {batch_size} does not divide among {reading.process_count} processes")
+    self._examples, self._batch_size, self._reading = examples, batch_size, reading
+    self._pool: concurrent.futures.ThreadPoolExecutor | None = None
+
+  def __len__(self) -> int:
+    examples = len(self._examples)
+    # grain calls an endless data set's length sys.maxsize.
+    return examples // self._batch_size if examples >= sys.maxsize else -(-examples // self._batch_size)
+
+  def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+    rows = self._batch_size // self._reading.process_count
+    first = index * self._batch_size + self._reading.process_index * rows
+    positions = range(first, first + rows)
+    if self._pool is None:
+      self._pool = concurrent.futures.ThreadPoolExecutor(max(self._reading.threads, 1), "jaxhands-data")
+    share = max(rows // (4 * max(self._reading.threads, 1)), 1)  # several examples a task: a task costs as much
+    chunks = [positions[at : at + share] for at in range(0, rows, share)]
+    made = [example for chunk in self._pool.map(self._make, chunks) for example in chunk]
+    return {key: np.stack([example[key] for example in made]) for key in made[0]}
+
+  def _make(self, positions: range) -> list[dict[str, np.ndarray]]:
+    return [self._one(position) for position in positions]
+
+  def _one(self, position: int) -> dict[str, np.ndarray]:
+    if position < len(self._examples):
+      return self._examples[position]
+    return self._examples[position % len(self._examples)] | {"weight": np.zeros((), np.float32)}
+
+  def __getstate__(self) -> dict[str, Any]:
+    return self.__dict__ | {"_pool": None}
+
+
+def _iterate(rows: _Rows, start: int, reading: Reading) -> Iterator[dict[str, np.ndarray]]:
+  dataset = grain.MapDataset.source(rows)[start:]
+  batches = dataset.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2))
+  if reading.processes:
+    if not flags.FLAGS.is_parsed():  # grain reads absl flags of its own; notebooks and tests parse none
+      flags.FLAGS.mark_as_parsed()
+    batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=reading.processes))
+  return iter(batches)

@@ -1,0 +1,121 @@
+"""Reading by index: views, kinds, limits, the kept index, and messages for what is missing."""
+
+import pathlib
+import pickle
+
+import numpy as np
+import pytest
+
+from jaxhands.data import records
+from jaxhands.data.records import DataSet, Records
+from tests.data.conftest import make_record
+
+NEEDS = {"image", "joints_cam", "hand_present"}
+
+
+def test_a_record_comes_as_it_was_written(folder):
+  opened = Records(DataSet(folder, "train"), "pair", NEEDS)
+  assert len(opened) == 13
+  for index in (0, 4, 12):
+    record, written = opened[index], make_record("train", index)
+    assert record.pop("view") == "pair"
+    assert set(record) == {
+      "record_id",
+      "picture",
+      "joints_cam",
+      "hand_present",
+      "box_img",
+      "joints_img",
+      "joints_img_valid",
+    }
+    for key, value in record.items():
+      np.testing.assert_array_equal(value, written[key], err_msg=key)
+
+
+def test_hand_view_lists_every_hand(folder):
+  opened = Records(DataSet(folder, "train"), "hand", NEEDS)
+  seen = [(opened[i]["record_id"], opened[i]["view"]) for i in range(len(opened))]
+  expected = []
+  for row in range(13):
+    present = make_record("train", row)["hand_present"]
+    expected += [(row, name) for name, there in zip(("right", "left"), present, strict=True) if there]
+  assert seen == expected
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("single", {0, 1}), ("interacting", {2})])
+def test_kinds(folder, kind, rows):
+  opened = Records(DataSet(folder, "train", kind=kind), "pair", NEEDS)
+  assert {opened[i]["record_id"] % 3 for i in range(len(opened))} == rows
+  assert len(Records(DataSet(folder, "train", kind=kind, limit=2), "pair", NEEDS)) == 2
+
+
+def test_splits_of_tfds(folder):
+  assert len(Records(DataSet(folder, "train[:4]"), "pair", NEEDS)) == 4
+  assert len(Records(DataSet(folder, "val"), "pair", NEEDS)) == 7
+
+
+def test_index_is_kept_and_the_same(folder):
+  fresh = Records(DataSet(folder, "val"), "hand", NEEDS)
+  file = pathlib.Path(folder) / "index-val.npz"
+  assert file.is_file()
+  written = file.stat().st_mtime_ns
+  again = Records(DataSet(folder, "val"), "hand", NEEDS)
+  assert file.stat().st_mtime_ns == written
+  assert [again.name(i) for i in range(len(again))] == [fresh.name(i) for i in range(len(fresh))]
+  assert not list(pathlib.Path(folder).glob("*.partial"))
+
+
+def test_a_folder_that_cannot_be_written_to_is_read_all_the_same(folder, monkeypatch):
+  index = pathlib.Path(folder) / "index-train_1__.npz"
+  monkeypatch.setattr(records.os, "replace", lambda *a: (_ for _ in ()).throw(PermissionError("read-only")))
+  assert len(Records(DataSet(folder, "train[1:]"), "pair", NEEDS)) == 12
+  assert not index.exists()
+  assert not list(pathlib.Path(folder).glob("*.partial"))
+
+
+def test_messages_name_what_is_missing(folder, tmp_path):
+  with pytest.raises(FileNotFoundError, match="data_builders"):
+    Records(DataSet(str(tmp_path), "train"), "pair", NEEDS)
+  with pytest.raises(ValueError, match=r"no split 'test'.*train"):
+    Records(DataSet(folder, "test"), "pair", NEEDS)
+  with pytest.raises(ValueError, match="heat"):
+    Records(DataSet(folder, "train"), "pair", {"heat"})
+  with pytest.raises(ValueError, match="interacting"):
+    Records(DataSet(folder, "train[:1]", kind="interacting"), "pair", NEEDS)
+
+
+def test_estimated_depths_join_by_example(folder, tmp_path):
+  path = tmp_path / "depths.npz"
+  depths = np.random.default_rng(0).uniform(300, 500, (7, 2)).astype(np.float32)
+  valid = np.arange(14).reshape(7, 2) % 3 > 0
+  records.write_root_depths(path, 4 * np.arange(7)[::-1], depths[::-1], valid[::-1])
+  needs = NEEDS | {"root_depth_estimated", "root_depth_estimated_valid"}
+  opened = Records(DataSet(folder, "val", root_depths=str(path)), "pair", needs)
+  for row in range(7):
+    np.testing.assert_array_equal(opened[row]["root_depth_estimated"], depths[row])
+    np.testing.assert_array_equal(opened[row]["root_depth_estimated_valid"], valid[row])
+  with pytest.raises(ValueError, match="no depth for record 7"):
+    Records(DataSet(folder, "train", root_depths=str(path)), "pair", needs)[7]
+
+
+def test_records_can_be_sent_to_a_process(folder):
+  opened = Records(DataSet(folder, "val"), "pair", NEEDS)
+  sent = pickle.loads(pickle.dumps(opened))
+  np.testing.assert_array_equal(sent[3]["joints_cam"], opened[3]["joints_cam"])
+
+
+def test_kept_elements_are_made_once_and_only_while_there_is_room():
+  made = []
+
+  def prepare(element, index):
+    made.append(index)
+    return {"value": np.full(10, element, np.uint8), "name": "x"}
+
+  kept = records.Kept([1, 2, 3], prepare, limit_bytes=25)
+  for _ in range(3):
+    assert [kept[i]["value"][0] for i in range(3)] == [1, 2, 3]
+  assert made.count(0) == made.count(1) == 1
+  assert made.count(2) == 3
+  kept[0]["value"] = None
+  assert kept[0]["value"] is not None, "the dictionary itself is the caller's"
+  assert pickle.loads(pickle.dumps(records.Kept([1], np.add, 3)))._limit == 3
