@@ -117,7 +117,7 @@ class HandModel:
 
     Args:
       pose: [*b, 2, 16, 3 | 6] or [*b, 2, 16, 3, 3]; rotation vectors (rad), 6D, or matrices; flat hand = none.
-      shape: [*b, 2, 10].
+      shape: [*b, 2, 10]; leading axes of the three broadcast.
       translation_mm: [*b, 2, 3], added to everything.
       hand: `schema.RIGHT` or `schema.LEFT`: the inputs have no hand axis.
     Returns:
@@ -180,7 +180,7 @@ class HandModel:
     return mano + xp.pad(self.hands_mean, ((0, 0), (3, schema.MANO_DIM - 48)))
 
   def mano_to_camera(
-    self, mano_world: Float[Array, "*b 2 61"], cam_from_world: Float[Array, "*b 3 4"]
+    self, mano_world: Float[Array, "*b 2 61"], cam_from_world: Float[Array, "*#b 3 4"]
   ) -> Float[Array, "*b 2 61"]:
     """Parameters in the camera frame of hands posed in the world (mm).
 
@@ -244,10 +244,12 @@ def mirror_mano(mano: Float[Array, "*b 61"]) -> Float[Array, "*b 61"]:
 
 
 def _forward(model: HandModel, matrices: Any, shape: Any, translation_mm: Any) -> PosedHand:
-  """mano.md's equations on [*b, hands, ...]."""
+  """Shape, pose correctives, chain and skinning (smplx's `lbs`) on [*b, hands, ...]."""
   xp = namespace(model.v_template, matrices, shape, translation_mm)
-  batch = matrices.shape[:-3]
+  batch = np.broadcast_shapes(matrices.shape[:-3], shape.shape[:-1], translation_mm.shape[:-1])
+  matrices = xp.broadcast_to(matrices, batch + (NUM_ROTATIONS, 3, 3))
   rest_joints = model.joints_template + einsum("hjcs,...hs->...hjc", model.joints_shapedirs, shape)
+  rest_joints = xp.broadcast_to(rest_joints, batch + (NUM_ROTATIONS, 3))
   vertices = model.v_template + einsum("hvcs,...hs->...hvc", model.shapedirs, shape)
   if model.posedirs is not None:
     feature = (matrices[..., 1:, :, :] - np.eye(3, dtype=np.float32)).reshape(batch + (135,))
@@ -258,9 +260,9 @@ def _forward(model: HandModel, matrices: Any, shape: Any, translation_mm: Any) -
   # Columns, not rows, of each joint's motion: what is left to do per vertex are four products, no strided sums.
   offsets = joints - matmul(turns, rest_joints[..., None])[..., 0]
   columns = xp.concatenate([turns.swapaxes(-1, -2), offsets[..., None, :]], axis=-2)
-  skin = matmul(model.weights, columns.reshape(batch + (NUM_ROTATIONS, 12)))
-  x, y, z = (vertices[..., i : i + 1] for i in range(3))
-  vertices = skin[..., 0:3] * x + skin[..., 3:6] * y + skin[..., 6:9] * z + skin[..., 9:12]
+  skin = xp.split(matmul(model.weights, columns.reshape(batch + (NUM_ROTATIONS, 12))), 4, axis=-1)
+  x, y, z = xp.split(vertices, 3, axis=-1)
+  vertices = skin[0] * x + skin[1] * y + skin[2] * z + skin[3]
 
   tips = vertices[..., np.arange(len(model.tip_vertices))[:, None], model.tip_vertices, :]
   keypoints = xp.concatenate([joints, tips], axis=-2)[..., skeleton.INTERHAND_FROM_MANO21, :]
