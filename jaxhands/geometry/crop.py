@@ -136,7 +136,7 @@ def resize_affine(
 def inside(points_crop: Float[Array, "*b 2"], crop_hw: tuple[int, int]) -> Bool[Array, "*b"]:
   """0 <= x < width and 0 <= y < height, as InterNet masks its targets."""
   x, y = points_crop[..., 0], points_crop[..., 1]
-  return (x >= 0) & (x < crop_hw[1]) & (y >= 0) & (y < crop_hw[0])
+  return namespace(points_crop).asarray((x >= 0) & (x < crop_hw[1]) & (y >= 0) & (y < crop_hw[0]))
 
 
 def view_rotation(crop_from_img: Float[Array, "*b 2 3"]) -> Float[Array, "*b 3 3"]:

@@ -1,0 +1,125 @@
+"""Lifting exact predictions gives the true joints, from every source of depth; what is unknown is 0 and invalid."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxhands.geometry import camera, lift
+from jaxhands.hands import mirror, skeleton
+
+SIZE_HW = np.array([480, 640], np.int32)
+
+
+def scene(seed=0, count=3):
+  """Truth, the prediction that says it exactly, and a batch."""
+  rng = np.random.default_rng(seed)
+  joints = rng.uniform(-80, 80, (count, 2, 21, 3)).astype(np.float32)
+  joints += rng.uniform([-100, -80, 500], [100, 80, 900], (count, 2, 1, 3)).astype(np.float32)
+  intrinsics = np.repeat(np.float32([[[800, 0, 320], [0, 790, 240], [0, 0, 1]]]), count, 0)
+  roots = joints[:, :, 20, 2]
+  prediction = {
+    "joints_img": camera.project(joints, intrinsics[:, None]),
+    "joints_rel_depth": joints[..., 2] - roots[..., None],
+    "rel_root_depth": roots[:, 1] - roots[:, 0],
+    "hand_prob": np.ones((count, 2), np.float32),
+    "confidence": np.ones((count, 2, 21), np.float32),
+    "scale_known": np.ones(count, bool),
+  }
+  batch = {
+    "camera_img": intrinsics,
+    "camera_valid": np.ones(count, bool),
+    "picture_hw": np.repeat(SIZE_HW[None], count, 0),
+    "root_depth": roots,
+    "root_depth_valid": np.ones((count, 2), bool),
+    "root_depth_estimated": roots + np.float32([10, -20]),
+    "root_depth_estimated_valid": np.ones((count, 2), bool),
+  }
+  return joints, prediction, batch
+
+
+def bones_of(joints):
+  lengths = np.linalg.norm(joints[skeleton.BONES[:, 0]] - joints[skeleton.BONES[:, 1]], axis=-1)
+  return lift.Bones(skeleton.BONES, lengths)
+
+
+@pytest.mark.parametrize("source", ["gt", "predicted", "place"])
+def test_exact_predictions_give_the_truth(source):
+  joints, prediction, batch = scene()
+  if source != "gt":
+    prediction["joints_cam"] = joints if source == "predicted" else joints - [5, 6, 70]
+  lifted = lift.lift(prediction, batch, source)
+  assert lifted.valid.all()
+  np.testing.assert_allclose(lifted.joints_cam, joints, rtol=1e-3, atol=0.1)
+
+
+def test_place_of_2d_and_depths_uses_the_bones():
+  joints, prediction, batch = scene(count=1)
+  for hand in (0, 1):
+    lifted = lift.lift(prediction, batch, "place", bones=bones_of(joints[0, hand]))
+    np.testing.assert_allclose(lifted.joints_cam[0, hand], joints[0, hand], rtol=1e-3, atol=0.5)
+
+
+def test_rootnet_moves_each_hand_to_its_estimate():
+  joints, prediction, batch = scene()
+  lifted = lift.lift(prediction, batch, "rootnet")
+  np.testing.assert_allclose(lifted.joints_cam[..., 2], joints[..., 2] + np.float32([[10], [-20]]), rtol=1e-5)
+  np.testing.assert_allclose(
+    camera.project(lifted.joints_cam, batch["camera_img"][:, None]), prediction["joints_img"], atol=1e-2
+  )
+
+
+def test_left_wrist_relative_to_the_right_one():
+  joints, prediction, batch = scene()
+  prediction["hand_prob"][0, 0] = 0.4
+  always = lift.lift(prediction, batch, "rootnet", "relative").joints_cam[:, 1, 20, 2] - joints[:, 1, 20, 2]
+  np.testing.assert_allclose(always, 10, atol=1e-2)
+  if_seen = lift.lift(prediction, batch, "rootnet", "relative_if_seen").joints_cam[:, 1, 20, 2] - joints[:, 1, 20, 2]
+  np.testing.assert_allclose(if_seen, [-20, 10, 10], atol=1e-2)
+
+
+def test_unknown_depths_and_cameras_are_zero_and_invalid():
+  _, prediction, batch = scene()
+  batch["root_depth_valid"][0, 1] = False
+  batch["camera_valid"][2] = False
+  batch["camera_img"][2] = 0
+  lifted = lift.lift(prediction, batch, "gt")
+  np.testing.assert_array_equal(lifted.valid, [[True, False], [True, True], [False, False]])
+  assert np.isfinite(lifted.joints_cam).all()
+  assert not lifted.joints_cam[~lifted.valid].any()
+  relative = lift.lift(prediction, batch, "gt", "relative")
+  np.testing.assert_array_equal(relative.valid, [[True, True], [True, True], [False, False]])
+
+
+def test_normalised_intrinsics_need_no_camera():
+  joints, prediction, batch = scene(count=1)
+  assumed = lift.normalised_camera(batch["picture_hw"])
+  np.testing.assert_allclose(assumed[0], [[800, 0, 319.5], [0, 800, 239.5], [0, 0, 1]])
+  prediction["joints_img"] = camera.project(joints, assumed[:, None])
+  prediction["joints_cam"] = joints - [0, 0, 100]
+  lifted = lift.lift(prediction, {"picture_hw": batch["picture_hw"]}, "normalised")
+  np.testing.assert_allclose(lifted.joints_cam, joints, rtol=1e-3, atol=0.1)
+
+
+def test_lifting_commutes_with_mirroring():
+  joints, prediction, batch = scene()
+  lifted = lift.lift(mirror.mirror(prediction), mirror.mirror(batch), "gt")
+  mirrored = mirror.mirror({"joints_cam": joints})["joints_cam"]
+  np.testing.assert_allclose(lifted.joints_cam, mirrored, rtol=1e-4, atol=0.05)
+
+
+def test_jit_gives_the_same():
+  _, prediction, batch = scene()
+  host = lift.lift(prediction, batch, "rootnet", "relative_if_seen")
+  device = jax.jit(lambda p, b: lift.lift(p, b, "rootnet", "relative_if_seen"))(prediction, batch)
+  np.testing.assert_allclose(device.joints_cam, host.joints_cam, rtol=1e-4, atol=1e-2)
+  np.testing.assert_array_equal(device.valid, host.valid)
+
+
+def test_messages_say_what_is_missing():
+  _, prediction, batch = scene()
+  with pytest.raises(ValueError, match="root_depth_estimated"):
+    lift.lift(prediction, {"camera_img": batch["camera_img"]}, "rootnet")
+  with pytest.raises(ValueError, match="joints_cam"):
+    lift.lift(prediction, batch, "predicted")
+  with pytest.raises(ValueError, match="bones"):
+    lift.lift(prediction, batch, "place")
