@@ -27,14 +27,19 @@ def get_config() -> ConfigDict:
 
   # ---- data -----------------------------------------------------------------
   config.data = ConfigDict()
-  config.data.train = ("synthetic:train",)  # "DATASET[/VARIANT]:SPLIT", several are concatenated
+  config.data.train = ("synthetic:train",)  # "NAME[/VARIANT]:SPLIT" or "FOLDER:SPLIT"; several are mixed
   config.data.eval = ("synthetic:val",)
-  config.data.dir = ""  # "" = $JAXHANDS_DATA, or the user's cache
+  config.data.dir = ""  # where data sets lie; "" = $JAXHANDS_DATA, or the user's cache
+  config.data.kind = "all"  # or "single", "interacting": pictures of one hand or two
+  config.data.limit = 0  # the first examples of each set only; 0 = all
+  config.data.root_depths = ""  # RootNet's results, read as root_depth_estimated: a stage that wrote them, or a file
   config.data.crop_hw = (256, 256)  # the network's input, px
   config.data.map_hw = (128, 128)  # label maps (parts, masks), px
-  config.data.limit = 0  # the first records of each set only; 0 = all
-  config.data.threads = 16  # that read and decode
+  config.data.threads = 8  # that read and decode
   config.data.processes = 0  # worker processes besides the trainer's own; 0 = threads only
+  config.data.keep_mb = 2000  # memory for decoded examples, so that a small set is decoded once
+  # Arguments of the embedded data, which are built when they are needed: data_builders.synthetic.SyntheticConfig.
+  config.data.synthetic = ConfigDict({"train": 10_000, "val": 1_000, "test": 1_000, "seed": 0, "variant": "full"})
 
   # ---- training -------------------------------------------------------------
   config.train_for = "20 epochs"

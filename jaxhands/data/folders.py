@@ -1,0 +1,58 @@
+"""Where data sets lie: "interhand26m:val[:10%]" -> a folder and a split."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+
+def root(folder: str = "") -> pathlib.Path:
+  """Folder of all data sets: the given one, `$JAXHANDS_DATA`, or `jaxhands` in the user's cache."""
+  if folder or os.environ.get("JAXHANDS_DATA"):
+    return pathlib.Path(folder or os.environ["JAXHANDS_DATA"]).expanduser()
+  return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "jaxhands"
+
+
+def parse(text: str) -> tuple[str, str, str]:
+  """Name, variant and split of "NAME[/VARIANT]:SPLIT"; of "PATH:SPLIT" the path, no variant, and the split.
+
+  Raises:
+    ValueError: a part is missing.
+  """
+  name, _, split = text.partition(":")
+  if not name or not split:
+    raise ValueError(f"data set {text!r}: write NAME:SPLIT, NAME/VARIANT:SPLIT or FOLDER:SPLIT, e.g. 'synthetic:train'")
+  if name.startswith(("/", "./", "../", "~")):
+    return name, "", split
+  name, _, variant = name.partition("/")
+  return name, variant, split
+
+
+def find(name: str, variant: str = "", folder: str = "") -> pathlib.Path:
+  """Folder of a data set that was built: a path, or NAME[-VARIANT] or NAME[-VARIANT]-HASH below `root(folder)`.
+
+  Raises:
+    FileNotFoundError: there is none; says how to build it.
+    ValueError: there are several; says which.
+  """
+  if name.startswith(("/", "./", "../", "~")):
+    path = pathlib.Path(name).expanduser()
+    if not (path / "features.json").is_file():
+      raise FileNotFoundError(f"there is no data set in {path}")
+    return path
+  stem = f"{name}-{variant}" if variant else name
+  built = [path.parent for path in sorted(root(folder).glob(f"{stem}*/features.json"))]
+  found = [path for path in built if _is_hash(path.name[len(stem) :].removeprefix("-"))]
+  if not found:
+    raise FileNotFoundError(
+      f"there is no data set {stem!r} below {root(folder)}; build it with `python -m data_builders.{name}` or set "
+      "JAXHANDS_DATA or config.data.dir to where it is"
+    )
+  exact = [path for path in found if path.name == stem]
+  if len(found) > 1 and not exact:
+    raise ValueError(f"there are several data sets {stem!r}: {[str(path) for path in found]}; name one by its path")
+  return (exact or found)[0]
+
+
+def _is_hash(text: str) -> bool:
+  return all(character in "0123456789abcdef" for character in text)

@@ -1,0 +1,57 @@
+"""Finding data sets by name."""
+
+import pathlib
+
+import pytest
+
+from jaxhands.data import folders
+
+
+def _make(*paths: pathlib.Path):
+  for path in paths:
+    path.mkdir(parents=True)
+    (path / "features.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+  ("text", "parts"),
+  [
+    ("synthetic:train", ("synthetic", "", "train")),
+    ("synthetic/other:test[:10%]", ("synthetic", "other", "test[:10%]")),
+    ("/data/set:val", ("/data/set", "", "val")),
+    ("../set:val", ("../set", "", "val")),
+  ],
+)
+def test_names_are_taken_apart(text, parts):
+  assert folders.parse(text) == parts
+
+
+@pytest.mark.parametrize("text", ["synthetic", ":train", "synthetic:", ""])
+def test_names_without_a_split_are_refused(text):
+  with pytest.raises(ValueError, match="NAME:SPLIT"):
+    folders.parse(text)
+
+
+def test_the_root_is_given_or_from_the_environment_or_the_cache(monkeypatch, tmp_path):
+  monkeypatch.setenv("JAXHANDS_DATA", "/somewhere")
+  assert folders.root("~/here") == pathlib.Path.home() / "here"
+  assert folders.root() == pathlib.Path("/somewhere")
+  monkeypatch.delenv("JAXHANDS_DATA")
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+  assert folders.root() == tmp_path / "jaxhands"
+
+
+def test_data_sets_are_found_by_name_hash_or_path(tmp_path):
+  _make(tmp_path / "stb", tmp_path / "rhd-0a1b2c3d", tmp_path / "rhd-small-0a1b2c3e")
+  (tmp_path / "unfinished-00000000").mkdir()
+  assert folders.find("stb", folder=str(tmp_path)).name == "stb"
+  assert folders.find("rhd", folder=str(tmp_path)).name == "rhd-0a1b2c3d"
+  assert folders.find("rhd", "small", str(tmp_path)).name == "rhd-small-0a1b2c3e"
+  assert folders.find(str(tmp_path / "stb")) == tmp_path / "stb"
+  with pytest.raises(FileNotFoundError, match=r"python -m data_builders\.unfinished"):
+    folders.find("unfinished", folder=str(tmp_path))
+  with pytest.raises(FileNotFoundError, match="nowhere"):
+    folders.find(str(tmp_path / "nowhere"))
+  _make(tmp_path / "rhd-11111111")
+  with pytest.raises(ValueError, match=r"several data sets 'rhd'.*rhd-11111111"):
+    folders.find("rhd", folder=str(tmp_path))
