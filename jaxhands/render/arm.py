@@ -74,10 +74,11 @@ def wrist_frame(surface: HandSurface, vertices_mm: Float[np.ndarray, "V 3"]) -> 
   offset = rim - centre
   axis = np.cross(offset, np.roll(offset, -1, axis=0)).sum(0)
   axis = axis * np.sign(axis @ (centre - vertices_mm.mean(0)))
-  axis = axis / np.linalg.norm(axis)
+  axis = _unit(axis)
   place = surface.skin_mm[surface.rim].astype(np.float64)
   place = place - place.mean(0)
-  thumb = _orthonormal(place[:, 1] @ offset, axis)
+  thumb = place[:, 1] @ offset
+  thumb = _unit(thumb - (thumb @ axis) * axis)
   palm = np.cross(axis, thumb)
   return WristFrame(centre, axis, thumb, palm * np.sign(palm @ (place[:, 2] @ offset)))
 
@@ -85,7 +86,7 @@ def wrist_frame(surface: HandSurface, vertices_mm: Float[np.ndarray, "V 3"]) -> 
 def forearm_direction(frame: WristFrame, bend_rad: tuple[float, float]) -> Float[np.ndarray, " 3"]:
   """Unit vector along the forearm, away from the hand, once it has bent."""
   direction = frame.axis + np.tan(bend_rad[0]) * frame.palm + np.tan(bend_rad[1]) * frame.thumb
-  return direction / np.linalg.norm(direction)
+  return _unit(direction)
 
 
 def lid(surface: HandSurface, vertices_mm: Float[np.ndarray, "V 3"]) -> Attachment:
@@ -200,20 +201,12 @@ def sample_sleeve(rng: np.random.Generator) -> Sleeve:
 
 def _path(frame: WristFrame, final: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Centres of the rings and their directions to the thumb and out of the palm, each [S, 3]."""
-  centres, thumbs, palms = [], [], []
-  centre, before = frame.centre, 0.0
-  for distance in along:
-    t = min((distance + before) / 2 / _BEND_OVER_MM, 1.0)
-    heading = frame.axis + t * (final - frame.axis)
-    heading = heading / np.linalg.norm(heading)
-    centre = centre + heading * (distance - before)
-    thumb = _orthonormal(frame.thumb, heading)
-    palm = np.cross(heading, thumb)
-    centres.append(centre)
-    thumbs.append(thumb)
-    palms.append(palm * np.sign(palm @ frame.palm))
-    before = distance
-  return np.stack(centres), np.stack(thumbs), np.stack(palms)
+  step = np.diff(along, prepend=0.0)
+  t = np.minimum((along - step / 2) / _BEND_OVER_MM, 1.0)[:, None]
+  heading = _unit(frame.axis + t * (final - frame.axis))
+  thumbs = _unit(frame.thumb - (heading @ frame.thumb)[:, None] * heading)
+  palms = np.cross(heading, thumbs)
+  return frame.centre + np.cumsum(heading * step[:, None], axis=0), thumbs, palms * np.sign(palms @ frame.palm)[:, None]
 
 
 def _tube(grid: np.ndarray, closed: bool = True) -> np.ndarray:
@@ -230,9 +223,8 @@ def _winding(angle: np.ndarray) -> float:
   return float(np.sin(np.roll(angle, -1) - angle).sum())
 
 
-def _orthonormal(v: np.ndarray, axis: np.ndarray) -> np.ndarray:
-  v = v - (v @ axis) * axis
-  return v / np.linalg.norm(v)
+def _unit(v: np.ndarray) -> np.ndarray:
+  return v / np.sqrt((v * v).sum(-1, keepdims=True))
 
 
 def _clearance(frame: WristFrame, direction: np.ndarray, others_mm: np.ndarray) -> float:

@@ -13,19 +13,19 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, UInt8
 
-from jaxhands.render import labels, zbuffer
+from jaxhands.render import labels, shading, zbuffer
 from jaxhands.render.arm import Forearm, Sleeve, forearm, lid
 from jaxhands.render.cameras import View
 from jaxhands.render.lighting import Lighting, light_matrix, shadow_map
 from jaxhands.render.sensor import Sensor, develop
-from jaxhands.render.shading import compose, shade_layer
 from jaxhands.render.skin import Skin, linear_from_srgb, noise_volume
 from jaxhands.render.surface import HandSurface, occlusion, vertex_normals
 from jaxhands.schema import RIGHT
 
 PICTURES = ("picture", "deoccluded", "removed")
 _SKY_HIDDEN = 0.8  # how dark a surface gets per unit of `occlusion`
-_SKIN_TEXEL_MM = 1.5  # of the noise volume
+# mm per texel of the noise volume, once for the blotches and once for the grain.
+_BLOTCH_TEXEL_MM, _GRAIN_TEXEL_MM = 1.5, 0.42
 _NO_CLOTH = np.zeros(8, np.float32)
 
 
@@ -183,16 +183,21 @@ def _pictures(
   light = lighting.turned(view.cam_from_world[:, :3])
   matrix = light_matrix(light.towards[0], np.concatenate([layer.hand_vertices for layer in layers.values()]))
   shadows = {side: shadow_map(matrix, layer.vertices, layer.faces) for side, layer in layers.items()}
+  drawn = {side: _colour_buffers(layer, buffers[side], view, samples, nearness[side]) for side, layer in layers.items()}
+  # What is hidden in the scene itself is seen in the other pictures only.
+  nothing = np.zeros_like(nearness[0])
   for side, layer in layers.items():
-    face_map, nearness[side], points = _colour_buffers(layer, buffers[side], view, samples)
+    face_map, points = drawn[side]
     _shade(
-      layer, layers.get(1 - side), face_map, points, samples, light, matrix, shadows[side],
-      shadows.get(1 - side, np.zeros_like(shadows[side])), together[side], alone[side],
+      layer, layers.get(1 - side), face_map, nearness[side],
+      nearness[1 - side] if pictures == ("picture",) else nothing,
+      points, samples, light, matrix, shadows[side], shadows.get(1 - side, np.zeros_like(shadows[side])),
+      together[side], alone[side],
     )  # fmt: skip
 
   def mixed(shaded: np.ndarray, order: int) -> np.ndarray:
     linear = np.empty((*size, 3), np.float32)
-    compose(nearness, shaded, background, _linear(), samples, order, linear)
+    shading.compose(nearness, shaded, background, _linear(), samples, order, linear)
     return develop(linear, sensor)
 
   def per_hand(shaded: np.ndarray, orders: tuple[int, int]) -> np.ndarray:
@@ -210,22 +215,25 @@ def _pictures(
 
 
 def _colour_buffers(
-  layer: _Layer, buffer: _Buffers, view: View, samples: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """Face map and nearness at `samples` per pixel and axis, and the mesh in their coordinates."""
+  layer: _Layer, buffer: _Buffers, view: View, samples: int, nearness: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Face map at `samples` per pixel and axis and the mesh in its coordinates; fills `nearness`."""
   if samples == 1:
-    return buffer.face_map, buffer.nearness, layer.points_img
+    nearness[...] = buffer.nearness
+    return buffer.face_map, layer.points_img
   # Samples lie evenly around the pixel's centre: pixel x holds 2 x and 2 x + 1, at x - 1/4 and x + 1/4.
   points = layer.points_img * (samples, samples, 1.0) + ((samples - 1) / 2, (samples - 1) / 2, 0.0)
-  face_map, nearness = zbuffer.buffers(view.height * samples, view.width * samples)
+  face_map = np.full((view.height * samples, view.width * samples), zbuffer.NOTHING, np.int32)
   zbuffer.rasterize(points, layer.faces, face_map, nearness)
-  return face_map, nearness, points
+  return face_map, points
 
 
 def _shade(
   layer: _Layer,
   other: _Layer | None,
   face_map: np.ndarray,
+  nearness: np.ndarray,
+  hidden_by: np.ndarray,
   points: np.ndarray,
   samples: int,
   light: Lighting,
@@ -235,44 +243,71 @@ def _shade(
   together: np.ndarray,
   alone: np.ndarray,
 ) -> None:
-  """Packs what `shading.shade_layer` needs and calls it; fills `together` and `alone`."""
-  marks, skin, arm = layer.hand.surface.marks, layer.hand.skin, layer.hand.forearm
-  cloth = _NO_CLOTH if arm is None or arm.sleeve is None else _packed_cloth(arm.sleeve)
-  shade_layer(
-    face_map, samples, points, layer.vertices, _attributes(layer, other), layer.faces, layer.num_hand, layer.num_skin,
-    noise_volume(), np.array(skin.noise_offset_mm, np.float32) / _SKIN_TEXEL_MM,
-    marks.strength, marks.origin_mm, np.float32(marks.texel_mm), _packed_skin(skin), cloth,
-    np.concatenate([light.towards, light.colours], axis=1), np.concatenate([light.up, light.sky, light.ground]),
-    matrix, own_shadow, other_shadow, together, alone,
+  """Adds the layer's colours to `together` and `alone`, which are 0."""
+  surface, skin, arm = layer.hand.surface, layer.hand.skin, layer.hand.forearm
+  room = face_map.size
+  pixels, faces = np.empty(room, np.int32), np.empty(room, np.int32)
+  places, shares = np.empty((room, 2), np.float32), np.empty(room, np.float32)
+  box = _covered_box(points, face_map.shape, samples)
+  count = shading.find_points(face_map, nearness, hidden_by, samples, box, pixels, faces, places, shares)
+  pixels, faces, places, shares = pixels[:count], faces[:count], places[:count], shares[:count]
+  attributes = _attributes(layer, other)
+  table = np.empty((count, attributes.shape[1] + 3), np.float32)
+  shading.interpolate(points, layer.faces, layer.vertices, attributes, faces, places, table)
+  materials = np.empty((count, 6), np.float32)
+  shading.material(
+    table, faces, layer.num_hand, layer.num_skin, noise_volume(), np.array(skin.noise_offset_mm, np.float32),
+    surface.marks.strength, surface.marks.origin_mm, np.float32(surface.marks.texel_mm), _packed_skin(skin),
+    _NO_CLOTH if arm is None or arm.sleeve is None else _packed_cloth(arm.sleeve), materials,
   )  # fmt: skip
+  colours_together, colours_alone = np.empty((count, 3), np.float32), np.empty((count, 3), np.float32)
+  shading.light(
+    table, materials, faces, layer.num_skin, np.concatenate([light.towards, light.colours], axis=1),
+    np.concatenate([light.up, light.sky, light.ground]), matrix.astype(np.float32), own_shadow, other_shadow,
+    colours_together, colours_alone,
+  )  # fmt: skip
+  shading.scatter(pixels, shares, colours_together, together)
+  shading.scatter(pixels, shares, colours_alone, alone)
 
 
-def _attributes(layer: _Layer, other: _Layer | None) -> Float32[np.ndarray, "N 11"]:
+def _covered_box(points: np.ndarray, shape: tuple[int, ...], samples: int) -> tuple[int, int, int, int]:
+  """Rows and columns of pixels that a mesh can cover: first and past the last of each."""
+  ahead = points[points[:, 2] > 0, :2]
+  if not len(ahead):
+    return (0, 0, 0, 0)
+  low = np.clip(ahead.min(0) // samples, 0, (shape[1] // samples, shape[0] // samples)).astype(int)
+  high = np.clip(ahead.max(0) // samples + 1, 0, (shape[1] // samples, shape[0] // samples)).astype(int)
+  return (int(low[1]), int(high[1]), int(low[0]), int(high[0]))
+
+
+def _attributes(layer: _Layer, other: _Layer | None) -> Float32[np.ndarray, "N 12"]:
   """The table of `shading`'s attributes."""
   surface, vertices = layer.hand.surface, layer.hand_vertices
   count = len(vertices)
   normals = vertex_normals(layer.vertices, layer.faces)
-  table = np.zeros((len(layer.vertices), 11), np.float32)
+  table = np.zeros((len(layer.vertices), shading.NUM_ATTRIBUTES), np.float32)
   table[:, 0:3] = layer.skin_mm
   table[:, 3:6] = normals
   table[:, 6] = layer.palm
   table[:count, 7] = surface.nail
   table[:count, 8] = surface.flush
-  table[:, 9:11] = 1.0
+  offset = np.array(layer.hand.skin.noise_offset_mm, np.float32)
+  table[:, 9] = shading.volume_at_points(noise_volume(), (layer.skin_mm + offset) / np.float32(_BLOTCH_TEXEL_MM))
+  table[:, 10:] = 1.0
   hidden = occlusion(vertices, normals[:count], surface.blob_from_vertex @ vertices, surface.blob_radius_mm)
   # What a hand hides of itself at rest says more of the spheres than of the hand.
-  table[:count, 9] = np.exp(-_SKY_HIDDEN * np.maximum(hidden - surface.rest_occlusion, 0.0))
+  table[:count, 10] = np.exp(-_SKY_HIDDEN * np.maximum(hidden - surface.rest_occlusion, 0.0))
   if other is not None:
     theirs = other.hand.surface
     centres = theirs.blob_from_vertex @ other.hand_vertices
-    table[:, 10] = np.exp(-_SKY_HIDDEN * occlusion(layer.vertices, normals, centres, theirs.blob_radius_mm))
+    table[:, 11] = np.exp(-_SKY_HIDDEN * occlusion(layer.vertices, normals, centres, theirs.blob_radius_mm))
   return table
 
 
 def _packed_skin(skin: Skin) -> Float32[np.ndarray, " 19"]:
   return np.array(
     [*skin.back, *skin.palm, *skin.nail, skin.blotches, skin.grain, skin.flush, skin.lines, skin.veins,
-     skin.translucency, skin.gloss, skin.sharpness, skin.nail_gloss, _SKIN_TEXEL_MM], np.float32,
+     skin.translucency, skin.gloss, skin.sharpness, skin.nail_gloss, _GRAIN_TEXEL_MM], np.float32,
   )  # fmt: skip
 
 

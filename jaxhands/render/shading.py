@@ -1,257 +1,288 @@
-"""Colour of a hand's pixels: one pass over the pixels that its mesh covers, in linear light, compiled.
+"""Colour of a hand's pixels in linear light, by compiled passes over shading points.
 
-Kernels share small packed arrays, whose columns are named here.
+A shading point is a face in a pixel. `find_points` lists them, `interpolate` gives each its attributes, `material`
+what the surface is made of there, `light` its colour, `scatter` brings the colours back into the picture.
 
-attributes [N, 11] per vertex: 0-2 skin coordinates, 3-5 normal (camera), 6 palm, 7 nail, 8 flush,
-  9 light of the surroundings that reaches it past its own hand, 10 past the other hand.
-lights [L, 6]: direction to the light (camera), colour. surroundings [9]: up (camera), sky, ground.
+The passes share small packed float32 arrays, whose columns are named here.
+
+attributes [N, 12] per vertex: 0-2 skin coordinates, 3-5 normal (camera), 6 palm, 7 nail, 8 flush, 9 blotch,
+  10 light of the surroundings that reaches it past its own hand, 11 past the other hand.
+table [P, 15] per shading point: the attributes, 12-14 place (camera).
+materials [P, 6]: red, green, blue, gloss, sharpness of the gloss, how far light creeps round into the shade.
 skin [19]: back 0-2, palm 3-5, nail 6-8, blotches 9, grain 10, flush 11, lines 12, veins 13, translucency 14,
-  gloss 15, sharpness 16, nail gloss 17, mm per texel of the noise volume 18.
+  gloss 15, sharpness 16, nail gloss 17, mm per texel of the fine noise 18.
 cloth [8]: colour 0-2, second colour 3-5, pattern 6, period 7 (mm).
+lights [L, 6]: direction to the light (camera), colour. surroundings [9]: up (camera), sky, ground.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from jaxhands.render.compiled import kernel
+from jaxhands.render.compiled import fast_kernel, kernel
 
-_SHADOW_BIAS_MM = 2.5
-_LAST_ATTRIBUTE = 11
+NUM_ATTRIBUTES = 12
+_SHADOW_BIAS_MM = np.float32(2.5)
+# Samples of a pixel whose nearness differs by less belong to one surface, which is shaded once.
+_SAME_SURFACE = np.float32(0.994)
+_NAIL_SHARPNESS = np.float32(90.0)
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
+_HALF, _TWO, _THREE, _EIGHT = np.float32(0.5), np.float32(2.0), np.float32(3.0), np.float32(8.0)
 
 
 @kernel
-def shade_layer(
-  face_map, samples, points, vertices, attributes, faces, num_hand, num_skin, noise, noise_offset,
-  marks, marks_origin, marks_texel, skin, cloth, lights, surroundings, light_matrix, own_shadow, other_shadow,
-  together, alone,
-):  # fmt: skip
-  """Fills `together` and `alone` [h, w, 3], the mean colour of the samples in each pixel that the mesh covers.
+def find_points(face_map, nearness, hidden_by, samples, box, pixels, faces, places, shares):
+  """Lists the shading points of a layer and returns their number P.
 
-  `together` has the shade that the other hand throws on this one, `alone` has not. `face_map` [h s, w s] holds s = 1
-  or 2 samples per pixel and axis; a face is shaded once per pixel, at the mean place of its samples.
+  Samples of a pixel that lie on one surface share a point: on the face with most of them, at their mean place.
+
+  Args:
+    face_map, nearness: [h s, w s], s = 1 or 2 samples per pixel and axis.
+    hidden_by: [h s, w s] nearness of what hides; pixels all of whose samples are hidden are left out.
+    box: first and last row, first and last column of pixels to look at, the last ones excluded.
+    pixels, faces, places, shares: outputs with room for h s w s points: number of the pixel, face, x and y in
+      samples, share of the pixel's samples on the layer.
   """
-  height, width = together.shape[0], together.shape[1]
-  value = np.empty(_LAST_ATTRIBUTE, np.float32)
-  both = np.empty(3, np.float32)
-  single = np.empty(3, np.float32)
-  found = np.empty(4, np.int32)
-  for y in range(height):
-    for x in range(width):
-      count = 0
-      for i in range(samples):
-        for j in range(samples):
-          face = face_map[y * samples + i, x * samples + j]
-          if face >= 0:
-            found[count] = face
+  width = face_map.shape[1] // samples
+  found, depth = np.empty(4, np.int32), np.empty(4, np.float32)
+  column, row = np.empty(4, np.int32), np.empty(4, np.int32)
+  points = 0
+  for y in range(box[0], box[1]):
+    for x in range(box[2], box[3]):
+      count, seen = 0, False
+      for i in range(y * samples, (y + 1) * samples):
+        for j in range(x * samples, (x + 1) * samples):
+          if face_map[i, j] >= 0:
+            found[count], depth[count], column[count], row[count] = face_map[i, j], nearness[i, j], j, i
+            seen |= hidden_by[i, j] <= depth[count]
             count += 1
-      if count == 0:
+      if not seen:
         continue
-      for channel in range(3):
-        together[y, x, channel] = 0.0
-        alone[y, x, channel] = 0.0
-      for k in range(count):
-        face = found[k]
-        first = True
-        for earlier in range(k):
-          first = first and found[earlier] != face
-        if not first:
+      for first in range(count):
+        if found[first] < 0:
           continue
-        column, row, same = 0.0, 0.0, 0
-        for i in range(samples):
-          for j in range(samples):
-            if face_map[y * samples + i, x * samples + j] == face:
-              column += x * samples + j
-              row += y * samples + i
-              same += 1
-        _interpolate(points, faces, face, column / same, row / same, attributes, vertices, value, both)
-        px, py, pz = both[0], both[1], both[2]
-        _shade(
-          px, py, pz, value, face < num_hand, face >= num_skin, noise, noise_offset, marks, marks_origin, marks_texel,
-          skin, cloth, lights, surroundings, light_matrix, own_shadow, other_shadow, both, single,
-        )  # fmt: skip
-        share = np.float32(same / count)
-        for channel in range(3):
-          together[y, x, channel] += share * both[channel]
-          alone[y, x, channel] += share * single[channel]
+        near, face, most, surface = depth[first], found[first], 0, 0
+        for k in range(first, count):
+          if found[k] >= 0 and min(near, depth[k]) > _SAME_SURFACE * max(near, depth[k]):
+            surface += 1
+            same = 0
+            for m in range(first, count):
+              same += found[m] == found[k]
+            if same > most:
+              face, most = found[k], same
+        same, sum_x, sum_y = 0, 0, 0
+        for k in range(first, count):
+          if found[k] >= 0 and min(near, depth[k]) > _SAME_SURFACE * max(near, depth[k]):
+            if found[k] == face:
+              sum_x, sum_y, same = sum_x + column[k], sum_y + row[k], same + 1
+            found[k] = -1
+        pixels[points], faces[points], shares[points] = y * width + x, face, np.float32(surface) / np.float32(count)
+        places[points, 0], places[points, 1] = sum_x / same, sum_y / same
+        points += 1
+  return points
 
 
 @kernel
-def _interpolate(points, faces, face, x, y, attributes, vertices, value, place):
-  """Attributes and place of a face at a position in the picture, perspective-correct."""
-  a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
-  ux, uy = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1]
-  vx, vy = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1]
-  dx, dy = x - points[a, 0], y - points[a, 1]
-  area = ux * vy - uy * vx
-  w1 = (dx * vy - dy * vx) / area
-  w2 = (ux * dy - uy * dx) / area
-  wa, wb, wc = (1.0 - w1 - w2) * points[a, 2], w1 * points[b, 2], w2 * points[c, 2]
-  total = wa + wb + wc
-  wa, wb, wc = np.float32(wa / total), np.float32(wb / total), np.float32(wc / total)
-  for k in range(value.shape[0]):
-    value[k] = wa * attributes[a, k] + wb * attributes[b, k] + wc * attributes[c, k]
-  for k in range(3):
-    place[k] = wa * vertices[a, k] + wb * vertices[b, k] + wc * vertices[c, k]
+def interpolate(points, triangles, vertices, attributes, faces, places, table):
+  """Fills `table`: attributes and place of each shading point, perspective-correct."""
+  last = attributes.shape[1]
+  for p in range(faces.shape[0]):
+    a, b, c = triangles[faces[p], 0], triangles[faces[p], 1], triangles[faces[p], 2]
+    ux, uy = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1]
+    vx, vy = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1]
+    dx, dy = places[p, 0] - points[a, 0], places[p, 1] - points[a, 1]
+    scale = 1.0 / (ux * vy - uy * vx)
+    w1 = (dx * vy - dy * vx) * scale
+    w2 = (ux * dy - uy * dx) * scale
+    wa, wb, wc = (1.0 - w1 - w2) * points[a, 2], w1 * points[b, 2], w2 * points[c, 2]
+    scale = 1.0 / (wa + wb + wc)
+    sa, sb, sc = np.float32(wa * scale), np.float32(wb * scale), np.float32(wc * scale)
+    for k in range(last):
+      table[p, k] = sa * attributes[a, k] + sb * attributes[b, k] + sc * attributes[c, k]
+    for k in range(3):
+      table[p, last + k] = sa * vertices[a, k] + sb * vertices[b, k] + sc * vertices[c, k]
 
 
-@kernel
-def _volume_at(volume, x, y, z):
+@fast_kernel
+def volume_at(volume, x, y, z):
   """Trilinear value of a volume that repeats; its side is a power of two."""
   last = volume.shape[0] - 1
-  i, j, k = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
-  fx, fy, fz = np.float32(x - i), np.float32(y - j), np.float32(z - k)
-  i, j, k = i & last, j & last, k & last
+  fi, fj, fk = np.floor(x), np.floor(y), np.floor(z)
+  i, j, k = int(fi) & last, int(fj) & last, int(fk) & last
+  fx, fy, fz = x - fi, y - fj, z - fk
   ii, jj, kk = (i + 1) & last, (j + 1) & last, (k + 1) & last
-  one = np.float32(1.0)
-  near = (volume[i, j, k] * (one - fz) + volume[i, j, kk] * fz) * (one - fy) + (
-    volume[i, jj, k] * (one - fz) + volume[i, jj, kk] * fz
-  ) * fy
-  far = (volume[ii, j, k] * (one - fz) + volume[ii, j, kk] * fz) * (one - fy) + (
-    volume[ii, jj, k] * (one - fz) + volume[ii, jj, kk] * fz
-  ) * fy
-  return near * (one - fx) + far * fx
+  n00 = volume[i, j, k] + fz * (volume[i, j, kk] - volume[i, j, k])
+  n01 = volume[i, jj, k] + fz * (volume[i, jj, kk] - volume[i, jj, k])
+  n10 = volume[ii, j, k] + fz * (volume[ii, j, kk] - volume[ii, j, k])
+  n11 = volume[ii, jj, k] + fz * (volume[ii, jj, kk] - volume[ii, jj, k])
+  near = n00 + fy * (n01 - n00)
+  return near + fx * (n10 + fy * (n11 - n10) - near)
 
 
-@kernel
+@fast_kernel
+def volume_at_points(volume, points):
+  """`volume_at` of points [N, 3], float32."""
+  values = np.empty(points.shape[0], np.float32)
+  for point in range(points.shape[0]):
+    values[point] = volume_at(volume, points[point, 0], points[point, 1], points[point, 2])
+  return values
+
+
+@fast_kernel
 def _mark_at(marks, side, x, y, kind):
   """Bilinear value of a mark picture, 0 outside."""
-  i, j = int(np.floor(x)), int(np.floor(y))
-  if i < 0 or j < 0 or i + 1 >= marks.shape[1] or j + 1 >= marks.shape[2]:
-    return np.float32(0.0)
-  fx, fy = np.float32(x - i), np.float32(y - j)
-  one = np.float32(1.0)
-  return (marks[side, i, j, kind] * (one - fy) + marks[side, i, j + 1, kind] * fy) * (one - fx) + (
-    marks[side, i + 1, j, kind] * (one - fy) + marks[side, i + 1, j + 1, kind] * fy
-  ) * fx
+  fi, fj = np.floor(x), np.floor(y)
+  i, j = int(fi), int(fj)
+  value = _ZERO
+  if i >= 0 and j >= 0 and i + 1 < marks.shape[1] and j + 1 < marks.shape[2]:
+    fx, fy = x - fi, y - fj
+    near = marks[side, i, j, kind] + fy * (marks[side, i, j + 1, kind] - marks[side, i, j, kind])
+    far = marks[side, i + 1, j, kind] + fy * (marks[side, i + 1, j + 1, kind] - marks[side, i + 1, j, kind])
+    value = near + fx * (far - near)
+  return value
 
 
-@kernel
+@fast_kernel
+def _absorbed(x):
+  """About exp(-x) for small x, and positive for all."""
+  return _ONE / (_ONE + x * (_ONE + _HALF * x))
+
+
+@fast_kernel
 def _lit(shadow, x, y, nearness):
   """Share of a light that reaches a point past a shadow map: 3 x 3 texels with soft borders."""
-  i, j = int(np.floor(x)) - 1, int(np.floor(y)) - 1
-  if i < 0 or j < 0 or i + 3 >= shadow.shape[1] or j + 3 >= shadow.shape[0]:
-    return np.float32(1.0)
-  fx, fy = x - np.floor(x), y - np.floor(y)
-  lit = 0.0
-  for row in range(4):
-    wy = 1.0 - fy if row == 0 else (fy if row == 3 else 1.0)
-    for column in range(4):
-      if nearness >= shadow[j + row, i + column]:
-        wx = 1.0 - fx if column == 0 else (fx if column == 3 else 1.0)
-        lit += wx * wy
-  return np.float32(lit / 9.0)
+  fi, fj = np.floor(x), np.floor(y)
+  i, j = int(fi) - 1, int(fj) - 1
+  lit = np.float32(9.0)
+  if i >= 0 and j >= 0 and i + 3 < shadow.shape[1] and j + 3 < shadow.shape[0]:
+    fx, fy = x - fi, y - fj
+    lit = _ZERO
+    for row in range(4):
+      a = (_ONE - fx) if nearness >= shadow[j + row, i] else _ZERO
+      b = _ONE if nearness >= shadow[j + row, i + 1] else _ZERO
+      c = _ONE if nearness >= shadow[j + row, i + 2] else _ZERO
+      d = fx if nearness >= shadow[j + row, i + 3] else _ZERO
+      lit += (a + b + c + d) * (_ONE - fy if row == 0 else (fy if row == 3 else _ONE))
+  return lit * np.float32(1.0 / 9.0)
 
 
-@kernel
-def _shade(
-  px, py, pz, value, is_hand, is_cloth, noise, noise_offset, marks, marks_origin, marks_texel, skin, cloth, lights,
-  surroundings, light_matrix, own_shadow, other_shadow, both, single,
-):  # fmt: skip
-  """Colour of one surface point with (`both`) and without (`single`) the other hand's shade."""
-  nx, ny, nz = value[3], value[4], value[5]
-  scale = np.float32(1.0) / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-12))
-  nx, ny, nz = nx * scale, ny * scale, nz * scale
-  scale = np.float32(-1.0) / np.sqrt(px * px + py * py + pz * pz)
-  vx, vy, vz = px * scale, py * scale, pz * scale
-  facing = nx * vx + ny * vy + nz * vz
-  inside = is_cloth and facing < -0.2
-  if inside:
-    nx, ny, nz = -nx, -ny, -nz
-
-  red, green, blue, gloss, sharpness, creep = _surface(
-    value, is_hand, is_cloth, noise, noise_offset, marks, marks_origin, marks_texel, skin, cloth
-  )
-  up = np.float32(0.5) + np.float32(0.5) * (nx * surroundings[0] + ny * surroundings[1] + nz * surroundings[2])
-  dim = np.float32(0.15) if inside else np.float32(1.0)
-  own_sky, other_sky = value[9] * dim, value[10]
-  ambient_r = own_sky * (surroundings[6] + up * (surroundings[3] - surroundings[6]))
-  ambient_g = own_sky * (surroundings[7] + up * (surroundings[4] - surroundings[7]))
-  ambient_b = own_sky * (surroundings[8] + up * (surroundings[5] - surroundings[8]))
-  both[0], both[1], both[2] = ambient_r * other_sky * red, ambient_g * other_sky * green, ambient_b * other_sky * blue
-  single[0], single[1], single[2] = ambient_r * red, ambient_g * green, ambient_b * blue
-
-  for light in range(lights.shape[0]):
-    lx, ly, lz = lights[light, 0], lights[light, 1], lights[light, 2]
-    cosine = nx * lx + ny * ly + nz * lz
-    if cosine <= -creep:
+@fast_kernel
+def material(
+  table, faces, num_hand, num_skin, noise, noise_offset, marks, marks_origin, marks_texel, skin, cloth, materials
+):
+  """Fills `materials`. Faces from `num_hand` on are of the arm (no nails), from `num_skin` on of cloth."""
+  texel = _ONE / skin[18]
+  for p in range(table.shape[0]):
+    u, v, w = table[p, 0], table[p, 1], table[p, 2]
+    fine = volume_at(noise, u * texel + noise_offset[0], v * texel + noise_offset[1], w * texel + noise_offset[2])
+    if faces[p] >= num_skin:
+      mix = _ZERO
+      if cloth[6] > _ZERO:
+        mix = _ONE if (u / cloth[7]) % _ONE < np.float32(0.4) else _ZERO
+      if cloth[6] > _ONE:
+        mix = _HALF * (mix + (_ONE if (v / cloth[7]) % _ONE < np.float32(0.4) else _ZERO))
+      weave = _ONE + np.float32(0.06) * table[p, 9] + np.float32(0.08) * fine
+      for channel in range(3):
+        materials[p, channel] = (cloth[channel] + mix * (cloth[3 + channel] - cloth[channel])) * weave
+      materials[p, 3], materials[p, 4], materials[p, 5] = np.float32(0.004), _EIGHT, np.float32(0.05)
       continue
-    # Lamps without a shadow map of their own reach hidden places as the surroundings do.
-    mine, theirs = np.sqrt(own_sky), np.sqrt(other_sky)
-    if light == 0:
-      shift = _SHADOW_BIAS_MM
-      mx, my, mz = px + nx * shift, py + ny * shift, pz + nz * shift
-      column = light_matrix[0, 0] * mx + light_matrix[0, 1] * my + light_matrix[0, 2] * mz + light_matrix[0, 3]
-      row = light_matrix[1, 0] * mx + light_matrix[1, 1] * my + light_matrix[1, 2] * mz + light_matrix[1, 3]
-      near = light_matrix[2, 0] * mx + light_matrix[2, 1] * my + light_matrix[2, 2] * mz + light_matrix[2, 3]
-      near += _SHADOW_BIAS_MM
-      mine = _lit(own_shadow, column, row, near) * dim
-      theirs = _lit(other_shadow, column, row, near)
-    hx, hy, hz = lx + vx, ly + vy, lz + vz
-    half = max(np.float32(0.0), (nx * hx + ny * hy + nz * hz) / np.sqrt(hx * hx + hy * hy + hz * hz + 1e-9))
-    shine = np.float32(0.0)
-    if cosine > 0:
-      shine = gloss * (sharpness + np.float32(8.0)) * np.float32(0.125) * half**sharpness * min(1.0, 4.0 * cosine)
-    for channel in range(3):
-      wrap = creep * (1.0 if channel == 0 else (0.4 if channel == 1 else 0.25))
-      diffuse = max(0.0, (cosine + wrap) / (1.0 + wrap))
-      colour = red if channel == 0 else (green if channel == 1 else blue)
-      light_here = np.float32(lights[light, 3 + channel] * (colour * diffuse + shine)) * mine
-      both[channel] += light_here * theirs
-      single[channel] += light_here
+    palm = min(_ONE, max(_ZERO, table[p, 6]))
+    line, vein = _ZERO, _ZERO
+    mx, my = (u - marks_origin[0]) / marks_texel, (v - marks_origin[1]) / marks_texel
+    if palm > np.float32(0.1):
+      line = palm * _mark_at(marks, 1, mx, my, 0)
+    if palm < np.float32(0.9):
+      line += (_ONE - palm) * _mark_at(marks, 0, mx, my, 0)
+      vein = skin[13] * (_ONE - palm) * _mark_at(marks, 0, mx, my, 1)
+    nail = _ZERO
+    if faces[p] < num_hand and table[p, 7] > np.float32(0.35):
+      nail = min(_ONE, (table[p, 7] - np.float32(0.35)) / np.float32(0.3))
+      nail = nail * nail * (_THREE - _TWO * nail)
+    bare = _ONE - nail
+    line *= skin[12]
+    blood = bare * (skin[9] * table[p, 9] + skin[11] * (table[p, 8] + np.float32(0.35) * palm)) + line
+    dark = bare * (skin[10] * fine + vein) + np.float32(0.6) * bare * line
+    red = (skin[0] + palm * (skin[3] - skin[0])) * _absorbed(dark + np.float32(0.2) * blood + vein)
+    green = (skin[1] + palm * (skin[4] - skin[1])) * _absorbed(dark + blood)
+    blue = (skin[2] + palm * (skin[5] - skin[2])) * _absorbed(dark + np.float32(0.9) * blood)
+    materials[p, 0] = red + nail * (skin[6] - red)
+    materials[p, 1] = green + nail * (skin[7] - green)
+    materials[p, 2] = blue + nail * (skin[8] - blue)
+    materials[p, 3] = skin[15] * bare * max(_ZERO, _ONE + np.float32(0.35) * fine - line) + nail * skin[17]
+    materials[p, 4] = skin[16] + nail * (_NAIL_SHARPNESS - skin[16])
+    materials[p, 5] = skin[14] * (_ONE - _HALF * nail)
+
+
+@fast_kernel
+def light(
+  table, materials, faces, num_skin, lights, surroundings, light_matrix, own_shadow, other_shadow, together, alone
+):
+  """Fills the colours [P, 3] of the shading points with (`together`) and without (`alone`) the other hand's shade.
+
+  Wrapped diffuse light, which creeps farthest in red, and Blinn's gloss; the first light is stopped by the shadow
+  maps, the others are as dim in hidden places as the root of the surroundings' light there.
+  """
+  for p in range(table.shape[0]):
+    nx, ny, nz = table[p, 3], table[p, 4], table[p, 5]
+    scale = _ONE / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-12))
+    nx, ny, nz = nx * scale, ny * scale, nz * scale
+    px, py, pz = table[p, 12], table[p, 13], table[p, 14]
+    scale = -_ONE / np.sqrt(px * px + py * py + pz * pz)
+    vx, vy, vz = px * scale, py * scale, pz * scale
+    dim = _ONE
+    if faces[p] >= num_skin and nx * vx + ny * vy + nz * vz < np.float32(-0.2):  # the inside of a sleeve
+      nx, ny, nz = -nx, -ny, -nz
+      dim = np.float32(0.15)
+    red, green, blue = materials[p, 0], materials[p, 1], materials[p, 2]
+    gloss, sharpness, creep = materials[p, 3], materials[p, 4], materials[p, 5]
+    wrap_green, wrap_blue = np.float32(0.4) * creep, np.float32(0.25) * creep
+
+    up = _HALF + _HALF * (nx * surroundings[0] + ny * surroundings[1] + nz * surroundings[2])
+    own_sky, other_sky = table[p, 10] * dim, table[p, 11]
+    alone_red = red * own_sky * (surroundings[6] + up * (surroundings[3] - surroundings[6]))
+    alone_green = green * own_sky * (surroundings[7] + up * (surroundings[4] - surroundings[7]))
+    alone_blue = blue * own_sky * (surroundings[8] + up * (surroundings[5] - surroundings[8]))
+    red_here, green_here, blue_here = alone_red * other_sky, alone_green * other_sky, alone_blue * other_sky
+
+    for k in range(lights.shape[0]):
+      lx, ly, lz = lights[k, 0], lights[k, 1], lights[k, 2]
+      cosine = nx * lx + ny * ly + nz * lz
+      if cosine <= -creep:
+        continue
+      if k == 0:
+        mx, my, mz = px + nx * _SHADOW_BIAS_MM, py + ny * _SHADOW_BIAS_MM, pz + nz * _SHADOW_BIAS_MM
+        column = light_matrix[0, 0] * mx + light_matrix[0, 1] * my + light_matrix[0, 2] * mz + light_matrix[0, 3]
+        row = light_matrix[1, 0] * mx + light_matrix[1, 1] * my + light_matrix[1, 2] * mz + light_matrix[1, 3]
+        near = light_matrix[2, 0] * mx + light_matrix[2, 1] * my + light_matrix[2, 2] * mz + light_matrix[2, 3]
+        mine = _lit(own_shadow, column, row, near + _SHADOW_BIAS_MM) * dim
+        theirs = _lit(other_shadow, column, row, near + _SHADOW_BIAS_MM)
+      else:
+        mine, theirs = np.sqrt(own_sky), np.sqrt(other_sky)
+      hx, hy, hz = lx + vx, ly + vy, lz + vz
+      half = (nx * hx + ny * hy + nz * hz) / np.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-9))
+      shine = _ZERO
+      # Below exp(-7) the gloss is not seen; log(half) <= half - 1.
+      if cosine > _ZERO and sharpness * (half - _ONE) > np.float32(-7.0):
+        shine = gloss * (sharpness * np.float32(0.125) + _ONE) * half**sharpness * min(_ONE, np.float32(4.0) * cosine)
+      lit_red = lights[k, 3] * mine * (red * max(_ZERO, cosine + creep) / (_ONE + creep) + shine)
+      lit_green = lights[k, 4] * mine * (green * max(_ZERO, cosine + wrap_green) / (_ONE + wrap_green) + shine)
+      lit_blue = lights[k, 5] * mine * (blue * max(_ZERO, cosine + wrap_blue) / (_ONE + wrap_blue) + shine)
+      alone_red, alone_green, alone_blue = alone_red + lit_red, alone_green + lit_green, alone_blue + lit_blue
+      red_here += lit_red * theirs
+      green_here += lit_green * theirs
+      blue_here += lit_blue * theirs
+    alone[p, 0], alone[p, 1], alone[p, 2] = alone_red, alone_green, alone_blue
+    together[p, 0], together[p, 1], together[p, 2] = red_here, green_here, blue_here
 
 
 @kernel
-def _surface(value, is_hand, is_cloth, noise, noise_offset, marks, marks_origin, marks_texel, skin, cloth):
-  """What the surface is made of: red, green, blue, gloss, sharpness of the gloss, how far light creeps."""
-  u, v, w = value[0], value[1], value[2]
-  texel = np.float32(1.0) / skin[18]
-  x, y, z = u * texel + noise_offset[0], v * texel + noise_offset[1], w * texel + noise_offset[2]
-  coarse = _volume_at(noise, x, y, z)
-  # 3.7 and a turn: the fine noise shows no trace of the coarse one.
-  fine = _volume_at(noise, 3.7 * y, 3.7 * z, 3.7 * x)
-  zero = np.float32(0.0)
-  if is_cloth:
-    mix = zero
-    if cloth[6] > 0:
-      bar = np.float32(1.0) if (u / cloth[7]) % 1.0 < 0.4 else zero
-      mix = bar
-      if cloth[6] > 1:
-        mix = np.float32(0.5) * (bar + (np.float32(1.0) if (v / cloth[7]) % 1.0 < 0.4 else zero))
-    weave = np.float32(1.0) + np.float32(0.06) * coarse + np.float32(0.08) * fine
-    return (
-      (cloth[0] + mix * (cloth[3] - cloth[0])) * weave,
-      (cloth[1] + mix * (cloth[4] - cloth[1])) * weave,
-      (cloth[2] + mix * (cloth[5] - cloth[2])) * weave,
-      np.float32(0.004), np.float32(8.0), np.float32(0.05),
-    )  # fmt: skip
-  palm = min(np.float32(1.0), max(zero, value[6]))
-  red = skin[0] + palm * (skin[3] - skin[0])
-  green = skin[1] + palm * (skin[4] - skin[1])
-  blue = skin[2] + palm * (skin[5] - skin[2])
-  line, vein = zero, zero
-  mx, my = (u - marks_origin[0]) / marks_texel, (v - marks_origin[1]) / marks_texel
-  if palm > 0.1:
-    line = palm * _mark_at(marks, 1, mx, my, 0)
-  if palm < 0.9:
-    line += (1 - palm) * _mark_at(marks, 0, mx, my, 0)
-    vein = (1 - palm) * _mark_at(marks, 0, mx, my, 1)
-  nail = zero
-  if is_hand:
-    nail = min(np.float32(1.0), max(zero, (value[7] - np.float32(0.35)) / np.float32(0.3)))
-    nail = nail * nail * (np.float32(3.0) - np.float32(2.0) * nail)
-  bare = np.float32(1.0) - nail
-  blood = bare * (skin[9] * coarse + skin[11] * (value[8] + np.float32(0.35) * palm)) + skin[12] * line
-  shade = np.exp(-bare * (skin[10] * fine + skin[12] * line * np.float32(0.6) + skin[13] * vein))
-  red = red * shade * np.exp(-np.float32(0.2) * blood - skin[13] * vein)
-  green = green * shade * np.exp(-blood)
-  blue = blue * shade * np.exp(-np.float32(0.9) * blood)
-  red += nail * (skin[6] - red)
-  green += nail * (skin[7] - green)
-  blue += nail * (skin[8] - blue)
-  gloss = (skin[15] * max(zero, np.float32(1.0) + np.float32(0.35) * fine - line)) * bare + nail * skin[17]
-  sharpness = skin[16] + nail * (np.float32(90.0) - skin[16])
-  return red, green, blue, gloss, sharpness, skin[14] * (np.float32(1.0) - np.float32(0.5) * nail)
+def scatter(pixels, shares, colours, picture):
+  """Adds the shares of the shading points to their pixels of `picture` [h, w, 3]."""
+  width = picture.shape[1]
+  for p in range(pixels.shape[0]):
+    y, x = pixels[p] // width, pixels[p] % width
+    for channel in range(3):
+      picture[y, x, channel] += shares[p] * colours[p, channel]
 
 
 @kernel
@@ -265,7 +296,7 @@ def compose(nearness, shaded, background, linear, samples, order, picture):
     order: 0 nearest first, 1 right before left, 2 left before right, 3 right alone, 4 left alone.
   """
   height, width = picture.shape[0], picture.shape[1]
-  total = samples * samples
+  scale = _ONE / np.float32(samples * samples)
   for y in range(height):
     for x in range(width):
       right, left = 0, 0
@@ -273,16 +304,13 @@ def compose(nearness, shaded, background, linear, samples, order, picture):
         for j in range(samples):
           a = nearness[0, y * samples + i, x * samples + j]
           b = nearness[1, y * samples + i, x * samples + j]
-          if a > 0 and order != 4 and (b == 0 or order == 1 or order == 3 or (order == 0 and a >= b)):
+          if a > _ZERO and order != 4 and (b == _ZERO or order == 1 or order == 3 or (order == 0 and a >= b)):
             right += 1
-          elif b > 0 and order != 3:
+          elif b > _ZERO and order != 3:
             left += 1
-      wr, wl = np.float32(right / total), np.float32(left / total)
-      wb = np.float32(1.0) - wr - wl
+      wr, wl = np.float32(right) * scale, np.float32(left) * scale
       for channel in range(3):
-        colour = np.float32(0.0)
-        if wb > 0:
-          colour += wb * linear[background[y, x, channel]]
+        colour = (_ONE - wr - wl) * linear[background[y, x, channel]]
         if right > 0:
           colour += wr * shaded[0, y, x, channel]
         if left > 0:

@@ -90,18 +90,23 @@ def _fill(points, faces, face_map, inverse_depth, first_face, pixel_centre):
     y0, y1 = max(0.0, np.ceil(min(ay, by, cy))), min(height - 1.0, np.floor(max(ay, by, cy)))
     if x0 > x1 or y0 > y1:
       continue
+    per_area = 1.0 / area
     for y in range(int(y0), int(y1) + 1):
       dy = y - ay
+      entered = False
       for x in range(int(x0), int(x1) + 1):
         dx = x - ax
-        w1 = (dx * vy - dy * vx) / area
-        w2 = (ux * dy - uy * dx) / area
+        w1 = (dx * vy - dy * vx) * per_area
+        w2 = (ux * dy - uy * dx) * per_area
         w0 = 1.0 - w1 - w2
         if w0 >= _EDGE and w1 >= _EDGE and w2 >= _EDGE:
           nearness = np.float32(w0 * qa + w1 * qb + w2 * qc)
           if nearness > inverse_depth[y, x]:
             inverse_depth[y, x] = nearness
             face_map[y, x] = first_face + face
+          entered = True
+        elif entered:
+          break
 
 
 def fill_numpy(
@@ -118,7 +123,8 @@ def fill_numpy(
   xy, nearness = corners[..., :2] - pixel_centre, corners[..., 2]
   origin, u, v = xy[:, 0], xy[:, 1] - xy[:, 0], xy[:, 2] - xy[:, 0]
   area = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
-  with np.errstate(invalid="ignore"):
+  with np.errstate(invalid="ignore", divide="ignore"):
+    per_area = 1.0 / area
     low = np.maximum(0.0, np.ceil(xy.min(1)))
     high = np.minimum((width - 1.0, height - 1.0), np.floor(xy.max(1)))
     drawn = np.flatnonzero((nearness > 0).all(1) & (np.abs(area) > _MIN_AREA) & (low <= high).all(1))
@@ -131,8 +137,8 @@ def fill_numpy(
     x, y = x0[pairs] + inside_box % columns[pairs], y0[pairs] + inside_box // columns[pairs]
     face = drawn[pairs]
     dx, dy = x - origin[face, 0], y - origin[face, 1]
-    w1 = (dx * v[face, 1] - dy * v[face, 0]) / area[face]
-    w2 = (u[face, 0] * dy - u[face, 1] * dx) / area[face]
+    w1 = (dx * v[face, 1] - dy * v[face, 0]) * per_area[face]
+    w2 = (u[face, 0] * dy - u[face, 1] * dx) * per_area[face]
     w0 = 1.0 - w1 - w2
     q = (w0 * nearness[face, 0] + w1 * nearness[face, 1] + w2 * nearness[face, 2]).astype(np.float32)
     covered = (w0 >= _EDGE) & (w1 >= _EDGE) & (w2 >= _EDGE)
