@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxhands.hands.assets import makehuman, mesh, rig
+from jaxhands.hands.assets.simplify import simplify
 
 NUM_SHAPES = 10
 HAND_LENGTH = 0.185  # wrist to the end of the stretched middle finger, mean of adults of both sexes
@@ -23,9 +24,12 @@ COARSE_VERTICES = 778
 _CUT = 0.024  # behind the wrist
 _PEOPLE = 600
 _SEED = 20
-_BONE_STD = 0.025  # relative, of each bone's length, beyond what MakeHuman's targets give
-_PALM_STD = 0.02  # relative, of the palm's length and breadth
+_DETAIL_STD = (0.4, 0.1, 0.3, 0.3, 0.3)  # of `makehuman.DETAILS`; 1 = the whole target
+_FINGER_STD = 0.03  # relative, of each finger's length, beyond what MakeHuman's targets give
+_PALM_STD = 0.025  # relative, of the palm's length and breadth
 _TIP_TILT_DEG = 20.0  # the fingertip is the farthest skin in this direction: along the last bone, towards the nail
+_WEB_STEPS = 3
+_NAIL_IMPORTANCE, _TIP_IMPORTANCE = 150.0, 4.0  # beyond that of other skin, when vertices are spared
 _FOLDER = pathlib.Path(__file__).parent
 
 
@@ -44,8 +48,8 @@ def sample_people(hand: makehuman.Hand, count: int, rng: np.random.Generator) ->
     chosen = (names[index] for names, index in zip(options, indices, strict=True))
     offsets = sum(hand.targets[target] for target in makehuman.macro_targets(*chosen))
     people += share[:, None, None] * offsets
-  for detail in makehuman.DETAILS:
-    amount = np.clip(rng.normal(0, 0.3, count), -1, 1)
+  for detail, std in zip(makehuman.DETAILS, _DETAIL_STD, strict=True):
+    amount = np.clip(rng.normal(0, std, count), -1, 1)
     for way, sign in (("decr", -1), ("incr", 1)):
       people += np.clip(sign * amount, 0, None)[:, None, None] * hand.targets[f"{detail}-{way}"]
   return people
@@ -107,12 +111,15 @@ def build(wheel: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
   flattening = rig.Flattening.of((ends - ends[0]) @ turn, backs @ turn)
   flat = []
   for person in people:
-    bone_scale = 1 + _BONE_STD * rng.standard_normal(16)
+    finger_scale = 1 + _FINGER_STD * rng.standard_normal(5)
     palm_scale = 1 + _PALM_STD * rng.standard_normal(3) * [1, 0, 1]
-    flat.append(flattening.apply(person[:count], regressor @ person[:count], weights, bone_scale, palm_scale))
+    flat.append(flattening.apply(person[:count], regressor @ person[:count], weights, finger_scale, palm_scale))
   points, directions = shape_space(*(np.stack(part) for part in zip(*flat, strict=True)))
 
-  vertices, faces, take = mesh.cut_behind(points[:count], hand.faces, _CUT)
+  # Closing the spread of the fingers crumples the webs between them.
+  smooth = mesh.relaxation(hand.faces, rig.webs(weights), _WEB_STEPS)
+  directions[:count] = _combine(smooth, directions[:count])
+  vertices, faces, take = mesh.cut_behind(smooth @ points[:count], hand.faces, _CUT)
   fine = {
     "v_template": vertices,
     "shapedirs": _combine(take, directions[:count]),
@@ -120,7 +127,9 @@ def build(wheel: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
     "f": faces,
     "nail": take @ hand.nail,
   }
-  coarse_vertices, coarse_faces = mesh.reduce_to(vertices, faces, COARSE_VERTICES)
+  fingertip = fine["weights"][:, list(rig.TAIL_OF_BONE)].sum(axis=1)
+  importance = 1 + _TIP_IMPORTANCE * fingertip[faces].min(axis=1) + _NAIL_IMPORTANCE * fine["nail"][faces].max(axis=1)
+  coarse_vertices, coarse_faces = simplify(vertices, faces, importance, COARSE_VERTICES)
   coarse_vertices[mesh.boundary(coarse_faces), 0] = _CUT
   take = mesh.barycentric_on(coarse_vertices, vertices, faces)
   coarse = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import fast_simplification
 import numpy as np
 import scipy.sparse
 from jaxtyping import Float, Int
@@ -62,6 +61,19 @@ def cotangent_laplacian(
   return stiffness, np.bincount(faces.ravel(), third, count)
 
 
+def relaxation(faces: Int[np.ndarray, "F 3"], amount: Float[np.ndarray, " V"], steps: int) -> Any:
+  """Sparse V x V that moves each vertex `steps` times towards the mean of its neighbours, by `amount` (0..1) of the way."""
+  count = len(amount)
+  pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+  pairs = np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0)
+  share = amount[pairs[:, 0]] / np.bincount(pairs[:, 0], minlength=count)[pairs[:, 0]]
+  step = scipy.sparse.csr_array((share, tuple(pairs.T)), (count, count)) + scipy.sparse.diags_array(1 - amount)
+  operator = scipy.sparse.eye_array(count)
+  for _ in range(steps):
+    operator = step @ operator
+  return operator
+
+
 def cut_behind(
   vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"], x: float
 ) -> tuple[Float[np.ndarray, "W 3"], Int[np.ndarray, "G 3"], Any]:
@@ -96,21 +108,6 @@ def cut_behind(
   take = scipy.sparse.csr_array((1 - share, (index, inner)), (len(used), len(vertices)))
   take += scipy.sparse.csr_array((share, (index, outer)), (len(used), len(vertices)))
   return take @ vertices, new_faces.reshape(-1, 3), take
-
-
-def reduce_to(
-  vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"], count: int
-) -> tuple[Float[np.ndarray, "W 3"], Int[np.ndarray, "G 3"]]:
-  """Quadric simplification to exactly `count` vertices.
-
-  Raises:
-    ValueError: no number of faces near the expected one gives that many vertices.
-  """
-  for target in range(2 * count - 40, 2 * count):
-    fewer, fewer_faces = fast_simplification.simplify(vertices, faces, target_count=target, agg=3)
-    if len(fewer) == count:
-      return np.asarray(fewer, float), np.asarray(fewer_faces, int)
-  raise ValueError(f"simplification gave no mesh of {count} vertices")
 
 
 def barycentric_on(

@@ -162,6 +162,13 @@ def tidy(weights: Float[np.ndarray, "V 16"]) -> Float[np.ndarray, "V 16"]:
   return weights / weights.sum(axis=1, keepdims=True)
 
 
+def webs(weights: Float[np.ndarray, "V 16"]) -> Float[np.ndarray, " V"]:
+  """How much each vertex hangs between two fingers, 0..1."""
+  fingers = weights[:, 1:].reshape(-1, 5, 3).sum(axis=2)
+  both = (fingers.sum(axis=1) ** 2 - (fingers**2).sum(axis=1)) / 2
+  return np.clip((both - 0.06) / 0.14, 0, 1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Flattening:
   """Turns hands in MakeHuman's pose into flat hands of human proportions.
@@ -192,25 +199,25 @@ class Flattening:
     vertices: Float[np.ndarray, "V 3"],
     ends: Float[np.ndarray, "21 3"],
     weights: Float[np.ndarray, "V 16"],
-    bone_scale: Float[np.ndarray, "16"],
+    finger_scale: Float[np.ndarray, "5"],
     palm_scale: Float[np.ndarray, "3"],
   ) -> tuple[Float[np.ndarray, "V 3"], Float[np.ndarray, "16 3"]]:
     """Flat vertices and joints of one hand, wrist at the origin.
 
-    `bone_scale` of the bones' lengths and `palm_scale` along x, y, z are this person's, beyond the general correction.
+    `finger_scale` of the lengths of thumb .. little and `palm_scale` along x, y, z are this person's, beyond the general correction.
     """
     frame = canonical_frame(ends)
     vertices, ends = (vertices - ends[0]) @ frame.T, (ends - ends[0]) @ frame.T
     vertices, ends = _widen_wrist(vertices), _widen_wrist(ends)
     linear = np.tile(np.diag(palm_scale * _PALM), (16, 1, 1))
     joints = np.zeros((21, 3))
-    for finger, base in _FINGER_BASES.items():
+    for (finger, base), longer in zip(_FINGER_BASES.items(), finger_scale, strict=True):
       for bone in range(base, base + 3):
         parent = skeleton.MANO_PARENTS[bone]
         joints[bone] = joints[parent] + linear[parent] @ (ends[bone] - ends[parent])
         offset = _unit(ends[CHILD[bone]] - ends[bone])
         turn = _least_turn(self.turns[bone] @ offset, self.frames[bone, :, 0]) @ self.turns[bone]
-        scale = [bone_scale[bone] * _LENGTH.get(bone, 1.0), _BREADTH[finger], _THICKNESS[finger]]
+        scale = [longer * _LENGTH.get(bone, 1.0), _BREADTH[finger], _THICKNESS[finger]]
         linear[bone] = (self.frames[bone] * scale) @ self.frames[bone].T @ turn
     moved = np.einsum("bij,vbj->vbi", linear, vertices[:, None] - ends[:16]) + joints[:16]
     return (weights[:, :, None] * moved).sum(axis=1), joints[:16]
