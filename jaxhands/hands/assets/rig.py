@@ -1,8 +1,8 @@
 """Joints, skinning weights and the flat zero pose of the embedded hand model.
 
-MakeHuman's finger joints lie close to the back of the fingers and its knuckles as far out as the webs. Here they are put
-where MANO and InterHand2.6M have them: inside the finger, knuckles about half a proximal phalanx behind the web. All
-arrays are in metres; bones are numbered by the joint at their base, in MANO's order.
+MakeHuman's finger joints lie close to the back of the fingers and its knuckles as far out as the webs. Here they are
+put where they turn and where InterHand2.6M annotates them: inside the finger, knuckles about half a proximal phalanx
+behind the web. All arrays are in metres; bones are numbered by the joint at their base, in MANO's order.
 """
 
 from __future__ import annotations
@@ -199,12 +199,13 @@ class Flattening:
     vertices: Float[np.ndarray, "V 3"],
     ends: Float[np.ndarray, "21 3"],
     weights: Float[np.ndarray, "V 16"],
-    finger_scale: Float[np.ndarray, "5"],
-    palm_scale: Float[np.ndarray, "3"],
+    finger_scale: Float[np.ndarray, " 5"],
+    palm_scale: Float[np.ndarray, " 3"],
   ) -> tuple[Float[np.ndarray, "V 3"], Float[np.ndarray, "16 3"]]:
     """Flat vertices and joints of one hand, wrist at the origin.
 
-    `finger_scale` of the lengths of thumb .. little and `palm_scale` along x, y, z are this person's, beyond the general correction.
+    `finger_scale` of the lengths of thumb .. little and `palm_scale` along x, y, z are this person's, beyond the
+    corrections that all hands get.
     """
     frame = canonical_frame(ends)
     vertices, ends = (vertices - ends[0]) @ frame.T, (ends - ends[0]) @ frame.T

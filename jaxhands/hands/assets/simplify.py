@@ -17,8 +17,9 @@ def simplify(
 ) -> tuple[Float[np.ndarray, "W 3"], Int[np.ndarray, "G 3"]]:
   """Collapses the cheapest edge, again and again, until `count` vertices are left.
 
-  Garland and Heckbert, "Surface simplification using quadric error metrics", SIGGRAPH 1997; to each vertex's planes its own
-  place is added with a small weight, which keeps the triangles even. The open edge stays in its planes.
+  Garland and Heckbert, "Surface simplification using quadric error metrics", SIGGRAPH 1997; to each vertex's planes
+  its own place is added with a small weight, which keeps the triangles even. The open edge stays in its planes. Faces
+  of more than common `importance` (1) are kept finer.
 
   Raises:
     ValueError: no more edges can go without a fold.
