@@ -11,7 +11,7 @@ from jaxhands.render import zbuffer
 
 _SHADOW_TEXELS = 160
 _SHADOW_MARGIN_MM = 15.0
-_UP, _VIEWER = np.array([0.0, -1.0, 0.0]), np.array([0.0, 0.0, -1.0])
+UP, VIEWER = np.array([0.0, -1.0, 0.0]), np.array([0.0, 0.0, -1.0])
 _FAR_MM = 10_000.0  # larger than any distance along the light within a scene
 
 
@@ -37,8 +37,8 @@ class Lighting:
 
 def sample_lighting(
   rng: np.random.Generator,
-  up: Float[np.ndarray, " 3"] = _UP,
-  viewer: Float[np.ndarray, " 3"] | None = _VIEWER,
+  up: Float[np.ndarray, " 3"] = UP,
+  viewer: Float[np.ndarray, " 3"] | None = VIEWER,
   studio: bool = False,
 ) -> Lighting:
   """Light from one to three lamps.

@@ -15,9 +15,9 @@ _MARGIN_MM = 60.0  # of forearm behind the wrist, and around
 _SUBTEXEL_BITS = 4
 # Lines of the palm and veins of the back: x from the wrist (0) to the knuckles (1), y from little (-1) to index (1).
 _PALM_LINES = (
-  ((0.76, -1.3), (0.79, -0.7), (0.86, -0.1), (1.0, 0.5)),
-  ((0.80, 1.25), (0.71, 0.5), (0.60, -0.2), (0.46, -0.9)),
-  ((0.80, 1.25), (0.64, 0.75), (0.44, 0.38), (0.24, 0.25), (0.08, 0.2)),
+  ((0.74, -1.35), (0.73, -0.9), (0.77, -0.4), (0.88, 0.05), (1.02, 0.35)),
+  ((0.79, 1.25), (0.76, 0.8), (0.66, 0.25), (0.57, -0.3), (0.45, -0.85)),
+  ((0.79, 1.25), (0.72, 0.9), (0.56, 0.52), (0.38, 0.3), (0.2, 0.26), (0.06, 0.4)),
 )
 _WRIST_LINES = (((-0.06, -1.0), (-0.09, 0.0), (-0.05, 1.0)), ((-0.14, -1.0), (-0.16, 0.0), (-0.13, 1.0)))
 _VEINS = (
@@ -47,22 +47,22 @@ def draw_marks(
   back, palm, veins, palm_veins = (np.zeros(tuple(size), np.uint8) for _ in range(4))
 
   def line(picture: np.ndarray, points_mm: np.ndarray, width_mm: float, strength: float) -> None:
-    texels = (points_mm[:, ::-1] - low[::-1]) / _TEXEL_MM * 2**_SUBTEXEL_BITS
-    drawn = np.zeros_like(picture)
-    cv2.polylines(
-      drawn, [texels.round().astype(np.int32)], False, 255.0, max(1, round(width_mm / _TEXEL_MM)), cv2.LINE_AA,
-      _SUBTEXEL_BITS,
-    )  # fmt: skip
-    np.maximum(picture, (drawn * strength).astype(np.uint8), out=picture)
+    """A line that fades at both ends."""
+    texels = ((points_mm[:, ::-1] - low[::-1]) / _TEXEL_MM * 2**_SUBTEXEL_BITS).round().astype(np.int32)
+    fade = np.sin(np.linspace(0, np.pi, len(texels) + 1)[1:-1]) ** 0.5
+    drawn, width = np.zeros_like(picture), max(1, round(width_mm / _TEXEL_MM))
+    for start, end, share in zip(texels, texels[1:], fade, strict=False):
+      cv2.line(drawn, start.tolist(), end.tolist(), 255.0 * strength * share, width, cv2.LINE_AA, _SUBTEXEL_BITS)
+    np.maximum(picture, drawn, out=picture)
 
   joint = {name: place[:2] for name, place in zip(skeleton.MANO_JOINT_NAMES, joints_mm, strict=True)}
   for finger, tip in zip(("index", "middle", "little", "ring", "thumb"), tips_mm[:, :2], strict=True):
     base, middle, end = (joint[f"{finger}{i}"] for i in (1, 2, 3))
     thumb = finger == "thumb"
     for place, ahead in ((base + (middle - base) * (0.9 if thumb else 0.52), middle - base), (middle, end - base)):
-      line(palm, _across(place, ahead, 8.0), 0.9, 0.8)
+      line(palm, _across(place, ahead, 8.0), 0.6, 0.9)
     line(palm, _across(middle - _unit(end - base) * 1.6, end - base, 7.0), 0.6, 0.5)
-    line(palm, _across(end, tip - middle, 7.0), 0.9, 0.7)
+    line(palm, _across(end, tip - middle, 7.0), 0.6, 0.8)
     for offset, strength in ((-3.2, 0.45), (-1.4, 0.8), (0.4, 0.9), (2.0, 0.7), (3.6, 0.4)):
       line(back, _across(middle + _unit(end - base) * offset, end - base, 5.5), 0.6, strength * (0.6 if thumb else 1))
     for offset, strength in ((-1.0, 0.5), (0.6, 0.6), (2.0, 0.35)):
@@ -76,9 +76,9 @@ def draw_marks(
     return _curve(np.array(points) * (reach, half) + (0.0, centre))
 
   for points in _PALM_LINES:
-    line(palm, on_palm(points), 1.1, 1.0)
+    line(palm, on_palm(points), 0.6, 1.0)
   for points in _WRIST_LINES:
-    line(palm, on_palm(points), 0.8, 0.6)
+    line(palm, on_palm(points), 0.6, 0.6)
   for points in _VEINS:
     line(veins, on_palm(points), 3.0, 1.0)
 
@@ -102,7 +102,7 @@ def _across(place: np.ndarray, ahead: np.ndarray, half_mm: float) -> np.ndarray:
   """A short line over a finger at `place`, slightly bowed towards the tip."""
   ahead = _unit(ahead)
   side = np.array([-ahead[1], ahead[0]])
-  t = np.linspace(-1, 1, 9)[:, None]
+  t = np.linspace(-1, 1, 11)[:, None]
   return place + side * half_mm * t + ahead * 0.8 * (1 - t**2)
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, UInt8
 
-from jaxhands.render import labels, shading, zbuffer
+from jaxhands.render import labels, nails, shading, zbuffer
 from jaxhands.render.arm import Forearm, Sleeve, forearm, lid
 from jaxhands.render.cameras import View
 from jaxhands.render.lighting import Lighting, light_matrix, shadow_map
@@ -280,7 +280,7 @@ def _covered_box(points: np.ndarray, shape: tuple[int, ...], samples: int) -> tu
   return (int(low[1]), int(high[1]), int(low[0]), int(high[0]))
 
 
-def _attributes(layer: _Layer, other: _Layer | None) -> Float32[np.ndarray, "N 12"]:
+def _attributes(layer: _Layer, other: _Layer | None) -> Float32[np.ndarray, "N 13"]:
   """The table of `shading`'s attributes."""
   surface, vertices = layer.hand.surface, layer.hand_vertices
   count = len(vertices)
@@ -289,18 +289,19 @@ def _attributes(layer: _Layer, other: _Layer | None) -> Float32[np.ndarray, "N 1
   table[:, 0:3] = layer.skin_mm
   table[:, 3:6] = normals
   table[:, 6] = layer.palm
-  table[:count, 7] = surface.nail
-  table[:count, 8] = surface.flush
+  table[:, 7:9] = -nails.FAR
+  table[:count, 7:9] = surface.nail
+  table[:count, 9] = surface.flush
   offset = np.array(layer.hand.skin.noise_offset_mm, np.float32)
-  table[:, 9] = shading.volume_at_points(noise_volume(), (layer.skin_mm + offset) / np.float32(_BLOTCH_TEXEL_MM))
-  table[:, 10:] = 1.0
+  table[:, 10] = shading.volume_at_points(noise_volume(), (layer.skin_mm + offset) / np.float32(_BLOTCH_TEXEL_MM))
+  table[:, 11:] = 1.0
   hidden = occlusion(vertices, normals[:count], surface.blob_from_vertex @ vertices, surface.blob_radius_mm)
   # What a hand hides of itself at rest says more of the spheres than of the hand.
-  table[:count, 10] = np.exp(-_SKY_HIDDEN * np.maximum(hidden - surface.rest_occlusion, 0.0))
+  table[:count, 11] = np.exp(-_SKY_HIDDEN * np.maximum(hidden - surface.rest_occlusion, 0.0))
   if other is not None:
     theirs = other.hand.surface
     centres = theirs.blob_from_vertex @ other.hand_vertices
-    table[:, 11] = np.exp(-_SKY_HIDDEN * occlusion(layer.vertices, normals, centres, theirs.blob_radius_mm))
+    table[:, 12] = np.exp(-_SKY_HIDDEN * occlusion(layer.vertices, normals, centres, theirs.blob_radius_mm))
   return table
 
 

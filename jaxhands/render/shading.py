@@ -5,9 +5,9 @@ what the surface is made of there, `light` its colour, `scatter` brings the colo
 
 The passes share small packed float32 arrays, whose columns are named here.
 
-attributes [N, 12] per vertex: 0-2 skin coordinates, 3-5 normal (camera), 6 palm, 7 nail, 8 flush, 9 blotch,
-  10 light of the surroundings that reaches it past its own hand, 11 past the other hand.
-table [P, 15] per shading point: the attributes, 12-14 place (camera).
+attributes [N, 13] per vertex: 0-2 skin coordinates, 3-5 normal (camera), 6 palm, 7-8 place on the nail, 9 flush,
+  10 blotch, 11 light of the surroundings that reaches it past its own hand, 12 past the other hand.
+table [P, 16] per shading point: the attributes, 13-15 place (camera).
 materials [P, 6]: red, green, blue, gloss, sharpness of the gloss, how far light creeps round into the shade.
 skin [19]: back 0-2, palm 3-5, nail 6-8, blotches 9, grain 10, flush 11, lines 12, veins 13, translucency 14,
   gloss 15, sharpness 16, nail gloss 17, mm per texel of the fine noise 18.
@@ -21,7 +21,7 @@ import numpy as np
 
 from jaxhands.render.compiled import fast_kernel, kernel
 
-NUM_ATTRIBUTES = 12
+NUM_ATTRIBUTES = 13
 _SHADOW_BIAS_MM = np.float32(2.5)
 # Samples of a pixel whose nearness differs by less belong to one surface, which is shaded once.
 _SAME_SURFACE = np.float32(0.994)
@@ -181,7 +181,7 @@ def material(
         mix = _ONE if (u / cloth[7]) % _ONE < np.float32(0.4) else _ZERO
       if cloth[6] > _ONE:
         mix = _HALF * (mix + (_ONE if (v / cloth[7]) % _ONE < np.float32(0.4) else _ZERO))
-      weave = _ONE + np.float32(0.06) * table[p, 9] + np.float32(0.08) * fine
+      weave = _ONE + np.float32(0.12) * table[p, 10] + np.float32(0.08) * fine
       for channel in range(3):
         materials[p, channel] = (cloth[channel] + mix * (cloth[3 + channel] - cloth[channel])) * weave
       materials[p, 3], materials[p, 4], materials[p, 5] = np.float32(0.004), _EIGHT, np.float32(0.05)
@@ -194,14 +194,18 @@ def material(
     if palm < np.float32(0.9):
       line += (_ONE - palm) * _mark_at(marks, 0, mx, my, 0)
       vein = skin[13] * (_ONE - palm) * _mark_at(marks, 0, mx, my, 1)
-    nail = _ZERO
-    if faces[p] < num_hand and table[p, 7] > np.float32(0.35):
-      nail = min(_ONE, (table[p, 7] - np.float32(0.35)) / np.float32(0.3))
-      nail = nail * nail * (_THREE - _TWO * nail)
+    nail, edge = _ZERO, _ZERO
+    along, across = table[p, 7], table[p, 8]
+    if max(abs(along), abs(across)) < np.float32(1.5):
+      outline = along * along * along * along + across * across * across * across
+      nail = min(_ONE, max(_ZERO, np.float32(2.0) * (np.float32(1.25) - outline)))
+      # The free edge is pale, the fold of skin around the rest is dark.
+      edge = nail * min(_ONE, max(_ZERO, np.float32(6.0) * (along - np.float32(0.75))))
+      line = max(line, _HALF * max(_ZERO, _ONE - abs(outline - np.float32(1.4)))) if along < np.float32(0.8) else line
     bare = _ONE - nail
     line *= skin[12]
-    blood = bare * (skin[9] * table[p, 9] + skin[11] * (table[p, 8] + np.float32(0.35) * palm)) + line
-    dark = bare * (skin[10] * fine + vein) + np.float32(0.6) * bare * line
+    blood = bare * (skin[9] * table[p, 10] + skin[11] * (table[p, 9] + np.float32(0.35) * palm)) + _HALF * line
+    dark = bare * (skin[10] * fine + vein) + np.float32(0.7) * line - np.float32(0.25) * edge
     red = (skin[0] + palm * (skin[3] - skin[0])) * _absorbed(dark + np.float32(0.2) * blood + vein)
     green = (skin[1] + palm * (skin[4] - skin[1])) * _absorbed(dark + blood)
     blue = (skin[2] + palm * (skin[5] - skin[2])) * _absorbed(dark + np.float32(0.9) * blood)
@@ -226,7 +230,7 @@ def light(
     nx, ny, nz = table[p, 3], table[p, 4], table[p, 5]
     scale = _ONE / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-12))
     nx, ny, nz = nx * scale, ny * scale, nz * scale
-    px, py, pz = table[p, 12], table[p, 13], table[p, 14]
+    px, py, pz = table[p, 13], table[p, 14], table[p, 15]
     scale = -_ONE / np.sqrt(px * px + py * py + pz * pz)
     vx, vy, vz = px * scale, py * scale, pz * scale
     dim = _ONE
@@ -238,7 +242,7 @@ def light(
     wrap_green, wrap_blue = np.float32(0.4) * creep, np.float32(0.25) * creep
 
     up = _HALF + _HALF * (nx * surroundings[0] + ny * surroundings[1] + nz * surroundings[2])
-    own_sky, other_sky = table[p, 10] * dim, table[p, 11]
+    own_sky, other_sky = table[p, 11] * dim, table[p, 12]
     alone_red = red * own_sky * (surroundings[6] + up * (surroundings[3] - surroundings[6]))
     alone_green = green * own_sky * (surroundings[7] + up * (surroundings[4] - surroundings[7]))
     alone_blue = blue * own_sky * (surroundings[8] + up * (surroundings[5] - surroundings[8]))

@@ -53,15 +53,15 @@ def sample_skin(rng: np.random.Generator, tone: float | None = None) -> Skin:
     back=_colour(linear_from_srgb(srgb)),
     palm=_colour(linear_from_srgb(palm)),
     nail=_colour(linear_from_srgb(nail)),
-    blotches=float(rng.uniform(0.06, 0.2)),
+    blotches=float(rng.uniform(0.04, 0.15)),
     grain=float(rng.uniform(0.03, 0.1)),
     flush=float(rng.uniform(0.05, 0.32) * (0.55 + 0.45 * tone)),
     lines=float(rng.uniform(0.15, 0.5)),
     veins=float(max(0.0, rng.uniform(-0.1, 0.18))),
-    translucency=float(rng.uniform(0.15, 0.4)),
+    translucency=float(rng.uniform(0.12, 0.32)),
     gloss=float(rng.uniform(0.01, 0.07)),
     sharpness=float(np.exp(rng.uniform(np.log(8), np.log(40)))),
-    nail_gloss=float(rng.uniform(0.03, 0.25)),
+    nail_gloss=float(rng.uniform(0.01, 0.06)),
     noise_offset_mm=_colour(rng.uniform(0, 1000, 3)),
   )
 

@@ -15,6 +15,7 @@ from jaxhands.hands import skeleton
 from jaxhands.hands.model import HandModel
 from jaxhands.render.compiled import kernel
 from jaxhands.render.marks import SkinMarks, draw_marks
+from jaxhands.render.nails import nail_places
 from jaxhands.schema import RIGHT
 
 _BLOBS = 48  # spheres that stand for the hand where it shades itself or the other one
@@ -33,7 +34,7 @@ class HandSurface:
   skin_mm: Float32[np.ndarray, "V 3"]  # skin coordinates
   weights: Float32[np.ndarray, "V 16"]
   palm: Float32[np.ndarray, " V"]  # 1 palm side, 0 back
-  nail: Float32[np.ndarray, " V"]
+  nail: Float32[np.ndarray, "V 2"]  # place on the finger's nail, see `nails`
   flush: Float32[np.ndarray, " V"]
   rim: Int32[np.ndarray, " R"]
   blob_from_vertex: Float32[np.ndarray, "K V"]  # rows sum to 1
@@ -70,7 +71,7 @@ def hand_surface(model: HandModel, hand: int) -> HandSurface:
     skin_mm=skin,
     weights=weights,
     palm=_smooth_step(normals[:, 2], -0.35, 0.35),
-    nail=np.asarray(model.nail[hand], np.float32),
+    nail=nail_places(skin, normals, outwards, np.asarray(model.nail[hand]), weights, tips, skin_joints),
     flush=_flush(skin, skin_joints, tips),
     rim=boundary_loop(outwards),
     blob_from_vertex=blobs,
