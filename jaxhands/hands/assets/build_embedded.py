@@ -27,7 +27,7 @@ COARSE_VERTICES = 778
 _CUT = 0.024  # behind the wrist
 _PEOPLE = 600
 _SEED = 20
-_DETAIL_STD = (0.4, 0.1, 0.3, 0.3, 0.3)  # of `makehuman.DETAILS`; 1 = the whole target
+_DETAIL_STD = (0.25, 0.1, 0.3, 0.3, 0.3)  # of `makehuman.DETAILS`; 1 = the whole target
 _FINGER_STD = 0.03  # relative, of each finger's length, beyond what MakeHuman's targets give
 _PALM_STD = 0.025  # relative, of the palm's length and breadth
 _TIP_TILT_DEG = 20.0  # the fingertip is the farthest skin in this direction: along the last bone, towards the nail
