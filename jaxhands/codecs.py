@@ -1,0 +1,174 @@
+"""What a network regresses, in one place: encoding of targets and decoding of outputs, each pair in one object.
+
+Coordinates of a grid ("voxels") are x, y in cells and z in depth bins, with whole numbers at cell centres. As in
+InterNet, DIGIT and their kin, crop pixel 0 is cell 0 and the wrist lies at the middle bin; a cell is thus
+`crop / grid` pixels wide. Encoding and decoding serve NumPy and JAX; what reads whole heatmaps is for JAX.
+
+Heatmaps are laid out `[*b, rows, columns, joints, depth bins]`, as the last convolution of a head gives them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float
+
+from jaxhands.geometry.arrays import Array, namespace
+
+
+@dataclasses.dataclass(frozen=True)
+class HeatmapCodec:
+  """Joints (crop px, mm from the own wrist) <-> voxels <-> 3D heatmaps.
+
+  Attributes:
+    crop_hw: height and width of the network's input, px.
+    grid_hw: rows and columns of the heatmap.
+    depth_bins: of the heatmap.
+    depth_range_mm: that the bins cover, half of it on each side of the wrist.
+    sigma: of the target's Gaussian, in cells and bins.
+    peak: height of the target's Gaussian (InterNet's paper writes 1, its release has 255).
+  """
+
+  crop_hw: tuple[int, int] = (256, 256)
+  grid_hw: tuple[int, int] = (64, 64)
+  depth_bins: int = 64
+  depth_range_mm: float = 400.0
+  sigma: float = 2.5
+  peak: float = 255.0
+
+  def encode(self, joints_crop: Float[Array, "*b 2"], joints_rel_depth: Float[Array, "*b"]) -> Float[Array, "*b 3"]:
+    """Voxels (x, y, z) of joints at crop pixels and mm from their wrist."""
+    x = joints_crop[..., 0] * (self.grid_hw[1] / self.crop_hw[1])
+    y = joints_crop[..., 1] * (self.grid_hw[0] / self.crop_hw[0])
+    z = (joints_rel_depth / self.depth_range_mm + 0.5) * self.depth_bins
+    return namespace(x).stack([x, y, z], axis=-1)
+
+  def decode(self, voxels: Float[Array, "*b 3"]) -> tuple[Float[Array, "*b 2"], Float[Array, "*b"]]:
+    """Crop pixels and mm from the wrist of voxels; undoes `encode`."""
+    x = voxels[..., 0] * (self.crop_hw[1] / self.grid_hw[1])
+    y = voxels[..., 1] * (self.crop_hw[0] / self.grid_hw[0])
+    rel_depth = (voxels[..., 2] / self.depth_bins - 0.5) * self.depth_range_mm
+    return namespace(x).stack([x, y], axis=-1), rel_depth
+
+  def inside_range(self, voxels: Float[Array, "*b 3"]) -> Bool[Array, "*b"]:
+    """Whether z lies in the depth range; never for what is not finite."""
+    return (voxels[..., 2] >= 0) & (voxels[..., 2] < self.depth_bins)
+
+
+@dataclasses.dataclass(frozen=True)
+class RootDepthCodec:
+  """Depth of the left wrist minus that of the right (mm) <-> bin <-> scores of all bins.
+
+  Attributes:
+    bins: number of scores.
+    range_mm: that the bins cover, half of it on each side of equal depths.
+  """
+
+  bins: int = 64
+  range_mm: float = 400.0
+
+  def encode(self, rel_root_depth: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    """Bin (a fraction) of a depth difference in mm."""
+    return (rel_root_depth / self.range_mm + 0.5) * self.bins
+
+  def decode(self, bin_index: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    """Depth difference in mm of a bin; undoes `encode`."""
+    return (bin_index / self.bins - 0.5) * self.range_mm
+
+  def inside(self, bin_index: Float[Array, "*b"]) -> Bool[Array, "*b"]:
+    """Whether the bins cover the value; never for what is not finite."""
+    return (bin_index >= 0) & (bin_index < self.bins)
+
+
+@dataclasses.dataclass(frozen=True)
+class HandednessCodec:
+  """Presence of the right and the left hand <-> targets 0 | 1 <-> scores.
+
+  Attributes:
+    threshold: a hand counts as found when its probability is strictly above it.
+  """
+
+  threshold: float = 0.5
+
+  def encode(self, hand_present: Bool[Array, "*b 2"]) -> Float[Array, "*b 2"]:
+    """Targets of the two probabilities."""
+    return hand_present.astype("float32")
+
+  def decode(self, scores: Float[Array, "*b 2"]) -> Float[Array, "*b 2"]:
+    """Probabilities of the two hands, of each on its own (both may be there)."""
+    return 1 / (1 + namespace(scores).exp(-scores))
+
+  def present(self, hand_prob: Float[Array, "*b 2"]) -> Bool[Array, "*b 2"]:
+    """Which hands are found."""
+    return hand_prob > self.threshold
+
+
+def gaussian_factors(
+  voxels: Float[Array, "*b j 3"], grid: tuple[int, int, int], sigma: float
+) -> tuple[Float[Array, "*b h j"], Float[Array, "*b w j"], Float[Array, "*b j d"]]:
+  """The three factors whose product over rows, columns and bins is a Gaussian of height 1 around each voxel.
+
+  Args:
+    voxels: centres (x, y, z).
+    grid: rows, columns, bins.
+    sigma: in cells and bins.
+  """
+  xp = namespace(voxels)
+  rows, columns, bins = (xp.arange(size, dtype=voxels.dtype) for size in grid)
+  x, y, z = voxels[..., 0], voxels[..., 1], voxels[..., 2]
+  factor = -0.5 / sigma**2
+  along_rows = xp.exp(factor * (rows[:, None] - y[..., None, :]) ** 2)
+  along_columns = xp.exp(factor * (columns[:, None] - x[..., None, :]) ** 2)
+  along_bins = xp.exp(factor * (bins - z[..., None]) ** 2)
+  return along_rows, along_columns, along_bins
+
+
+def argmax_3d(heatmaps: Float[jax.Array, "*b h w j d"]) -> tuple[Float[jax.Array, "*b j 3"], Float[jax.Array, "*b j"]]:
+  """Voxel (x, y, z) of the largest value of each joint, and that value.
+
+  InterNet's release takes the maximum over depth, then over rows, then over columns, the first of equal ones each
+  time: ties go to the lowest x, then the lowest y for that x, then the lowest z.
+  """
+  best_z = heatmaps.argmax(-1)  # [*b, h, w, j]
+  over_z = heatmaps.max(-1)
+  best_y = over_z.argmax(-3)  # [*b, w, j]
+  over_y = over_z.max(-3)
+  x = over_y.argmax(-2)  # [*b, j]
+  y = jnp.take_along_axis(best_y, x[..., None, :], axis=-2)[..., 0, :]
+  z_in_row = jnp.take_along_axis(best_z, y[..., None, None, :], axis=-3)[..., 0, :, :]
+  z = jnp.take_along_axis(z_in_row, x[..., None, :], axis=-2)[..., 0, :]
+  return jnp.stack([x, y, z], axis=-1).astype(jnp.float32), over_y.max(-2).astype(jnp.float32)
+
+
+def softmax_3d(
+  heatmaps: Float[jax.Array, "*b h w j d"], beta: Float[jax.Array, "*b j"] | float = 1.0
+) -> Float[jax.Array, "*b h w j d"]:
+  """Softmax of `beta` x heatmap over all voxels of a joint, in float32."""
+  sharp = jnp.broadcast_to(jnp.asarray(beta, jnp.float32), (*heatmaps.shape[:-4], heatmaps.shape[-2]))
+  return jax.nn.softmax(heatmaps.astype(jnp.float32) * sharp[..., None, None, :, None], axis=(-4, -3, -1))
+
+
+def expected_voxel(weights: Float[jax.Array, "*b h w j d"]) -> Float[jax.Array, "*b j 3"]:
+  """Mean voxel (x, y, z) under `weights` that sum to one over rows, columns and bins."""
+  xy = expected_cell(weights.sum(-1))
+  z = _expected_index(weights.sum((-4, -3)))
+  return jnp.concatenate([xy, z[..., None]], axis=-1)
+
+
+def expected_cell(weights: Float[jax.Array, "*b h w j"]) -> Float[jax.Array, "*b j 2"]:
+  """Mean cell (x, y) under `weights` that sum to one over rows and columns."""
+  x = _expected_index(weights.sum(-3).swapaxes(-1, -2))
+  y = _expected_index(weights.sum(-2).swapaxes(-1, -2))
+  return jnp.stack([x, y], axis=-1)
+
+
+def soft_argmax_1d(scores: Float[jax.Array, "*b n"]) -> Float[jax.Array, "*b"]:
+  """Mean index under the softmax of `scores`."""
+  return _expected_index(jax.nn.softmax(scores.astype(jnp.float32), axis=-1))
+
+
+def _expected_index(weights: jax.Array) -> jax.Array:
+  indices = jnp.arange(weights.shape[-1], dtype=jnp.float32)
+  return jnp.einsum("...n,n->...", weights, indices, precision="highest")

@@ -1,0 +1,336 @@
+"""InterNet (Moon et al., ECCV 2020): 3D heatmaps of both hands, handedness, depth of the left wrist from the right.
+
+One crop of both hands goes through a ResNet; an upsampler for each hand gives 21 heatmaps over (row, column, depth
+from the own wrist); two fully connected heads give the probability of each hand and a 1D heatmap of the depth
+between the wrists.
+
+`head="soft_argmax_2p5d"` is a compact form for small machines: 2D heatmaps with depth maps instead of volumes, read
+by their expectation, trained by L1 on the coordinates and cross-entropy on the 2D heatmaps.
+
+Where paper and release differ, `released` chooses:
+
+* the target's Gaussian has height 1 and the squared differences are summed (paper), or 255 and a mean;
+* the relative root depth is compared in mm (paper), or in bins of 6.25 mm;
+* fully connected layers start with deviation 0.001 (paper), or 0.01.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxhands import codecs, losses, schema
+from jaxhands.data import augment, host_ops
+from jaxhands.geometry import crop
+from jaxhands.hands import skeleton
+from jaxhands.models.backbones.resnet import ResNet, structure
+from jaxhands.models.heads.dense import DenseHead
+from jaxhands.models.heads.heatmap import PlaneHead, Upsampler, VolumeHead
+from jaxhands.systems import base
+from jaxhands.weights.convert import check_shapes, convert
+from jaxhands.weights.internet import internet as name_map
+
+Head = Literal["heatmap3d", "soft_argmax_2p5d"]
+_SHARPNESS = 20.0  # of the sub-voxel decoding: softmax of 20 x heatmap / its own peak
+_COLOUR = (0.8, 1.2)  # range of the factor of each channel in training
+
+
+class Network(nn.Module):
+  """Backbone and heads; the attributes are those of `InterNet`."""
+
+  depth: int
+  width: int
+  head: Head
+  upsampler: Literal["deconv", "shuffle"]
+  upsampler_features: int
+  bins: int
+  dense_std: float
+  dtype: jnp.dtype | type
+  bn_groups: int
+  frozen: tuple[str, ...]
+
+  @nn.compact
+  def __call__(self, image: Float[Array, "b h w 3"], train: bool) -> dict[str, Any]:
+    """Scores of everything, for an image in 0..1.
+
+    Returns:
+      "hands" [B, 2], "root_depth" [B, bins]; and for each hand, as (right, left): "volumes" [B, h, w, 21, bins], or
+      "planes" and "depths" [B, h, w, 21].
+    """
+
+    def training(name: str) -> bool:
+      return train and name not in self.frozen
+
+    shared = {"dtype": self.dtype, "bn_groups": self.bn_groups}
+    features = ResNet(self.depth, self.width, name="backbone", **shared)(image, training("backbone"))["layer4"]
+    pooled = jnp.mean(features.astype(jnp.float32), axis=(1, 2))
+    out: dict[str, Any] = {
+      "hands": DenseHead(2, kernel_std=self.dense_std, dtype=self.dtype, name="handedness")(pooled),
+      "root_depth": DenseHead(self.bins, kernel_std=self.dense_std, dtype=self.dtype, name="root_depth")(pooled),
+    }
+    kernel_std = 0.001 if self.upsampler == "deconv" else 0.0
+    heads = []
+    for hand in schema.HANDS:
+      name = f"upsampler_{hand}"
+      upsampler = Upsampler(self.upsampler, self.upsampler_features, kernel_std=kernel_std, name=name, **shared)
+      upsampled = upsampler(features, training(name))
+      if self.head == "heatmap3d":
+        heads.append(VolumeHead(bins=self.bins, dtype=self.dtype, name=f"heatmap_{hand}")(upsampled))
+      else:
+        heads.append(PlaneHead(dtype=self.dtype, name=f"heatmap_{hand}")(upsampled))
+    if self.head == "heatmap3d":
+      return out | {"volumes": tuple(heads)}
+    planes, depths = zip(*heads, strict=True)
+    return out | {"planes": planes, "depths": depths}
+
+
+@dataclasses.dataclass(frozen=True)
+class InterNet:
+  """The system; see `configs/internet.py` for the sizes.
+
+  Attributes:
+    crop_hw: size of the input in px, a multiple of 32.
+    released: the release's conventions instead of the paper's (see the module).
+    head: 3D heatmaps, or 2D heatmaps with depth maps.
+    depth, width: of the ResNet.
+    upsampler: "deconv" (paper) or "shuffle" (fast on a CPU).
+    upsampler_features: channels of its layers.
+    bins: depth bins of volumes and of the relative root depth.
+    depth_range_mm: that they cover.
+    sigma: of the target's Gaussian, in cells and bins.
+    pose_loss: "heatmap", or "soft_argmax": L1 on the expectation of the softmax of each volume, without the depth
+      term for joints that have no depth (paper, 6.5: 3D and 2D data mixed). "heatmap" ignores 2D annotations.
+    decode: "argmax" (whole voxels) or "soft_argmax" (sub-voxel).
+    give_heatmaps: predictions hold 2D heatmaps.
+    dtype: of the network's arithmetic.
+    bn_groups: see `models.norm.BatchNorm`.
+    frozen: subtrees that stay in evaluation mode.
+  """
+
+  crop_hw: tuple[int, int] = (256, 256)
+  released: bool = False
+  head: Head = "heatmap3d"
+  depth: int = 50
+  width: int = 64
+  upsampler: Literal["deconv", "shuffle"] = "deconv"
+  upsampler_features: int = 256
+  bins: int = 64
+  depth_range_mm: float = 400.0
+  sigma: float = 2.5
+  pose_loss: Literal["heatmap", "soft_argmax"] = "heatmap"
+  decode: Literal["argmax", "soft_argmax"] = "argmax"
+  give_heatmaps: bool = False
+  dtype: jnp.dtype | type = jnp.float32
+  bn_groups: int = 1
+  frozen: tuple[str, ...] = ()
+
+  view = "pair"
+  needs = frozenset(
+    {
+      "image", "crop_from_img", "joints_cam", "joints_cam_valid", "joints_img", "joints_img_valid", "hand_present",
+      "hand_present_valid",
+    }
+  )  # fmt: skip
+
+  def __post_init__(self):
+    if self.crop_hw[0] % 32 or self.crop_hw[1] % 32:
+      raise ValueError(f"crop_hw={self.crop_hw} is not a multiple of 32, the stride of the backbone")
+
+  @property
+  def network(self) -> Network:
+    return Network(
+      depth=self.depth, width=self.width, head=self.head, upsampler=self.upsampler, bins=self.bins,
+      upsampler_features=self.upsampler_features, dense_std=0.01 if self.released else 0.001, dtype=self.dtype,
+      bn_groups=self.bn_groups, frozen=self.frozen,
+    )  # fmt: skip
+
+  @property
+  def joints_codec(self) -> codecs.HeatmapCodec:
+    # The upsampler doubles three times what the backbone has divided by 32.
+    grid_hw = (self.crop_hw[0] // 4, self.crop_hw[1] // 4)
+    peak = 255.0 if self.released else 1.0
+    return codecs.HeatmapCodec(self.crop_hw, grid_hw, self.bins, self.depth_range_mm, self.sigma, peak)
+
+  @property
+  def root_codec(self) -> codecs.RootDepthCodec:
+    return codecs.RootDepthCodec(self.bins, self.depth_range_mm)
+
+  @property
+  def hands_codec(self) -> codecs.HandednessCodec:
+    return codecs.HandednessCodec()
+
+  @property
+  def objectives(self) -> tuple[base.Objective, ...]:
+    heads = [f"{part}_{hand}" for part in ("upsampler", "heatmap") for hand in schema.HANDS]
+    trains = ("backbone", *heads, "root_depth", "handedness")
+    return (base.Objective("pose", trains, ("batch_stats",), self.loss),)
+
+  def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
+    """Fresh variables; the backbone as for training from scratch (He), everything else as the paper says."""
+    return dict(self.network.init(rng, batch["image"], True))
+
+  def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
+    """Crop of both hands; InterNet's augmentation in training."""
+    return host_ops.crop_ops(self.crop_hw, augmentation=augment.INTERNET if train else None)
+
+  def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
+    """`image` as float32 in 0..1, without mean and deviation; in training also colour factors and `targets`."""
+    image = batch["image"].astype(jnp.float32) / 255
+    if not train:
+      return {**batch, "image": image}
+    factors = jax.random.uniform(rng, (image.shape[0], 1, 1, 3), minval=_COLOUR[0], maxval=_COLOUR[1])
+    return {**batch, "image": jnp.clip(image * factors, 0, 1), **self.targets(batch)}
+
+  def targets(self, batch: schema.Batch) -> dict[str, Any]:
+    """What the losses compare with, as the release builds and masks it.
+
+    Returns:
+      "voxels" [B, 2, 21, 3]; "voxels_valid" [B, 2, 21]: in the crop and in the depth range, with depth and wrist
+      annotated; "cells_valid" [B, 2, 21]: x and y are annotated and in the crop; "root_bin" [B] and
+      "root_bin_valid" [B]: both hands there, both wrists in the crop, the difference in range.
+    """
+    joints_crop = crop.apply_affine(batch["crop_from_img"], batch["joints_img"])
+    depth, depth_valid = batch["joints_cam"][..., 2], batch["joints_cam_valid"]
+    wrist = skeleton.WRIST
+    voxels = self.joints_codec.encode(joints_crop, depth - depth[..., wrist : wrist + 1])
+    cells_valid = batch["joints_img_valid"] & crop.inside(joints_crop, self.crop_hw)
+    with_depth = depth_valid & depth_valid[..., wrist : wrist + 1] & self.joints_codec.inside_range(voxels)
+    voxels_valid = cells_valid & with_depth
+    root_bin = self.root_codec.encode(depth[:, schema.LEFT, wrist] - depth[:, schema.RIGHT, wrist])
+    both = voxels_valid[..., wrist].all(-1) & batch["hand_present"].all(-1)
+    return {
+      "voxels": voxels,
+      "voxels_valid": voxels_valid,
+      "cells_valid": cells_valid,
+      "root_bin": root_bin,
+      "root_bin_valid": both & self.root_codec.inside(root_bin),
+    }
+
+  def loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
+    """Sum of the pose, relative root depth and handedness losses; see the paper, 4.5."""
+    out, state = self.network.apply(variables, batch["image"], True, mutable=["batch_stats"])
+    values = self.loss_values(out, batch)
+    terms = {name: losses.weighted_mean(value, batch["weight"]) for name, value in values.items()}
+    return base.LossOut(sum(terms.values(), jnp.float32(0)), terms, dict(state))
+
+  def loss_values(self, out: Mapping[str, Any], batch: schema.Batch) -> dict[str, Float[Array, " b"]]:
+    """The loss terms of each example, from the network's output and a batch with `targets`."""
+    root_bin = codecs.soft_argmax_1d(out["root_depth"])
+    root_error = losses.absolute_error(root_bin, batch["root_bin"], batch["root_bin_valid"])
+    hand_target = self.hands_codec.encode(batch["hand_present"])
+    hand_valid = jnp.broadcast_to(batch["hand_present_valid"][:, None], hand_target.shape)
+    return {
+      **self._pose_losses(out, batch),
+      "root_depth": root_error * (1.0 if self.released else self.root_codec.range_mm / self.root_codec.bins),
+      "handedness": losses.binary_cross_entropy(out["hands"], hand_target, hand_valid).mean(-1),
+    }
+
+  def _pose_losses(self, out: Mapping[str, Any], batch: schema.Batch) -> dict[str, jax.Array]:
+    voxels, voxels_valid, cells_valid = batch["voxels"], batch["voxels_valid"], batch["cells_valid"]
+    if self.head == "heatmap3d" and self.pose_loss == "heatmap":
+      codec = self.joints_codec
+      hands = [
+        losses.gaussian_heatmap(volume, voxels[:, i], voxels_valid[:, i], codec.sigma, codec.peak)
+        for i, volume in enumerate(out["volumes"])
+      ]
+      per_joint = jnp.concatenate(hands, axis=1)
+      if self.released:
+        return {"heatmap": per_joint.mean(-1)}
+      return {"heatmap": per_joint.sum(-1) * np.prod(out["volumes"][0].shape[1:3] + (self.bins,))}
+    valid = jnp.stack([cells_valid, cells_valid, voxels_valid], axis=-1)
+    terms = {"joints": losses.absolute_error(self._expectation(out)[0], voxels, valid).mean((1, 2, 3))}
+    if self.head == "soft_argmax_2p5d":
+      hands = [
+        losses.heatmap_cross_entropy(scores, voxels[:, i, :, :2], cells_valid[:, i], self.sigma)
+        for i, scores in enumerate(out["planes"])
+      ]
+      terms["heatmap"] = jnp.concatenate(hands, axis=1).mean(-1)
+    return terms
+
+  def _expectation(self, out: Mapping[str, Any]) -> tuple[jax.Array, jax.Array]:
+    """Voxels [B, 2, 21, 3] by soft-argmax, and the weights of the cells [B, 2, h, w, 21] that they come from."""
+    if self.head == "heatmap3d":
+      weights = [codecs.softmax_3d(volume) for volume in out["volumes"]]
+      voxels = jnp.stack([codecs.expected_voxel(w) for w in weights], axis=1)
+      return voxels, jnp.stack([w.sum(-1) for w in weights], axis=1)
+    cells = jax.nn.softmax(jnp.stack(out["planes"], axis=1), axis=(2, 3))
+    # A depth map is a share of half the range, so that an untrained network says "at the wrist's depth".
+    share = (cells * jnp.stack(out["depths"], axis=1)).sum((2, 3))
+    z = self.bins * 0.5 * (1 + share)
+    return jnp.concatenate([codecs.expected_cell(cells), z[..., None]], axis=-1), cells
+
+  def _decode(self, out: Mapping[str, Any]) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Voxels [B, 2, 21, 3], confidence [B, 2, 21], 2D heatmaps [B, 2, h, w, 21]."""
+    if self.head == "soft_argmax_2p5d" or self.pose_loss == "soft_argmax":
+      voxels, cells = self._expectation(out)
+      return voxels, _confidence_of_spread(cells, voxels[..., :2], self.sigma), cells
+    height = self.joints_codec.peak
+    planes = jnp.stack([volume.max(-1) for volume in out["volumes"]], axis=1).astype(jnp.float32)
+    voxels, peak = (jnp.stack(x, axis=1) for x in zip(*map(codecs.argmax_3d, out["volumes"]), strict=True))
+    if self.decode == "soft_argmax":
+      beta = _SHARPNESS / jnp.maximum(peak, 1e-3 * height)
+      weights = [codecs.softmax_3d(volume, beta[:, i]) for i, volume in enumerate(out["volumes"])]
+      voxels = jnp.stack([codecs.expected_voxel(w) for w in weights], axis=1)
+    return voxels, jnp.clip(peak / height, 0, 1), planes / height
+
+  def predict(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> schema.Prediction:
+    """See `schema.PREDICTION`; confidence is the peak's share of the target's, or the target's share of the spread."""
+    out: dict[str, Any] = self.network.apply(variables, batch["image"], False)  # pyright: ignore[reportAssignmentType]
+    voxels, confidence, planes = self._decode(out)
+    joints_crop, rel_depth = self.joints_codec.decode(voxels)
+    prediction = {
+      "joints_img": crop.apply_affine(crop.invert_affine(batch["crop_from_img"]), joints_crop),
+      "joints_rel_depth": rel_depth,
+      "rel_root_depth": self.root_codec.decode(codecs.soft_argmax_1d(out["root_depth"])),
+      "hand_prob": self.hands_codec.decode(out["hands"]),
+      "confidence": confidence,
+      "scale_known": jnp.ones(rel_depth.shape[0], bool),
+    }
+    return prediction | ({"heatmaps": planes.transpose(0, 1, 4, 2, 3)} if self.give_heatmaps else {})
+
+  def import_weights(self, state_dict: Mapping[str, np.ndarray]) -> base.Variables:
+    """Variables from the release ("network" of a snapshot) or from any network of its form.
+
+    Raises:
+      ValueError: the system is not the released one; or a key that is unknown, missing or of another shape.
+    """
+    if not self.released or self.head != "heatmap3d" or self.upsampler != "deconv":
+      raise ValueError(
+        "the release's heatmaps are volumes of height 255 behind transposed convolutions; set system.released=True, "
+        f"head='heatmap3d', upsampler='deconv' (now {self.released}, {self.head!r}, {self.upsampler!r})"
+      )
+    variables = convert(state_dict, name_map(*structure(self.depth)))
+    image = jnp.zeros((1, *self.crop_hw, 3))
+    check_shapes(variables, jax.eval_shape(lambda: dict(self.network.init(jax.random.key(0), image, True))))
+    return variables
+
+
+def _confidence_of_spread(weights: jax.Array, cells: jax.Array, sigma: float) -> jax.Array:
+  """Variance of the target's Gaussian over that of `weights` [B, 2, h, w, 21] around `cells`, at most 1."""
+  rows, columns = (jnp.arange(size, dtype=jnp.float32) for size in weights.shape[2:4])
+  x, y = cells[..., 0], cells[..., 1]
+  across = (weights.sum(2) * (columns[:, None] - x[:, :, None]) ** 2).sum(2)
+  down = (weights.sum(3) * (rows[:, None] - y[:, :, None]) ** 2).sum(2)
+  return jnp.clip(2 * sigma**2 / jnp.maximum(across + down, 1e-6), 0, 1)
+
+
+def build(config: Any) -> InterNet:
+  """The system that `config.system` describes; fields it does not name keep their defaults.
+
+  Raises:
+    ValueError: an unknown field, with the known ones.
+  """
+  fields = {key: config.system[key] for key in config.system if key != "name"}
+  known = {field.name for field in dataclasses.fields(InterNet)} - {"crop_hw", "dtype", "frozen"}
+  if unknown := sorted(set(fields) - known):
+    raise ValueError(f"config.system has unknown fields {unknown}; InterNet has {sorted(known)}")
+  return InterNet(
+    **fields, crop_hw=tuple(config.data.crop_hw), dtype=jnp.dtype(config.compute_dtype), frozen=tuple(config.freeze)
+  )
