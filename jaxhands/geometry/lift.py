@@ -44,7 +44,8 @@ class Lifted(NamedTuple):
 def normalised_camera(picture_hw: Integer[Array, "*b 2"]) -> Float[Array, "*b 3 3"]:
   """Intrinsics to assume of an unknown camera: focal length = the picture's diagonal, principal point in its middle.
 
-  That is the "normal" lens of 43 mm on a 35 mm film; telephones have 24 to 28 mm, under which it places hands half as far again or more.
+  That is the "normal" lens of 43 mm on 35 mm film. The 24 to 28 mm of telephones are shorter: there, hands come out
+  half as far again, or more.
   """
   xp = namespace(picture_hw)
   size = picture_hw.astype(np.float32)

@@ -1,0 +1,18 @@
+"""Metrics: quantities of every example and the numbers made of them; `standard` is what every evaluation reports."""
+
+from __future__ import annotations
+
+from jaxhands.hands.model import HandModel
+from jaxhands.metrics import handedness, pose
+from jaxhands.metrics.base import Metric, Protocol
+
+
+def poses(protocol: Protocol, model: HandModel | None = None) -> tuple[Metric, ...]:
+  """Metrics of 3D poses under one protocol; with vertices where a hand model is given."""
+  meshes = (pose.mpvpe(protocol, model),) if model is not None else ()
+  return (pose.mpjpe(protocol), pose.pck_auc(protocol), *meshes, pose.mrrpe(protocol))
+
+
+def standard(protocol: Protocol, model: HandModel | None = None) -> tuple[Metric, ...]:
+  """`poses`, 2D error and handedness."""
+  return (*poses(protocol, model), pose.epe2d(protocol), handedness.average_precision(), handedness.accuracy())

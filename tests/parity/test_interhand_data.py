@@ -8,11 +8,18 @@ import json
 import pathlib
 
 import cv2
+import jax
 import numpy as np
 import pytest
+from jax.sharding import AxisType
 
+from jaxhands import codecs
 from jaxhands.data import augment, host_ops
-from jaxhands.geometry import crop
+from jaxhands.evaluate import Evaluator
+from jaxhands.geometry import camera, crop
+from jaxhands.metrics import handedness, poses
+from jaxhands.metrics.base import Protocol
+from tests import replay
 from tests.parity.cases import Case
 
 CROP_HW = (256, 256)
@@ -160,3 +167,39 @@ def test_demo_crop(case, samples):
   error = np.abs(image[::8, ::8] - case["demo_image_slice"].transpose(1, 2, 0))
   assert error.max() < 0.02
   assert error.mean() < 1e-3
+
+
+def test_evaluation_of_the_samples(case):
+  """The routine's results on given predictions, RootNet's depths, and boxes as RootNet's file has them."""
+  voxels = case["eval_in_joint_coord"].reshape(-1, 2, 21, 3)
+  joints_crop, rel_depth = codecs.HeatmapCodec().decode(voxels)
+  affine = crop.crop_affine(case["bbox_processed"], CROP_HW)
+  count = len(voxels)
+  prediction = {
+    "joints_img": crop.apply_affine(crop.invert_affine(affine), joints_crop),
+    "joints_rel_depth": rel_depth,
+    "rel_root_depth": codecs.RootDepthCodec().decode(case["eval_in_rel_root_depth"]),
+    "hand_prob": case["eval_in_hand_type"],
+  }
+  truth = {
+    "joints_cam": case["joint_cam"].reshape(-1, 2, 21, 3),
+    "joints_cam_valid": case["joint_valid_annotation"].reshape(-1, 2, 21) > 0,
+    "hand_present": case["test_hand_type"] > 0,
+    "hand_present_valid": case["test_hand_type_valid"] > 0,
+    "camera_img": camera.intrinsics(case["focal"], case["princpt"]),
+    "camera_valid": np.ones(count, bool),
+    "root_depth_estimated": case["abs_depth_rootnet"].astype(np.float32),
+    "root_depth_estimated_valid": np.ones((count, 2), bool),
+  }
+  mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
+  protocol = Protocol(depth="rootnet")
+  evaluator = Evaluator(replay.Replay(), mesh, (*poses(protocol), handedness.accuracy()), protocol)
+  result = evaluator(replay.variables(prediction), replay.batches(truth, count), resamples=0)
+  for key, name in (
+    ("mpjpe/all", "mpjpe_all"),
+    ("mpjpe/single", "mpjpe_sh"),
+    ("mpjpe/interacting", "mpjpe_ih"),
+    ("mrrpe", "mrrpe"),
+    ("handedness_accuracy", "handedness_accuracy"),
+  ):
+    assert result.metrics[key] == pytest.approx(float(case[f"eval_{name}"]), rel=1e-5), key

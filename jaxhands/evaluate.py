@@ -1,0 +1,307 @@
+"""The one evaluator: data set -> `system.predict` -> metrics -> a table, `metrics.json` and the values of all examples.
+
+Predictions stay on the device; the quantities of every example come to the host, which sums them in float64. A result
+therefore depends neither on the batch size nor on the number of devices, beyond the rounding of the network itself.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import rich.console
+import rich.table
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxhands import schema
+from jaxhands.data import feed
+from jaxhands.metrics import base, mean_pose, poses, standard
+from jaxhands.systems.base import System, Variables
+
+RESAMPLES = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalResult:
+  """What an evaluation found.
+
+  Attributes:
+    system, dataset, split: names.
+    protocol: how poses were compared.
+    examples: that were evaluated.
+    metrics: key -> value, without what had nothing to count.
+    mean_pose: the same of the baseline.
+    intervals: key -> bootstrap interval of 95 %, over moments (all pictures of one scene and frame together).
+    units: key -> unit.
+    per_joint: key -> mean of each joint [2, 21], None where a joint never counts.
+    also: other protocols, `{"protocol", "method", "metrics"}` each.
+    examples_values: arrays over the examples, as they were seen: quantities, their weights, `example_id`, groups.
+  """
+
+  system: str
+  dataset: str
+  split: str
+  protocol: str
+  examples: int
+  metrics: Mapping[str, float]
+  mean_pose: Mapping[str, float]
+  intervals: Mapping[str, tuple[float, float]]
+  units: Mapping[str, str]
+  per_joint: Mapping[str, list[list[float | None]]]
+  also: tuple[Mapping[str, Any], ...]
+  examples_values: Mapping[str, np.ndarray]
+
+  def write(self, folder: pathlib.Path) -> None:
+    """Writes `metrics.json` and `examples.npz` into the folder, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fields = [field.name for field in dataclasses.fields(self) if field.name != "examples_values"]
+    content = json.dumps({name: getattr(self, name) for name in fields}, indent=2) + "\n"
+    values: dict[str, Any] = dict(self.examples_values)
+    _publish(folder / "examples.npz", lambda file: np.savez_compressed(file, **values))
+    _publish(folder / "metrics.json", lambda file: file.write(content.encode()))
+
+  def table(self) -> rich.table.Table:
+    """Metric, value with its interval, mean pose."""
+    table = rich.table.Table(title=f"{self.system} on {self.dataset} {self.split}, {self.examples} examples")
+    for column, justify in (
+      ("metric", "left"),
+      ("value", "right"),
+      ("95 %", "right"),
+      ("mean pose", "right"),
+      ("unit", "left"),
+    ):
+      table.add_column(column, justify=justify)  # pyright: ignore[reportArgumentType]
+    for key, value in self.metrics.items():
+      low, high = self.intervals[key]
+      baseline = f"{self.mean_pose[key]:.4g}" if key in self.mean_pose else ""
+      table.add_row(key, f"{value:.4g}", f"{low:.4g} .. {high:.4g}", baseline, self.units[key])
+    table.caption = self.protocol
+    return table
+
+  def print(self, console: rich.console.Console | None = None) -> None:
+    """Shows the table."""
+    (console or rich.console.Console()).print(self.table())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Part:
+  """Metrics under one protocol, of the system or of the baseline."""
+
+  protocol: str
+  metrics: tuple[base.Metric, ...]
+  of_baseline: bool = False
+
+  @classmethod
+  def baseline(cls, protocol: base.Protocol) -> _Part:
+    """The mean pose has camera joints, whatever gives the system's depth."""
+    placed = poses(dataclasses.replace(protocol, depth="predicted"))
+    return cls(str(protocol), tuple(metric for metric in placed if metric.baseline), of_baseline=True)
+
+
+class Evaluator:
+  """A system's evaluation, compiled once and called with any variables.
+
+  Args:
+    system: what is evaluated.
+    mesh: devices, with the batch along its one axis.
+    metrics: to report; None = `metrics.standard(protocol)`.
+    protocol: how poses are compared.
+    also: further protocols, under which poses are reported besides.
+    baseline: mean pose of the training set; None = no baseline.
+    seed: of predictions that draw samples.
+  """
+
+  def __init__(
+    self,
+    system: System,
+    mesh: Mesh,
+    metrics: Sequence[base.Metric] | None = None,
+    protocol: base.Protocol | None = None,
+    also: Sequence[base.Protocol] = (),
+    baseline: mean_pose.MeanPose | None = None,
+    seed: int = 0,
+  ):
+    self._system, self._mesh, self._baseline, self._seed = system, mesh, baseline, seed
+    protocol = protocol or base.Protocol()
+    self._main = _Part(str(protocol), tuple(standard(protocol) if metrics is None else metrics))
+    others = [_Part(str(other), poses(other)) for other in also]
+    baselines = [_Part.baseline(other) for other in (protocol, *also)] if baseline else []
+    self._parts = (self._main, *others, *baselines)
+    self._everywhere = NamedSharding(mesh, PartitionSpec())
+    self._step = jax.jit(self._measure, out_shardings=self._everywhere)
+
+  @property
+  def needs(self) -> frozenset[str]:
+    """Keys of the batches: the system's and the metrics', and what tells one moment from another."""
+    quantities = [metric.quantity.needs for part in self._parts for metric in part.metrics]
+    return self._system.needs | base.GROUP_NEEDS | {"scene_id", "frame"} | frozenset().union(*quantities)
+
+  def __call__(
+    self,
+    variables: Variables,
+    batches: Iterable[Mapping[str, np.ndarray]],
+    names: tuple[str, str, str] = ("", "", ""),
+    resamples: int = RESAMPLES,
+  ) -> EvalResult:
+    """Evaluates variables on this process's batches; all processes get the same result.
+
+    Args:
+      variables: of the system, on the mesh or on the host.
+      batches: of `data.source.eval_batches`, with `needs`.
+      names: of system, data set and split, for the result.
+      resamples: of the bootstrap.
+    Raises:
+      ValueError: there are no examples, a metric asks for what batch or prediction lack, or a prediction is not finite.
+    """
+    variables = jax.device_put(variables, self._everywhere)
+    rows: list[Any] = []
+    running: collections.deque[Any] = collections.deque()
+    for index, batch in enumerate(feed.to_mesh(lambda: iter(batches), self._mesh)):
+      running.append(self._step(variables, batch, np.int32(index)))
+      if len(running) > 1:  # the device works on one batch while the host reads the other
+        rows.append(jax.device_get(running.popleft()))
+    rows += jax.device_get(list(running))
+    if not rows:
+      raise ValueError("there is nothing to evaluate: no batches")
+    values = jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
+    keep = values["weight"] > 0
+    return self._result(jax.tree.map(lambda array: array[keep], values), names, resamples)
+
+  def _measure(self, variables: Variables, batch: schema.Batch, index: Any) -> dict[str, Any]:
+    """The quantities of each part, groups and identity of every example; jitted."""
+    rng = jax.random.fold_in(jax.random.key(self._seed), index)
+    prediction = self._system.predict(variables, self._system.device_ops(batch, rng, False), rng)
+    quantities = []
+    for part in self._parts:
+      of = self._baseline.predict(batch) if part.of_baseline and self._baseline is not None else prediction
+      quantities.append({q.name: q.fn(of, batch) for q in _quantities(part.metrics, of, batch)})
+    kept = {key: batch[key] for key in ("example_id", "weight", "scene_id", "frame")}
+    return {"quantities": tuple(quantities), "groups": base.groups(batch), **kept}
+
+  def _result(self, values: Mapping[str, Any], names: tuple[str, str, str], resamples: int) -> EvalResult:
+    groups, main = values["groups"], values["quantities"][0]
+    for name, (value, weight) in main.items():
+      _check_finite(name, value, weight, values["example_id"])
+    numbers = [
+      _reduce(part.metrics, quantities, groups)
+      for part, quantities in zip(self._parts, values["quantities"], strict=True)
+    ]
+    reported = [
+      {"protocol": part.protocol, "method": "mean_pose" if part.of_baseline else names[0], "metrics": found}
+      for part, found in zip(self._parts, numbers, strict=True)
+    ]
+    mean_poses = [found for part, found in zip(self._parts, numbers, strict=True) if part.of_baseline]
+    moments = np.unique(np.stack([values["scene_id"], values["frame"]], 1), axis=0, return_inverse=True)[1].ravel()
+    arrays = {"example_id": values["example_id"]} | {f"group_{name}": mask for name, mask in groups.items()}
+    arrays |= {name: value for name, (value, _) in main.items()}
+    arrays |= {f"{name}_weight": weight for name, (_, weight) in main.items()}
+    return EvalResult(
+      *names,
+      protocol=self._main.protocol,
+      examples=len(values["weight"]),
+      metrics=numbers[0],
+      mean_pose=mean_poses[0] if mean_poses else {},
+      intervals=_intervals(self._main.metrics, main, groups, moments, numbers[0], resamples),
+      units={key: metric.unit for metric in self._main.metrics for key in metric.results()},
+      per_joint=_per_joint(self._main.metrics, main, groups),
+      also=tuple(entry for entry in reported if entry["protocol"] != self._main.protocol),
+      examples_values=arrays,
+    )
+
+
+def evaluate(
+  system: System,
+  variables: Variables,
+  batches: Iterable[Mapping[str, np.ndarray]],
+  mesh: Mesh,
+  names: tuple[str, str, str] = ("", "", ""),
+  **options: Any,
+) -> EvalResult:
+  """Evaluates once; see `Evaluator` for `options`."""
+  return Evaluator(system, mesh, **options)(variables, batches, names)
+
+
+def _publish(path: pathlib.Path, write: Callable[[Any], object]) -> None:
+  partial = path.with_name(f"{path.name}.partial")
+  with open(partial, "wb") as file:
+    write(file)
+  os.replace(partial, path)
+
+
+def _quantities(
+  metrics: Sequence[base.Metric], prediction: schema.Prediction, batch: schema.Batch
+) -> list[base.Quantity]:
+  """The quantities of all metrics, each name once."""
+  found: dict[str, base.Quantity] = {}
+  for metric in metrics:
+    quantity = metric.quantity
+    missing = sorted(quantity.needs - set(batch)) + sorted(quantity.predicts - set(prediction))
+    if missing:
+      raise ValueError(f"metric {metric.name!r} needs {missing}, which neither the batch nor the prediction has")
+    found.setdefault(quantity.name, quantity)
+  return list(found.values())
+
+
+def _check_finite(name: str, value: np.ndarray, weight: np.ndarray, example_id: np.ndarray) -> None:
+  counted = weight.reshape(weight.shape + (1,) * (value.ndim - weight.ndim)) > 0
+  bad = (~np.isfinite(value) & counted).reshape(len(value), -1).any(1)
+  if bad.any():
+    raise ValueError(f"{name} is not finite for {bad.sum()} examples, the first of them {example_id[bad][:5].tolist()}")
+
+
+def _reduce(
+  metrics: Sequence[base.Metric], quantities: Mapping[str, Any], groups: Mapping[str, Any], times: Any = 1.0
+) -> dict[str, float]:
+  """The numbers of all metrics, each example counted `times`; without those that count nothing."""
+  numbers = {}
+  for metric in metrics:
+    value, weight = quantities[metric.quantity.name]
+    for key, group in metric.results().items():
+      count = (groups[group] * times).reshape((-1,) + (1,) * (weight.ndim - 1))
+      number = metric.reduce(value, weight * count)
+      if not np.isnan(number):
+        numbers[key] = number
+  return numbers
+
+
+def _per_joint(
+  metrics: Sequence[base.Metric], quantities: Mapping[str, Any], groups: Mapping[str, Any]
+) -> dict[str, list[list[float | None]]]:
+  """Means of MPJPE's errors for each joint, [2][21]."""
+  return {
+    key: [
+      [None if np.isnan(mean) else float(mean) for mean in hand]
+      for hand in base.means(value, weight * groups[group][:, None, None])
+    ]
+    for metric in metrics
+    if metric.name == "mpjpe"
+    for value, weight in [quantities[metric.quantity.name]]
+    for key, group in metric.results().items()
+  }
+
+
+def _intervals(
+  metrics: Sequence[base.Metric],
+  quantities: Mapping[str, Any],
+  groups: Mapping[str, Any],
+  moments: np.ndarray,
+  numbers: Mapping[str, float],
+  resamples: int,
+) -> dict[str, tuple[float, float]]:
+  """Percentiles 2.5 and 97.5 over resampled moments; the value itself twice without resamples."""
+  rng = np.random.default_rng(0)
+  count = int(moments.max()) + 1
+  drawn: dict[str, list[float]] = {key: [] for key in numbers}
+  for _ in range(resamples):
+    times = np.bincount(rng.integers(0, count, count), minlength=count)[moments]
+    for key, number in _reduce(metrics, quantities, groups, times).items():
+      drawn[key].append(number)
+  found = {key: np.percentile(values or [numbers[key]], (2.5, 97.5)) for key, values in drawn.items()}
+  return {key: (float(low), float(high)) for key, (low, high) in found.items()}

@@ -1,0 +1,197 @@
+"""The evaluator: independent of batches and devices, masked, honest about its baseline, and whole on the disk."""
+
+import io
+import json
+
+import jax
+import numpy as np
+import pytest
+import rich.console
+from jax.sharding import AxisType
+
+from jaxhands.evaluate import Evaluator, evaluate
+from jaxhands.metrics import handedness, mean_pose, pose, poses
+from jaxhands.metrics.base import Protocol
+from tests import replay
+from tests.metrics import scenes
+
+COUNT = 21
+PROTOCOL = Protocol(depth="gt")
+
+
+@pytest.fixture(scope="module")
+def truth():
+  return scenes.truth(count=COUNT)
+
+
+@pytest.fixture(scope="module")
+def prediction(truth):
+  return scenes.prediction(truth)
+
+
+@pytest.fixture(scope="module")
+def baseline():
+  return mean_pose.MeanPose.fit([scenes.truth(seed=5, count=40)])
+
+
+def mesh_of(devices):
+  return jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
+
+
+@pytest.fixture(scope="module")
+def evaluator(baseline):
+  also = (Protocol(depth="gt", scale="gt"), Protocol(depth="predicted", root="none"))
+  return Evaluator(replay.Replay(), mesh_of(1), protocol=PROTOCOL, also=also, baseline=baseline)
+
+
+@pytest.fixture(scope="module")
+def result(evaluator, truth, prediction):
+  return evaluator(replay.variables(prediction), replay.batches(truth, 8), ("replay", "scenes", "test"), resamples=50)
+
+
+@pytest.mark.parametrize(("devices", "batch_size"), [(1, 1), (1, 21), (2, 6), (4, 4), (4, 40)])
+def test_batch_size_and_devices_change_nothing(result, truth, prediction, baseline, devices, batch_size):
+  evaluator = Evaluator(replay.Replay(), mesh_of(devices), protocol=PROTOCOL, baseline=baseline)
+  other = evaluator(replay.variables(prediction), replay.batches(truth, batch_size), resamples=0)
+  assert other.examples == result.examples == COUNT
+  assert set(other.metrics) == set(result.metrics)
+  for key, value in other.metrics.items():
+    assert value == pytest.approx(result.metrics[key], rel=1e-6), key
+  assert other.mean_pose == pytest.approx(dict(result.mean_pose), rel=1e-6)
+  np.testing.assert_array_equal(other.examples_values["example_id"], 4 * np.arange(COUNT))
+
+
+def test_the_keys_of_the_answer(result):
+  groups = ("all", "single", "interacting", "inter")
+  expected = {f"{name}/{group}" for name in ("mpjpe", "pck_auc") for group in groups}
+  assert set(result.metrics) == expected | {"mrrpe", "epe2d", "handedness_ap", "handedness_accuracy"}
+  assert set(result.mean_pose) == expected
+  assert set(result.units) == set(result.metrics)
+  assert result.protocol == str(PROTOCOL)
+
+
+def test_numbers_are_those_of_the_metrics(result, truth, prediction):
+  value, weight = pose.joint_error(PROTOCOL).fn(prediction, truth)
+  value, weight = np.asarray(value, np.float64), np.asarray(weight)
+  per_joint = (value * weight).sum(0) / weight.sum(0)
+  assert result.metrics["mpjpe/all"] == pytest.approx(per_joint.mean(), rel=1e-6)
+  np.testing.assert_allclose(result.per_joint["mpjpe/all"], per_joint, rtol=1e-5, atol=1e-6)
+
+
+def test_the_baseline_is_the_mean_pose_at_the_true_wrist(result, truth, baseline):
+  guess = np.asarray(baseline.predict(truth)["joints_cam"])
+  error = np.linalg.norm(guess - truth["joints_cam"], axis=-1)
+  valid = truth["joints_cam_valid"]
+  per_joint = (error * valid).sum(0) / valid.sum(0)
+  assert result.mean_pose["mpjpe/all"] == pytest.approx(per_joint.mean(), rel=1e-5)
+  assert result.mean_pose["mpjpe/all"] > result.metrics["mpjpe/all"]
+
+
+def test_other_protocols_are_reported_with_their_baseline(result):
+  found = [(entry["method"], "scale=gt" in entry["protocol"]) for entry in result.also]
+  assert found == [("replay", True), ("replay", False), ("mean_pose", True), ("mean_pose", False)]
+  by = {(entry["method"], entry["protocol"]): entry["metrics"]["mpjpe/all"] for entry in result.also}
+  assert len(set(by.values())) == 4
+
+
+def test_intervals_contain_the_value_and_shrink(result, evaluator, prediction):
+  for key, value in result.metrics.items():
+    low, high = result.intervals[key]
+    assert low <= value <= high, key
+    assert low < high
+  larger = scenes.truth(count=12 * COUNT)
+  many = {key: np.concatenate([value] * 12) for key, value in prediction.items()}
+  many |= scenes.prediction(larger)
+  wide = evaluator(replay.variables(many), replay.batches(larger, 84), resamples=50).intervals["mpjpe/all"]
+  assert wide[1] - wide[0] < 0.6 * (result.intervals["mpjpe/all"][1] - result.intervals["mpjpe/all"][0])
+
+
+def test_pictures_of_one_moment_are_resampled_together(truth, prediction):
+  """Twenty cameras of one moment are no more evidence than one: every resample then is the same."""
+  evaluator = Evaluator(replay.Replay(), mesh_of(1), (pose.mpjpe(PROTOCOL),), PROTOCOL)
+  one_moment = truth | {"frame": np.zeros(COUNT, np.int32)}
+  low, high = evaluator(replay.variables(prediction), replay.batches(one_moment, 7)).intervals["mpjpe/all"]
+  assert low == high
+
+
+def test_metrics_that_count_nothing_are_left_out(truth, prediction):
+  alone = truth | {
+    "hand_present": np.array([[True, False]] * COUNT),
+    "joints_cam_valid": truth["joints_cam_valid"] & [[[True], [False]]],
+  }
+  found = evaluate(
+    replay.Replay(), replay.variables(prediction), replay.batches(alone, 7), mesh_of(1), protocol=PROTOCOL
+  )
+  assert "mrrpe" not in found.metrics
+  assert "mpjpe/interacting" not in found.metrics
+  assert found.metrics["mpjpe/all"] == found.metrics["mpjpe/single"]
+  assert found.per_joint["mpjpe/all"][1] == [None] * 21
+
+
+def test_padding_that_is_garbage_cannot_leak(result, truth, prediction, evaluator):
+  def poisoned():
+    for batch in replay.batches(truth, 8):
+      padding = batch["weight"] == 0
+      yield batch | {"joints_cam": np.where(padding[:, None, None, None], np.nan, batch["joints_cam"])}
+
+  again = evaluator(replay.variables(prediction), poisoned(), resamples=0)
+  assert again.metrics == result.metrics
+
+
+def test_predictions_that_are_not_finite_are_named(truth, prediction, evaluator):
+  joints = prediction["joints_img"].copy()
+  joints[3, 0, 5] = np.nan
+  broken = prediction | {"joints_img": joints}
+  with pytest.raises(ValueError, match=r"joint_error is not finite for 1 examples, the first of them \[12\]"):
+    evaluator(replay.variables(broken), replay.batches(truth, 8))
+
+
+def test_what_is_missing_is_named(truth, prediction):
+  lacking = {key: value for key, value in truth.items() if key != "root_depth"}
+  with pytest.raises(ValueError, match=r"'mpjpe' needs \['root_depth'\]"):
+    evaluate(replay.Replay(), replay.variables(prediction), replay.batches(lacking, 7), mesh_of(1), protocol=PROTOCOL)
+  with pytest.raises(ValueError, match="no batches"):
+    evaluate(replay.Replay(), replay.variables(prediction), [], mesh_of(1))
+
+
+def test_needs_name_what_the_metrics_read(evaluator):
+  assert {"example_id", "joints_cam", "root_depth", "hand_present_valid", "scene_id", "frame"} <= evaluator.needs
+  assert "joints_visible" not in evaluator.needs
+  occluded = Protocol(joints="occluded")
+  assert "joints_visible" in Evaluator(replay.Replay(), mesh_of(1), poses(occluded), occluded).needs
+
+
+def test_one_compilation_for_any_variables(truth, prediction, evaluator):
+  before = evaluator._step._cache_size()
+  evaluator(replay.variables(scenes.prediction(truth, seed=9)), replay.batches(truth, 8), resamples=0)
+  assert evaluator._step._cache_size() == before
+
+
+def test_files_are_whole_and_complete(result, tmp_path):
+  result.write(tmp_path / "eval")
+  assert sorted(path.name for path in (tmp_path / "eval").iterdir()) == ["examples.npz", "metrics.json"]
+  content = json.loads((tmp_path / "eval" / "metrics.json").read_text())
+  assert {"system", "dataset", "split", "protocol", "examples", "metrics", "mean_pose", "also"} <= set(content)
+  assert (content["system"], content["dataset"], content["split"]) == ("replay", "scenes", "test")
+  assert content["metrics"] == dict(result.metrics)
+  with np.load(tmp_path / "eval" / "examples.npz") as values:
+    assert values["joint_error"].shape == (COUNT, 2, 21)
+    assert set(values) == set(result.examples_values)
+
+
+def test_the_numbers_can_be_made_again_from_the_file(result, tmp_path):
+  result.write(tmp_path)
+  with np.load(tmp_path / "examples.npz") as values:
+    weight = values["joint_error_weight"] * values["group_interacting"][:, None, None]
+    again = pose.mpjpe(PROTOCOL).reduce(values["joint_error"], weight)
+    labelled, weight = values["hand_prob"], values["hand_prob_weight"]
+    assert handedness.average_precision().reduce(labelled, weight) == result.metrics["handedness_ap"]
+  assert again == result.metrics["mpjpe/interacting"]
+
+
+def test_the_table_shows_everything(result):
+  text = io.StringIO()
+  result.print(rich.console.Console(file=text, width=160))
+  for key in result.metrics:
+    assert key in text.getvalue()
+  assert f"{result.mean_pose['mpjpe/all']:.4g}" in text.getvalue()
