@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import cv2
@@ -18,17 +18,17 @@ import tensorflow_datasets as tfds
 from data_builders.command import clear_exit
 from data_builders.shards import BuildError
 from jaxhands.hands.model import EMBEDDED, HandModel
-from jaxhands.hands.skeleton import BONES
-from jaxhands.schema import HANDS, LEFT, NUM_PARTS, RIGHT, unpack_masks
+from jaxhands.hands.skeleton import PARENTS
+from jaxhands.render.overlay import HAND_RGB, paint, skeleton
+from jaxhands.schema import HANDS, NUM_PARTS, unpack_masks
 
 PANEL_PX = 240
 ROWS = 8
-_COLOURS = {RIGHT: (255, 90, 60), LEFT: (60, 150, 255)}
+_COLOURS = (HAND_RGB["right"], HAND_RGB["left"])
 _WHITE, _YELLOW = (255, 255, 255), (255, 225, 60)
 _SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 
 Image = np.ndarray  # [n, n, 3] uint8 RGB
-Panel = Callable[[Image, Mapping[str, Any]], Image]
 
 
 def write_sheets(folder: pathlib.Path, records: int) -> list[pathlib.Path]:
@@ -47,11 +47,13 @@ def write_sheets(folder: pathlib.Path, records: int) -> list[pathlib.Path]:
   sources = {split: builder.as_data_source(split) for split in {split for split, _ in picked}}
   target = folder / "preview"
   target.mkdir(exist_ok=True)
+  for old in target.glob("sheet_*.png"):
+    old.unlink()
   sheets = []
   for start in range(0, len(picked), ROWS):
     rows = [draw_record(sources[split][index]) for split, index in picked[start : start + ROWS]]
-    path = target / f"sheet_{start // ROWS:03d}.jpg"
-    cv2.imwrite(str(path), cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
+    path = target / f"sheet_{start // ROWS:03d}.png"
+    cv2.imwrite(str(path), cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
     sheets.append(path)
   return sheets
 
@@ -98,23 +100,11 @@ def _point(xy: np.ndarray) -> tuple[int, int]:
   return int(x), int(y)
 
 
-def _bones(panel: Image, joints: np.ndarray, valid: np.ndarray, colour: tuple[int, int, int]) -> None:
-  for child, parent in BONES:
-    if valid[child] and valid[parent]:
-      cv2.line(panel, _point(joints[child]), _point(joints[parent]), colour, 1, cv2.LINE_AA, _SHIFT)
-
-
-def _dot(panel: Image, at: np.ndarray, colour: tuple[int, ...], filled: bool) -> None:
-  cv2.circle(panel, _point(at), 3 << _SHIFT, colour, -1 if filled else 1, cv2.LINE_AA, _SHIFT)
-
-
 def _draw_skeletons(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
-  """Joints (hollow where they are not visible), bones, box, identities."""
-  for hand, colour in _COLOURS.items():
-    joints, valid = record["joints_img"][hand] * scale, record["joints_img_valid"][hand]
-    _bones(panel, joints, valid, colour)
-    for joint in np.flatnonzero(valid):
-      _dot(panel, joints[joint], colour, bool(record["joints_visible"][hand, joint]))
+  """Joints (rings where they are not visible), bones, box, identities."""
+  valid, depth = record["joints_img_valid"], record["joints_cam"][..., 2]
+  joints = np.where(valid[..., None], record["joints_img"] * scale, 0)
+  panel = paint(panel, skeleton(joints, valid, 2.0, visible=record["joints_visible"], depth=depth))
   x, y, width, height = record["box_img"] * scale
   cv2.rectangle(
     panel, _point(np.array([x, y])), _point(np.array([x + width, y + height])), _YELLOW, 1, cv2.LINE_AA, _SHIFT
@@ -139,10 +129,14 @@ def _draw_depth(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
   colours = cv2.applyColorMap(np.uint8(255 * (1 - level)).reshape(-1, 1), cv2.COLORMAP_JET)[:, 0, ::-1].reshape(
     2, 21, 3
   )
-  for hand in _COLOURS:
-    _bones(panel, projected[hand], valid[hand], (150, 150, 150))
-    for joint in np.flatnonzero(valid[hand]):
-      _dot(panel, projected[hand, joint], tuple(int(c) for c in colours[hand, joint]), True)
+  for hand, joint in np.argwhere(valid):
+    parent = PARENTS[joint]
+    if parent >= 0 and valid[hand, parent]:
+      ends = _point(projected[hand, joint]), _point(projected[hand, parent])
+      cv2.line(panel, *ends, (150, 150, 150), 1, cv2.LINE_AA, _SHIFT)
+  for hand, joint in np.argwhere(valid):
+    colour = tuple(int(c) for c in colours[hand, joint])
+    cv2.circle(panel, _point(projected[hand, joint]), 3 << _SHIFT, colour, -1, cv2.LINE_AA, _SHIFT)
   roots = "/".join(
     f"{z:.0f}" if ok else "-" for z, ok in zip(record["root_depth"], record["root_depth_valid"], strict=True)
   )
@@ -155,7 +149,7 @@ def _draw_mesh(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
     return _text(panel, "no embedded hand model", 0)
   model = HandModel.default()
   posed = model.forward_mano(record["mano"])
-  for hand, colour in _COLOURS.items():
+  for hand, colour in enumerate(_COLOURS):
     if record["mano_valid"][hand]:
       homogeneous = posed.vertices[hand] @ record["camera_img"].T
       projected = homogeneous[:, :2] / homogeneous[:, 2:] * scale
@@ -186,10 +180,10 @@ def _draw_masks(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
   if not record["masks_valid"].any():
     return _text(panel, "no masks", 0)
   masks = unpack_masks(_fitted(record["masks"], max(record["picture"].shape[:2]), panel.shape[0])[..., 0])
-  for hand, colour in _COLOURS.items():
+  for hand, colour in enumerate(_COLOURS):
     visible = masks[hand, 1, ..., None].astype(bool)
     panel = np.where(visible, panel // 2 + np.array(colour, np.uint8) // 2, panel)
-  for hand, colour in _COLOURS.items():
+  for hand, colour in enumerate(_COLOURS):
     outline, _ = cv2.findContours(masks[hand, 0], cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     panel = cv2.drawContours(np.ascontiguousarray(panel), outline, -1, colour, 1)
   return _text(panel, "masks: amodal outlined", 0)

@@ -27,8 +27,8 @@ class SyntheticConfig:
       that `full` never has.
     pictures: `input`: the picture and its label maps; `all`: also the de-occluded and distractor-free ones. None: as
       the variant says.
-    upright_deg: largest angle between the hand, wrist to middle knuckle, and the picture's upward direction; 180 is any
-      direction. None: as the variant says.
+    upright_deg: how far a camera stands from the front of the pose bank's upright hands, and how far it is turned
+      about its axis, at most; 180 is anywhere and anyhow. None: as the variant says.
     cameras: how many consecutive records show one scene, each from another camera.
     background_dir: folder of pictures that join the procedural backgrounds.
   """

@@ -1,0 +1,51 @@
+"""From where a camera looks at a moment: not along an arm, and with the hands as upright as is asked for."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from jaxtyping import Float
+
+from data_builders.synthetic.config import SyntheticConfig
+from data_builders.synthetic.moment import Stream, moment, stream
+from jaxhands.geometry.rotations import matrix_from_axis_angle
+from jaxhands.render.cameras import View, ViewRange, sample_dome, sample_view
+
+# The roll is drawn here; the cameras of `other` stand where those of `full` never do.
+_RANGES = {
+  "full": ViewRange(roll_rad=0.0),
+  "demo": ViewRange(roll_rad=0.0),
+  "other": ViewRange(roll_rad=0.0, distance_mm=(250.0, 420.0)),
+}
+_UP_WORLD = np.array([0.0, -1.0, 0.0])  # where the fingers of the pose bank's hands point, seen from -z
+_ALONG_ARM = 0.75  # cosine between an arm and the direction to the camera, above which the arm hides the hand
+_TRIES = 20
+
+
+@functools.lru_cache(maxsize=2)  # the scene's light needs the first camera again
+def draw_view(config: SyntheticConfig, split: str, scene: int, number: int) -> View:
+  """Camera `number` of a scene.
+
+  One camera stands anywhere within `max_tilt_deg` of the front, but not where an arm points at it; several stand evenly
+  around the scene. Each is then turned about its axis by up to `max_tilt_deg` from upright.
+  """
+  now, rng = moment(config, split, scene), stream(config, Stream.VIEW, split, scene, number)
+  ranges, joints = _RANGES[config.variant], now.joints_world[now.present].reshape(-1, 3)
+  if config.cameras == 1:
+    candidates = [_near_front(rng, config.max_tilt_deg) for _ in range(_TRIES)]
+    along_arm = [float((now.forearms @ direction).max()) for direction in candidates]
+    direction = candidates[int(np.argmin(np.maximum(along_arm, _ALONG_ARM)))]
+  else:
+    dome = sample_dome(stream(config, Stream.DOME, split, scene), joints, config.cameras, ranges)
+    direction = -dome[number].cam_from_world[2, :3].astype(np.float64)
+  roll = np.radians(rng.uniform(-config.max_tilt_deg, config.max_tilt_deg))
+  up = np.asarray(matrix_from_axis_angle(roll * direction)) @ _UP_WORLD
+  return sample_view(rng, joints, direction, ranges, up)
+
+
+def _near_front(rng: np.random.Generator, max_angle_deg: float) -> Float[np.ndarray, " 3"]:
+  """A direction drawn evenly among those at most so far from -z, from where the pose bank's hands are seen."""
+  z = -rng.uniform(np.cos(np.radians(max_angle_deg)), 1.0)
+  turn = rng.uniform(0, 2 * np.pi)
+  return np.array([np.cos(turn) * np.sqrt(1 - z * z), np.sin(turn) * np.sqrt(1 - z * z), z])
