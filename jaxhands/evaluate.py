@@ -209,7 +209,7 @@ class Evaluator:
       metrics=numbers[0],
       mean_pose=mean_poses[0] if mean_poses else {},
       intervals=_intervals(self._main.metrics, main, groups, moments, numbers[0], resamples),
-      units={key: metric.unit for metric in self._main.metrics for key in metric.results()},
+      units={key: metric.unit for metric in self._main.metrics for key in metric.results() if key in numbers[0]},
       per_joint=_per_joint(self._main.metrics, main, groups),
       also=tuple(entry for entry in reported if entry["protocol"] != self._main.protocol),
       examples_values=arrays,
@@ -243,6 +243,8 @@ def _quantities(
   for metric in metrics:
     quantity = metric.quantity
     missing = sorted(quantity.needs - set(batch)) + sorted(quantity.predicts - set(prediction))
+    if metric.optional and not quantity.predicts <= set(prediction):
+      continue
     if missing:
       raise ValueError(f"metric {metric.name!r} needs {missing}, which neither the batch nor the prediction has")
     found.setdefault(quantity.name, quantity)
@@ -262,6 +264,8 @@ def _reduce(
   """The numbers of all metrics, each example counted `times`; without those that count nothing."""
   numbers = {}
   for metric in metrics:
+    if metric.quantity.name not in quantities:  # an optional one
+      continue
     value, weight = quantities[metric.quantity.name]
     for key, group in metric.results().items():
       count = (groups[group] * times).reshape((-1,) + (1,) * (weight.ndim - 1))

@@ -10,7 +10,8 @@ import rich.console
 from jax.sharding import AxisType
 
 from jaxhands.evaluate import Evaluator, evaluate
-from jaxhands.metrics import handedness, mean_pose, pose, poses
+from jaxhands.hands.model import HandModel
+from jaxhands.metrics import handedness, mean_pose, pose, poses, standard
 from jaxhands.metrics.base import Protocol
 from tests import replay
 from tests.metrics import scenes
@@ -152,6 +153,22 @@ def test_what_is_missing_is_named(truth, prediction):
     evaluate(replay.Replay(), replay.variables(prediction), replay.batches(lacking, 7), mesh_of(1), protocol=PROTOCOL)
   with pytest.raises(ValueError, match="no batches"):
     evaluate(replay.Replay(), replay.variables(prediction), [], mesh_of(1))
+
+
+def test_meshes_are_measured_where_the_system_predicts_them(truth, prediction):
+  model = HandModel.default()
+  mano = np.random.default_rng(0).normal(0, 0.3, (COUNT, 2, 61)).astype(np.float32)
+  truth = truth | {"mano": mano, "mano_valid": truth["hand_present"]}
+  evaluator = Evaluator(replay.Replay(), mesh_of(1), standard(PROTOCOL, model), PROTOCOL)
+  without = evaluator(replay.variables(prediction), replay.batches(truth, 7), resamples=0)
+  assert not any(key.startswith("mpvpe") for key in without.metrics)
+  posed = model.forward_mano(mano)
+  exact = prediction | {"vertices_cam": posed.vertices, "joints_cam": posed.keypoints}
+  found = evaluate(
+    replay.Replay(), replay.variables(exact), replay.batches(truth, 7), mesh_of(1),
+    metrics=standard(PROTOCOL, model), protocol=PROTOCOL,
+  )  # fmt: skip
+  assert found.metrics["mpvpe/interacting"] == pytest.approx(0, abs=1e-3)
 
 
 def test_needs_name_what_the_metrics_read(evaluator):

@@ -93,7 +93,11 @@ class Records:
 
   def __getitem__(self, index: int) -> dict[str, Any]:
     row = int(self._rows[index])
-    record = self._features.deserialize_example_np(self._raw[row], decoders=self._decoders)
+    try:
+      record = self._features.deserialize_example_np(self._raw[row], decoders=self._decoders)
+    except Exception as error:
+      error.add_note(f"while reading {self.name(index)}; if its shard is damaged, delete it and build again")
+      raise
     record["view"] = mirror.VIEWS[self._views[index]]
     if self._depths:
       depths = self._depths.get(4 * record["record_id"])

@@ -76,6 +76,7 @@ class Metric:
     groups: of `GROUPS`; () = one number over all examples.
     baseline: the mean pose is measured too.
     better: which way is better.
+    optional: left out for systems that do not predict what it reads, instead of an error.
   """
 
   name: str
@@ -85,6 +86,7 @@ class Metric:
   groups: tuple[str, ...] = ()
   baseline: bool = False
   better: Literal["lower", "higher"] = "lower"
+  optional: bool = False
 
   def results(self) -> dict[str, str]:
     """Key of the result -> group."""
