@@ -16,7 +16,8 @@ from jaxhands.render.compiled import HAVE_NUMBA, kernel
 NEAR_MM = 1.0
 NOTHING = -1  # in a face map
 _MIN_AREA = 1e-9  # px^2, twice the triangle's area
-_EDGE = -1e-9  # barycentric; keeps rounding from opening a shared edge
+# Barycentric and px: keep rounding from opening a shared edge or corner.
+_EDGE, _SLACK = -1e-9, 1e-7
 _PAIRS_AT_ONCE = 1 << 20
 
 
@@ -86,8 +87,8 @@ def _fill(points, faces, face_map, inverse_depth, first_face, pixel_centre):
     area = ux * vy - uy * vx
     if not abs(area) > _MIN_AREA:
       continue
-    x0, x1 = max(0.0, np.ceil(min(ax, bx, cx))), min(width - 1.0, np.floor(max(ax, bx, cx)))
-    y0, y1 = max(0.0, np.ceil(min(ay, by, cy))), min(height - 1.0, np.floor(max(ay, by, cy)))
+    x0, x1 = max(0.0, np.ceil(min(ax, bx, cx) - _SLACK)), min(width - 1.0, np.floor(max(ax, bx, cx) + _SLACK))
+    y0, y1 = max(0.0, np.ceil(min(ay, by, cy) - _SLACK)), min(height - 1.0, np.floor(max(ay, by, cy) + _SLACK))
     if x0 > x1 or y0 > y1:
       continue
     per_area = 1.0 / area
@@ -125,8 +126,8 @@ def fill_numpy(
   area = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
   with np.errstate(invalid="ignore", divide="ignore"):
     per_area = 1.0 / area
-    low = np.maximum(0.0, np.ceil(xy.min(1)))
-    high = np.minimum((width - 1.0, height - 1.0), np.floor(xy.max(1)))
+    low = np.maximum(0.0, np.ceil(xy.min(1) - _SLACK))
+    high = np.minimum((width - 1.0, height - 1.0), np.floor(xy.max(1) + _SLACK))
     drawn = np.flatnonzero((nearness > 0).all(1) & (np.abs(area) > _MIN_AREA) & (low <= high).all(1))
   x0, y0 = low[drawn].astype(np.int64).T
   columns, rows = (high[drawn] - low[drawn]).astype(np.int64).T + 1
