@@ -19,12 +19,12 @@ from data_builders.command import clear_exit
 from data_builders.shards import BuildError
 from jaxhands.hands.model import EMBEDDED, HandModel
 from jaxhands.hands.skeleton import PARENTS
-from jaxhands.render.overlay import HAND_RGB, paint, skeleton
+from jaxhands.render.overlay import paint, skeleton
 from jaxhands.schema import HANDS, NUM_PARTS, unpack_masks
 
 PANEL_PX = 240
 ROWS = 8
-_COLOURS = (HAND_RGB["right"], HAND_RGB["left"])
+_COLOURS = ((232, 104, 16), (32, 118, 214))  # right, left
 _WHITE, _YELLOW = (255, 255, 255), (255, 225, 60)
 _SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 
