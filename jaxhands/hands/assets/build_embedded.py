@@ -63,8 +63,10 @@ def shape_space(
 ) -> tuple[Float[np.ndarray, "P 3"], Float[np.ndarray, "P 3 10"]]:
   """Mean and directions of vertices, then joints: first the size, then what varies at equal size, one std each."""
   points = np.concatenate([vertices, joints], axis=1)
-  length = -points[:, :, 0].min(axis=1)
-  points = points * (HAND_LENGTH / length)[:, None, None]
+  mean = points.mean(axis=0)
+  mean = mean * (HAND_LENGTH / -mean[:, 0].min())
+  # Equal size: equal projection on the mean, so that the other directions hold nothing of the size.
+  points = points * ((mean**2).sum() / np.einsum("spi,pi->s", points, mean))[:, None, None]
   mean = points.mean(axis=0)
   _, scale, directions = np.linalg.svd((points - mean).reshape(len(points), -1), full_matrices=False)
   kept = directions[: NUM_SHAPES - 1]
