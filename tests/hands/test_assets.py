@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 import scipy.sparse
+import scipy.spatial
 from scipy.spatial.transform import Rotation
 
 from jaxhands.hands import skeleton
@@ -66,21 +67,25 @@ def winding_numbers(points, vertices, faces):
 
 
 def self_crossings(vertices, faces):
-  """Pairs of an edge and a triangle, with no common vertex, that cut each other."""
-  a, b, c = vertices[faces.T]
+  """Pairs of an edge and a triangle before the wrist, with no common vertex, that cut each other."""
+  faces = faces[vertices[faces, 0].max(1) < -20]
   edges = np.unique(np.sort(directed_edges(faces), axis=1), axis=0)
-  count = 0
-  for start, end in edges:
-    origin, direction = vertices[start], vertices[end] - vertices[start]
-    across = np.cross(direction, c - a)
-    det = ((b - a) * across).sum(1)
-    det[np.abs(det) < 1e-9] = np.inf
-    offset = np.cross(origin - a, b - a)
-    u, v = ((origin - a) * across).sum(1) / det, offset @ direction / det
-    t = ((c - a) * offset).sum(1) / det
-    hit = (u > 1e-6) & (v > 1e-6) & (u + v < 1 - 1e-6) & (t > 1e-6) & (t < 1 - 1e-6)
-    count += int((hit & ~np.isin(faces, (start, end)).any(1)).sum())
-  return count
+  half = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1) / 2
+  centre = vertices[faces].mean(1)
+  radius = np.linalg.norm(vertices[faces] - centre[:, None], axis=2).max()
+  near = scipy.spatial.KDTree(centre).query_ball_point(vertices[edges].mean(1), half + radius)
+  start, end = np.repeat(edges, [len(some) for some in near], axis=0).T
+  face = faces[np.concatenate(near).astype(int)]
+  a, b, c = vertices[face.T]
+  direction = vertices[end] - vertices[start]
+  across = np.cross(direction, c - a)
+  det = ((b - a) * across).sum(1)
+  det[np.abs(det) < 1e-9] = np.inf
+  offset = np.cross(vertices[start] - a, b - a)
+  u, v = ((vertices[start] - a) * across).sum(1) / det, (offset * direction).sum(1) / det
+  t = ((c - a) * offset).sum(1) / det
+  hit = (u > 1e-6) & (v > 1e-6) & (u + v < 1 - 1e-6) & (t > 1e-6) & (t < 1 - 1e-6)
+  return int((hit & ~(face == start[:, None]).any(1) & ~(face == end[:, None]).any(1)).sum())
 
 
 def nail_direction(hand, bone):

@@ -99,8 +99,9 @@ class _Simplifier:
 
   def _may_collapse(self, a: int, b: int, place: np.ndarray) -> bool:
     shared = self.around[a] & self.around[b]
-    if len(self._neighbours(a) & self._neighbours(b)) != len(shared):
-      return False  # the mesh would pinch
+    of_a, of_b = self._neighbours(a), self._neighbours(b)
+    if len(of_a & of_b) != len(shared) or len(of_a | of_b) <= 4:
+      return False  # the mesh would pinch, or a tetrahedron fall flat
     if self.on_rim[a] and self.on_rim[b] and len(shared) != 1:
       return False
     for number in (self.around[a] | self.around[b]) - shared:
