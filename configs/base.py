@@ -22,6 +22,8 @@ def get_config() -> ConfigDict:
   config.seed = 0
   config.compute_dtype = "float32"  # or "bfloat16"; parameters, statistics, geometry and losses stay float32
 
+  config.hand_model = "embedded-v1"  # or the folder of a user's own MANO files
+
   # system.name is a module of jaxhands/systems; the rest of `system` is read by that module alone.
   config.system = ConfigDict({"name": ""})
 
@@ -85,6 +87,14 @@ def get_config() -> ConfigDict:
   config.eval = ConfigDict()
   config.eval.batch_size = 64
   config.eval.checkpoint = "latest"  # or "best"
+  config.eval.metrics = ()  # names, e.g. ("mpjpe", "mrrpe"); () = all that the system's predictions and data allow
+  # How poses are compared: jaxhands.metrics.base.Protocol. `also`: name -> what other protocols change.
+  config.eval.protocol = ConfigDict({
+    "depth": "gt", "root": "wrist", "scale": "predicted", "joints": "annotated", "average": "per_joint",
+    "count_root": True, "left_root": "relative",
+  })  # fmt: skip
+  config.eval.also = ConfigDict()
+  config.eval.mean_pose = 10_000  # training examples that the baseline is the mean of; 0 = no baseline
   return config
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import pathlib
+import platform
 import signal
 import socket
 import threading
@@ -50,6 +52,28 @@ def _started_by_a_cluster() -> bool:
     any(pathlib.Path("/dev").glob("accel*")) or any(pathlib.Path("/dev/vfio").glob("[0-9]*"))
   )
   return tasks > 1 or "JAX_COORDINATOR_ADDRESS" in os.environ or tpus
+
+
+def use_compilation_cache() -> None:
+  """Keeps compiled functions in the user's cache, one folder for each kind of device and processor.
+
+  `$JAX_COMPILATION_CACHE_DIR` goes first. To be called after `initialize`.
+  """
+  if jax.config.values["jax_compilation_cache_dir"]:
+    return
+  device = jax.devices()[0]
+  kind = "".join(letter if letter.isalnum() else "_" for letter in f"{device.platform}-{device.device_kind}")
+  cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+  jax.config.update("jax_compilation_cache_dir", str(cache / "jaxhands" / "compiled" / f"{kind}-{_processor()}"))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def _processor() -> str:
+  """Names this processor with its features: code compiled for one may crash on another."""
+  info = pathlib.Path("/proc/cpuinfo")
+  lines = info.read_text().splitlines() if info.is_file() else []
+  features = sorted({line for line in lines if line.startswith(("flags", "Features"))})
+  return hashlib.sha256("".join([platform.machine(), platform.processor(), *features]).encode()).hexdigest()[:8]
 
 
 def make_mesh(devices: int = 0) -> Mesh:

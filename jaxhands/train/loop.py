@@ -7,11 +7,12 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
@@ -73,20 +74,12 @@ def train(
     ValueError: config, system and checkpoint do not fit each other.
     NonFiniteError: a loss or gradient was not finite.
   """
-  # ---- plan -----------------------------------------------------------------
-  if not system.objectives:
-    raise ValueError(f"system {config.system.name!r} has no objective: there is nothing to train")
-  plan = plans.Plan.of(config, examples)
+  # ---- plan: how long, and who changes what ---------------------------------
   distributed.check_batch_size(config.batch_size, config.accumulation, mesh)
-  everywhere = distributed.replicated(mesh)
-
-  # ---- who changes what -----------------------------------------------------
   first_batch = next(batches(0))
+  plan, shapes, shares, rates, transforms = prepare(system, config, first_batch, examples)
   init = steps.make_init(system, config.seed, config.accumulation)
-  shapes = jax.eval_shape(init, first_batch)
-  shares = states.shares(system.objectives, shapes, config.freeze)
-  rates = optim.learning_rates(config, plan, shares)
-  transforms = optim.optimizers(config, rates, shares)
+  everywhere = distributed.replicated(mesh)
 
   # ---- state: fresh, or restored --------------------------------------------
   def make_state(variables: states.Tree) -> states.State:
@@ -161,6 +154,27 @@ def train(
 
   done = int(state.step)
   return Result(done, done == plan.steps, _to_evaluate(state, constants), metrics)
+
+
+class Prepared(NamedTuple):
+  """What follows from a config and a system without computing anything; `shapes` are those of fresh variables."""
+
+  plan: plans.Plan
+  shapes: base.Variables
+  shares: dict[str, states.Share]
+  rates: dict[str, optim.Rate]
+  transforms: dict[str, optax.GradientTransformation]
+
+
+def prepare(system: base.System, config: Any, batch: schema.Batch, examples: int) -> Prepared:
+  """Finds what is wrong with a config before a run begins; arguments and errors as of `train`."""
+  if not system.objectives:
+    raise ValueError(f"system {config.system.name!r} has no objective: there is nothing to train")
+  plan = plans.Plan.of(config, examples)
+  shapes = jax.eval_shape(steps.make_init(system, config.seed, config.accumulation), batch)
+  shares = states.shares(system.objectives, shapes, config.freeze)
+  rates = optim.learning_rates(config, plan, shares)
+  return Prepared(plan, shapes, shares, rates, optim.optimizers(config, rates, shares))
 
 
 def _to_evaluate(state: states.State, constants: states.Tree) -> base.Variables:

@@ -98,7 +98,7 @@ def shares(
   subtrees = {path: path.split("/", 1)[-1] for path in paths}
   for subtree in freeze:
     if not any(under(inner, (subtree,)) for inner in subtrees.values()):
-      raise ValueError(f"freeze: there is no subtree {subtree!r}{_hint(subtree, paths)}")
+      raise ValueError(f"freeze: there is no subtree {subtree!r}{hint(subtree, paths)}")
   frozen = {path for path in paths if under(subtrees[path], freeze)}
 
   owners: dict[str, str] = {}
@@ -129,12 +129,12 @@ def _below(roots: Iterable[str], paths: Sequence[str], who: str) -> set[str]:
   for root in roots:
     matches = {path for path in paths if under(path, (root,))}
     if not matches:
-      raise ValueError(f"{who} {root!r}, which is not among the variables{_hint(root.split('/', 1)[-1], paths)}")
+      raise ValueError(f"{who} {root!r}, which is not among the variables{hint(root.split('/', 1)[-1], paths)}")
     found |= matches
   return found
 
 
-def _hint(subtree: str, paths: Iterable[str]) -> str:
+def hint(subtree: str, paths: Iterable[str]) -> str:
   """Names the nearest subtree, or the top-level ones."""
   inner = {"/".join(words[1:n]) for words in (path.split("/") for path in paths) for n in range(2, len(words) + 1)}
   close = difflib.get_close_matches(subtree, sorted(inner), n=1)

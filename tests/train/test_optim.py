@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from configs import base as base_config
 from jaxhands.train import optim, plan, state
 from tests.train import toys
 
@@ -56,7 +57,7 @@ def test_wrong_schedules_are_refused(changes, message):
 
 
 def _run(section, gradients, params, clip_norm=0.0, rate=0.1):
-  section = dict(toys.config().optimizer) | section
+  section = dict(base_config.get_config().optimizer) | section
   paths = sorted(state.leaves(params))
   transform = optim.optimizer(section, lambda step: jnp.float32(rate), clip_norm, paths)
   opt = transform.init(params)

@@ -1,0 +1,340 @@
+"""Builds everything that a mode needs from a config; the only place that knows all parts."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import itertools
+import json
+import pathlib
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+
+from jaxhands import evaluate, metrics, schema
+from jaxhands.data import feed, folders, host_ops, source
+from jaxhands.data.records import DataSet, Records
+from jaxhands.hands.model import EMBEDDED, HandModel
+from jaxhands.metrics import mean_pose
+from jaxhands.metrics.base import Metric, Protocol
+from jaxhands.systems import base
+from jaxhands.train import checkpoint, distributed, loop, transfer
+from jaxhands.train import state as states
+from jaxhands.train import step as steps
+
+Mode = Literal["train", "eval", "train_and_eval"]
+FindData = Callable[[str, str, Any], pathlib.Path]
+Report = Callable[[pathlib.Path], None]
+
+# What decides the numbers of a run: a folder that was begun with other values is not continued.
+_DECISIVE = (
+  "seed", "compute_dtype", "hand_model", "system", "batch_size", "accumulation", "optimizer", "optimizers", "schedule",
+  "clip_norm", "ema", "freeze", "init_from", "stages", "stage", "data.train", "data.kind", "data.limit",
+  "data.crop_hw", "data.map_hw", "data.synthetic",
+)  # fmt: skip
+
+
+def run(
+  config: Any,
+  workdir: pathlib.Path,
+  mode: Mode = "train_and_eval",
+  find_data: FindData | None = None,
+  report: Report | None = None,
+) -> bool:
+  """Does what a mode asks for, stage by stage, going on from what `workdir` holds.
+
+  Writes `config.json`, checkpoints and logs (of stages below `stages/NAME`), and `eval/metrics.json` of the last stage.
+
+  Args:
+    config: as `configs/NAME.py` makes it.
+    workdir: folder of the run.
+    mode: "train", "eval" or "train_and_eval".
+    find_data: `(name, variant, config.data) -> folder` of a data set; by default those that were built are found.
+    report: called with `workdir` after the last evaluation, by the first process.
+  Returns:
+    False if a signal stopped the training; what is done is saved.
+  Raises:
+    ValueError: the config is wrong; before anything is computed.
+    FileNotFoundError: data, a run or a file is missing.
+  """
+  check_continues(workdir, config)
+  folder = {name: workdir / "stages" / name if name else workdir for name, _ in stages(config)}
+  parts = [Run(stage, folder[name], workdir, find_data) for name, stage in stages(config)]
+  checkpoint.write_config(workdir, config)
+  for part in parts:
+    if part.workdir != workdir:
+      checkpoint.write_config(part.workdir, part.config)
+    variables = None
+    if mode != "eval":
+      variables = part.train()
+      if variables is None:
+        return False
+    if mode != "train":
+      part.evaluate(variables)
+  if mode != "train" and jax.process_index() == 0:
+    if parts[-1].workdir != workdir:
+      shutil.copytree(parts[-1].workdir / "eval", workdir / "eval", dirs_exist_ok=True)
+    if report is not None:
+      report(workdir)
+  return True
+
+
+def stages(config: Any) -> list[tuple[str, Any]]:
+  """The runs that a config consists of, in order, as (name, config of this run); one without stages is called "".
+
+  Raises:
+    ValueError: a stage that is not described, or a change of a key or to a type that the config does not have.
+  """
+  result = []
+  for name in config.stages or ("",):
+    single = config.copy_and_resolve_references()
+    with single.unlocked():
+      single.stages, single.stage = (), type(config)()
+    if name:
+      if name not in config.stage:
+        raise ValueError(f"config.stages names {name!r}, but config.stage has {sorted(config.stage)}")
+      try:
+        single.lock().update(config.stage[name])
+      except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"config.stage.{name}: {error}") from error
+    result.append((name, single))
+  return result
+
+
+def check_continues(workdir: pathlib.Path, config: Any) -> None:
+  """Raises `ValueError` if `workdir` was begun with other numbers: sizes, rates, data; durations may change."""
+  if not (workdir / "config.json").is_file():
+    return
+  # Through JSON both, so that tuples and lists are the same.
+  begun, now = (json.loads(found.to_json()) for found in (checkpoint.read_config(workdir), config))
+  changes = [
+    f"{key} was {_at(begun, key)!r} and is {_at(now, key)!r}" for key in _DECISIVE if _at(begun, key) != _at(now, key)
+  ]
+  if changes:
+    raise ValueError(f"{workdir} was begun with another config: {'; '.join(changes)}. Choose another --workdir")
+
+
+class Run:
+  """One stage with all that it needs, made before anything is trained, so that what is wrong is found first.
+
+  Attributes:
+    config: of this stage.
+    workdir: folder of this stage.
+    system: what is trained and evaluated.
+    mesh: of all devices.
+    evaluator: with the metrics that the config names.
+  """
+
+  def __init__(self, config: Any, workdir: pathlib.Path, top: pathlib.Path, find_data: FindData | None = None):
+    """Builds the parts.
+
+    Args:
+      config: of this stage.
+      workdir: folder of this stage.
+      top: folder of the whole run, that "stages/NAME" in the config is relative to.
+      find_data: see `run`.
+    Raises:
+      ValueError, FileNotFoundError: see `run`.
+    """
+    self.config, self.workdir, self._top = config, workdir, top
+    self._find = find_data or (lambda name, variant, data: folders.find(name, variant, data.dir))
+    self.system = base.load(config)
+    self.mesh = distributed.make_mesh()
+    if self.system.objectives:
+      distributed.check_batch_size(config.batch_size, config.accumulation, self.mesh)
+    distributed.check_batch_size(config.eval.batch_size, 1, self.mesh)
+    protocol = Protocol(**config.eval.protocol)
+    found = metrics_of(config, protocol, _hand_model(config) if "mano" in self.system.needs else None)
+    also = [dataclasses.replace(protocol, **changes) for changes in config.eval.also.values()]
+    self.evaluator = evaluate.Evaluator(self.system, self.mesh, found, protocol, also, self._mean_pose(), config.seed)
+    transfer.check_sources(dict(config.init_from))
+    # What an earlier stage will write is not there yet; everything else must be.
+    if not config.data.root_depths.startswith("stages/"):
+      _ = self._eval_records
+      if self.system.objectives:
+        loop.prepare(self.system, config, next(self.train_batches(0)), self._examples)
+
+  # ---- data -----------------------------------------------------------------
+
+  @functools.cached_property
+  def _train_records(self) -> list[Records]:
+    return self._open(self.config.data.train, self.system.needs)
+
+  @functools.cached_property
+  def _eval_records(self) -> list[Records]:
+    return self._open(self.config.data.eval, self.evaluator.needs)
+
+  def _open(self, names: Collection[str], needs: Collection[str]) -> list[Records]:
+    data = self.config.data
+    depths = str(self._top / data.root_depths) if data.root_depths.startswith("stages/") else data.root_depths
+    sets = [
+      DataSet(str(self._find(name, variant, data)), split, data.kind, data.limit, depths)
+      for name, variant, split in map(folders.parse, names)
+    ]
+    records = source.open_all(sets, self.system.view, needs)
+    for identity in {found.hand_model for found in records if {"mano", "annotations_mano"} & set(needs)} - {""}:
+      _hand_model(self.config).check_identity(identity)
+    return records
+
+  @property
+  def _examples(self) -> int:
+    return sum(map(len, self._train_records))
+
+  def _reading(self) -> source.Reading:
+    data = self.config.data
+    return source.Reading(data.threads, data.processes, data.keep_mb * 10**6, jax.process_index(), jax.process_count())
+
+  def train_batches(self, start: int) -> Iterator[schema.Batch]:
+    """Batches on the mesh from a step on."""
+    read = functools.partial(
+      source.train_batches, self._train_records, self.system.host_ops(True), self.system.needs,
+      self.config.batch_size, self.config.seed, start, self._reading(),
+    )  # fmt: skip
+    return feed.to_mesh(read, self.mesh)
+
+  def eval_batches(self) -> Iterator[Mapping[str, np.ndarray]]:
+    """Batches of this process, on the host, every example once."""
+    ops, needs = self.system.host_ops(False), self.evaluator.needs
+    return source.eval_batches(self._eval_records, ops, needs, self.config.eval.batch_size, self._reading())
+
+  def _mean_pose(self) -> mean_pose.MeanPose | None:
+    """The baseline, of the training data; kept in the run's folder, so that evaluating needs them only once."""
+    wanted, path = self.config.eval.mean_pose, self.workdir / "mean_pose.npy"
+    if not wanted:
+      return None
+    if path.is_file():
+      return mean_pose.MeanPose(np.load(path))
+    records = self._open(self.config.data.train, mean_pose.NEEDS)
+    batches = source.train_batches(records, (host_ops.ToView(),), mean_pose.NEEDS, 1, self.config.seed)
+    found = mean_pose.MeanPose.fit(itertools.islice(batches, min(wanted, sum(map(len, records)))))
+    if jax.process_index() == 0:
+      path.parent.mkdir(parents=True, exist_ok=True)
+      np.save(path, found.joints_rel)
+    return found
+
+  # ---- training -------------------------------------------------------------
+
+  def train(self) -> base.Variables | None:
+    """Trains, or goes on; what to evaluate, or None if a signal came. A system without objectives is assembled."""
+    if not self.system.objectives:
+      return self._assembled()
+    result = loop.train(
+      self.system, self.config, self.workdir, self.train_batches, self._examples, self.mesh,
+      fill=self._filled, evaluate=lambda variables: self._result(variables, resamples=0).metrics,
+    )  # fmt: skip
+    return result.variables if result.finished else None
+
+  def _filled(self, variables: states.Tree) -> states.Tree:
+    return transfer.fill(variables, dict(self.config.init_from), self._imported, self._top)
+
+  def _imported(self, path: pathlib.Path) -> states.Tree:
+    """Weights of the authors, from arrays by their names."""
+    with np.load(path) as file:
+      return self.system.import_weights(dict(file))
+
+  # ---- evaluation -----------------------------------------------------------
+
+  def evaluate(self, variables: base.Variables | None = None) -> evaluate.EvalResult:
+    """Evaluates, shows the table and writes `eval/metrics.json`.
+
+    Args:
+      variables: of a training that just ended; without them, or with `eval.checkpoint="best"`, those that are saved.
+    """
+    if variables is None or self.config.eval.checkpoint == "best":
+      variables = self._restored() if self.system.objectives else self._assembled()
+    result = self._result(variables)
+    if jax.process_index() == 0:
+      result.write(self.workdir / "eval")
+      result.print()
+    return result
+
+  def _result(self, variables: base.Variables, **options: Any) -> evaluate.EvalResult:
+    names, variants, splits = zip(*map(folders.parse, self.config.data.eval), strict=True)
+    sets = (f"{name}/{variant}" if variant else name for name, variant in zip(names, variants, strict=True))
+    labels = (self.config.system.name, "+".join(sets), "+".join(splits))
+    return self.evaluator(variables, self.eval_batches(), labels, **options)
+
+  # ---- variables ------------------------------------------------------------
+
+  def _init(self) -> tuple[Callable[[schema.Batch], base.Variables], schema.Batch]:
+    """What makes fresh variables, and a batch of the evaluation's data to make them for."""
+    batch = feed.put(next(iter(self.eval_batches())), self.mesh)
+    return steps.make_init(self.system, self.config.seed), batch
+
+  def _restored(self) -> base.Variables:
+    """Those of a checkpoint, with constants made afresh."""
+    init, batch = self._init()
+    shapes = jax.eval_shape(init, batch)
+    shapes.pop("constants", None)
+    found = checkpoint.read_variables(self.workdir, shapes, self.config.eval.checkpoint)
+    everywhere = distributed.replicated(self.mesh)
+    constants = jax.jit(lambda batch: init(batch).get("constants", {}), out_shardings=everywhere)(batch)
+    return jax.device_put(found, everywhere) | {"constants": constants}
+
+  def _assembled(self) -> base.Variables:
+    """All from other runs and files, as `config.init_from` says; saved as a checkpoint that can be read alone."""
+    init, batch = self._init()
+    everywhere = distributed.replicated(self.mesh)
+    fresh = jax.jit(init, out_shardings=everywhere)(batch)
+    constants = fresh.pop("constants", {})
+    idle = sorted(set(states.leaves(fresh)) - transfer.filled(fresh, dict(self.config.init_from)))
+    if idle:
+      raise ValueError(f"system {self.config.system.name!r} is not trained, and init_from does not fill {idle[0]!r}")
+    variables = jax.device_put(self._filled(fresh), everywhere)
+    if jax.process_index() == 0:
+      shutil.rmtree(self.workdir / "checkpoints", ignore_errors=True)
+    multihost_utils.sync_global_devices("assembled")
+    with checkpoint.Checkpoints(self.workdir) as saved:
+      saved.save(0, states.State(jnp.int32(0), variables, {}, {}))
+    return variables | {"constants": constants}
+
+
+def metrics_of(config: Any, protocol: Protocol, hand_model: HandModel | None) -> tuple[Metric, ...]:
+  """The metrics that a config names; all standard ones where it names none.
+
+  Raises:
+    ValueError: an unknown metric, or `best_metric` or `best_mode` that do not fit them.
+  """
+  standard = metrics.standard(protocol, hand_model)
+  known = [metric.name for metric in standard]
+  for name in config.eval.metrics:
+    if name not in known:
+      raise ValueError(f"eval.metrics: there is no metric {name!r}{_nearest(name, known)}")
+  chosen = tuple(metric for metric in standard if not config.eval.metrics or metric.name in config.eval.metrics)
+  better: dict[str, str] = {}
+  for metric in chosen:
+    better |= dict.fromkeys(metric.results(), metric.better)
+  if config.best_metric and config.best_metric not in better:
+    raise ValueError(f"best_metric: there is no {config.best_metric!r}{_nearest(config.best_metric, list(better))}")
+  if config.best_metric and config.best_mode != {"lower": "min", "higher": "max"}[better[config.best_metric]]:
+    raise ValueError(
+      f"best_mode is {config.best_mode!r}, but {better[config.best_metric]} {config.best_metric} is better"
+    )
+  return chosen
+
+
+def _nearest(name: str, known: list[str]) -> str:
+  close = difflib.get_close_matches(name, known, n=1)
+  return f"; did you mean {close[0]!r}?" if close else f"; there are {known}"
+
+
+@functools.cache
+def _load_hand_model(name: str) -> HandModel:
+  return HandModel.default() if name == EMBEDDED else HandModel.from_mano(name)
+
+
+def _hand_model(config: Any) -> HandModel:
+  return _load_hand_model(config.hand_model)
+
+
+def _at(tree: Mapping[str, Any], path: str) -> Any:
+  """The value at a dotted path; None where there is none."""
+  head, _, rest = path.partition(".")
+  value = tree.get(head)
+  return _at(value, rest) if rest and isinstance(value, Mapping) else value

@@ -1,0 +1,59 @@
+"""Trains and evaluates one config.
+
+    python launch.py --config=configs/internet.py                        the demo: data, network and time for a laptop
+    python launch.py --config=configs/internet.py:paper --workdir=DIR    the paper's
+    python launch.py --config=configs/internet.py:small --config.optimizer.learning_rate=3e-4 --mode=train
+
+The same command goes on with what an interrupted run has done.
+"""
+
+import pathlib
+import sys
+from typing import Any
+
+from absl import app, flags
+from ml_collections import config_flags
+
+# Heavy imports are in `main`: a wrong flag is refused at once, and data workers, which import this file, stay light.
+_CONFIG = config_flags.DEFINE_config_file("config", None, "configs/NAME.py[:VARIANT]")
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run (default: runs/NAME-VARIANT); goes on if it exists")
+_MODE = flags.DEFINE_enum("mode", "train_and_eval", ["train", "eval", "train_and_eval"], "what to do")
+_DISTRIBUTED = flags.DEFINE_string(
+  "distributed", "auto", "auto (Slurm, Open MPI, TPU pods), off, local, or HOST:PORT,NUMBER_OF_PROCESSES,INDEX"
+)
+
+
+def main(arguments: list[str]) -> None:
+  """Runs what the flags say; status 0 also when a signal stopped a run that is saved."""
+  if len(arguments) > 1:
+    raise app.UsageError(f"unknown arguments {arguments[1:]}")
+  config = _CONFIG.value
+  workdir = pathlib.Path(_WORKDIR.value or f"runs/{config.name}-{config.variant}")
+
+  from jaxhands import run
+  from jaxhands.train import distributed
+
+  distributed.initialize(_DISTRIBUTED.value)
+  distributed.use_compilation_cache()
+  mode: Any = _MODE.value
+  if not run.run(config, workdir, mode, find_data=_find_data):
+    print("the run was stopped and is saved; the same command goes on", file=sys.stderr)
+
+
+def _find_data(name: str, variant: str, data: Any) -> pathlib.Path:
+  """The folder of a data set; the embedded one is built, or completed, first."""
+  if name != "synthetic":
+    from jaxhands.data import folders
+
+    return folders.find(name, variant, data.dir)
+  from data_builders import synthetic
+  from data_builders.command import shown_progress
+
+  given: dict[str, Any] = dict(data.synthetic) | ({"variant": variant} if variant else {})
+  with shown_progress("synthetic data") as progress:
+    return synthetic.build(synthetic.SyntheticConfig(**given), progress=progress)
+
+
+if __name__ == "__main__":
+  flags.mark_flag_as_required("config")
+  app.run(main)

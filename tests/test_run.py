@@ -1,0 +1,218 @@
+"""From a config to a trained and evaluated run, on a small data set of known content."""
+
+import json
+import pathlib
+import sys
+import types
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from configs import base as base_config
+from jaxhands import run
+from jaxhands.data import host_ops
+from jaxhands.train import checkpoint
+from tests.data.conftest import build
+from tests.train import toys
+
+
+class Toy(toys.Regressor):
+  """On real records."""
+
+  def host_ops(self, train):
+    return host_ops.crop_ops((8, 8))
+
+
+class Assembled(Toy):
+  objectives = ()
+
+
+@pytest.fixture(autouse=True)
+def systems(monkeypatch):
+  """`config.system.name = "toy"`, of which `config.system.assembled` makes a system without objectives."""
+  module = types.ModuleType("jaxhands.systems.toy")
+  module.build = lambda config: (Assembled if config.system.assembled else Toy)(
+    config.system.width, tuple(config.freeze)
+  )
+  monkeypatch.setitem(sys.modules, "jaxhands.systems.toy", module)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> pathlib.Path:
+  return pathlib.Path(build(tmp_path_factory.mktemp("run") / "data", train=13, val=7))
+
+
+def _config(data, **changes):
+  config = base_config.get_config()
+  config.name, config.variant = "toy", "tiny"
+  config.system = ConfigDict({"name": "toy", "width": 8, "assembled": False})
+  config.data.train, config.data.eval, config.data.threads = (f"{data}:train",), (f"{data}:val",), 2
+  config.train_for, config.batch_size, config.eval.batch_size = "4 steps", 4, 4
+  config.log_every, config.eval_every, config.checkpoint_every = "1 step", "2 steps", "2 steps"
+  config.optimizer.learning_rate = 1e-2
+  for name, value in changes.items():
+    config[name] = value
+  return config.lock()
+
+
+def test_a_run_trains_evaluates_and_goes_on(data, tmp_path, capsys):
+  config = _config(data, best_metric="mpjpe/all", ema=0.9)
+  reports = []
+  assert run.run(config, tmp_path / "run", report=reports.append)
+  workdir = tmp_path / "run"
+  assert reports == [workdir]
+  answer = json.loads((workdir / "eval" / "metrics.json").read_text())
+  assert answer["system"] == "toy"
+  assert answer["split"] == "val"
+  assert answer["examples"] == 7
+  assert answer["mean_pose"]["mpjpe/all"] > 0
+  # The last evaluation of the training is of the same variables.
+  during = toys.scalars(workdir, "eval/mpjpe/all")
+  assert list(during) == [2, 4]
+  np.testing.assert_allclose(answer["metrics"]["mpjpe/all"], during[4], rtol=1e-6)
+  assert "mpjpe/all" in capsys.readouterr().out
+
+  # Going on finds everything done; evaluating alone gives the same answer.
+  for mode in ("train_and_eval", "eval"):
+    (workdir / "eval" / "metrics.json").unlink()
+    assert run.run(config, workdir, mode)
+    again = json.loads((workdir / "eval" / "metrics.json").read_text())
+    np.testing.assert_allclose(again["metrics"]["mpjpe/all"], answer["metrics"]["mpjpe/all"], rtol=1e-6)
+  longer = _config(data, best_metric="mpjpe/all", ema=0.9, train_for="6 steps")
+  assert run.run(longer, workdir, "train")
+  assert checkpoint.checkpoint_folder(workdir).name == "6"
+
+
+def test_the_config_survives_its_file(data, tmp_path):
+  config = _config(data)
+  checkpoint.write_config(tmp_path, config)
+  again = checkpoint.read_config(tmp_path)
+  assert again.to_json(sort_keys=True) == config.to_json(sort_keys=True)
+  assert again.schedule.drops == ()
+  assert json.loads((tmp_path / "config.json").read_text())["optimizer"]["learning_rate"] == 1e-2
+
+
+def test_a_folder_of_another_config_is_not_continued(data, tmp_path):
+  checkpoint.write_config(tmp_path, _config(data))
+  run.check_continues(tmp_path, _config(data, train_for="9 steps", log_every="2 steps"))
+  changed = _config(data, seed=1)
+  changed.data.train = ("other:train",)
+  with pytest.raises(ValueError, match=r"begun with another config: seed was 0 and is 1; data.train was"):
+    run.run(changed, tmp_path)
+
+
+def _staged(data):
+  stage = ConfigDict(
+    {
+      "first": {"train_for": "3 steps"},
+      "second": {"init_from": {"all": "stages/first"}, "freeze": ("neck",), "optimizer": {"learning_rate": 0.1}},
+      "whole": {
+        "system": {"assembled": True},
+        "init_from": {"all": "", "neck": "stages/first", "head": "stages/second"},
+      },
+    }
+  )
+  init_from = ConfigDict({"all": "", "neck": "", "head": ""})
+  return _config(data, stages=("first", "second", "whole"), stage=stage, init_from=init_from)
+
+
+def test_stages_follow_each_other(data, tmp_path):
+  config = _staged(data)
+  assert run.run(config, tmp_path)
+  first, second, whole = (toys.everything(tmp_path / "stages" / name) for name in config.stages)
+  neck, head = (f"variables['params']['{part}']['Dense_0']['kernel']" for part in ("neck", "head"))
+  np.testing.assert_array_equal(second[neck], first[neck])  # frozen at what the first left
+  assert np.abs(second[head] - first[head]).max() > 0
+  np.testing.assert_array_equal(whole[neck], first[neck])
+  np.testing.assert_array_equal(whole[head], second[head])
+  stage = json.loads((tmp_path / "stages" / "second" / "config.json").read_text())
+  assert stage["optimizer"]["learning_rate"] == 0.1
+  assert stage["train_for"] == "4 steps"
+  answers = [json.loads((tmp_path / "stages" / name / "eval" / "metrics.json").read_text()) for name in config.stages]
+  assert json.loads((tmp_path / "eval" / "metrics.json").read_text()) == answers[2]
+  assert answers[0]["metrics"] != answers[1]["metrics"]
+  np.testing.assert_allclose(answers[2]["metrics"]["mpjpe/all"], answers[1]["metrics"]["mpjpe/all"], rtol=1e-6)
+  # The run of all stages is its last one's.
+  assert checkpoint.checkpoint_folder(tmp_path) == tmp_path / "stages" / "whole" / "checkpoints" / "0"
+
+
+def test_what_is_assembled_must_be_complete(data, tmp_path):
+  config = _staged(data)
+  with config.unlocked():
+    config.stage.whole.init_from.head = ""
+  with pytest.raises(ValueError, match="is not trained, and init_from does not fill 'batch_stats/head"):
+    run.run(config, tmp_path)
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"trian_for": "1 step"}, "config.stage.first: .*trian_for"),
+    ({"batch_size": "many"}, "config.stage.first"),
+  ],
+)
+def test_stages_with_typos_are_refused(change, message, data):
+  with pytest.raises(ValueError, match=message):
+    run.stages(_config(data, stages=("first",), stage=ConfigDict({"first": change})))
+
+
+def test_stages_that_are_not_described_are_refused(data):
+  with pytest.raises(ValueError, match=r"names 'first', but config\.stage has"):
+    run.stages(_config(data, stages=("first",)))
+
+
+def _break(config, path, value):
+  with config.unlocked():
+    *parents, leaf = path.split(".")
+    node = config
+    for parent in parents:
+      node = node[parent]
+    node[leaf] = value
+  return config
+
+
+@pytest.mark.parametrize(
+  ("path", "value", "error", "message"),
+  [
+    ("system.name", "toi", ValueError, "no jaxhands/systems/toi.py"),
+    ("batch_size", 6, ValueError, "batch_size=6 cannot be divided among 4 devices"),
+    ("eval.batch_size", 3, ValueError, "cannot be divided"),
+    ("eval.metrics", ("mpjpee",), ValueError, "no metric 'mpjpee'; did you mean 'mpjpe'"),
+    ("best_metric", "mpjpe/al", ValueError, "did you mean 'mpjpe/all'"),
+    ("best_metric", "handedness_ap", ValueError, "but higher handedness_ap is better"),
+    ("data.eval", ("nowhere:val",), FileNotFoundError, "python -m data_builders.nowhere"),
+    ("data.train", ("nowhere",), ValueError, "write NAME:SPLIT"),
+    ("init_from.all", "no/such/run", FileNotFoundError, "no run or file no/such/run"),
+    ("freeze", ("nek",), ValueError, "freeze: there is no subtree 'nek'; did you mean 'neck'"),
+    ("train_for", "4", ValueError, "'4' is not a duration"),
+  ],
+)
+def test_wrong_configs_are_refused_by_name(path, value, error, message, data, tmp_path, monkeypatch):
+  monkeypatch.setenv("JAXHANDS_DATA", str(tmp_path / "data"))
+  with pytest.raises(error, match=message):
+    run.run(_break(_config(data), path, value), tmp_path / "run")
+  assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_nothing_touches_a_device_at_import(tmp_path):
+  import subprocess
+
+  script = "import jaxhands.run, jax._src.xla_bridge as bridge; assert not bridge._backends, bridge._backends"
+  found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+  assert found.returncode == 0, found.stderr
+
+
+def test_protocol_section_has_the_protocols_fields():
+  import dataclasses
+
+  from jaxhands.metrics.base import Protocol
+
+  section = base_config.get_config().eval.protocol
+  assert Protocol(**section) == Protocol()
+  assert set(section) == {field.name for field in dataclasses.fields(Protocol)}
+
+
+def test_devices_of_the_tests_are_four():
+  assert jax.device_count() == 4
