@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32
 from jaxhands.render import zbuffer
 
 _SHADOW_TEXELS = 160
-_SHADOW_MARGIN_MM = 15.0
+_SHADOW_MARGIN_MM = 30.0
 UP, VIEWER = np.array([0.0, -1.0, 0.0]), np.array([0.0, 0.0, -1.0])
 _FAR_MM = 10_000.0  # larger than any distance along the light within a scene
 

@@ -1,7 +1,8 @@
 """From a scene of one or two hands to its pictures and labels.
 
 Each hand with its arm is one layer, drawn and shaded once; every picture is another order of the same layers. Pictures
-of a scene therefore agree wherever they show the same thing.
+of a scene therefore agree exactly wherever they show the same thing: filling in what is hidden and what is behind is
+all that leads from one to the other. (A hand keeps the other's soft shadow where the other one is taken away.)
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32, UInt8
+from jaxtyping import Float32, Float64, Int32, UInt8
 
 from jaxhands.render import labels, nails, shading, zbuffer
 from jaxhands.render.arm import Forearm, Sleeve, forearm, lid
@@ -23,7 +24,8 @@ from jaxhands.render.surface import HandSurface, occlusion, vertex_normals
 from jaxhands.schema import RIGHT
 
 PICTURES = ("picture", "deoccluded", "removed")
-_SKY_HIDDEN = 0.8  # how dark a surface gets per unit of `occlusion`
+# How dark a surface gets per unit of `occlusion`.
+_SKY_HIDDEN, _SKY_HIDDEN_BY_OTHER = 0.8, 0.4
 # mm per texel of the noise volume, once for the blotches and once for the grain.
 _BLOTCH_TEXEL_MM, _GRAIN_TEXEL_MM = 1.5, 0.42
 _NO_CLOTH = np.zeros(8, np.float32)
@@ -52,7 +54,7 @@ class Rendered:
   """Pictures (sRGB) and labels of a scene in one view, all at the picture's size, integer coordinates = pixel centres.
 
   Pictures that were not asked for are None; those of a missing hand are black. Labels are of the hands without their
-  arms, which hide them nevertheless.
+  arms, which hide them nevertheless. Amodal is what is seen of a hand once the other one and its arm are away.
   """
 
   picture: UInt8[np.ndarray, "h w 3"] | None
@@ -84,7 +86,6 @@ class _Layer(NamedTuple):
 class _Buffers(NamedTuple):
   face_map: Int32[np.ndarray, "h w"]
   nearness: Float32[np.ndarray, "h w"]
-  amodal: Bool[np.ndarray, "h w"]
 
 
 def render(
@@ -142,10 +143,8 @@ def _layer(hand: Hand, view: View) -> _Layer:
 
 def _label_buffers(layer: _Layer, view: View) -> _Buffers:
   face_map, nearness = zbuffer.buffers(view.height, view.width)
-  zbuffer.rasterize(layer.points_img, layer.faces[: layer.num_hand], face_map, nearness)
-  amodal = face_map >= 0
-  zbuffer.rasterize(layer.points_img, layer.faces[layer.num_hand :], face_map, nearness, layer.num_hand)
-  return _Buffers(face_map, nearness, amodal)
+  zbuffer.rasterize(layer.points_img, layer.faces, face_map, nearness)
+  return _Buffers(face_map, nearness)
 
 
 def _labels(layers: dict[int, _Layer], buffers: dict[int, _Buffers], view: View) -> dict[str, np.ndarray]:
@@ -154,12 +153,13 @@ def _labels(layers: dict[int, _Layer], buffers: dict[int, _Buffers], view: View)
   face_map, nearest = np.full(size, zbuffer.NOTHING, np.int32), np.zeros(size, np.float32)
   for side, layer in layers.items():
     buffer = buffers[side]
-    visible = (buffer.face_map >= 0) & (buffer.face_map < layer.num_hand)
+    amodal = (buffer.face_map >= 0) & (buffer.face_map < layer.num_hand)
+    visible = amodal.copy()
     if 1 - side in buffers:
       other = buffers[1 - side].nearness
       # As in the pictures, the right hand wins a tie.
       visible &= buffer.nearness >= other if side == RIGHT else buffer.nearness > other
-    masks[side] = buffer.amodal, visible
+    masks[side] = amodal, visible
     face_map[visible] = buffer.face_map[visible] + side * layer.num_hand
     labels.part_labels(buffer.face_map, visible, layer.points_img, layer.faces, layer.hand.surface.weights, side, parts)
     nearest = np.maximum(nearest, buffer.nearness)
@@ -178,8 +178,7 @@ def _pictures(
 ) -> dict[str, np.ndarray]:
   size = (view.height, view.width)
   nearness = np.zeros((2, size[0] * samples, size[1] * samples), np.float32)
-  # Colours in linear light with and without what each hand takes from the other.
-  together, alone = np.zeros((2, *size, 3), np.float32), np.zeros((2, *size, 3), np.float32)
+  shaded = np.zeros((2, *size, 3), np.float32)  # linear light
   light = lighting.turned(view.cam_from_world[:, :3])
   matrix = light_matrix(light.towards[0], np.concatenate([layer.hand_vertices for layer in layers.values()]))
   shadows = {side: shadow_map(matrix, layer.vertices, layer.faces) for side, layer in layers.items()}
@@ -192,25 +191,25 @@ def _pictures(
       layer, layers.get(1 - side), face_map, nearness[side],
       nearness[1 - side] if pictures == ("picture",) else nothing,
       points, samples, light, matrix, shadows[side], shadows.get(1 - side, np.zeros_like(shadows[side])),
-      together[side], alone[side],
+      shaded[side],
     )  # fmt: skip
 
-  def mixed(shaded: np.ndarray, order: int) -> np.ndarray:
+  def mixed(order: int) -> np.ndarray:
     linear = np.empty((*size, 3), np.float32)
     shading.compose(nearness, shaded, background, _linear(), samples, order, linear)
     return develop(linear, sensor)
 
-  def per_hand(shaded: np.ndarray, orders: tuple[int, int]) -> np.ndarray:
+  def per_hand(orders: tuple[int, int]) -> np.ndarray:
     black = np.zeros(background.shape, np.uint8)
-    return np.stack([mixed(shaded, order) if side in layers else black for side, order in enumerate(orders)])
+    return np.stack([mixed(order) if side in layers else black for side, order in enumerate(orders)])
 
   made = {}
   if "picture" in pictures:
-    made["picture"] = mixed(together, 0)
+    made["picture"] = mixed(0)
   if "deoccluded" in pictures:
-    made["deoccluded"] = per_hand(together, (1, 2))
+    made["deoccluded"] = per_hand((1, 2))
   if "removed" in pictures:
-    made["removed"] = per_hand(alone, (3, 4))
+    made["removed"] = per_hand((3, 4))
   return made
 
 
@@ -240,10 +239,9 @@ def _shade(
   matrix: np.ndarray,
   own_shadow: np.ndarray,
   other_shadow: np.ndarray,
-  together: np.ndarray,
-  alone: np.ndarray,
+  shaded: np.ndarray,
 ) -> None:
-  """Adds the layer's colours to `together` and `alone`, which are 0."""
+  """Adds the layer's colours to `shaded`, which is 0."""
   surface, skin, arm = layer.hand.surface, layer.hand.skin, layer.hand.forearm
   room = face_map.size
   pixels, faces = np.empty(room, np.int32), np.empty(room, np.int32)
@@ -260,14 +258,13 @@ def _shade(
     surface.marks.strength, surface.marks.origin_mm, np.float32(surface.marks.texel_mm), _packed_skin(skin),
     _NO_CLOTH if arm is None or arm.sleeve is None else _packed_cloth(arm.sleeve), materials,
   )  # fmt: skip
-  colours_together, colours_alone = np.empty((count, 3), np.float32), np.empty((count, 3), np.float32)
+  colours = np.empty((count, 3), np.float32)
   shading.light(
     table, materials, faces, layer.num_skin, np.concatenate([light.towards, light.colours], axis=1),
     np.concatenate([light.up, light.sky, light.ground]), matrix.astype(np.float32), own_shadow, other_shadow,
-    colours_together, colours_alone,
+    colours,
   )  # fmt: skip
-  shading.scatter(pixels, shares, colours_together, together)
-  shading.scatter(pixels, shares, colours_alone, alone)
+  shading.scatter(pixels, shares, colours, shaded)
 
 
 def _covered_box(points: np.ndarray, shape: tuple[int, ...], samples: int) -> tuple[int, int, int, int]:
@@ -301,7 +298,7 @@ def _attributes(layer: _Layer, other: _Layer | None) -> Float32[np.ndarray, "N 1
   if other is not None:
     theirs = other.hand.surface
     centres = theirs.blob_from_vertex @ other.hand_vertices
-    table[:, 12] = np.exp(-_SKY_HIDDEN * occlusion(layer.vertices, normals, centres, theirs.blob_radius_mm))
+    table[:, 12] = np.exp(-_SKY_HIDDEN_BY_OTHER * occlusion(layer.vertices, normals, centres, theirs.blob_radius_mm))
   return table
 
 

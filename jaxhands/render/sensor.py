@@ -37,10 +37,10 @@ def sample_sensor(rng: np.random.Generator, studio: bool = False) -> Sensor:
   monochrome = bool(rng.uniform() < (0.35 if studio else 0.06))
   warm, green = rng.normal(0, 0.05), rng.normal(0.0, 0.03)
   if studio:
-    warm, green = rng.normal(0.08, 0.06), abs(rng.normal(0.0, 0.12))
+    warm, green = rng.normal(0.1, 0.06), abs(rng.normal(0.0, 0.12))
   speed = 0.0 if rng.uniform() < 0.7 else rng.uniform(1.0, 7.0)
   angle = rng.uniform(0, 2 * np.pi)
-  exposure = np.exp(rng.normal(-0.7, 0.3) if studio else rng.normal(0.0, 0.25))
+  exposure = np.exp(rng.normal(-0.4, 0.3) if studio else rng.normal(0.0, 0.25))
   return Sensor(
     exposure=float(exposure),
     white_balance=(float(np.exp(warm)), float(np.exp(green)), float(np.exp(-1.5 * warm))),

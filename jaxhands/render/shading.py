@@ -23,6 +23,9 @@ from jaxhands.render.compiled import fast_kernel, kernel
 
 NUM_ATTRIBUTES = 13
 _SHADOW_BIAS_MM = np.float32(2.5)
+# Pictures show the parts that the other hand hides, lit as they are: not so dark there that nothing is to be seen.
+_OTHER_SHADE = np.float32(0.55)
+_SHADOW_BORDER = np.float32(8.0)  # texels over which shadows fade out towards the border of their map
 # Samples of a pixel whose nearness differs by less belong to one surface, which is shaded once.
 _SAME_SURFACE = np.float32(0.994)
 _NAIL_SHARPNESS = np.float32(90.0)
@@ -57,6 +60,17 @@ def find_points(face_map, nearness, hidden_by, samples, box, pixels, faces, plac
             seen |= hidden_by[i, j] <= depth[count]
             count += 1
       if not seen:
+        continue
+      one = True
+      for k in range(1, count):
+        one &= found[k] == found[0]
+      if one:  # most pixels
+        sum_x, sum_y = 0, 0
+        for k in range(count):
+          sum_x, sum_y = sum_x + column[k], sum_y + row[k]
+        pixels[points], faces[points], shares[points] = y * width + x, found[0], _ONE
+        places[points, 0], places[points, 1] = sum_x / count, sum_y / count
+        points += 1
         continue
       for first in range(count):
         if found[first] < 0:
@@ -153,17 +167,18 @@ def _lit(shadow, x, y, nearness):
   """Share of a light that reaches a point past a shadow map: 3 x 3 texels with soft borders."""
   fi, fj = np.floor(x), np.floor(y)
   i, j = int(fi) - 1, int(fj) - 1
-  lit = np.float32(9.0)
+  dark = _ZERO
   if i >= 0 and j >= 0 and i + 3 < shadow.shape[1] and j + 3 < shadow.shape[0]:
     fx, fy = x - fi, y - fj
-    lit = _ZERO
     for row in range(4):
-      a = (_ONE - fx) if nearness >= shadow[j + row, i] else _ZERO
-      b = _ONE if nearness >= shadow[j + row, i + 1] else _ZERO
-      c = _ONE if nearness >= shadow[j + row, i + 2] else _ZERO
-      d = fx if nearness >= shadow[j + row, i + 3] else _ZERO
-      lit += (a + b + c + d) * (_ONE - fy if row == 0 else (fy if row == 3 else _ONE))
-  return lit * np.float32(1.0 / 9.0)
+      a = (_ONE - fx) if nearness < shadow[j + row, i] else _ZERO
+      b = _ONE if nearness < shadow[j + row, i + 1] else _ZERO
+      c = _ONE if nearness < shadow[j + row, i + 2] else _ZERO
+      d = fx if nearness < shadow[j + row, i + 3] else _ZERO
+      dark += (a + b + c + d) * (_ONE - fy if row == 0 else (fy if row == 3 else _ONE))
+    border = min(min(x, y), min(np.float32(shadow.shape[1]) - x, np.float32(shadow.shape[0]) - y))
+    dark *= min(_ONE, border / _SHADOW_BORDER)
+  return _ONE - dark * np.float32(1.0 / 9.0)
 
 
 @fast_kernel
@@ -218,10 +233,8 @@ def material(
 
 
 @fast_kernel
-def light(
-  table, materials, faces, num_skin, lights, surroundings, light_matrix, own_shadow, other_shadow, together, alone
-):
-  """Fills the colours [P, 3] of the shading points with (`together`) and without (`alone`) the other hand's shade.
+def light(table, materials, faces, num_skin, lights, surroundings, light_matrix, own_shadow, other_shadow, colours):
+  """Fills the colours [P, 3] of the shading points.
 
   Wrapped diffuse light, which creeps farthest in red, and Blinn's gloss; the first light is stopped by the shadow
   maps, the others are as dim in hidden places as the root of the surroundings' light there.
@@ -243,10 +256,10 @@ def light(
 
     up = _HALF + _HALF * (nx * surroundings[0] + ny * surroundings[1] + nz * surroundings[2])
     own_sky, other_sky = table[p, 11] * dim, table[p, 12]
-    alone_red = red * own_sky * (surroundings[6] + up * (surroundings[3] - surroundings[6]))
-    alone_green = green * own_sky * (surroundings[7] + up * (surroundings[4] - surroundings[7]))
-    alone_blue = blue * own_sky * (surroundings[8] + up * (surroundings[5] - surroundings[8]))
-    red_here, green_here, blue_here = alone_red * other_sky, alone_green * other_sky, alone_blue * other_sky
+    sky = own_sky * other_sky
+    colours[p, 0] = red * sky * (surroundings[6] + up * (surroundings[3] - surroundings[6]))
+    colours[p, 1] = green * sky * (surroundings[7] + up * (surroundings[4] - surroundings[7]))
+    colours[p, 2] = blue * sky * (surroundings[8] + up * (surroundings[5] - surroundings[8]))
 
     for k in range(lights.shape[0]):
       lx, ly, lz = lights[k, 0], lights[k, 1], lights[k, 2]
@@ -258,25 +271,19 @@ def light(
         column = light_matrix[0, 0] * mx + light_matrix[0, 1] * my + light_matrix[0, 2] * mz + light_matrix[0, 3]
         row = light_matrix[1, 0] * mx + light_matrix[1, 1] * my + light_matrix[1, 2] * mz + light_matrix[1, 3]
         near = light_matrix[2, 0] * mx + light_matrix[2, 1] * my + light_matrix[2, 2] * mz + light_matrix[2, 3]
-        mine = _lit(own_shadow, column, row, near + _SHADOW_BIAS_MM) * dim
-        theirs = _lit(other_shadow, column, row, near + _SHADOW_BIAS_MM)
+        reaches = _lit(own_shadow, column, row, near + _SHADOW_BIAS_MM) * dim
+        reaches *= _ONE - _OTHER_SHADE * (_ONE - _lit(other_shadow, column, row, near + _SHADOW_BIAS_MM))
       else:
-        mine, theirs = np.sqrt(own_sky), np.sqrt(other_sky)
+        reaches = np.sqrt(sky)
       hx, hy, hz = lx + vx, ly + vy, lz + vz
       half = (nx * hx + ny * hy + nz * hz) / np.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-9))
       shine = _ZERO
       # Below exp(-7) the gloss is not seen; log(half) <= half - 1.
       if cosine > _ZERO and sharpness * (half - _ONE) > np.float32(-7.0):
         shine = gloss * (sharpness * np.float32(0.125) + _ONE) * half**sharpness * min(_ONE, np.float32(4.0) * cosine)
-      lit_red = lights[k, 3] * mine * (red * max(_ZERO, cosine + creep) / (_ONE + creep) + shine)
-      lit_green = lights[k, 4] * mine * (green * max(_ZERO, cosine + wrap_green) / (_ONE + wrap_green) + shine)
-      lit_blue = lights[k, 5] * mine * (blue * max(_ZERO, cosine + wrap_blue) / (_ONE + wrap_blue) + shine)
-      alone_red, alone_green, alone_blue = alone_red + lit_red, alone_green + lit_green, alone_blue + lit_blue
-      red_here += lit_red * theirs
-      green_here += lit_green * theirs
-      blue_here += lit_blue * theirs
-    alone[p, 0], alone[p, 1], alone[p, 2] = alone_red, alone_green, alone_blue
-    together[p, 0], together[p, 1], together[p, 2] = red_here, green_here, blue_here
+      colours[p, 0] += lights[k, 3] * reaches * (red * max(_ZERO, cosine + creep) / (_ONE + creep) + shine)
+      colours[p, 1] += lights[k, 4] * reaches * (green * max(_ZERO, cosine + wrap_green) / (_ONE + wrap_green) + shine)
+      colours[p, 2] += lights[k, 5] * reaches * (blue * max(_ZERO, cosine + wrap_blue) / (_ONE + wrap_blue) + shine)
 
 
 @kernel
