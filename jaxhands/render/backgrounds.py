@@ -165,11 +165,11 @@ def _dim(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 def _studio_lamps(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
   """A grid of small bright lamps with glare before black, often a body in cloth at one side."""
-  picture = _dark(rng, height, width, 14.0)
+  picture = _dark(rng, height, width, 10.0)
   if rng.uniform() < 0.5:
     picture = _body(rng, picture)
   light = np.zeros((height, width), np.float32)
-  step, turn = rng.uniform(55, 110), rng.uniform(-0.3, 0.3)
+  step, turn, lamp = rng.uniform(55, 110), rng.uniform(-0.3, 0.3), rng.uniform(2.0, 5.0)
   for i in range(-4, 5):
     for j in range(-4, 5):
       place = np.array([i + 0.5 * (j % 2), j]) * step + rng.normal(0, 5, 2)
@@ -177,7 +177,7 @@ def _studio_lamps(rng: np.random.Generator, height: int, width: int) -> np.ndarr
       y = height / 2 + place[0] * np.sin(turn) + place[1] * np.cos(turn)
       covered = picture[min(max(int(y), 0), height - 1), min(max(int(x), 0), width - 1)].max() > 25
       if rng.uniform() < 0.75 and not covered:
-        radius = rng.uniform(1.5, 4.0)
+        radius = lamp * rng.uniform(0.8, 1.2)
         cv2.circle(light, (round(16 * x), round(16 * y)), round(16 * radius), 1.0, -1, cv2.LINE_AA, 4)
   glare = 260 * cv2.GaussianBlur(light, (0, 0), 0.8) + 120 * cv2.GaussianBlur(light, (0, 0), 4.0)
   return picture + glare[..., None]

@@ -37,7 +37,7 @@ def sample_sensor(rng: np.random.Generator, studio: bool = False) -> Sensor:
   monochrome = bool(rng.uniform() < (0.35 if studio else 0.06))
   warm, green = rng.normal(0, 0.05), rng.normal(0.0, 0.03)
   if studio:
-    warm, green = rng.normal(0.1, 0.06), abs(rng.normal(0.0, 0.12))
+    warm, green = rng.normal(0.18, 0.1), abs(rng.normal(0.0, 0.1))
   speed = 0.0 if rng.uniform() < 0.7 else rng.uniform(1.0, 7.0)
   angle = rng.uniform(0, 2 * np.pi)
   exposure = np.exp(rng.normal(-0.4, 0.3) if studio else rng.normal(0.0, 0.25))
@@ -47,8 +47,8 @@ def sample_sensor(rng: np.random.Generator, studio: bool = False) -> Sensor:
     monochrome=monochrome,
     defocus_px=float(max(0.0, rng.normal(0.45, 0.35))),
     motion_px=(float(speed * np.cos(angle)), float(speed * np.sin(angle))),
-    read_noise=float(rng.uniform(0.0005, 0.004)),
-    shot_noise=float(rng.uniform(0.002, 0.03)),
+    read_noise=float(rng.uniform(0.0002, 0.0015)),
+    shot_noise=float(rng.uniform(0.002, 0.022)),
     noise_shift=(int(rng.integers(_NOISE_SIDE)), int(rng.integers(_NOISE_SIDE))),
     jpeg_quality=int(rng.integers(70, 97)),
   )

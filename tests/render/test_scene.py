@@ -111,8 +111,8 @@ def test_a_hand_towards_the_light_shades_the_other():
     scenes.render(scenes.Scene(hands, posed.LIGHT), posed.view(), posed.backdrop(), posed.CLEAN)
     for hands in ((right, left), (None, left))
   ]
-  behind = _inner(pictures[0].masks[1, 1])
-  shaded, lit = (p.picture[behind].astype(int) for p in pictures)
+  behind = _inner(pictures[0].masks[1, 0])
+  shaded, lit = (p.removed[1][behind].astype(int) for p in pictures)
   assert (shaded > lit + 6).mean() < 0.01
   assert (shaded < lit - 10).mean() > 0.1
 
