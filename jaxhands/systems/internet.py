@@ -36,8 +36,11 @@ from jaxhands.models.heads.heatmap import PlaneHead, Upsampler, VolumeHead
 from jaxhands.systems import base
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.internet import internet as name_map
+from jaxhands.weights.resnet import import_torchvision
 
 Head = Literal["heatmap3d", "soft_argmax_2p5d"]
+_PARTS = ("backbone", *(f"{part}_{hand}" for hand in schema.HANDS for part in ("upsampler", "heatmap")), "root_depth",
+          "handedness")  # fmt: skip
 _SHARPNESS = 20.0  # of the sub-voxel decoding: softmax of 20 x heatmap / its own peak
 _COLOUR = (0.8, 1.2)  # range of the factor of each channel in training
 
@@ -111,7 +114,7 @@ class InterNet:
     give_heatmaps: predictions hold 2D heatmaps.
     dtype: of the network's arithmetic.
     bn_groups: see `models.norm.BatchNorm`.
-    frozen: subtrees that stay in evaluation mode.
+    frozen: parts whose norm stays in evaluation mode; the trainer keeps their variables.
   """
 
   crop_hw: tuple[int, int] = (256, 256)
@@ -142,6 +145,8 @@ class InterNet:
   def __post_init__(self):
     if self.crop_hw[0] % 32 or self.crop_hw[1] % 32:
       raise ValueError(f"crop_hw={self.crop_hw} is not a multiple of 32, the stride of the backbone")
+    if unknown := sorted(set(self.frozen) - set(_PARTS)):
+      raise ValueError(f"freeze={unknown}: InterNet freezes whole parts, {_PARTS}")
 
   @property
   def network(self) -> Network:
@@ -168,9 +173,7 @@ class InterNet:
 
   @property
   def objectives(self) -> tuple[base.Objective, ...]:
-    heads = [f"{part}_{hand}" for part in ("upsampler", "heatmap") for hand in schema.HANDS]
-    trains = ("backbone", *heads, "root_depth", "handedness")
-    return (base.Objective("pose", trains, ("batch_stats",), self.loss),)
+    return (base.Objective("pose", _PARTS, ("batch_stats",), self.loss),)
 
   def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
     """Fresh variables; the backbone as for training from scratch (He), everything else as the paper says."""
@@ -296,19 +299,23 @@ class InterNet:
     return prediction | ({"heatmaps": planes.transpose(0, 1, 4, 2, 3)} if self.give_heatmaps else {})
 
   def import_weights(self, state_dict: Mapping[str, np.ndarray]) -> base.Variables:
-    """Variables from the release ("network" of a snapshot) or from any network of its form.
+    """Variables from the release ("network" of a snapshot); or those of the backbone alone from torchvision's ResNet.
 
     Raises:
       ValueError: the system is not the released one; or a key that is unknown, missing or of another shape.
     """
+    shapes = jax.eval_shape(lambda: self.init(jax.random.key(0), {"image": jnp.zeros((1, *self.crop_hw, 3))}))
+    if "conv1.weight" in state_dict:
+      trunk = import_torchvision(state_dict, *structure(self.depth))
+      check_shapes(trunk, {collection: tree["backbone"] for collection, tree in shapes.items()})
+      return {collection: {"backbone": tree} for collection, tree in trunk.items()}
     if not self.released or self.head != "heatmap3d" or self.upsampler != "deconv":
       raise ValueError(
         "the release's heatmaps are volumes of height 255 behind transposed convolutions; set system.released=True, "
         f"head='heatmap3d', upsampler='deconv' (now {self.released}, {self.head!r}, {self.upsampler!r})"
       )
     variables = convert(state_dict, name_map(*structure(self.depth)))
-    image = jnp.zeros((1, *self.crop_hw, 3))
-    check_shapes(variables, jax.eval_shape(lambda: dict(self.network.init(jax.random.key(0), image, True))))
+    check_shapes(variables, shapes)
     return variables
 
 

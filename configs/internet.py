@@ -1,0 +1,130 @@
+"""InterNet (Moon et al., ECCV 2020): both hands' 3D heatmaps, handedness, relative root depth.
+
+    python launch.py --config=configs/internet.py                     # demo: 2 CPU cores, 10 minutes
+    python launch.py --config=configs/internet.py:synth               # the paper's network on embedded data: one GPU
+    python launch.py --config=configs/internet.py:paper,released      # InterHand2.6M as the authors trained it
+
+Sizes:
+  demo   ResNet-18 a quarter as wide, 96 px, 2D heatmaps with depth maps; embedded data of upright hands
+  tiny   seconds, for tests; 3D heatmaps
+  small  `demo` on fewer pictures and half the steps: for ablations
+  synth  the paper's network and losses on embedded data
+  paper  the paper's network, losses and schedule on InterHand2.6M (`python -m data_builders.interhand26m`)
+
+Switches:
+  single_only, interacting_only  train on pictures of one hand, or of two (paper, Table 2); evaluation has both
+  soft_argmax                    L1 on soft-argmax coordinates instead of the heatmap loss, so that 2D and 3D data mix
+                                 (paper, 6.5); without the depth term where a record has no depth
+  released                       the release's conventions in place of the paper's text, and what its weights need
+
+The paper starts the backbone from ImageNet weights: `--config.init_from.backbone=FILE`, torchvision's ResNet-50 of
+2020 as arrays by name (.npz). With RootNet's results, `--config.data.root_depths=FILE
+--config.eval.protocol.depth=rootnet`.
+
+Where paper and release differ; the first value is the default, the second is `released`:
+  target        Gaussian of height 1, squared differences summed | height 255, mean over all voxels
+  root depth    compared in mm | in bins of 6.25 mm
+  dense layers  start with deviation 0.001 | 0.01
+  batch norm    over the whole batch | over the 16 examples of each of 4 GPUs
+and by choice of the evaluation, not of the system:
+  left hand     its depth is the right wrist's plus the relative one wherever a right hand is found (prediction) | that
+                only within MRRPE, RootNet's otherwise (`eval.protocol.left_root`)
+  handedness    average precision | accuracy; both are always computed
+In both: scale and rotation of the augmentation are clipped normals, rotation in 60 % of the pictures, of which the
+paper gives the limits; ImageNet weights without ImageNet's normalisation; depth is metric whatever the crop's scale.
+
+MPJPE on InterHand2.6M test (H+M), RootNet depths, single / interacting, mm, and MRRPE:
+  paper                                  12.16 / 16.02, 32.57
+  independent re-implementation (mmpose) 9.5 to 9.7 / 13.4 to 13.7, 29.3 (true wrist depths)
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+SWITCHES = ("single_only", "interacting_only", "soft_argmax", "released")
+VARIANTS = (
+  "demo", "tiny", "small", "synth", "paper", "small,single_only", "small,interacting_only", "tiny,soft_argmax",
+  "tiny,released", "synth,released", "paper,single_only", "paper,interacting_only", "paper,soft_argmax",
+  "paper,released",
+)  # fmt: skip
+
+
+def get_config(variant: str = "") -> ConfigDict:
+  """The config of `[size][,switch...]`; see the module.
+
+  Raises:
+    ValueError: an unknown word, or switches that exclude each other.
+  """
+  config: Any = base.get_config()
+  config.name = "internet"
+  choice = base.choose(config, variant, switches=SWITCHES)
+  config.system = ConfigDict({
+    "name": "internet",
+    "released": "released" in choice,
+    "head": "heatmap3d",  # or "soft_argmax_2p5d"
+    "depth": 50,
+    "width": 64,
+    "upsampler": "deconv",  # or "shuffle", fast on a CPU
+    "upsampler_features": 256,
+    "bins": 64,  # of depth
+    "depth_range_mm": 400.0,
+    "sigma": 2.5,  # of the target's Gaussian, cells
+    "pose_loss": "soft_argmax" if "soft_argmax" in choice else "heatmap",
+    "decode": "argmax",  # or "soft_argmax", sub-voxel
+    "give_heatmaps": False,  # with predictions
+    "bn_groups": 4 if "released" in choice and choice.size == "paper" else 1,
+  })  # fmt: skip
+  if "single_only" in choice and "interacting_only" in choice:
+    raise ValueError(f"variant {variant!r}: single_only and interacting_only exclude each other")
+  config.data.kind = "single" if "single_only" in choice else "interacting" if "interacting_only" in choice else "all"
+  {"demo": _demo, "tiny": _tiny, "small": _small, "synth": _synth, "paper": _paper}[choice.size](config)
+  return config
+
+
+def _paper(config: Any) -> None:
+  config.data.train, config.data.eval = ("interhand26m:train",), ("interhand26m:test",)
+  config.init_from.backbone = ""
+  config.train_for = "20 epochs"
+  config.batch_size = 64
+  config.optimizer.learning_rate = 1e-4
+  config.schedule.name, config.schedule.drops = "drops", (("15 epochs", 0.1), ("17 epochs", 0.1))
+
+
+def _synth(config: Any) -> None:
+  _paper(config)
+  config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:val",)
+  config.data.synthetic.train = 100_000
+
+
+def _demo(config: Any) -> None:
+  config.system.update(
+    head="soft_argmax_2p5d", depth=18, width=16, upsampler="shuffle", upsampler_features=64, sigma=1.0
+  )
+  config.data.crop_hw, config.data.map_hw = (96, 96), (48, 48)
+  config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:val",)
+  config.data.synthetic.update(train=8_000, val=1_000, test=0, variant="demo")
+  config.train_for = "9000 steps"
+  config.batch_size = 16
+  config.optimizer.learning_rate = 1e-3
+  config.schedule.name = "cosine"
+  config.ema = 0.999
+  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "3000 steps", "3000 steps"
+
+
+def _small(config: Any) -> None:
+  _demo(config)
+  config.data.synthetic.update(train=6_000, val=500)
+  config.train_for = "6000 steps"
+
+
+def _tiny(config: Any) -> None:
+  config.system.update(depth=18, width=4, upsampler_features=8, bins=8)
+  config.data.crop_hw, config.data.map_hw = (64, 64), (32, 32)
+  config.data.synthetic.update(train=32, val=16, test=16)
+  config.train_for = "4 steps"
+  config.batch_size = config.eval.batch_size = 8
+  config.optimizer.learning_rate = 1e-3
+  config.log_every, config.eval_every, config.checkpoint_every = "1 step", "2 steps", "2 steps"
