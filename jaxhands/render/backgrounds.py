@@ -186,7 +186,8 @@ def _studio_lamps(rng: np.random.Generator, height: int, width: int) -> np.ndarr
 def _body(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
   """A torso in cloth, plain or checked, over a part of the picture."""
   height, width = picture.shape[:2]
-  left, right = sorted(rng.uniform(-0.3, 1.3, 2) * width)
+  middle, half = rng.uniform(-0.1, 1.1) * width, rng.uniform(0.3, 0.6) * width
+  left, right = middle - half, middle + half
   shape = np.array([[left, height], [left + rng.uniform(0, 40), -5], [right - rng.uniform(0, 40), -5], [right, height]])
   mask = np.zeros((height, width), np.float32)
   cv2.fillPoly(mask, [shape.round().astype(np.int32)], 1.0, cv2.LINE_8)
