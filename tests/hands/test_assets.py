@@ -321,8 +321,8 @@ def test_bones_are_as_long_as_those_of_annotated_people(shared):
   middle = slice(8, 12)
   relative = people / people[:, middle].sum(1, keepdims=True)
   error = np.abs(ours / ours[middle].sum() / relative.mean(0) - 1)
-  assert error.max() < 0.15
-  assert error.mean() < 0.06
+  assert error.max() < 0.1
+  assert error.mean() < 0.04
 
 
 def test_tips_are_skin_at_the_ends_of_the_fingers(hand):
