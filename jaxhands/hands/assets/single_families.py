@@ -117,7 +117,7 @@ _PINCH = ((38, 56), (38, 58))
 
 def _pinch(finger: str, others: tuple, part: str = "pad") -> Callable[[Rng], OneHand]:
   def make(rng: Rng) -> OneHand:
-    shapes = {name: others for name in anatomy.LONG_FINGERS}
+    shapes = dict.fromkeys(anatomy.LONG_FINGERS, others)
     shapes[finger] = _PINCH
     thumb = ((-14, 8), (40, 54), (10, 28), (8, 35))
     return OneHand(fingers(rng, thumb, **shapes), ((f"thumb.{part}", f"{finger}.pad"),))

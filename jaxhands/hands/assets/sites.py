@@ -29,6 +29,7 @@ _ON_FINGER = {
   "middle_radial": (1, 0.5, "radial"),
   "middle_ulnar": (1, 0.5, "ulnar"),
   "pip_dorsal": (1, 0.0, "dorsal"),
+  "pip_palmar": (1, 0.0, "palmar"),
   "root_palmar": (0, 0.6, "palmar"),
   "root_dorsal": (0, 0.55, "dorsal"),
   "root_radial": (0, 0.6, "radial"),
