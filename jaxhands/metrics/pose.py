@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from jaxhands import schema
 from jaxhands.geometry import lift
 from jaxhands.geometry.arrays import Array
-from jaxhands.hands import skeleton
+from jaxhands.hands import bones, skeleton
 from jaxhands.hands.model import HandModel
 from jaxhands.metrics.base import AVERAGES, GROUPS, Metric, Protocol, Quantity, mean_per_joint
 
@@ -69,7 +69,7 @@ def joint_error(protocol: Protocol) -> Quantity:
   """Distance of each joint from the truth, [B, 2, 21] in mm, as `protocol` compares them."""
 
   def fn(prediction: schema.Prediction, batch: schema.Batch) -> tuple[Any, Any]:
-    lifted = lift.lift(prediction, batch, protocol.depth, _left_root(protocol))
+    lifted = _lift(protocol, prediction, batch, _left_root(protocol))
     truth, valid = batch["joints_cam"], batch["joints_cam_valid"]
     scale, scalable = _scale(protocol, lifted.joints_cam, truth, valid)
     root, true_root, rooted = _roots(protocol, lifted, truth, valid)
@@ -109,7 +109,7 @@ def root_error(protocol: Protocol) -> Quantity:
   """Error of the vector from the right to the left wrist, [B] in mm."""
 
   def fn(prediction: schema.Prediction, batch: schema.Batch) -> tuple[Any, Any]:
-    lifted = lift.lift(prediction, batch, protocol.depth, protocol.left_root)
+    lifted = _lift(protocol, prediction, batch, protocol.left_root)
     wrists, true_wrists = lifted.joints_cam[..., skeleton.WRIST, :], batch["joints_cam"][..., skeleton.WRIST, :]
     error = _distance(wrists[:, 1] - wrists[:, 0], true_wrists[:, 1] - true_wrists[:, 0])
     both = batch["hand_present"] & batch["joints_cam_valid"][..., skeleton.WRIST] & lifted.valid
@@ -136,6 +136,12 @@ def _pixel_error(prediction: schema.Prediction, batch: schema.Batch) -> tuple[An
 def _left_root(protocol: Protocol) -> lift.LeftRoot:
   """Hands that are aligned each on its own take each its own depth, as InterNet's release does."""
   return "own" if protocol.root in _ROOT_JOINT else protocol.left_root
+
+
+def _lift(
+  protocol: Protocol, prediction: schema.Prediction, batch: schema.Batch, left_root: lift.LeftRoot
+) -> lift.Lifted:
+  return lift.lift(prediction, batch, protocol.depth, left_root, bones.mean_bones())
 
 
 def _predicts(protocol: Protocol) -> frozenset[str]:

@@ -221,6 +221,31 @@ def test_mpvpe_of_moved_scaled_meshes(scale):
   np.testing.assert_allclose(value[weight > 0], expected, rtol=1e-3, atol=1e-2)
 
 
+def test_hands_of_unknown_depth_are_placed_by_their_bones():
+  """The mean hand is lifted exactly; a hand 20 % larger comes out that much too small and near."""
+  model = HandModel.default()
+  mano = np.zeros((2, 2, 61), np.float32)
+  mano[..., 58:] = [[[40, 10, 600], [-60, 0, 700]], [[0, 0, 500], [30, 20, 550]]]
+  joints = np.asarray(model.forward_mano(mano).keypoints)
+  batch = scenes.truth(count=2) | {
+    "joints_cam_valid": np.ones((2, 2, 21), bool), "hand_present": np.ones((2, 2), bool), "joints_cam": joints,
+    "root_depth": joints[..., 20, 2], "root_depth_valid": np.ones((2, 2), bool),
+  }  # fmt: skip
+
+  def seen_of(batch):
+    prediction = scenes.prediction(batch, noise=0)
+    del prediction["joints_cam"]  # else these would be placed
+    return prediction
+
+  exact = seen_of(batch)
+  assert number(pose.mpjpe(Protocol(depth="place")), exact, batch) == pytest.approx(0, abs=0.3)
+  wrists = joints[..., 20:, :]
+  larger = batch | {"joints_cam": (joints - wrists) * np.float32(1.2) + wrists}
+  seen = seen_of(larger)
+  assert number(pose.mpjpe(Protocol(depth="place")), seen, larger) > 2
+  assert number(pose.mpjpe(Protocol(depth="gt")), seen, larger) == pytest.approx(0, abs=0.1)
+
+
 def test_groups():
   batch = {
     "hand_present": np.array([[True, True], [True, True], [True, False], [False, False]]),
