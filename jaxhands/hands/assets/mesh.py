@@ -146,31 +146,3 @@ def _nearest_in_triangles(point: np.ndarray, a: np.ndarray, b: np.ndarray, c: np
   distance = ((places - point) ** 2).sum(axis=-1)
   distance[0] = np.where((inside >= 0).all(axis=1), distance[0], np.inf)
   return stacked[distance.argmin(axis=0), np.arange(len(a))]
-
-
-def boundary(faces: Int[np.ndarray, "F 3"]) -> Int[np.ndarray, " B"]:
-  """The one open edge of a mesh, as a loop of vertices that a cap must follow to face outwards.
-
-  Raises:
-    ValueError: not exactly one loop.
-  """
-  edges = {(int(a), int(b)) for face in faces for a, b in zip(face, np.roll(face, -1), strict=True)}
-  following = {b: a for a, b in edges if (b, a) not in edges}
-  loop = [min(following)]
-  while following[loop[-1]] != loop[0]:
-    loop.append(following[loop[-1]])
-  if len(loop) != len(following):
-    raise ValueError(f"{len(following)} boundary vertices, but a loop of {len(loop)}")
-  return np.array(loop)
-
-
-def cap(vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]) -> Int[np.ndarray, "G 3"]:
-  """Faces that close the mesh without a new vertex, cut off the loop corner by corner, the shortest new edge first."""
-  loop = boundary(faces).tolist()
-  faces_of_cap = []
-  while len(loop) > 3:
-    length = [np.linalg.norm(vertices[loop[k - 1]] - vertices[loop[(k + 1) % len(loop)]]) for k in range(len(loop))]
-    k = int(np.argmin(length))
-    faces_of_cap.append([loop[k - 1], loop[k], loop[(k + 1) % len(loop)]])
-    loop.pop(k)
-  return np.array([*faces_of_cap, loop])
