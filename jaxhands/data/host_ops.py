@@ -28,7 +28,7 @@ cv2.setNumThreads(0)  # examples are already made in parallel
 
 Example = dict[str, Any]
 
-_REDUCED = {1: cv2.IMREAD_COLOR_RGB, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
+_REDUCED = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
 # Record keys that one batch key is made of; all others have the same name.
 _SOURCES = {"image": ("picture",), "annotations_valid": ("annotations_mano",)} | {
   kind: tuple(f"{kind}_{hand}" for hand in schema.HANDS) for kind in ("deoccluded", "removed")
@@ -54,7 +54,7 @@ def decode_picture(encoded: bytes, reduction: int = 1) -> UInt8[np.ndarray, "P Q
   picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
   if picture is None:
     raise ValueError(f"a picture of {len(encoded)} bytes cannot be decoded; rebuild the data set's shard")
-  return picture if reduction == 1 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+  return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
 def decode_labels(encoded: bytes) -> UInt8[np.ndarray, "P Q"]:

@@ -184,6 +184,8 @@ def test_evaluation_of_the_samples(case):
   truth = {
     "joints_cam": case["joint_cam"].reshape(-1, 2, 21, 3),
     "joints_cam_valid": case["joint_valid_annotation"].reshape(-1, 2, 21) > 0,
+    "joints_img": case["joint_img"].reshape(-1, 2, 21, 2),
+    "joints_img_valid": case["joint_valid_annotation"].reshape(-1, 2, 21) > 0,
     "hand_present": case["test_hand_type"] > 0,
     "hand_present_valid": case["test_hand_type_valid"] > 0,
     "camera_img": camera.intrinsics(case["focal"], case["princpt"]),
