@@ -31,8 +31,8 @@ class Reading:
   Attributes:
     threads: that read, decode and crop the examples of a batch.
     processes: worker processes besides the caller's own, each with its threads; 0 = none.
-    keep_bytes: memory for decoded examples, so that a small data set is read and decoded once; 0 = none. Without
-      worker processes only.
+    keep_bytes: memory for decoded examples, shared evenly by the data sets, so that small ones are read and decoded
+      once; 0 = none. Without worker processes only.
     process_index, process_count: of the run; each process gets its rows of every batch.
   """
 
@@ -121,9 +121,8 @@ def _examples(
 ) -> Any:
   """A grain MapDataset of finished examples by global position."""
   fixed = tuple(op for position, op in enumerate(ops) if all(_deterministic(o) for o in ops[: position + 1]))
-  sources = [
-    Kept(source, _Prepare(fixed, source), 0 if reading.processes else reading.keep_bytes) for source in records
-  ]
+  keep_bytes = 0 if reading.processes else reading.keep_bytes // len(records)
+  sources = [Kept(source, _Prepare(fixed, source), keep_bytes) for source in records]
   dataset = grain.MapDataset.concatenate([grain.MapDataset.source(source) for source in sources])
   if endless:
     dataset = grain.MapDataset.source(_Shuffled(dataset, seed))
