@@ -27,6 +27,7 @@ _UNKNOWNS = 96  # 45 angles of the right hand, 45 of the left, turn (rad) and sh
 _INFLUENCES = 6  # bones that move a vertex, at most
 _STEP_DEG, _STEP_MM = 8.0, 5.0  # no angle, and not the hand, moves more at a time
 _LOOK_AHEAD_MM = 4.0  # gaps below this are kept open by a step
+_DEEPEST_MM = 8.0  # points deeper inside have shallower ones beside them that push the right way
 _ACTIVE_SET_ROUNDS = 4
 _STILL = 0.1  # degrees and mm: a smaller step is the last
 
@@ -263,7 +264,7 @@ def _near(
   effort: Effort,
 ) -> tuple[np.ndarray, ...]:
   """Points of a skin nearer than a step to a surface: hands, corners, weights, outward direction, gap."""
-  nearest = contact.signed_distance(solid, surface, skin[corners].mean(axis=1))
+  nearest = contact.signed_distance(solid, surface, skin[corners].mean(axis=1), _DEEPEST_MM)
   close = np.flatnonzero(nearest.distance_mm < _LOOK_AHEAD_MM)
   on_surface, distance = solid.faces[nearest.face[close]], nearest.distance_mm[close]
   foot = np.einsum("nk,nkc->nc", nearest.weights[close], surface[on_surface])
