@@ -54,6 +54,17 @@ def _find_data(name: str, variant: str, data: Any) -> pathlib.Path:
     return synthetic.build(synthetic.SyntheticConfig(**given), progress=progress)
 
 
+def _parse_flags(arguments: list[str]) -> list[str]:
+  """The flags, with one line instead of a traceback for what a config does not have."""
+  try:
+    return app.parse_flags_with_usage(arguments)
+  except (AttributeError, TypeError, ValueError) as error:
+    reason = error
+    while isinstance(reason, Exception):
+      reason = reason.args[0]
+    sys.exit(f"launch.py: {' '.join(str(reason).split())}")
+
+
 if __name__ == "__main__":
   flags.mark_flag_as_required("config")
-  app.run(main)
+  app.run(main, flags_parser=_parse_flags)

@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
   config.data.train = ("synthetic:train",)  # "NAME[/VARIANT]:SPLIT" or "FOLDER:SPLIT"; several are mixed
   config.data.eval = ("synthetic:val",)
   config.data.dir = ""  # where data sets lie; "" = $JAXHANDS_DATA, or the user's cache
-  config.data.kind = "all"  # or "single", "interacting": pictures of one hand or two
+  config.data.kind = "all"  # or "single", "interacting": training pictures of one hand or two
   config.data.limit = 0  # the first examples of each set only; 0 = all
   config.data.root_depths = ""  # RootNet's results, read as root_depth_estimated: a stage that wrote them, or a file
   config.data.crop_hw = (256, 256)  # the network's input, px

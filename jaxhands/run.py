@@ -19,7 +19,7 @@ from jax.experimental import multihost_utils
 
 from jaxhands import evaluate, metrics, schema
 from jaxhands.data import feed, folders, host_ops, source
-from jaxhands.data.records import DataSet, Records
+from jaxhands.data.records import DataSet, Kind, Records
 from jaxhands.hands.model import EMBEDDED, HandModel
 from jaxhands.metrics import mean_pose
 from jaxhands.metrics.base import Metric, Protocol
@@ -164,17 +164,17 @@ class Run:
 
   @functools.cached_property
   def _train_records(self) -> list[Records]:
-    return self._open(self.config.data.train, self.system.needs)
+    return self._open(self.config.data.train, self.system.needs, self.config.data.kind)
 
   @functools.cached_property
   def _eval_records(self) -> list[Records]:
     return self._open(self.config.data.eval, self.evaluator.needs)
 
-  def _open(self, names: Collection[str], needs: Collection[str]) -> list[Records]:
+  def _open(self, names: Collection[str], needs: Collection[str], kind: Kind = "all") -> list[Records]:
     data = self.config.data
     depths = str(self._top / data.root_depths) if data.root_depths.startswith("stages/") else data.root_depths
     sets = [
-      DataSet(str(self._find(name, variant, data)), split, data.kind, data.limit, depths)
+      DataSet(str(self._find(name, variant, data)), split, kind, data.limit, depths)
       for name, variant, split in map(folders.parse, names)
     ]
     records = source.open_all(sets, self.system.view, needs)

@@ -107,6 +107,7 @@ class Checkpoints:
     Raises:
       ValueError: the variables have other names or shapes.
     """
+    self._manager.wait_until_finished()
     folder = pathlib.Path(self._manager.directory) / str(step)
     wanted: dict[str, Any] = {"variables": like.variables, "opt": {"step": like.step, "opt": like.opt}}
     if like.ema:

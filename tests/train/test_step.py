@@ -164,6 +164,7 @@ def test_steps_differ_by_their_random_key_alone():
 
 
 def test_it_is_traced_once():
+  chex.clear_trace_counter()
   fresh, constants, batch, update = _setting(toys.Regressor(), ema=0.9)
   update = jax.jit(chex.assert_max_traces(update, n=1))
   for number in range(3):

@@ -1,0 +1,200 @@
+"""What every system and every variant of every config must do; a new file in configs/ is found by itself."""
+
+import functools
+import importlib
+import json
+import pathlib
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from configs import base as base_config
+from jaxhands import run, schema
+from jaxhands.systems import base
+from jaxhands.train import checkpoint, distributed, loop, state, step
+from tests.contract import records
+
+CONFIGS = sorted(path.stem for path in (pathlib.Path(base_config.__file__).parent).glob("*.py") if path.stem[0] != "_")
+CONFIGS.remove("base")
+VARIANTS = [(name, variant) for name in CONFIGS for variant in importlib.import_module(f"configs.{name}").VARIANTS]
+STEPS = 12
+
+
+@pytest.fixture(autouse=True)
+def _count_traces_anew():
+  chex.clear_trace_counter()
+
+
+@functools.cache
+def _stages(name, variant):
+  """Of one variant: (name of the stage, its config)."""
+  return run.stages(importlib.import_module(f"configs.{name}").get_config(variant))
+
+
+TINY = [
+  pytest.param(name, variant, stage, id=f"{name}:{variant}{'/' if stage else ''}{stage}")
+  for name, variant in VARIANTS
+  if "tiny" in variant.split(",")
+  for stage, _ in _stages(name, variant)
+]
+
+
+def _system(name, variant, stage):
+  config = dict(_stages(name, variant))[stage]
+  return config, base.load(config)
+
+
+def test_every_config_is_found_and_has_all_sizes():
+  for name in CONFIGS:
+    module = importlib.import_module(f"configs.{name}")
+    sizes = {word for variant in module.VARIANTS for word in variant.split(",")} & set(base_config.SIZES)
+    assert sizes == set(base_config.SIZES), f"configs/{name}.py lacks {set(base_config.SIZES) - sizes}"
+    assert module.__doc__
+    assert f"launch.py --config=configs/{name}.py" in module.__doc__, f"configs/{name}.py does not say its command"
+
+
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+def test_a_config_is_plain_and_survives_its_file(name, variant, tmp_path):
+  config = importlib.import_module(f"configs.{name}").get_config(variant)
+  assert config.name == name
+  # What base.py has keeps its type; system and stage are the config's own.
+  for key, value in base_config.get_config().items():
+    assert type(config[key]) is type(value), key
+  checkpoint.write_config(tmp_path, config)
+  again = checkpoint.read_config(tmp_path)
+  assert json.loads(again.to_json(sort_keys=True)) == json.loads(config.to_json(sort_keys=True))
+  with pytest.raises((AttributeError, KeyError), match="batch_size"):
+    config.lock().batchsize = 3
+
+
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+def test_shapes_fit_for_every_variant(name, variant):
+  for stage, config in _stages(name, variant):
+    system = base.load(config)
+    assert system.needs <= set(schema.BATCH), stage
+    assert system.view in ("pair", "hand")
+    one = records.batch(system, 1, train=True)
+    schema.check(one, needs=system.needs)
+    size = config.batch_size
+    trained = {key: jax.ShapeDtypeStruct((size, *value.shape[1:]), value.dtype) for key, value in one.items()}
+    shapes = jax.eval_shape(step.make_init(system, config.seed, config.accumulation), trained)
+    if system.objectives:
+      plan, _, shares, _, transforms = loop.prepare(system, config, trained, examples=1000)
+      assert plan.steps > 0
+      constants = shapes.get("constants", {})
+      update = step.make_train_step(system, shares, transforms, config.seed, config.accumulation, config.ema)
+      fresh = jax.eval_shape(lambda v: _fresh(v, shares, transforms, config), _plain(shapes))  # noqa: B023
+      after, scalars = jax.eval_shape(update, fresh, constants, trained, np.int32(0))
+      chex.assert_trees_all_equal_shapes_and_dtypes(after, fresh)
+      assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(after.variables["params"])), stage
+      assert {f"{objective.name}/loss" for objective in system.objectives} <= set(scalars)
+    seen = records.batch(system, 2, train=False)
+    prediction = jax.eval_shape(functools.partial(_predict, system), shapes, seen)
+    schema.check(prediction, schema.PREDICTION, dims={"B": 2})
+
+
+def _predict(system, variables, batch):
+  key = jax.random.key(0)
+  return dict(system.predict(variables, system.device_ops(batch, key, train=False), key))
+
+
+def _plain(variables):
+  return {kind: part for kind, part in variables.items() if kind != "constants"}
+
+
+def _fresh(variables, shares, transforms, config):
+  opt = {name: tx.init(state.keep(variables, shares[name].trained)) for name, tx in transforms.items()}
+  changed = frozenset().union(*(share.paths for share in shares.values()))
+  return state.State(jax.numpy.int32(0), variables, opt, state.keep(variables, changed) if config.ema else {})
+
+
+@pytest.mark.parametrize(("name", "variant", "stage"), TINY)
+def test_steps_lower_the_loss_and_move_every_parameter(name, variant, stage, tmp_path):
+  config, system = _system(name, variant, stage)
+  if not system.objectives:
+    pytest.skip("is assembled, not trained")
+  mesh = distributed.make_mesh(1)
+  batch = jax.device_put(records.batch(system, config.batch_size, train=True), distributed.sharded(mesh))
+  _, _, shares, _, transforms = loop.prepare(system, config, batch, examples=STEPS * config.batch_size)
+  everywhere = distributed.replicated(mesh)
+  variables = jax.jit(step.make_init(system, config.seed, config.accumulation), out_shardings=everywhere)(batch)
+  constants = variables.pop("constants", {})
+  fresh = _fresh(variables, shares, transforms, config)
+  pure = step.make_train_step(system, shares, transforms, config.seed, config.accumulation, config.ema)
+  update = jax.jit(chex.assert_max_traces(pure, n=1), out_shardings=everywhere)
+
+  now, losses = jax.device_put(fresh, everywhere), []
+  for number in range(STEPS):
+    if number == STEPS - 1:
+      with checkpoint.Checkpoints(tmp_path) as saved:
+        saved.save(number, now)
+        again = saved.restore(number, jax.tree.map(_like, now))
+      chex.assert_trees_all_equal(again, now)
+      repeated, _ = update(again, constants, batch, np.int32(number))
+    now, scalars = update(now, constants, batch, np.int32(number))
+    assert scalars["updated"], f"step {number}: {jax.device_get(scalars)}"
+    losses.append({o.name: float(scalars[f"{o.name}/loss"]) for o in system.objectives})
+  chex.assert_trees_all_equal(repeated, now)
+
+  for objective in system.objectives:
+    curve = [found[objective.name] for found in losses]
+    assert min(curve[1:]) < curve[0], f"{objective.name} does not fall: {curve}"
+  before, after = state.leaves(jax.device_get(variables)), state.leaves(jax.device_get(now.variables))
+  trained = frozenset().union(*(share.trained for share in shares.values()))
+  idle = sorted(path for path in trained if np.array_equal(before[path], after[path]))
+  assert not idle, f"{len(idle)} of {len(trained)} parameters have no gradient: {idle[:5]}"
+  changed = frozenset().union(*(share.paths for share in shares.values()))
+  frozen = [path for path in before if path not in changed and not np.array_equal(before[path], after[path])]
+  assert not frozen, f"frozen, but changed: {frozen}"
+
+
+def _like(leaf):
+  return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+
+
+@pytest.mark.parametrize(("name", "variant", "stage"), TINY)
+def test_predictions_fit_the_schema_and_depend_on_nothing_else(name, variant, stage):
+  config, system = _system(name, variant, stage)
+  batch = records.batch(system, 4, train=False)
+  variables = jax.jit(step.make_init(system, config.seed))(batch)
+
+  @jax.jit
+  @chex.assert_max_traces(n=1)
+  def predict(variables, batch):
+    return _predict(system, variables, batch)
+
+  prediction = jax.device_get(predict(variables, batch))
+  schema.check(prediction, schema.PREDICTION, dims={"B": 4})
+  schema.check_finite(prediction)
+  # In evaluation an example's prediction does not depend on its neighbours. Samples are drawn by position.
+  turned = jax.device_get(predict(variables, {key: value[[1, 0, 3, 2]] for key, value in batch.items()}))
+  for key in set(prediction) - {"samples", "log_prob"}:
+    np.testing.assert_allclose(
+      np.asarray(turned[key], np.float32)[[1, 0, 3, 2]], np.asarray(prediction[key], np.float32),
+      rtol=1e-3, atol=1e-3, err_msg=key,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "variant", "stage"), TINY)
+def test_frozen_parts_are_in_evaluation_mode(name, variant, stage):
+  config, system = _system(name, variant, stage)
+  for objective in system.objectives:
+    if not config.freeze:
+      continue
+    batch = records.batch(system, 4, train=True)
+    variables = jax.jit(step.make_init(system, config.seed))(batch)
+    key = jax.random.key(0)
+    out = objective.fn(variables, system.device_ops(batch, key, train=True), key)
+    for path, leaf in state.leaves(out.state).items():
+      if state.under(path.split("/", 1)[1], config.freeze):
+        np.testing.assert_array_equal(leaf, state.leaves(variables)[path], err_msg=path)
+
+
+@pytest.mark.parametrize(("name", "variant", "stage"), TINY)
+def test_foreign_weights_are_refused_by_name(name, variant, stage):
+  _, system = _system(name, variant, stage)
+  with pytest.raises(ValueError, match=r"no\.such\.tensor|weights|release") as refused:
+    system.import_weights({"no.such.tensor": np.zeros(3, np.float32)})
+  assert "KeyError" not in str(refused.value)
