@@ -6,13 +6,86 @@ meshes in the real data sets).
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int32, Integer, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, Int32, Integer, UInt8
 
 from jaxhands.hands import parts
+from jaxhands.render import zbuffer
 from jaxhands.render.compiled import HAVE_NUMBA, kernel
+from jaxhands.schema import RIGHT
 
 VISIBLE_WITHIN_MM = 12.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HandLabels:
+  """Labels at a picture's size; integer coordinates are pixel centres."""
+
+  depth_mm: Float32[np.ndarray, "h w"]  # of everything drawn; infinite where there is nothing
+  face_map: Int32[np.ndarray, "h w"]  # hand x F + face of the hand's mesh; -1 where no hand is seen
+  parts: UInt8[np.ndarray, "h w"]  # schema.NUM_PARTS classes
+  masks: UInt8[np.ndarray, "2 2 h w"]  # hand; amodal, visible
+
+
+class DrawnHand(NamedTuple):
+  """One hand in a z-buffer of its own; its first `num_hand` faces are the hand, others only hide."""
+
+  face_map: Int32[np.ndarray, "h w"]
+  inverse_depth: Float32[np.ndarray, "h w"]
+  points_img: Float64[np.ndarray, "N 3"]
+  faces: Integer[np.ndarray, "M 3"]
+  num_hand: int
+  weights: Float[np.ndarray, "V 16"]
+
+
+def label_hands(
+  vertices_cam: Float[np.ndarray, "2 V 3"],
+  present: Bool[np.ndarray, " 2"],
+  faces: Integer[np.ndarray, "2 F 3"],
+  weights: Float[np.ndarray, "2 V 16"],
+  camera_img: Float[np.ndarray, "3 3"],
+  height: int,
+  width: int,
+) -> HandLabels:
+  """Masks, parts and z-buffer of posed hand meshes, such as a data set's MANO fits.
+
+  Args:
+    vertices_cam: right and left hand, mm; those of a missing hand are not read.
+    present: which hands there are.
+    faces: of both hands; inner sides are drawn, too, so that the open wrist is no hole in the mask.
+    weights: skinning weights, which tell the parts.
+    camera_img: intrinsics of the picture; integer coordinates are pixel centres.
+    height, width: of the picture.
+  """
+  drawn = {}
+  for side in np.flatnonzero(present):
+    points = zbuffer.project(vertices_cam[side], camera_img)
+    face_map, inverse_depth = zbuffer.buffers(height, width)
+    zbuffer.rasterize(points, faces[side], face_map, inverse_depth)
+    drawn[int(side)] = DrawnHand(face_map, inverse_depth, points, faces[side], len(faces[side]), weights[side])
+  return combine(drawn, height, width)
+
+
+def combine(drawn: Mapping[int, DrawnHand], height: int, width: int) -> HandLabels:
+  """Labels of the hands drawn (0 right, 1 left); the right hand wins where both are equally near."""
+  size = (height, width)
+  masks, part_map = np.zeros((2, 2, *size), np.uint8), np.zeros(size, np.uint8)
+  face_map, nearest = np.full(size, zbuffer.NOTHING, np.int32), np.zeros(size, np.float32)
+  for side, hand in drawn.items():
+    amodal = (hand.face_map >= 0) & (hand.face_map < hand.num_hand)
+    visible = amodal.copy()
+    if 1 - side in drawn:
+      other = drawn[1 - side].inverse_depth
+      visible &= hand.inverse_depth >= other if side == RIGHT else hand.inverse_depth > other
+    masks[side] = amodal, visible
+    face_map[visible] = hand.face_map[visible] + side * hand.num_hand
+    part_labels(hand.face_map, visible, hand.points_img, hand.faces, hand.weights, side, part_map)
+    nearest = np.maximum(nearest, hand.inverse_depth)
+  return HandLabels(zbuffer.depth_mm(nearest), face_map, part_map, masks)
 
 
 def joints_visible(

@@ -14,14 +14,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, UInt8
 
-from jaxhands.render import labels, nails, shading, zbuffer
+from jaxhands.render import nails, shading, zbuffer
 from jaxhands.render.arm import Forearm, Sleeve, forearm, lid
 from jaxhands.render.cameras import View
+from jaxhands.render.labels import DrawnHand, combine
 from jaxhands.render.lighting import Lighting, light_matrix, shadow_map
 from jaxhands.render.sensor import Sensor, develop
 from jaxhands.render.skin import Skin, linear_from_srgb, noise_volume
 from jaxhands.render.surface import HandSurface, occlusion, vertex_normals
-from jaxhands.schema import RIGHT
 
 PICTURES = ("picture", "deoccluded", "removed")
 # How dark a surface gets per unit of `occlusion`.
@@ -83,11 +83,6 @@ class _Layer(NamedTuple):
     return self.vertices[: len(self.hand.vertices_world)]
 
 
-class _Buffers(NamedTuple):
-  face_map: Int32[np.ndarray, "h w"]
-  nearness: Float32[np.ndarray, "h w"]
-
-
 def render(
   scene: Scene,
   view: View,
@@ -117,11 +112,12 @@ def render(
   if samples not in (1, 2):
     raise ValueError(f"samples is {samples}; it is 1 or 2 (per axis)")
   layers = {side: _layer(hand, view) for side, hand in enumerate(scene.hands) if hand is not None}
-  buffers = {side: _label_buffers(layer, view) for side, layer in layers.items()}
+  drawn = {side: _draw(layer, view) for side, layer in layers.items()}
   made = dict.fromkeys(PICTURES)
   if pictures:
-    made |= _pictures(scene.lighting, layers, buffers, view, background, sensor, pictures, samples)
-  return Rendered(**made, **_labels(layers, buffers, view))
+    made |= _pictures(scene.lighting, layers, drawn, view, background, sensor, pictures, samples)
+  found = combine(drawn, view.height, view.width)
+  return Rendered(**made, depth_mm=found.depth_mm, face_map=found.face_map, parts=found.parts, masks=found.masks)
 
 
 def _layer(hand: Hand, view: View) -> _Layer:
@@ -141,35 +137,16 @@ def _layer(hand: Hand, view: View) -> _Layer:
   )
 
 
-def _label_buffers(layer: _Layer, view: View) -> _Buffers:
+def _draw(layer: _Layer, view: View) -> DrawnHand:
   face_map, nearness = zbuffer.buffers(view.height, view.width)
   zbuffer.rasterize(layer.points_img, layer.faces, face_map, nearness)
-  return _Buffers(face_map, nearness)
-
-
-def _labels(layers: dict[int, _Layer], buffers: dict[int, _Buffers], view: View) -> dict[str, np.ndarray]:
-  size = (view.height, view.width)
-  masks, parts = np.zeros((2, 2, *size), np.uint8), np.zeros(size, np.uint8)
-  face_map, nearest = np.full(size, zbuffer.NOTHING, np.int32), np.zeros(size, np.float32)
-  for side, layer in layers.items():
-    buffer = buffers[side]
-    amodal = (buffer.face_map >= 0) & (buffer.face_map < layer.num_hand)
-    visible = amodal.copy()
-    if 1 - side in buffers:
-      other = buffers[1 - side].nearness
-      # As in the pictures, the right hand wins a tie.
-      visible &= buffer.nearness >= other if side == RIGHT else buffer.nearness > other
-    masks[side] = amodal, visible
-    face_map[visible] = buffer.face_map[visible] + side * layer.num_hand
-    labels.part_labels(buffer.face_map, visible, layer.points_img, layer.faces, layer.hand.surface.weights, side, parts)
-    nearest = np.maximum(nearest, buffer.nearness)
-  return {"depth_mm": zbuffer.depth_mm(nearest), "face_map": face_map, "parts": parts, "masks": masks}
+  return DrawnHand(face_map, nearness, layer.points_img, layer.faces, layer.num_hand, layer.hand.surface.weights)
 
 
 def _pictures(
   lighting: Lighting,
   layers: dict[int, _Layer],
-  buffers: dict[int, _Buffers],
+  drawn: dict[int, DrawnHand],
   view: View,
   background: np.ndarray,
   sensor: Sensor,
@@ -182,11 +159,11 @@ def _pictures(
   light = lighting.turned(view.cam_from_world[:, :3])
   matrix = light_matrix(light.towards[0], np.concatenate([layer.hand_vertices for layer in layers.values()]))
   shadows = {side: shadow_map(matrix, layer.vertices, layer.faces) for side, layer in layers.items()}
-  drawn = {side: _colour_buffers(layer, buffers[side], view, samples, nearness[side]) for side, layer in layers.items()}
+  fine = {side: _colour_buffers(layer, drawn[side], view, samples, nearness[side]) for side, layer in layers.items()}
   # What is hidden in the scene itself is seen in the other pictures only.
   nothing = np.zeros_like(nearness[0])
   for side, layer in layers.items():
-    face_map, points = drawn[side]
+    face_map, points = fine[side]
     _shade(
       layer, layers.get(1 - side), face_map, nearness[side],
       nearness[1 - side] if pictures == ("picture",) else nothing,
@@ -214,12 +191,12 @@ def _pictures(
 
 
 def _colour_buffers(
-  layer: _Layer, buffer: _Buffers, view: View, samples: int, nearness: np.ndarray
+  layer: _Layer, drawn: DrawnHand, view: View, samples: int, nearness: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
   """Face map at `samples` per pixel and axis and the mesh in its coordinates; fills `nearness`."""
   if samples == 1:
-    nearness[...] = buffer.nearness
-    return buffer.face_map, layer.points_img
+    nearness[...] = drawn.inverse_depth
+    return drawn.face_map, layer.points_img
   # Samples lie evenly around the pixel's centre: pixel x holds 2 x and 2 x + 1, at x - 1/4 and x + 1/4.
   points = layer.points_img * (samples, samples, 1.0) + ((samples - 1) / 2, (samples - 1) / 2, 0.0)
   face_map = np.full((view.height * samples, view.width * samples), zbuffer.NOTHING, np.int32)

@@ -107,10 +107,13 @@ def boundary_loop(faces: Integer[np.ndarray, "F 3"]) -> Int32[np.ndarray, " R"]:
   if not following:
     raise ValueError("the hand mesh is closed; the renderer expects MANO's layout, open at the wrist")
   loop = [min(following)]
-  while following[loop[-1]] != loop[0]:
+  while len(loop) < len(following) and following.get(loop[-1], loop[0]) != loop[0]:
     loop.append(following[loop[-1]])
-  if len(loop) != len(following):
-    raise ValueError(f"the hand mesh has {len(following)} boundary vertices, but the loop at the wrist has {len(loop)}")
+  if len(set(loop)) != len(following) or following.get(loop[-1]) != loop[0]:
+    raise ValueError(
+      f"the boundary of the hand mesh ({len(following)} vertices) is not one loop round the wrist: starting at vertex "
+      f"{loop[0]} it closes, ends or crosses itself after {len(set(loop))}"
+    )
   return np.array(loop, np.int32)
 
 

@@ -67,3 +67,24 @@ def test_twins_of_part_labels_agree_and_follow_the_largest_weight(side):
   assert agree.sum() > 100
   np.testing.assert_array_equal(results[0][agree], corners[agree][:, 0])
   assert len(np.unique(results[0])) > 6
+
+
+def test_labels_of_meshes_alone():
+  """As a data set's builder draws them: two open meshes, no arms, either hand missing."""
+  view, model = posed.view(), posed.model()
+  vertices = np.stack([posed.posed(0, seed=1), posed.posed(1, seed=2, at_mm=(20.0, 10.0, 60.0))])
+  vertices_cam = view.to_cam(vertices)
+  arguments = (np.asarray(model.faces), np.asarray(model.weights), view.camera_img, view.height, view.width)
+  both = labels.label_hands(vertices_cam, np.array([True, True]), *arguments)
+  alone = [labels.label_hands(vertices_cam, np.arange(2) == side, *arguments) for side in (0, 1)]
+  for side in (0, 1):
+    np.testing.assert_array_equal(both.masks[side, 0], alone[side].masks[side, 1])
+    assert not alone[side].masks[1 - side].any()
+    nearer = alone[side].depth_mm < alone[1 - side].depth_mm
+    np.testing.assert_array_equal(both.masks[side, 1] > 0, nearer)
+    np.testing.assert_array_equal(both.parts[nearer], alone[side].parts[nearer])
+    np.testing.assert_array_equal(both.face_map[nearer], alone[side].face_map[nearer])
+  np.testing.assert_array_equal(both.depth_mm, np.minimum(alone[0].depth_mm, alone[1].depth_mm))
+  nothing = labels.label_hands(vertices_cam, np.array([False, False]), *arguments)
+  assert not nothing.masks.any()
+  assert np.isinf(nothing.depth_mm).all()

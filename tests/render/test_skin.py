@@ -93,8 +93,12 @@ def test_mesh_must_be_open_at_the_wrist_only():
   triangle = np.array([[0, 1, 2], [0, 2, 1]])
   with pytest.raises(ValueError, match="closed"):
     surface.boundary_loop(triangle)
-  with pytest.raises(ValueError, match="6 boundary vertices"):
+  with pytest.raises(ValueError, match=r"6 vertices.* after 3"):
     surface.boundary_loop(np.array([[0, 1, 2], [3, 4, 5]]))
+  with pytest.raises(ValueError, match="not one loop"):  # two triangles that share a corner only
+    surface.boundary_loop(np.array([[0, 1, 2], [2, 3, 4]]))
+  with pytest.raises(ValueError, match="not one loop"):  # three faces on one edge
+    surface.boundary_loop(np.array([[0, 1, 2], [0, 1, 3], [0, 1, 4]]))
   np.testing.assert_array_equal(surface.boundary_loop(np.array([[0, 1, 2], [0, 2, 3]])), [0, 1, 2, 3])
 
 
