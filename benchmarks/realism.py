@@ -7,9 +7,9 @@ packages than ours:
     python3.11 -m venv ENV && ENV/bin/pip install mediapipe==0.10.14 "numpy<2"
     ENV/bin/python benchmarks/realism.py detect --out DIR
 
-`render` writes pictures of three kinds with their truth: `plain` single hands (within 60 degrees of upright, as in
-`synthetic/demo`), `any` single hands (turned anyhow, as in `synthetic`), and `pair`s of interacting hands. `detect`
-writes DIR/realism.json, prints the shares, and draws DIR/realism.jpg, a sheet of what was missed.
+`render` writes pictures of three kinds with their truth: `plain` hands (single, within 60 degrees of upright as in
+`synthetic/demo`, palm or back towards the camera, fingers all but straight, in colour), `any` single hands (as in
+`synthetic`: fists, side views, upside down, grey frames), and `pair`s of interacting hands. `detect` writes DIR/realism.json, prints the shares, and draws DIR/realism.jpg, a sheet of what was missed.
 
 A hand counts as found where a detection lies nearer to it than a quarter of its box's longer side (mean over the 21
 joints); its side is right where the detector, which expects mirrored pictures, names the other one.
@@ -27,21 +27,42 @@ import cv2
 import numpy as np
 
 KINDS = {"plain": ("demo", 1), "any": ("full", 1), "pair": ("full", 2)}
+_MIN_FACING = 0.6  # cosine between the palm's normal and the direction to the camera
+_MIN_STRAIGHT = 0.85  # knuckle to tip over the length of the bones, mean of four fingers
+_MIN_COLOUR = 2.0  # mean difference of red and blue, grey levels
 _SPLIT = "test"
 _MAX_SHIFT = 0.25  # of the hand's box, mean over the joints
 # InterHand2.6M's order, picked from MediaPipe's (wrist, thumb base to tip, ..., little base to tip).
 _FROM_MEDIAPIPE = [4, 3, 2, 1, 8, 7, 6, 5, 12, 11, 10, 9, 16, 15, 14, 13, 20, 19, 18, 17, 0]
 
 
-def _records(variant: str, hands: int, count: int, seed: int) -> Iterator[dict[str, Any]]:
+def _is_plain(record: dict[str, Any]) -> bool:
+  """Open, seen from its palm or back, in colour."""
+  joints = record["joints_cam"][int(np.argmax(record["hand_present"]))].astype(np.float64)
+  index, little, wrist = joints[7], joints[19], joints[20]
+  normal = np.cross(index - wrist, little - wrist)
+  towards = joints.mean(0)
+  facing = abs(normal @ towards) / (np.linalg.norm(normal) * np.linalg.norm(towards))
+  fingers = joints[4:20].reshape(4, 4, 3)  # tip to knuckle
+  straight = np.linalg.norm(fingers[:, 0] - fingers[:, 3], axis=-1) / np.linalg.norm(
+    np.diff(fingers, axis=1), axis=-1
+  ).sum(1)
+  picture = cv2.imdecode(np.frombuffer(record["picture"], np.uint8), cv2.IMREAD_COLOR)
+  assert picture is not None
+  colour = np.abs(picture[..., 0].astype(int) - picture[..., 2]).mean()
+  return bool(facing > _MIN_FACING and straight.mean() > _MIN_STRAIGHT and colour > _MIN_COLOUR)
+
+
+def _records(kind: str, count: int, seed: int) -> Iterator[dict[str, Any]]:
   from data_builders.synthetic import SyntheticConfig  # not in the detector's environment
   from data_builders.synthetic.records import make_record
 
+  variant, hands = KINDS[kind]
   config = SyntheticConfig(train=0, val=0, test=100 * count, seed=seed, variant=variant, pictures="input")
   found = 0
   for index in range(100 * count):
     record = make_record(config, _SPLIT, index)
-    if record["hand_present"].sum() == hands:
+    if record["hand_present"].sum() == hands and (kind != "plain" or _is_plain(record)):
       yield record
       found += 1
       if found == count:
@@ -52,8 +73,8 @@ def render(out: pathlib.Path, count: int, seed: int) -> None:
   """Writes `count` pictures of each kind and `truth.json`."""
   out.mkdir(parents=True, exist_ok=True)
   truth = {}
-  for kind, (variant, hands) in KINDS.items():
-    for number, record in enumerate(_records(variant, hands, count, seed)):
+  for kind in KINDS:
+    for number, record in enumerate(_records(kind, count, seed)):
       name = f"{kind}_{number:03d}.jpg"
       (out / name).write_bytes(record["picture"])
       truth[name] = {
