@@ -69,9 +69,24 @@ def test_a_config_is_plain_and_survives_its_file(name, variant, tmp_path):
     config.lock().batchsize = 3
 
 
+SEEN = set()
+
+
+def _already_seen(config):
+  """Whether a variant with the same shapes and updates was here before; they differ in data and durations."""
+  same = ("system", "batch_size", "accumulation", "optimizer", "optimizers", "ema", "freeze", "compute_dtype")
+  parts = json.loads(config.to_json())
+  text = json.dumps([parts[key] for key in same] + [parts["data"]["crop_hw"], parts["data"]["map_hw"]])
+  seen = text in SEEN
+  SEEN.add(text)
+  return seen
+
+
 @pytest.mark.parametrize(("name", "variant"), VARIANTS)
 def test_shapes_fit_for_every_variant(name, variant):
   for stage, config in _stages(name, variant):
+    if _already_seen(config):
+      continue
     system = base.load(config)
     assert system.needs <= set(schema.BATCH), stage
     assert system.view in ("pair", "hand")
