@@ -104,7 +104,7 @@ def _draw_skeletons(panel: Image, record: Mapping[str, Any], scale: float) -> Im
   """Joints (rings where they are not visible), bones, box, identities."""
   valid, depth = record["joints_img_valid"], record["joints_cam"][..., 2]
   joints = np.where(valid[..., None], record["joints_img"] * scale, 0)
-  panel = paint(panel, skeleton(joints, valid, 2.0, visible=record["joints_visible"], depth=depth))
+  panel = paint(panel, skeleton(joints, valid, 1.5, visible=record["joints_visible"], depth=depth))
   x, y, width, height = record["box_img"] * scale
   cv2.rectangle(
     panel, _point(np.array([x, y])), _point(np.array([x + width, y + height])), _YELLOW, 1, cv2.LINE_AA, _SHIFT

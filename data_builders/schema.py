@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -183,13 +184,28 @@ def _check_pictures(record: Mapping[str, Any]) -> None:
   for key, valid in flags.items():
     if valid == (record[key] == ABSENT):
       raise SchemaError(f"{key!r} is {'absent' if valid else 'there'}, but its flag says otherwise")
-  # The header only says the size in a decoder's own words, so one decode it is: JPEG at an eighth of its size.
-  height, width = (int(n) for n in record["picture_hw"])
-  small = cv2.imdecode(np.frombuffer(record["picture"], np.uint8), cv2.IMREAD_REDUCED_COLOR_8)
-  if small is None:
-    raise SchemaError("'picture' is no picture that OpenCV reads")
-  if small.shape[:2] != (-(-height // 8), -(-width // 8)):
-    raise SchemaError(f"'picture_hw' is {(height, width)}, but an eighth of the picture is {small.shape[:2]}")
+  expected = tuple(int(n) for n in record["picture_hw"])
+  if (found := picture_size(record["picture"])) != expected:
+    raise SchemaError(f"'picture_hw' is {expected}, but the picture is {found}")
+
+
+def picture_size(encoded: bytes) -> tuple[int, int]:
+  """Height and width of a JPEG or PNG, from its header.
+
+  Raises:
+    SchemaError: it is neither.
+  """
+  if encoded.startswith(b"\x89PNG\r\n\x1a\n") and len(encoded) >= 24:
+    width, height = struct.unpack(">II", encoded[16:24])
+    return height, width
+  at = 2 if encoded.startswith(b"\xff\xd8") else len(encoded)
+  while at + 9 <= len(encoded) and encoded[at] == 0xFF:
+    marker, length = struct.unpack(">BH", encoded[at + 1 : at + 4])
+    if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame's header, not a table
+      height, width = struct.unpack(">HH", encoded[at + 5 : at + 9])
+      return height, width
+    at += 2 + length
+  raise SchemaError("'picture' is neither JPEG nor PNG")
 
 
 def encode_example(record: Mapping[str, Any], of: tfds.features.FeaturesDict) -> dict[str, Any]:

@@ -74,6 +74,14 @@ def test_masks_share_one_label_map():
   assert (pack_masks(only_left_visible) == 8).all()
 
 
+@pytest.mark.parametrize("flags", [[], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 4]])
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("size", [(1, 1), (300, 77), (12, 4000)])
+def test_sizes_are_read_from_headers(size, suffix, flags):
+  encoded = cv2.imencode(suffix, np.zeros((*size, 3), np.uint8), flags if suffix == ".jpg" else [])[1].tobytes()
+  assert schema.picture_size(encoded) == size
+
+
 @pytest.mark.parametrize(
   ("change", "message"),
   [
@@ -83,7 +91,8 @@ def test_masks_share_one_label_map():
     ({"joints_cam": np.ones((2, 21, 3), np.float32)}, "'joints_cam' is not 0 where 'joints_cam_valid' is False"),
     ({"mano": np.ones((2, 61), np.float32)}, "'mano' is not 0"),
     ({"picture": schema.ABSENT}, "'picture' is absent"),
-    ({"picture": b"no picture"}, "no picture that OpenCV reads"),
+    ({"picture": b"no picture"}, "neither JPEG nor PNG"),
+    ({"picture": b"\xff\xd8\xff\xe0\x00"}, "neither JPEG nor PNG"),
     ({"picture_hw": np.array([41, 24], np.int32)}, "'picture_hw' is"),
     ({"parts_valid": np.True_}, "'parts' is absent"),
     ({"removed_left": schema.encode_picture(np.zeros((8, 8, 3), np.uint8))}, "'removed_left' is there"),

@@ -1,0 +1,196 @@
+"""Records as functions of seed, split and index; what splits, variants and cameras have in common and what not."""
+
+import dataclasses
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+
+from data_builders import schema
+from data_builders.shards import BuildError
+from data_builders.synthetic import SyntheticConfig
+from data_builders.synthetic import moment as moment_module
+from data_builders.synthetic.config import SPLITS
+from data_builders.synthetic.moment import SCENES_PER_POSE, Stream, moment, stream, subject
+from data_builders.synthetic.records import make_record
+from jaxhands.geometry.camera import to_world
+from jaxhands.hands.model import mirror_mano
+from jaxhands.hands.pose_bank import PAIR, PoseDraw
+from jaxhands.hands.skeleton import MCPS, WRIST
+from jaxhands.render.backgrounds import FAMILIES
+from tests.data_builders.synthetic.conftest import CONFIG
+
+INPUT = SyntheticConfig(pictures="input")
+
+
+def assert_same(one, other, but=()):
+  for key in set(schema.RECORD) - set(but):
+    np.testing.assert_array_equal(one[key], other[key], err_msg=key)
+
+
+def test_a_record_depends_on_nothing_that_came_before():
+  straight = [make_record(INPUT, "train", index) for index in range(3)]
+  for index in (2, 0, 1):
+    assert_same(make_record(INPUT, "train", index), straight[index])
+  assert_same(make_record(dataclasses.replace(INPUT, train=3, test=0), "train", 2), straight[2])
+
+
+def test_the_pictures_asked_for_change_nothing_else():
+  more = [f"{kind}_{rest}" for kind in ("deoccluded", "removed") for rest in ("right", "left", "valid")]
+  for index in range(3):
+    one = make_record(INPUT, "val", index)
+    assert_same(one, make_record(dataclasses.replace(INPUT, pictures="all"), "val", index), but=more)
+    assert not one["removed_valid"].any()
+    assert one["removed_right"] == schema.ABSENT
+
+
+def test_seed_split_and_index_all_matter():
+  base = make_record(INPUT, "train", 0)
+  others = [make_record(INPUT, "test", 0), make_record(INPUT, "train", 1)]
+  others.append(make_record(dataclasses.replace(INPUT, seed=1), "train", 0))
+  for other in others:
+    assert base["picture"] != other["picture"]
+    assert not np.array_equal(base["joints_cam"], other["joints_cam"])
+
+
+def test_streams_share_nothing():
+  keys = itertools.product((0, 1), Stream, SPLITS, (0, 1))
+  draws = [stream(SyntheticConfig(seed=seed), purpose, split, n).integers(2**62) for seed, purpose, split, n in keys]
+  assert len(set(draws)) == len(draws)
+
+
+def test_identities_are_unique_over_all_splits(records):
+  ids = [record["record_id"] for split in records.values() for record in split]
+  assert len(set(ids)) == len(ids)
+  places = [record["source"].decode().split("/")[:2] for record in records["val"]]
+  assert places == [["val", str(index)] for index in range(len(places))]
+
+
+def test_people_poses_and_backgrounds_of_splits_are_disjoint(records):
+  families = {split: {record["source"].split(b"/")[2] for record in records[split]} for split in SPLITS}
+  people = {split: {record["subject_id"] for record in records[split]} for split in SPLITS}
+  for one, other in itertools.combinations(SPLITS, 2):
+    assert not people[one] & people[other]
+    assert not families[one] & families[other]
+    assert not set(FAMILIES[one]) & set(FAMILIES[other])
+    assert not set(FAMILIES["other"]) & set(FAMILIES[one])
+  shapes = [subject(CONFIG, split, number).shape for split in SPLITS for number in range(20)]
+  assert len({shape.tobytes() for shape in shapes}) == len(shapes)
+
+
+def test_one_person_has_one_shape(records):
+  shapes = {}
+  for split in records.values():
+    for record in split:
+      for hand in np.flatnonzero(record["hand_present"]):
+        known = shapes.setdefault(record["subject_id"], record["mano"][hand, 48:58])
+        np.testing.assert_array_equal(record["mano"][hand, 48:58], known)
+
+
+def test_three_in_five_pictures_show_two_hands(monkeypatch):
+  class Bank:
+    """Draws nothing but the kind, at once."""
+
+    def sample(self, rng, split, kind, shape):
+      present = np.array([True, kind == PAIR])
+      return PoseDraw(np.zeros((2, 48)), np.zeros((2, 3)), present, "none", 0, 0.0)
+
+  monkeypatch.setattr(moment_module, "default_bank", Bank)
+  config = dataclasses.replace(INPUT, seed=5)
+  present = np.array([moment(config, "train", SCENES_PER_POSE * number).present for number in range(400)])
+  assert present.any(1).all()
+  assert present.all(1).mean() == pytest.approx(0.6, abs=0.08)
+  assert (present[:, 0] & ~present[:, 1]).mean() == pytest.approx(0.2, abs=0.06)
+  moment.cache_clear()
+  moment_module._posed.cache_clear()
+
+
+def test_scenes_in_a_row_share_a_pose_and_nothing_else():
+  config = dataclasses.replace(INPUT, cameras=1)
+  row = [make_record(config, "train", index) for index in range(2 * SCENES_PER_POSE)]
+  families = [record["source"].split("/")[2] for record in row]
+  assert len(set(families[:SCENES_PER_POSE])) == len(set(families[SCENES_PER_POSE:])) == 1
+  assert len({int(record["scene_id"]) for record in row}) == len(row)
+  assert len({record["picture"] for record in row}) == len(row)
+
+  def mirrored(fingers):
+    return mirror_mano(np.concatenate([np.zeros(3), fingers, np.zeros(13)]))[3:48]
+
+  for record in row[1:SCENES_PER_POSE]:
+    fingers, first = record["mano"][:, 3:48], row[0]["mano"][:, 3:48]
+    as_mirrored = np.stack([mirrored(first[1]), mirrored(first[0])])
+    assert np.abs(fingers - first).max() < 1e-5 or np.abs(fingers - as_mirrored).max() < 1e-5
+
+
+def tilts(record):
+  """Angles (degrees) between the camera and the front of the upright hands, and between the picture and upright."""
+  rotation = record["cam_from_world"][:, :3]
+  up = rotation @ (0, -1, 0)
+  return np.degrees([np.arccos(np.clip(rotation[2, 2], -1, 1)), abs(np.arctan2(up[0], -up[1]))])
+
+
+def test_hands_of_the_demo_are_upright():
+  demo = [make_record(SyntheticConfig(variant="demo"), "train", index) for index in range(40)]
+  assert not any(record["removed_valid"].any() for record in demo)
+  upright = np.array([tilts(record) for record in demo])
+  assert (upright < 60.01).all()
+  assert (upright.max(0) > 40).all()
+  anyhow = np.array([tilts(make_record(INPUT, "train", index)) for index in range(40)])
+  assert (np.mean(anyhow > 90, axis=0) > 0.25).all()
+  # Single hands of the bank point up, so those of the demo do so in the picture.
+  for record in demo:
+    if not record["hand_present"].all():
+      joints = record["joints_img"][record["hand_present"]][0]
+      fingers = joints[MCPS[2]] - joints[WRIST]
+      assert abs(np.degrees(np.arctan2(fingers[0], -fingers[1]))) < 90
+
+
+def test_cameras_of_a_scene_see_one_moment():
+  config = SyntheticConfig(cameras=3, pictures="input")
+  for first in (0, 3):
+    views = [make_record(config, "train", first + k) for k in range(3)]
+    assert [int(view["camera_id"]) for view in views] == [0, 1, 2]
+    assert len({int(view["scene_id"]) for view in views}) == 1
+    assert len({int(view["frame"]) for view in views}) == 1
+    there = views[0]["hand_present"]
+    in_world = [to_world(view["joints_cam"][there], view["cam_from_world"][None]) for view in views]
+    for other in in_world[1:]:
+      np.testing.assert_allclose(in_world[0], other, atol=0.01)
+    for one, other in itertools.combinations(views, 2):
+      assert np.abs(one["cam_from_world"] - other["cam_from_world"]).max() > 0.1
+      assert one["picture"] != other["picture"]
+      np.testing.assert_array_equal(one["mano"][:, 3:58], other["mano"][:, 3:58])
+  assert make_record(config, "train", 0)["scene_id"] != make_record(config, "train", 3)["scene_id"]
+
+
+def test_cameras_of_other_stand_where_those_of_full_never_do():
+  near = [make_record(SyntheticConfig(variant="other", pictures="input"), "test", i)["root_depth"] for i in range(12)]
+  far = [make_record(INPUT, "test", i)["root_depth"] for i in range(12)]
+  assert max(depth.max() for depth in near) < 600
+  assert np.median([depth.max() for depth in near]) < min(depth[depth > 0].min() for depth in far)
+
+
+@pytest.fixture
+def photos(tmp_path):
+  for i in range(40):
+    cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((64, 64, 3), (0, 255, i), np.uint8))
+  return tmp_path
+
+
+def test_photos_join_the_backgrounds(photos):
+  config = dataclasses.replace(INPUT, background_dir=str(photos))
+  green = 0
+  for index in range(24):
+    bgr = cv2.imdecode(np.frombuffer(make_record(config, "train", index)["picture"], np.uint8), cv2.IMREAD_COLOR)
+    blue, is_green, red = np.median(bgr.reshape(-1, 3), axis=0)
+    green += is_green > 2 * max(blue, red, 1)
+  assert 2 <= green <= 16
+
+
+def test_a_broken_photo_is_named(photos):
+  for path in photos.iterdir():
+    path.write_bytes(path.read_bytes()[:60])
+  config = dataclasses.replace(INPUT, background_dir=str(photos))
+  with pytest.raises(BuildError, match=rf"cannot read the photo {photos}"):
+    [make_record(config, "train", index) for index in range(30)]
