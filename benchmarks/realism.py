@@ -9,7 +9,8 @@ packages than ours:
 
 `render` writes pictures of three kinds with their truth: `plain` hands (single, within 60 degrees of upright as in
 `synthetic/demo`, palm or back towards the camera, fingers all but straight, in colour), `any` single hands (as in
-`synthetic`: fists, side views, upside down, grey frames), and `pair`s of interacting hands. `detect` writes DIR/realism.json, prints the shares, and draws DIR/realism.jpg, a sheet of what was missed.
+`synthetic`: fists, side views, upside down, grey frames), and `pair`s of interacting hands. `detect`
+writes DIR/realism.json, prints the shares, and draws DIR/realism.jpg, a sheet of what was missed.
 
 A hand counts as found where a detection lies nearer to it than a quarter of its box's longer side (mean over the 21
 joints); its side is right where the detector, which expects mirrored pictures, names the other one.
