@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxhands.models.norm import BatchNorm
+from jaxhands.models.pooling import max_pool
 
 # depth -> (blocks of the four stages, kind of block)
 _DEPTHS: dict[int, tuple[tuple[int, int, int, int], Literal["basic", "bottleneck"]]] = {
@@ -97,7 +98,7 @@ class ResNet(nn.Module):
       self.width, (7, 7), (2, 2), padding=3, use_bias=False, dtype=self.dtype, kernel_init=_he_normal, name="conv1"
     )(image.astype(self.dtype))
     x = nn.relu(BatchNorm(groups=self.bn_groups, dtype=self.dtype, name="bn1")(x, train))
-    x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))  # pyright: ignore[reportArgumentType]
+    x = max_pool(x, 3, 2, 1)
     maps = {"stem": x}
     for stage, count in enumerate(blocks, start=1):
       for i in range(count):
