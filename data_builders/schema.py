@@ -94,7 +94,7 @@ def encode_picture(rgb: np.ndarray, quality: int = 95) -> bytes:
 
 def encode_labels(labels: np.ndarray) -> bytes:
   """PNG of a label map `[P, Q]`, uint8."""
-  return cv2.imencode(".png", labels, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes()
+  return cv2.imencode(".png", labels)[1].tobytes()
 
 
 def features() -> tfds.features.FeaturesDict:

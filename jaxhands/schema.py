@@ -179,8 +179,8 @@ def check_finite(values: Mapping[str, Any]) -> None:
 
 def pack_masks(masks: np.ndarray) -> np.ndarray:
   """The four masks of a record `[2, 2, P, Q]` (hand, amodal | visible) in one label map `[P, Q]`: bit 2 hand + kind."""
-  bits = np.left_shift(np.uint8(1), np.arange(4, dtype=np.uint8).reshape(2, 2, 1, 1))
-  return np.where(masks != 0, bits, np.uint8(0)).sum((0, 1), dtype=np.uint8)
+  bits = (masks != 0).view(np.uint8)
+  return bits[0, 0] | bits[0, 1] << 1 | bits[1, 0] << 2 | bits[1, 1] << 3
 
 
 def unpack_masks(packed: np.ndarray) -> np.ndarray:
