@@ -22,7 +22,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxhands import schema
 from jaxhands.data import feed
-from jaxhands.metrics import base, mean_pose, poses, standard
+from jaxhands.geometry import lift
+from jaxhands.metrics import base, mean_pose, overlap, poses, standard
 from jaxhands.systems.base import System, Variables
 
 RESAMPLES = 200
@@ -42,7 +43,8 @@ class EvalResult:
     units: key -> unit.
     per_joint: key -> mean of each joint [2, 21], None where a joint never counts.
     also: other protocols, `{"protocol", "method", "metrics"}` each.
-    examples_values: arrays over the examples, as they were seen: quantities, their weights, `example_id`, groups.
+    examples_values: arrays over the examples, as they were seen: quantities, their weights, `example_id`, groups, the
+      hands' overlap, and the mean pose's quantities as `mean_pose_...`.
   """
 
   system: str
@@ -129,19 +131,22 @@ class Evaluator:
     seed: int = 0,
   ):
     self._system, self._mesh, self._baseline, self._seed = system, mesh, baseline, seed
-    protocol = protocol or base.Protocol()
+    self._protocol = protocol = protocol or base.Protocol()
     self._main = _Part(str(protocol), tuple(standard(protocol) if metrics is None else metrics))
     others = [_Part(str(other), poses(other)) for other in also]
     baselines = [_Part.baseline(other) for other in (protocol, *also)] if baseline else []
     self._parts = (self._main, *others, *baselines)
     self._everywhere = NamedSharding(mesh, PartitionSpec())
     self._step = jax.jit(self._measure, out_shardings=self._everywhere)
+    self._predict = jax.jit(self._predicted, out_shardings=self._everywhere)
 
   @property
   def needs(self) -> frozenset[str]:
-    """Keys of the batches: the system's and the metrics', and what tells one moment from another."""
+    """Keys of the batches: the system's and the metrics', and what tells one moment, or one overlap, from another."""
     quantities = [metric.quantity.needs for part in self._parts for metric in part.metrics]
-    return self._system.needs | base.GROUP_NEEDS | {"scene_id", "frame"} | frozenset().union(*quantities)
+    return (
+      self._system.needs | base.GROUP_NEEDS | {"scene_id", "frame"} | overlap.NEEDS | frozenset().union(*quantities)
+    )
 
   def __call__(
     self,
@@ -174,16 +179,46 @@ class Evaluator:
     keep = values["weight"] > 0
     return self._result(jax.tree.map(lambda array: array[keep], values), names, resamples)
 
+  def look(self, variables: Variables, batches: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Predicts a few examples, to be drawn: everything comes to the host, as arrays over the examples.
+
+    Args:
+      variables: of the system, on the mesh or on the host.
+      batches: of `data.source.eval_batches`, with `needs`.
+    Returns:
+      "batch/KEY", "prediction/KEY", and, where the protocol's depth is known, camera joints of the prediction as
+      "lifted/joints_cam" [N, 2, 21, 3] with "lifted/valid" [N, 2]; the same on all processes.
+    """
+    variables = jax.device_put(variables, self._everywhere)
+    on_mesh = feed.to_mesh(lambda: iter(batches), self._mesh)
+    rows = [jax.device_get(self._predict(variables, batch, np.int32(index))) for index, batch in enumerate(on_mesh)]
+    values = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
+    return {key: value[values["batch/weight"] > 0] for key, value in values.items()}
+
+  def _predicted(self, variables: Variables, batch: schema.Batch, index: Any) -> dict[str, Any]:
+    """What `look` sees of a batch; jitted."""
+    prediction = self._prediction(variables, batch, index)
+    seen = {f"batch/{key}": value for key, value in batch.items()}
+    seen |= {f"prediction/{key}": value for key, value in prediction.items()}
+    depth = self._protocol.depth
+    if lift.NEEDS[depth] <= set(batch) and (depth != "predicted" or "joints_cam" in prediction):
+      lifted = lift.lift(prediction, batch, depth, self._protocol.left_root)
+      seen |= {"lifted/joints_cam": lifted.joints_cam, "lifted/valid": lifted.valid}
+    return seen
+
+  def _prediction(self, variables: Variables, batch: schema.Batch, index: Any) -> schema.Prediction:
+    rng = jax.random.fold_in(jax.random.key(self._seed), index)
+    return self._system.predict(variables, self._system.device_ops(batch, rng, False), rng)
+
   def _measure(self, variables: Variables, batch: schema.Batch, index: Any) -> dict[str, Any]:
     """The quantities of each part, groups and identity of every example; jitted."""
-    rng = jax.random.fold_in(jax.random.key(self._seed), index)
-    prediction = self._system.predict(variables, self._system.device_ops(batch, rng, False), rng)
+    prediction = self._prediction(variables, batch, index)
     quantities = []
     for part in self._parts:
       of = self._baseline.predict(batch) if part.of_baseline and self._baseline is not None else prediction
       quantities.append({q.name: q.fn(of, batch) for q in _quantities(part.metrics, of, batch)})
     kept = {key: batch[key] for key in ("example_id", "weight", "scene_id", "frame")}
-    return {"quantities": tuple(quantities), "groups": base.groups(batch), **kept}
+    return {"quantities": tuple(quantities), "groups": base.groups(batch), "overlap": overlap.overlap(batch), **kept}
 
   def _result(self, values: Mapping[str, Any], names: tuple[str, str, str], resamples: int) -> EvalResult:
     groups, main = values["groups"], values["quantities"][0]
@@ -200,8 +235,12 @@ class Evaluator:
     mean_poses = [found for part, found in zip(self._parts, numbers, strict=True) if part.of_baseline]
     moments = np.unique(np.stack([values["scene_id"], values["frame"]], 1), axis=0, return_inverse=True)[1].ravel()
     arrays = {"example_id": values["example_id"]} | {f"group_{name}": mask for name, mask in groups.items()}
-    arrays |= {name: value for name, (value, _) in main.items()}
-    arrays |= {f"{name}_weight": weight for name, (_, weight) in main.items()}
+    arrays |= {"overlap": values["overlap"].overlap, "overlap_known": values["overlap"].known}
+    arrays |= {"overlap_from_masks": values["overlap"].from_masks}
+    of_mean_pose = [found for part, found in zip(self._parts, values["quantities"], strict=True) if part.of_baseline]
+    for prefix, quantities in (("", main), *(("mean_pose_", found) for found in of_mean_pose[:1])):
+      for name, (value, weight) in quantities.items():
+        arrays |= {f"{prefix}{name}": value, f"{prefix}{name}_weight": weight}
     return EvalResult(
       *names,
       protocol=self._main.protocol,

@@ -10,8 +10,9 @@ import rich.console
 from jax.sharding import AxisType
 
 from jaxhands.evaluate import Evaluator, evaluate
+from jaxhands.geometry import lift
 from jaxhands.hands.model import HandModel
-from jaxhands.metrics import handedness, mean_pose, pose, poses, standard
+from jaxhands.metrics import handedness, mean_pose, overlap, pose, poses, standard
 from jaxhands.metrics.base import Protocol
 from tests import replay
 from tests.metrics import scenes
@@ -212,3 +213,27 @@ def test_the_table_shows_everything(result):
   for key in result.metrics:
     assert key in text.getvalue()
   assert f"{result.mean_pose['mpjpe/all']:.4g}" in text.getvalue()
+
+
+def test_a_look_brings_batch_prediction_and_camera_joints_to_the_host(evaluator, truth, prediction):
+  rows = np.array([3, 0, 9])
+  some = {key: value[rows] for key, value in truth.items()} | {"example_id": 4 * rows.astype(np.int32)}
+  seen = evaluator.look(replay.variables(prediction), replay.batches(some, 2))
+  np.testing.assert_array_equal(seen["batch/example_id"], 4 * rows)
+  for key, value in prediction.items():
+    np.testing.assert_array_equal(seen[f"prediction/{key}"], value[rows])
+  lifted = lift.lift({k: v[rows] for k, v in prediction.items()}, some, PROTOCOL.depth, PROTOCOL.left_root)
+  np.testing.assert_allclose(seen["lifted/joints_cam"], lifted.joints_cam, rtol=1e-5, atol=1e-3)
+  np.testing.assert_array_equal(seen["lifted/valid"], lifted.valid)
+
+
+def test_examples_keep_their_overlap_and_the_mean_pose_errors(result, truth, baseline):
+  values = result.examples_values
+  expected = overlap.overlap(truth)
+  np.testing.assert_allclose(values["overlap"], expected.overlap, rtol=1e-6)
+  np.testing.assert_array_equal(values["overlap_known"], truth["hand_present"].all(1))
+  assert not values["overlap_from_masks"].any()
+  guess = np.asarray(baseline.predict(truth)["joints_cam"])
+  error = np.where(truth["joints_cam_valid"], np.linalg.norm(guess - truth["joints_cam"], axis=-1), 0)
+  np.testing.assert_allclose(values["mean_pose_joint_error"], error, rtol=1e-4, atol=1e-3)
+  np.testing.assert_array_equal(values["mean_pose_joint_error_weight"], truth["joints_cam_valid"])

@@ -81,7 +81,7 @@ def skeleton(
     for joint in chain[valid[hand, chain]]:
       sure = 1.0 if confidence is None else float(np.clip(confidence[hand, joint], 0, 1))
       seen = visible is None or bool(visible[hand, joint])
-      drawn.append(Mark(points[hand, joint][None], size * (1 + 1.4 * sure), kind, finger, seen))
+      drawn.append(Mark(points[hand, joint][None], size * (1 + 1.2 * sure), kind, finger, seen))
     if drawn:
       marks.append(drawn)
   return marks

@@ -139,3 +139,13 @@ def test_worker_processes_change_nothing(opened):
   reference = take(source.train_batches(opened, OPS, NEEDS, 4, seed=3, start=2), 5)
   workers = source.train_batches(opened, OPS, NEEDS, 4, seed=3, start=2, reading=Reading(processes=2))
   assert_equal(take(workers, 5), reference)
+
+
+def test_some_examples_are_those_of_the_whole(opened):
+  whole = next(source.eval_batches(opened, EVAL_OPS, NEEDS, 13))
+  positions = [7, 2, 2, 12, 0]
+  batches = list(source.eval_batches(opened, EVAL_OPS, NEEDS, 2, positions=positions))
+  joined = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
+  assert joined["weight"].tolist() == [1, 1, 1, 1, 1, 0]
+  for key in set(NEEDS) | {"example_id"}:
+    np.testing.assert_array_equal(joined[key][:5], whole[key][positions], err_msg=key)

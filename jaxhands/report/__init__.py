@@ -1,0 +1,38 @@
+"""The report of a run: one page that opens without a network, made of what the run has written into its folder."""
+
+from __future__ import annotations
+
+import html
+import importlib.resources
+import os
+import pathlib
+
+from jaxhands.report.files import RunFiles
+from jaxhands.report.sections import SECTIONS
+
+
+def write(workdir: pathlib.Path) -> pathlib.Path:
+  """Writes `WORKDIR/report/index.html`, whole or not at all, and returns its path.
+
+  Raises:
+    FileNotFoundError: the run was not evaluated.
+  """
+  path = workdir / "report" / "index.html"
+  path.parent.mkdir(exist_ok=True)
+  partial = path.with_name("index.html.partial")
+  partial.write_text(page(RunFiles.read(workdir)), encoding="utf-8")
+  os.replace(partial, path)
+  return path
+
+
+def page(run: RunFiles) -> str:
+  """The page as HTML, with everything in it."""
+  style = importlib.resources.files("jaxhands.report").joinpath("style.css").read_text(encoding="utf-8")
+  title = html.escape(f"{run.result['system']} on {run.result['dataset']} {run.result['split']}")
+  body = "\n".join(text for text in (section(run) for section in SECTIONS) if text)
+  return (
+    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    '<meta name="color-scheme" content="light dark">'
+    f"<title>{title}</title>\n<style>\n{style}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
+  )

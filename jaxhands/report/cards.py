@@ -1,0 +1,129 @@
+"""The chosen examples as cards: truth over prediction, each over the picture and in two views of space."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxhands import draw
+from jaxhands.draw import Cube
+from jaxhands.geometry import crop
+from jaxhands.hands.mirror import VIEWS
+from jaxhands.hands.skeleton import WRIST
+from jaxhands.render import overlay
+from jaxhands.render.overlay import Mark
+from jaxhands.report.charts import number
+from jaxhands.report.examples import example_errors
+from jaxhands.report.files import RunFiles
+from jaxhands.schema import HANDS
+
+_SIDE = 240  # of a panel, in its own units
+_VIEW_NAMES = {"front": "from the front", "above": "from above"}
+
+
+def cards(run: RunFiles, worst: bool) -> list[str]:
+  """One card for each example that was chosen at random, or as one of the worst."""
+  return [_card(run, int(row)) for row in np.flatnonzero(run.shown["worst"] == worst)]
+
+
+def _card(run: RunFiles, row: int) -> str:
+  example = {key: value[row] for key, value in run.shown.items()}
+  seen = example["prediction/hand_prob"] > 0.5
+  rows = [_over_picture(example, row, seen)]
+  if {"lifted/joints_cam", "batch/joints_cam"} <= set(example):
+    rows += _in_space(example, seen)
+  truths, predictions = zip(*rows, strict=True)
+  title = _title(run, example)
+  panels = "".join((*truths, *predictions))
+  style = f"--columns:{len(rows)}"
+  return f'<figure class="card" style="{style}">{panels}<figcaption>{title}</figcaption></figure>'
+
+
+def _title(run: RunFiles, example: Mapping[str, Any]) -> str:
+  """Error, overlap, wrong hands, and which record it is."""
+  position = int(example["position"])
+  error = float(example_errors(run.values)[position])
+  words = []
+  if not np.isnan(error):
+    words.append(f"<strong>{number(error)} {'px' if 'joint_error' not in run.values else 'mm'}</strong>")
+  if "overlap" in run.values and run.values["overlap_known"][position]:
+    words.append(f"overlap {100 * float(run.values['overlap'][position]):.0f} %")
+  present, seen = example["batch/hand_present"], example["prediction/hand_prob"] > 0.5
+  if (present != seen).any():
+    words.append(f"{_hands(present)}, taken for {_hands(seen)}")
+  identity = int(example["batch/example_id"])
+  view = VIEWS[identity % 4]
+  words.append(f"record {identity // 4}" + ("" if view == "pair" else f", {view} hand"))
+  return " · ".join(words)
+
+
+def _hands(present: np.ndarray) -> str:
+  there = [name for name, is_there in zip(HANDS, present, strict=True) if is_there]
+  return " and ".join(there) if there else "no hand"
+
+
+def _over_picture(example: Mapping[str, Any], row: int, seen: np.ndarray) -> tuple[str, str]:
+  """Truth and prediction over the crop that the network saw, which is embedded once."""
+  picture = example["batch/image"]
+  height, width = picture.shape[:2]
+  scale = _SIDE / width
+  size = _SIDE, round(height * scale)
+
+  def panel(title: str, background: str, joints_img: np.ndarray, valid: np.ndarray, **options: Any) -> str:
+    # A pixel's centre is half a pixel from its edge.
+    points = (crop.apply_affine(example["batch/crop_from_img"], joints_img) + 0.5) * scale
+    marks = overlay.skeleton(points, valid, draw.line_px(*size), **options)
+    return _panel(size, "photo", f"{title} over the picture", background + _marks(marks), title)
+
+  name = f"picture-{row}"
+  embedded = f'<image id="{name}" width="{size[0]}" height="{size[1]}" href="{draw.jpeg_uri(picture)}"/>'
+  predicted, confidence = example["prediction/joints_img"], example["prediction/confidence"]
+  return (
+    panel("truth", embedded, example["batch/joints_img"], example["batch/joints_img_valid"]),
+    panel("prediction", f'<use href="#{name}"/>', predicted, np.repeat(seen[:, None], 21, 1), confidence=confidence),
+  )
+
+
+def _in_space(example: Mapping[str, Any], seen: np.ndarray) -> list[tuple[str, str]]:
+  """For each view truth and prediction, the latter moved onto the truth at the first wrist that both have."""
+  truth, valid = example["batch/joints_cam"], example["batch/joints_cam_valid"]
+  predicted = example["lifted/joints_cam"]
+  shown = np.repeat((seen & example["lifted/valid"])[:, None], 21, 1)
+  shared = np.flatnonzero(valid[:, WRIST] & shown[:, WRIST])
+  if len(shared):
+    predicted = predicted + (truth - predicted)[shared[0], WRIST]
+  cube = Cube.around(np.stack([truth, predicted]), np.stack([valid, shown]))
+  size = _SIDE, _SIDE
+  pairs = []
+  for view in draw.VIEWS:
+    name = _VIEW_NAMES[view]
+    real = draw.view_marks(view, truth, valid, cube, _SIDE)
+    behind = draw.view_marks(view, truth, valid, cube, _SIDE, ("ghost", "ghost"))
+    guess = draw.view_marks(view, predicted, shown, cube, _SIDE)
+    pairs.append(
+      (
+        _panel(size, "space", f"truth {name}", _marks(real) + _scale(cube), name),
+        _panel(size, "space", f"prediction {name}, truth behind it", _marks(behind + guess)),
+      )
+    )
+  return pairs
+
+
+def _marks(marks: Sequence[Sequence[Mark]]) -> str:
+  return f'<g class="marks">{draw.svg(marks)}</g>'
+
+
+def _scale(cube: Cube) -> str:
+  length_mm, length_px = draw.scale_bar(cube, _SIDE)
+  x, y = _SIDE - 10, _SIDE - 10
+  line = f'<line class="scale" x1="{x - length_px:.1f}" x2="{x:.1f}" y1="{y}" y2="{y}"/>'
+  return f'{line}<text class="end" x="{x:.1f}" y="{y - 6}">{length_mm} mm</text>'
+
+
+def _panel(size: tuple[int, int], kind: str, label: str, content: str, tag: str = "") -> str:
+  text = f'<text class="tag" x="9" y="18">{html.escape(tag)}</text>' if tag else ""
+  described = f'role="img" aria-label="{html.escape(label)}"'
+  return f'<svg class="{kind}" viewBox="0 0 {size[0]} {size[1]}" {described}>{content}{text}</svg>'

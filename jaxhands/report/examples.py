@@ -1,0 +1,67 @@
+"""Which examples a report shows: some at random, and those that went worst."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer
+
+RANDOM, WORST = 6, 6
+# What an example's error is made of: the first of these that was measured.
+_ERRORS = ("joint_error", "vertex_error", "pixel_error")
+# Keys of the batch that are drawn, besides those that every evaluation has.
+NEEDS = frozenset({"image", "crop_from_img"})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Chosen:
+  """Positions of examples in the order of the evaluation, and which of them are there as the worst ones."""
+
+  positions: Integer[np.ndarray, " K"]
+  worst: Bool[np.ndarray, " K"]
+
+
+def choose(values: Mapping[str, np.ndarray], random: int = RANDOM, worst: int = WORST, seed: int = 0) -> Chosen:
+  """Chooses among all examples of an evaluation; the same ones whatever the predictions, but for the worst.
+
+  Args:
+    values: `EvalResult.examples_values`.
+    random, worst: how many, at most; an example may be both.
+    seed: of the random ones.
+  """
+  count = len(values["example_id"])
+  drawn = np.sort(np.random.default_rng(seed).permutation(count)[:random])
+  errors = example_errors(values)
+  measured = np.flatnonzero(~np.isnan(errors))
+  worst_first = measured[np.argsort(-errors[measured], kind="stable")][:worst]
+  return Chosen(np.concatenate([drawn, worst_first]), np.repeat([False, True], [len(drawn), len(worst_first)]))
+
+
+def example_errors(values: Mapping[str, np.ndarray]) -> Float[np.ndarray, " N"]:
+  """Mean error of each example over what counts in it; NaN where nothing does."""
+  for name in _ERRORS:
+    if name in values:
+      return mean_of_each(values[name], values[f"{name}_weight"])
+  return np.full(len(values["example_id"]), np.nan)
+
+
+def mean_of_each(value: Float[np.ndarray, "N ..."], weight: Float[np.ndarray, "N ..."]) -> Float[np.ndarray, " N"]:
+  """Weighted mean of each row; NaN where nothing has weight."""
+  rest = tuple(range(1, value.ndim))
+  total = weight.sum(rest, dtype=np.float64)
+  summed = (value * weight.astype(np.float64)).sum(rest)
+  return np.divide(summed, total, out=np.full(len(value), np.nan), where=total > 0)
+
+
+def save(path: pathlib.Path, chosen: Chosen, seen: Mapping[str, np.ndarray]) -> None:
+  """Writes what `Evaluator.look` saw of the chosen examples, whole or not at all."""
+  partial = path.with_name(f"{path.name}.partial")
+  arrays: dict[str, Any] = {"position": chosen.positions, "worst": chosen.worst, **seen}
+  with open(partial, "wb") as file:
+    np.savez_compressed(file, **arrays)
+  os.replace(partial, path)

@@ -1,0 +1,70 @@
+"""What a run has written, read back for its report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Line = Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RunFiles:
+  """The files of a run.
+
+  Attributes:
+    config: as it was run; {} if it is not there.
+    lines: stage ("" = no stages) -> lines of `metrics.jsonl`, for what was trained here.
+    result: `eval/metrics.json`.
+    values: `eval/examples.npz`: arrays over the evaluated examples.
+    shown: `eval/shown.npz`: the examples to draw; {} if there are none.
+  """
+
+  config: Mapping[str, Any]
+  lines: Mapping[str, Sequence[Line]]
+  result: Mapping[str, Any]
+  values: Mapping[str, np.ndarray]
+  shown: Mapping[str, np.ndarray]
+
+  @classmethod
+  def read(cls, workdir: pathlib.Path) -> RunFiles:
+    """Reads the folder of a run.
+
+    Raises:
+      FileNotFoundError: the run was not evaluated.
+    """
+    folder = workdir / "eval"
+    for name in ("metrics.json", "examples.npz"):
+      if not (folder / name).is_file():
+        raise FileNotFoundError(f"{folder} has no {name}: evaluate the run first, with --mode=eval")
+    config = workdir / "config.json"
+    settings = json.loads(config.read_text()) if config.is_file() else {}
+    stages = settings.get("stages") or [""]
+    found = {stage: _lines((workdir / "stages" / stage if stage else workdir) / "metrics.jsonl") for stage in stages}
+    return cls(
+      config=settings,
+      lines={stage: lines for stage, lines in found.items() if lines},
+      result=json.loads((folder / "metrics.json").read_text()),
+      values=_arrays(folder / "examples.npz"),
+      shown=_arrays(folder / "shown.npz"),
+    )
+
+
+def _lines(path: pathlib.Path) -> list[Line]:
+  """The lines of a log; a last one that was cut short is left out."""
+  if not path.is_file():
+    return []
+  whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]
+  return [json.loads(line, parse_int=float) for line in whole]
+
+
+def _arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+  if not path.is_file():
+    return {}
+  with np.load(path) as file:
+    return dict(file)

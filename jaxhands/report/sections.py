@@ -1,0 +1,320 @@
+"""The sections of a report, in order. Each reads what the run has written, and is None where there is nothing of it."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxhands.metrics import base
+from jaxhands.report import charts
+from jaxhands.report.cards import cards
+from jaxhands.report.charts import Bar, Curve, number
+from jaxhands.report.examples import mean_of_each
+from jaxhands.report.files import Line, RunFiles
+
+Section = Callable[[RunFiles], str | None]
+
+# Metric -> how it is written, and what it says.
+_METRICS = {
+  "mpjpe": ("MPJPE", "joints from the truth"),
+  "mpvpe": ("MPVPE", "vertices from the truth"),
+  "pck_auc": ("PCK AUC", "area under the curve of joints within 0 to 50 mm"),
+  "mrrpe": ("MRRPE", "left wrist, seen from the right one"),
+  "epe2d": ("2D error", "joints in the picture"),
+  "handedness_ap": ("Handedness AP", "average precision of finding a hand"),
+  "handedness_accuracy": ("Handedness", "pictures with both hands right"),
+}
+_HIGHER_IS_BETTER = ("pck", "handedness", "iou", "psnr", "ssim")
+_GROUPS = {"all": "all", "single": "one hand", "interacting": "two hands", "inter": "two, over 30 joints"}
+_HEADLINE = ("mpjpe/all", "mpjpe/interacting", "mpvpe/all", "mrrpe", "handedness_accuracy", "epe2d")
+_TILES = 4
+_OFTEN_LOGGED = ("learning_rate", "gradient_norm")  # besides losses; shown on demand
+_MANY = 12.0  # a curve that falls or rises so many times over is drawn on a logarithmic axis
+_OVERLAP_EDGES = (0.0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 1.0)
+_Z95 = 1.96
+_ENOUGH = 10  # pictures, for an interval of their mean
+_SHARES = ("share", "0..1")
+
+
+def headline(run: RunFiles) -> str:
+  """Title and the numbers that are asked for first."""
+  result = run.result
+  steps = max((int(line["step"]) for lines in run.lines.values() for line in lines), default=0)
+  facts = [
+    run.config.get("variant", ""),
+    f"{result['examples']:,} pictures evaluated",
+    f"{steps:,} steps of training" if steps else "",
+  ]
+  where = html.escape(f"{result['dataset']} {result['split']}")
+  tiles = [_tile(result, key) for key in _HEADLINE if key in result["metrics"]][:_TILES]
+  return (
+    f"<header><h1>{html.escape(result['system'])} <span>on {where}</span></h1>"
+    f"<p>{html.escape(' · '.join(fact for fact in facts if fact))}</p>"
+    f'<div class="tiles">{"".join(tiles)}</div></header>'
+  )
+
+
+def _tile(result: Mapping[str, Any], key: str) -> str:
+  name, group = _named(key)
+  baseline = f"mean pose {number(result['mean_pose'][key])}" if key in result["mean_pose"] else "&nbsp;"
+  title = html.escape(f"{name}, {group}" if group else name)
+  unit = _unit(result, key)
+  value = number(result["metrics"][key]) + (f" <small>{html.escape(unit)}</small>" if unit not in _SHARES else "")
+  return f"<div><p>{title}</p><strong>{value}</strong><p>{baseline}</p></div>"
+
+
+def training(run: RunFiles) -> str | None:
+  """Losses and evaluations over the steps; of each stage, if there are several."""
+  if not run.lines:
+    return None
+  parts = []
+  for stage, lines in run.lines.items():
+    last = stage in ("", [*run.lines][-1])
+    title = f"<h3>Stage {html.escape(stage)}</h3>" if stage else ""
+    parts.append(title + _charts_of_stage(lines, run.result["mean_pose"] if last else {}))
+  caption = "Each term of the loss, then the metrics of each evaluation over the steps; dashed: the mean pose."
+  return _section("Training", "".join(parts), caption)
+
+
+def _charts_of_stage(lines: Sequence[Line], mean_pose: Mapping[str, float]) -> str:
+  names = list(dict.fromkeys(name for line in lines for name in line))
+  objectives = {name.split("/")[1] for name in names if name.startswith("train/") and name.count("/") > 1}
+  shown, more = [], []
+  for name in names:
+    kind, _, rest = name.partition("/")
+    if kind == "train":
+      _, _, term = rest.rpartition("/")
+      title = term if len(objectives) == 1 else rest
+      drawn = _curves_chart([_curve(lines, name, "")], title.replace("_", " "), "")
+      minor = term in _OFTEN_LOGGED or "/" not in rest
+      (more if minor else shown).append(drawn)
+  for metric in dict.fromkeys(name.split("/")[1] for name in names if name.startswith("eval/")):
+    shown.append(_evaluation_chart(lines, metric, mean_pose))
+  result = f'<div class="many">{"".join(shown)}</div>'
+  if any(more):
+    result += f'<details><summary>Speed, rates and gradients</summary><div class="many">{"".join(more)}</div></details>'
+  return result
+
+
+def _evaluation_chart(lines: Sequence[Line], metric: str, mean_pose: Mapping[str, float]) -> str:
+  keys = dict.fromkeys(name for line in lines for name in line if name.split("/")[:2] == ["eval", metric])
+  curves = []
+  for index, name in enumerate(key for key in keys if not key.endswith("/inter")):
+    group = name.split("/")[2] if name.count("/") > 1 else ""
+    curves.append(_curve(lines, name, _GROUPS.get(group, group), f"s{index % 5}"))
+  curves = [curve for curve in curves if len(curve.x) > 1]
+  key = f"{metric}/all"
+  if curves and key in mean_pose:
+    ends = [curves[0].x[0], curves[0].x[-1]]
+    curves.append(Curve("mean pose", ends, [mean_pose[key]] * 2, "reference"))
+  return _curves_chart(curves, _named(metric)[0], "", log=False)
+
+
+def _curve(lines: Sequence[Line], name: str, label: str, kind: str = "s0") -> Curve:
+  points = [(line["step"], line[name]) for line in lines if name in line and np.isfinite(line[name])]
+  return Curve(label, [x for x, _ in points], [y for _, y in points], kind)
+
+
+def _curves_chart(curves: Sequence[Curve], title: str, unit: str, log: bool | None = None) -> str:
+  """A chart, or nothing where there is no line to draw."""
+  curves = [curve for curve in curves if len(curve.x) > 1]
+  if not curves:
+    return ""
+  low, high = (bound(y for curve in curves for y in curve.y) for bound in (min, max))
+  return charts.chart(curves, title, unit, log=log if log is not None else low > 0 and high / low > _MANY)
+
+
+def table(run: RunFiles) -> str:
+  """All metrics with their intervals beside the mean pose, then those under other protocols."""
+  result = run.result
+  bodies = []
+  for family in dict.fromkeys(key.split("/")[0] for key in result["metrics"]):
+    keys = [key for key in result["metrics"] if key.split("/")[0] == family]
+    name, told = _METRICS.get(family, (family, ""))
+    unit = _unit(result, keys[0])
+    better = "↑" if family.startswith(_HIGHER_IS_BETTER) else "↓" if unit else ""
+    title = f"<b>{html.escape(name)}</b> <small>{html.escape(unit)} {better}</small><p>{html.escape(told)}</p>"
+    grouped = "/" in keys[0]
+    bodies.append("<tbody>" + (f'<tr class="family"><th colspan="5">{title}</th></tr>' if grouped else ""))
+    known = [result["mean_pose"].get(key) for key in keys]
+    high = max([result["intervals"][key][1] for key in keys] + [value for value in known if value is not None])
+    high = 1.0 if unit in _SHARES else high
+    bodies += [_row(result, key, html.escape(_named(key)[1]) if grouped else title, high) for key in keys]
+    bodies.append("</tbody>")
+  head = '<tr><th></th><th>value</th><th class="interval">95 % interval</th><th></th><th>mean pose</th></tr>'
+  caption = (
+    "Dot and bar: value and bootstrap interval over moments; tick: the training set's mean pose at the true wrist; "
+    "↓ less, ↑ more is better. "
+    f"Compared with <code>{_protocol(result['protocol'])}</code>."
+  )
+  body = f'<div class="scroll"><table class="metrics"><thead>{head}</thead>{"".join(bodies)}</table></div>'
+  return _section("Results", body, caption) + _other_protocols(result)
+
+
+def _row(result: Mapping[str, Any], key: str, title: str, high: float) -> str:
+  value, (low, top) = result["metrics"][key], result["intervals"][key]
+  baseline = result["mean_pose"].get(key)
+  cells = (
+    f'<td><strong>{number(value)}</strong></td><td class="interval">{number(low)} – {number(top)}</td>'
+    f'<td class="wide">{charts.strip(value, (low, top), baseline, high)}</td>'
+    f"<td>{number(baseline) if baseline is not None else ''}</td>"
+  )
+  return f"<tr><th>{title}</th>{cells}</tr>"
+
+
+def _other_protocols(result: Mapping[str, Any]) -> str:
+  if not result["also"]:
+    return ""
+  keys = list(dict.fromkeys(key for entry in result["also"] for key in entry["metrics"] if not key.endswith("/inter")))
+  head = "".join(f"<th>{html.escape(' '.join(_named(key)))}</th>" for key in keys)
+  rows = []
+  for entry in result["also"]:
+    cells = "".join(f"<td>{number(entry['metrics'][key]) if key in entry['metrics'] else ''}</td>" for key in keys)
+    method = html.escape(entry["method"].replace("_", " "))
+    differs = _difference(entry["protocol"], result["protocol"])
+    rows.append(f"<tr><th>{method}<p><code>{differs}</code></p></th>{cells}</tr>")
+  body = (
+    f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+  )
+  return _section(
+    "Under other protocols", body, "The same predictions, compared otherwise: only what differs is named."
+  )
+
+
+def joints(run: RunFiles) -> str | None:
+  """Error of each joint, on a picture of two hands."""
+  errors = run.result["per_joint"].get("mpjpe/all")
+  if errors is None:
+    return None
+  values = np.array(errors, float)
+  if np.isnan(values).all():
+    return None
+  label = f"Error of each joint: from {number(float(np.nanmin(values)))} to {number(float(np.nanmax(values)))} mm"
+  caption = "Mean error in mm at each joint; hands seen from their backs. A disc's area is its error."
+  return _section("Error by joint", f'<div class="two">{charts.hands(values, "mm", label)}</div>', caption)
+
+
+def overlap(run: RunFiles) -> str | None:
+  """Error by how much the hands overlap in the picture."""
+  values = run.values
+  if "overlap" not in values or "joint_error" not in values:
+    return None
+  errors = mean_of_each(values["joint_error"], values["joint_error_weight"])
+  reference = np.full(len(errors), np.nan)
+  if "mean_pose_joint_error" in values:
+    reference = mean_of_each(values["mean_pose_joint_error"], values["mean_pose_joint_error_weight"])
+  amount, known = values["overlap"], values["overlap_known"]
+  members = [("one hand", values["group_single"]), ("no overlap", known & (amount <= 0))]
+  for low, high in itertools.pairwise(_OVERLAP_EDGES):
+    members.append((f"{100 * low:.0f} – {100 * high:.0f} %", known & (amount > low) & (amount <= high)))
+  rows = [_bar(name, errors[chosen], reference[chosen]) for name, chosen in members]
+  shown = [row for row in rows if row is not None]
+  if not known.any() or not shown:
+    return None
+  masks = values["overlap_from_masks"][known]
+  kind = "whole (amodal) masks" if masks.all() else "joints' boxes" if not masks.any() else "masks, or joints' boxes"
+  caption = (
+    f"Mean error of a picture's joints by intersection over union of the hands' {kind}. "
+    f"Line: 95 % interval of the mean, from {_ENOUGH} pictures on; tick: mean pose."
+  )
+  return _section(
+    "Error by overlap of the hands", charts.bars(shown, "mm", "pictures", "Error by overlap of the hands"), caption
+  )
+
+
+def _bar(name: str, errors: np.ndarray, reference: np.ndarray) -> Bar | None:
+  reference, errors = reference[~np.isnan(errors)], errors[~np.isnan(errors)]
+  if not len(errors):
+    return None
+  half = _Z95 * float(errors.std(ddof=1)) / len(errors) ** 0.5 if len(errors) >= _ENOUGH else None
+  compared = float(np.nanmean(reference)) if not np.isnan(reference).all() else None
+  return Bar(name, float(errors.mean()), half, compared, f"{len(errors):,}")
+
+
+def closeness(run: RunFiles) -> str | None:
+  """Share of joints within a distance of the truth."""
+  curves = []
+  for name, prefix, kind in (("predicted", "", "s0"), ("mean pose", "mean_pose_", "reference")):
+    if f"{prefix}joint_error" in run.values:
+      error, weight = run.values[f"{prefix}joint_error"], run.values[f"{prefix}joint_error_weight"]
+      if weight.any():
+        within = np.linspace(0, 50, 51)
+        shares = [base.mean_per_joint((error <= threshold).astype(np.float32), weight) for threshold in within]
+        curves.append(Curve(name, within.tolist(), shares, kind))
+  if not curves:
+    return None
+  drawn = charts.chart(curves, "share of joints", x_name="mm from the truth", y_range=(0.0, 1.0), size=(480, 250))
+  return _section("Joints within a distance", drawn, "How many of the joints, as a mean over joints, lie so near.")
+
+
+def overlap_and_closeness(run: RunFiles) -> str | None:
+  """Two narrow sections beside each other."""
+  found = [text for text in (overlap(run), closeness(run)) if text]
+  return f'<div class="two">{"".join(found)}</div>' if found else None
+
+
+def drawn_at_random(run: RunFiles) -> str | None:
+  """Examples chosen before anything was predicted."""
+  return _examples(run, False, "Pictures at random", "Drawn by a fixed seed, whatever came out.")
+
+
+def worst(run: RunFiles) -> str | None:
+  """Examples with the largest error."""
+  return _examples(run, True, "The worst pictures", "Those with the largest error of all, the worst first.")
+
+
+def _examples(run: RunFiles, worst: bool, title: str, caption: str) -> str | None:
+  if not run.shown or not (run.shown["worst"] == worst).any():
+    return None
+  legend = (
+    '<span class="key right">right</span> <span class="key left">left</span>, thumb light to little finger dark; '
+    '<span class="key ghost">truth</span> behind the prediction, both from one wrist on. Larger dots: more confident.'
+  )
+  return _section(title, f'<div class="cards">{"".join(cards(run, worst))}</div>', f"{caption} {legend}")
+
+
+def configuration(run: RunFiles) -> str | None:
+  """The configuration, folded."""
+  if not run.config:
+    return None
+  text = html.escape(json.dumps(run.config, indent=2, sort_keys=True))
+  return f"<section><details><summary>Configuration</summary><pre>{text}</pre></details></section>"
+
+
+def _section(title: str, body: str, caption: str) -> str:
+  return f"<section><h2>{title}</h2><figure>{body}<figcaption>{caption}</figcaption></figure></section>"
+
+
+def _named(key: str) -> tuple[str, str]:
+  """How a metric is written, and its group ("" = none)."""
+  family, _, group = key.partition("/")
+  return _METRICS.get(family, (family, ""))[0], _GROUPS.get(group, group)
+
+
+def _unit(result: Mapping[str, Any], key: str) -> str:
+  return result["units"].get(key, "")
+
+
+def _protocol(text: str) -> str:
+  return html.escape(text.replace(" ", " · "))
+
+
+def _difference(text: str, main: str) -> str:
+  return _protocol(" ".join(word for word in text.split() if word not in main.split()))
+
+
+SECTIONS: tuple[Section, ...] = (
+  headline,
+  drawn_at_random,
+  table,
+  joints,
+  overlap_and_closeness,
+  worst,
+  training,
+  configuration,
+)

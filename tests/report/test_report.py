@@ -1,0 +1,188 @@
+"""The page: one file without anything from outside, with a section for what is there and none for what is not."""
+
+import html.parser
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+
+from jaxhands import report
+from jaxhands.evaluate import Evaluator
+from jaxhands.metrics import handedness, mean_pose
+from jaxhands.metrics.base import Protocol
+from jaxhands.report import charts, examples
+from tests import replay
+from tests.metrics import scenes
+
+COUNT = 14
+TITLES = [
+  "Pictures at random", "Results", "Under other protocols", "Error by joint", "Error by overlap of the hands",
+  "Joints within a distance", "The worst pictures", "Training",
+]  # fmt: skip
+
+
+class Reader(html.parser.HTMLParser):
+  """Checks that tags are closed in order; collects tags, attributes and text."""
+
+  VOID = frozenset({"meta", "br"})
+
+  def __init__(self, page):
+    super().__init__()
+    self.open, self.tags, self.text = [], [], []
+    self.feed(page)
+    self.close()
+    assert not self.open, self.open
+
+  def handle_starttag(self, tag, attrs):
+    self.tags.append((tag, dict(attrs)))
+    if tag not in self.VOID:
+      self.open.append(tag)
+
+  def handle_startendtag(self, tag, attrs):
+    self.tags.append((tag, dict(attrs)))
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag
+
+  def handle_data(self, data):
+    self.text.append((self.open[-1] if self.open else "", data))
+
+  def titles(self):
+    return [text for tag, text in self.text if tag == "h2"]
+
+  def having(self, kind):
+    return [attrs for _, attrs in self.tags if kind in attrs.get("class", "").split()]
+
+
+def evaluated(workdir, metrics=None, pictures=True, baseline=True):
+  """A run's folder with an evaluation of noisy truth."""
+  truth = scenes.truth(count=COUNT)
+  prediction = scenes.prediction(truth)
+  prediction["hand_prob"] = np.where(truth["hand_present"], 0.9, 0.1).astype(np.float32)
+  if pictures:
+    rng = np.random.default_rng(0)
+    truth["image"] = rng.integers(0, 255, (COUNT, 32, 24, 3), np.uint8)
+    truth["crop_from_img"] = np.repeat(np.float32([[[0.04, 0, 0], [0, 0.06, 0]]]), COUNT, 0)
+  mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
+  protocol, other = Protocol(depth="gt"), Protocol(depth="gt", scale="gt")
+  mean = mean_pose.MeanPose.fit([scenes.truth(seed=5, count=40)]) if baseline else None
+  evaluator = Evaluator(replay.Replay(), mesh, metrics, protocol, also=() if metrics else (other,), baseline=mean)
+  variables = replay.variables(prediction)
+  result = evaluator(variables, replay.batches(truth, 7), ("re<play", "scenes", "test"), resamples=20)
+  result.write(workdir / "eval")
+  if pictures:
+    chosen = examples.choose(result.examples_values, random=3, worst=2)
+    some = {key: value[chosen.positions] for key, value in truth.items()}
+    some["example_id"] = (4 * chosen.positions).astype(np.int32)
+    examples.save(workdir / "eval" / "shown.npz", chosen, evaluator.look(variables, replay.batches(some, 5)))
+  return result
+
+
+def log(folder, seed=0):
+  folder.mkdir(parents=True, exist_ok=True)
+  rng = np.random.default_rng(seed)
+  lines = [{"step": step, "train/pose/loss": rng.uniform(), "train/images_per_s": 9.0} for step in range(1, 9)]
+  lines += [{"step": step, "eval/mpjpe/all": 20.0 - step} for step in (4, 8)]
+  (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 9, "tr')
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("run")
+  result = evaluated(folder)
+  log(folder)
+  (folder / "config.json").write_text(json.dumps({"variant": "tiny", "stages": [], "name": "<b>"}))
+  return folder, result
+
+
+@pytest.fixture(scope="module")
+def page(workdir):
+  path = report.write(workdir[0])
+  assert path == workdir[0] / "report" / "index.html"
+  assert [file.name for file in path.parent.iterdir()] == ["index.html"]
+  return path.read_text()
+
+
+def test_nothing_comes_from_outside(page):
+  references = re.findall(r"""(?:href|src|url)\s*[=(]\s*["']?([^"')>\s]+)""", page)
+  assert len(references) > 5
+  assert all(reference.startswith(("#", "data:image/jpeg;base64,")) for reference in references)
+  assert "http" not in page
+  assert "<script" not in page
+  assert len(page) < 1_000_000
+
+
+def test_all_sections_are_there_and_well_formed(page):
+  reader = Reader(page)
+  assert reader.titles() == TITLES
+  captions = [tag for tag, _ in reader.tags].count("figcaption")
+  assert captions >= len(TITLES) + 5
+  for tag, attributes in reader.tags:
+    if tag == "svg":
+      assert attributes.get("aria-label"), attributes
+
+
+def test_ids_are_unique_and_all_that_are_used_exist(page):
+  reader = Reader(page)
+  ids = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
+  used = [attributes["href"][1:] for tag, attributes in reader.tags if tag == "use"]
+  assert len(ids) == len(set(ids)) == 5
+  assert sorted(ids) == sorted(used)
+
+
+def test_names_cannot_break_the_page(page):
+  text = "".join(part for _, part in Reader(page).text)
+  assert "re<play on scenes test" in text
+  assert '"name": "<b>"' in text
+
+
+def test_numbers_are_those_of_the_result(page, workdir):
+  text = "".join(part for _, part in Reader(page).text)
+  _, result = workdir
+  for key in ("mpjpe/all", "mpjpe/interacting", "mrrpe", "epe2d"):
+    assert charts.number(result.metrics[key]) in text, key
+  assert result.protocol.replace(" ", " · ") in text
+  assert "scale=gt" in text
+  assert "mean pose" in text
+  assert "joints' boxes" in text  # there are no masks
+
+
+def test_every_chosen_example_has_truth_and_prediction_in_three_panels(page):
+  reader = Reader(page)
+  cards = reader.having("card")
+  assert len(cards) == 5
+  assert len(reader.having("photo")) == 2 * 5
+  assert len(reader.having("space")) == 2 * 2 * 5
+  assert reader.having("ghost")
+
+
+def test_stages_have_their_own_curves(tmp_path, workdir):
+  evaluated(tmp_path, pictures=False)
+  (tmp_path / "config.json").write_text(json.dumps({"stages": ["first", "second"]}))
+  for seed, stage in enumerate(("first", "second")):
+    log(tmp_path / "stages" / stage, seed)
+  reader = Reader(report.write(tmp_path).read_text())
+  assert [text for tag, text in reader.text if tag == "h3"] == ["Stage first", "Stage second"]
+
+
+def test_without_pictures_training_and_poses_the_rest_is_there(tmp_path):
+  evaluated(tmp_path, metrics=(handedness.accuracy(),), pictures=False, baseline=False)
+  reader = Reader(report.write(tmp_path).read_text())
+  assert reader.titles() == ["Results"]
+
+
+def test_masks_are_named_where_they_tell_the_overlap(tmp_path, workdir):
+  evaluated(tmp_path, pictures=False)
+  with np.load(tmp_path / "eval" / "examples.npz") as file:
+    values = dict(file)
+  values["overlap_from_masks"] = values["overlap_known"]
+  np.savez(tmp_path / "eval" / "examples.npz", **values)
+  assert "amodal" in report.write(tmp_path).read_text()
+
+
+def test_a_run_that_was_not_evaluated_is_told_so(tmp_path):
+  with pytest.raises(FileNotFoundError, match=r"has no metrics\.json: evaluate the run first"):
+    report.write(tmp_path)
