@@ -11,7 +11,7 @@ import pathlib
 import sys
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 # Heavy imports are in `main`: a wrong flag is refused at once, and data workers, which import this file, stay light.
@@ -27,6 +27,7 @@ def main(arguments: list[str]) -> None:
   """Runs what the flags say; status 0 also when a signal stopped a run that is saved."""
   if len(arguments) > 1:
     raise app.UsageError(f"unknown arguments {arguments[1:]}")
+  logging.set_verbosity(logging.WARNING)  # the checkpoint library tells every file that it writes
   config = _CONFIG.value
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{config.name}-{config.variant}")
 

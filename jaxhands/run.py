@@ -15,6 +15,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
 from jax.experimental import multihost_utils
 
 from jaxhands import evaluate, metrics, schema
@@ -23,6 +24,7 @@ from jaxhands.data.records import DataSet, Kind, Records
 from jaxhands.hands.model import EMBEDDED, HandModel
 from jaxhands.metrics import mean_pose
 from jaxhands.metrics.base import Metric, Protocol
+from jaxhands.report import examples
 from jaxhands.systems import base
 from jaxhands.train import checkpoint, distributed, loop, transfer
 from jaxhands.train import state as states
@@ -34,9 +36,9 @@ Report = Callable[[pathlib.Path], None]
 
 # What decides the numbers of a run: a folder that was begun with other values is not continued.
 _DECISIVE = (
-  "seed", "compute_dtype", "hand_model", "system", "batch_size", "accumulation", "optimizer", "optimizers", "schedule",
-  "clip_norm", "ema", "freeze", "init_from", "stages", "stage", "data.train", "data.kind", "data.limit",
-  "data.crop_hw", "data.map_hw", "data.synthetic",
+  "seed", "compute_dtype", "hand_model", "system", "batch_size", "accumulation", "optimizer", "schedule", "clip_norm",
+  "ema", "freeze", "init_from", "stage", "data.train", "data.kind", "data.limit", "data.crop_hw", "data.map_hw",
+  "data.synthetic",
 )  # fmt: skip
 
 
@@ -112,9 +114,14 @@ def check_continues(workdir: pathlib.Path, config: Any) -> None:
   if not (workdir / "config.json").is_file():
     return
   # Through JSON both, so that tuples and lists are the same.
-  begun, now = (json.loads(found.to_json()) for found in (checkpoint.read_config(workdir), config))
+  begun, now = (
+    traverse_util.flatten_dict(json.loads(found.to_json()), keep_empty_nodes=True, sep=".")
+    for found in (checkpoint.read_config(workdir), config)
+  )
   changes = [
-    f"{key} was {_at(begun, key)!r} and is {_at(now, key)!r}" for key in _DECISIVE if _at(begun, key) != _at(now, key)
+    f"{key} was {begun.get(key)!r} and is {now.get(key)!r}"
+    for key in sorted(begun.keys() | now.keys())
+    if key.startswith(_DECISIVE) and begun.get(key) != now.get(key)
   ]
   if changes:
     raise ValueError(f"{workdir} was begun with another config: {'; '.join(changes)}. Choose another --workdir")
@@ -168,7 +175,7 @@ class Run:
 
   @functools.cached_property
   def _eval_records(self) -> list[Records]:
-    return self._open(self.config.data.eval, self.evaluator.needs)
+    return self._open(self.config.data.eval, self.evaluator.needs | examples.NEEDS)
 
   def _open(self, names: Collection[str], needs: Collection[str], kind: Kind = "all") -> list[Records]:
     data = self.config.data
@@ -241,7 +248,7 @@ class Run:
   # ---- evaluation -----------------------------------------------------------
 
   def evaluate(self, variables: base.Variables | None = None) -> evaluate.EvalResult:
-    """Evaluates, shows the table and writes `eval/metrics.json`.
+    """Evaluates, shows the table and writes `eval/metrics.json`, with some examples for the report.
 
     Args:
       variables: of a training that just ended; without them, or with `eval.checkpoint="best"`, those that are saved.
@@ -249,10 +256,22 @@ class Run:
     if variables is None or self.config.eval.checkpoint == "best":
       variables = self._restored() if self.system.objectives else self._assembled()
     result = self._result(variables)
+    chosen = examples.choose(result.examples_values)
+    seen = self._look(variables, chosen.positions)
     if jax.process_index() == 0:
       result.write(self.workdir / "eval")
+      examples.save(self.workdir / "eval" / "shown.npz", chosen, seen)
       result.print()
     return result
+
+  def _look(self, variables: base.Variables, positions: np.ndarray) -> dict[str, np.ndarray]:
+    """Batch and prediction of a few of the evaluation's examples."""
+    size = -(-len(positions) // self.mesh.size) * self.mesh.size
+    needs = self.evaluator.needs | examples.NEEDS
+    ops, reading = self.system.host_ops(False), self._reading()
+    return self.evaluator.look(
+      variables, source.eval_batches(self._eval_records, ops, needs, size, reading, positions.tolist())
+    )
 
   def _result(self, variables: base.Variables, **options: Any) -> evaluate.EvalResult:
     names, variants, splits = zip(*map(folders.parse, self.config.data.eval), strict=True)
@@ -331,10 +350,3 @@ def _load_hand_model(name: str) -> HandModel:
 
 def _hand_model(config: Any) -> HandModel:
   return _load_hand_model(config.hand_model)
-
-
-def _at(tree: Mapping[str, Any], path: str) -> Any:
-  """The value at a dotted path; None where there is none."""
-  head, _, rest = path.partition(".")
-  value = tree.get(head)
-  return _at(value, rest) if rest and isinstance(value, Mapping) else value

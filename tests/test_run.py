@@ -99,7 +99,7 @@ def test_a_folder_of_another_config_is_not_continued(data, tmp_path):
   run.check_continues(tmp_path, _config(data, train_for="9 steps", log_every="2 steps"))
   changed = _config(data, seed=1)
   changed.data.train = ("other:train",)
-  with pytest.raises(ValueError, match=r"begun with another config: seed was 0 and is 1; data.train was"):
+  with pytest.raises(ValueError, match=r"begun with another config: data\.train was .*; seed was 0 and is 1\. Choose"):
     run.run(changed, tmp_path)
 
 

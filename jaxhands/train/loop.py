@@ -145,7 +145,7 @@ def train(
       with log.paused():
         if evaluates and evaluate is not None:
           metrics = evaluate(_to_evaluate(state, constants))
-          log.write(done, "eval", metrics)
+          log.evaluated(done, metrics)
         if saves:
           saved.save(done, state, metrics if evaluates else {})
       if stopping:

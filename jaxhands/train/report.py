@@ -99,20 +99,24 @@ class Report:
     """Writes the mean of what was added since the last time, `more`, the speed and the share of waiting."""
     seconds = time.perf_counter() - self._start - self._paused
     scalars = {name: total / self._count for name, total in self._sums.items()} | dict(more)
-    speed = {
-      "images_per_s": self._timed * self._batch_size / max(seconds, 1e-9),
-      "data_wait": self._waited / max(seconds, 1e-9),
-    }
-    losses = "  ".join(f"{name} {value:.4g}" for name, value in scalars.items() if name.endswith("loss"))
-    self.say(
-      f"step {step}/{self._last}  {losses}  {speed['images_per_s']:.0f} images/s  data wait {speed['data_wait']:.0%}"
-    )
-    self.write(step, "train", scalars | speed)
+    line = [f"step {step}/{self._last}"]
+    line += [f"{name} {value:.4g}" for name, value in scalars.items() if name.endswith("loss")]
+    if self._timed > 0:
+      images_per_s, data_wait = self._timed * self._batch_size / seconds, self._waited / seconds
+      scalars |= {"images_per_s": images_per_s, "data_wait": data_wait}
+      line += [f"{images_per_s:.0f} images/s", f"data wait {data_wait:.0%}"]
+    self.say("  ".join(line))
+    self._write(step, "train", scalars)
     self._sums.clear()
     self._count, self._timed = 0, 0
     self._start, self._waited, self._paused = time.perf_counter(), 0.0, 0.0
 
-  def write(self, step: int, kind: str, scalars: Mapping[str, float]) -> None:
+  def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
+    """Writes the result of an evaluation."""
+    self.say("  ".join([f"evaluation at step {step}", *(f"{name} {value:.4g}" for name, value in metrics.items())]))
+    self._write(step, "eval", metrics)
+
+  def _write(self, step: int, kind: str, scalars: Mapping[str, float]) -> None:
     """Adds a line to `metrics.jsonl` and points to TensorBoard, with names `kind/...`."""
     if not self._speaks:
       return

@@ -41,7 +41,7 @@ def fill(
     if text:
       place, source = parse(text)
       place = workdir / place if place.parts[0] == "stages" else place
-      own = {path: source_path(path, subtree, source) for path in filled(variables, {subtree: text})}
+      own = {path: source_path(path, subtree, source) for path in sorted(filled(variables, {subtree: text}))}
       wanted = {theirs: states.leaves(variables)[path] for path, theirs in own.items()}
       if place.is_dir():
         found = states.leaves(checkpoint.read_variables(place, traverse_util.unflatten_dict(wanted, sep="/")))
