@@ -71,7 +71,7 @@ def test_files_are_read_by_the_system(tmp_path):
   file.write_bytes(b"-")
   found = transfer.fill(_tree(0.0, neck=3), {"neck": str(file)}, lambda path: _tree(4.0, neck=3, head=1))
   assert _values(found)["params/neck/w"] == 4.0
-  with pytest.raises(ValueError, match=r"weights\.npz does not fit: 'batch_stats/neck/mean' has shape \(2,\), expected \(3,\)"):
+  with pytest.raises(ValueError, match=r"weights\.npz does not fit: 'batch_stats/neck/mean' has shape \(2,\)"):
     transfer.fill(_tree(0.0, neck=3), {"neck": str(file)}, lambda path: _tree(4.0, neck=2))
 
 
