@@ -131,15 +131,17 @@ def argmax_3d(heatmaps: Float[jax.Array, "*b h w j d"]) -> tuple[Float[jax.Array
   InterNet's release takes the maximum over depth, then over rows, then over columns, the first of equal ones each
   time: ties go to the lowest x, then the lowest y for that x, then the lowest z.
   """
-  best_z = heatmaps.argmax(-1)  # [*b, h, w, j]
-  over_z = heatmaps.max(-1)
-  best_y = over_z.argmax(-3)  # [*b, w, j]
-  over_y = over_z.max(-3)
-  x = over_y.argmax(-2)  # [*b, j]
-  y = jnp.take_along_axis(best_y, x[..., None, :], axis=-2)[..., 0, :]
-  z_in_row = jnp.take_along_axis(best_z, y[..., None, None, :], axis=-3)[..., 0, :, :]
-  z = jnp.take_along_axis(z_in_row, x[..., None, :], axis=-2)[..., 0, :]
-  return jnp.stack([x, y, z], axis=-1).astype(jnp.float32), over_y.max(-2).astype(jnp.float32)
+  lead, (h, w, j, d) = heatmaps.shape[:-4], heatmaps.shape[-4:]
+  volumes = heatmaps.reshape(-1, h, w, j, d)
+  # Maxima of whole volumes, positions of single rows only: XLA's argmax of a volume is many times slower.
+  over_z = volumes.max(-1)
+  over_y = over_z.max(1)
+  x = over_y.argmax(1)  # [b, j]
+  example, joint = jnp.arange(len(volumes))[:, None], jnp.arange(j)
+  y = over_z[example, :, x, joint].argmax(-1)
+  z = volumes[example, y, x, joint].argmax(-1)
+  voxels = jnp.stack([x, y, z], axis=-1).astype(jnp.float32)
+  return voxels.reshape(*lead, j, 3), over_y.max(1).astype(jnp.float32).reshape(*lead, j)
 
 
 def softmax_3d(
