@@ -37,8 +37,14 @@ def main(arguments: list[str]) -> None:
   distributed.initialize(_DISTRIBUTED.value)
   distributed.use_compilation_cache()
   mode: Any = _MODE.value
-  if not run.run(config, workdir, mode, find_data=_find_data):
+  if not run.run(config, workdir, mode, find_data=_find_data, report=_report):
     print("the run was stopped and is saved; the same command goes on", file=sys.stderr)
+
+
+def _report(workdir: pathlib.Path) -> None:
+  from jaxhands import report
+
+  print(f"report: {report.write(workdir)}")
 
 
 def _find_data(name: str, variant: str, data: Any) -> pathlib.Path:

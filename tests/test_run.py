@@ -68,6 +68,9 @@ def test_a_run_trains_evaluates_and_goes_on(data, tmp_path, capsys):
   assert answer["split"] == "val"
   assert answer["examples"] == 7
   assert answer["mean_pose"]["mpjpe/all"] > 0
+  with np.load(workdir / "eval" / "shown.npz") as shown, np.load(workdir / "eval" / "examples.npz") as every:
+    np.testing.assert_array_equal(shown["batch/example_id"], every["example_id"][shown["position"]])
+    assert len(shown["batch/image"]) == len(shown["prediction/joints_img"]) == len(shown["worst"])
   # The last evaluation of the training is of the same variables.
   during = toys.scalars(workdir, "eval/mpjpe/all")
   assert list(during) == [2, 4]
