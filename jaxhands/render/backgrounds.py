@@ -160,25 +160,30 @@ def _dark(rng: np.random.Generator, height: int, width: int, level: float) -> np
 
 
 def _dim(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-  return _dark(rng, height, width, 40.0)
+  return _dark(rng, height, width, 10.0)
+
+
+def _dim_person(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+  return _body(rng, _dim(rng, height, width))
 
 
 def _studio_lamps(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
   """A grid of small bright lamps with glare before black, often a body in cloth at one side."""
-  picture = _dark(rng, height, width, 10.0)
-  if rng.uniform() < 0.5:
-    picture = _body(rng, picture)
+  picture = _soft(_dim_person if rng.uniform() < 0.5 else _dim)(rng, height, width)
   light = np.zeros((height, width), np.float32)
   step, turn, lamp = rng.uniform(55, 110), rng.uniform(-0.3, 0.3), rng.uniform(2.0, 5.0)
-  for i in range(-4, 5):
-    for j in range(-4, 5):
-      place = np.array([i + 0.5 * (j % 2), j]) * step + rng.normal(0, 5, 2)
-      x = width / 2 + place[0] * np.cos(turn) - place[1] * np.sin(turn)
-      y = height / 2 + place[0] * np.sin(turn) + place[1] * np.cos(turn)
-      covered = picture[min(max(int(y), 0), height - 1), min(max(int(x), 0), width - 1)].max() > 25
-      if rng.uniform() < 0.75 and not covered:
-        radius = lamp * rng.uniform(0.8, 1.2)
-        cv2.circle(light, (round(16 * x), round(16 * y)), round(16 * radius), 1.0, -1, cv2.LINE_AA, 4)
+  i, j = np.mgrid[-4:5, -4:5].reshape(2, -1)
+  along, across = (np.stack([i + 0.5 * (j % 2), j]) * step) + rng.normal(0, 5, (2, i.size))
+  x, y = (
+    width / 2 + along * np.cos(turn) - across * np.sin(turn),
+    height / 2 + along * np.sin(turn) + across * np.cos(turn),
+  )
+  shines = (rng.uniform(size=i.size) < 0.75) & (x > -9) & (x < width + 9) & (y > -9) & (y < height + 9)
+  # Lamps hang behind the body.
+  before = picture[np.clip(y, 0, height - 1).astype(int), np.clip(x, 0, width - 1).astype(int)].max(1) > 25
+  for k in np.flatnonzero(shines & ~before):
+    radius = lamp * rng.uniform(0.8, 1.2)
+    cv2.circle(light, (round(16 * x[k]), round(16 * y[k])), round(16 * radius), 1.0, -1, cv2.LINE_AA, 4)
   glare = 260 * cv2.GaussianBlur(light, (0, 0), 0.8) + 120 * cv2.GaussianBlur(light, (0, 0), 4.0)
   return picture + glare[..., None]
 
@@ -188,22 +193,22 @@ def _body(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
   height, width = picture.shape[:2]
   middle, half = rng.uniform(-0.1, 1.1) * width, rng.uniform(0.3, 0.6) * width
   left, right = middle - half, middle + half
-  shape = np.array([[left, height], [left + rng.uniform(0, 40), -5], [right - rng.uniform(0, 40), -5], [right, height]])
+  shape = np.array([[left, height], [left + rng.uniform(0, 20), -5], [right - rng.uniform(0, 20), -5], [right, height]])
   mask = np.zeros((height, width), np.float32)
   cv2.fillPoly(mask, [shape.round().astype(np.int32)], 1.0, cv2.LINE_8)
   a, b = _colours(rng, 2) * rng.uniform(0.15, 0.7)
   cloth = _mix(a, np.zeros(3, np.float32), np.clip(0.25 + 0.25 * _noise(rng, height, width, 3, 4, 0.6), 0, 0.8))
   if rng.uniform() < 0.4:
     y, x = _grid(height, width)
-    period = rng.uniform(6, 30)
-    checks = 0.5 * ((x + 3 * np.sin(y / 40)) % period < 0.4 * period) + 0.5 * (y % period < 0.4 * period)
+    period = rng.uniform(4, 15)
+    checks = 0.5 * ((x + 3 * np.sin(y / 20)) % period < 0.4 * period) + 0.5 * (y % period < 0.4 * period)
     cloth = _mix(cloth, b, 0.8 * checks)
   return _mix(picture, cloth, cv2.GaussianBlur(mask, (0, 0), 1.0))
 
 
 def _person(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-  wall = _soft(_gradient if rng.uniform() < 0.5 else _dim)(rng, height, width)
-  return _body(rng, wall)
+  lit = rng.uniform() < 0.5
+  return _body(rng, _gradient(rng, height, width) if lit else _dark(rng, height, width, 40.0))
 
 
 def _desk(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -311,7 +316,7 @@ FAMILIES: dict[str, dict[str, _Drawer]] = {
     "clouds": _soft(_clouds),
     "desk": _soft(_desk),
     "gradient": _soft(_gradient),
-    "person": _person,
+    "person": _soft(_person),
     "polygons": _polygons,
     "studio_lamps": _studio_lamps,
   },

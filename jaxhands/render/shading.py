@@ -227,7 +227,7 @@ def material(
     materials[p, 0] = red + nail * (skin[6] - red)
     materials[p, 1] = green + nail * (skin[7] - green)
     materials[p, 2] = blue + nail * (skin[8] - blue)
-    materials[p, 3] = skin[15] * bare * max(_ZERO, _ONE + np.float32(0.35) * fine - line) + nail * skin[17]
+    materials[p, 3] = skin[15] * bare * max(_ZERO, _ONE + np.float32(0.15) * fine - line) + nail * skin[17]
     materials[p, 4] = skin[16] + nail * (_NAIL_SHARPNESS - skin[16])
     materials[p, 5] = skin[14] * (_ONE - _HALF * nail)
 
