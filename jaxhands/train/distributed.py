@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -29,10 +30,15 @@ def initialize(how: str = "auto") -> None:
   Raises:
     ValueError: none of these.
   """
-  if how == "off" or (how == "auto" and not _started_by_a_cluster()):
+  if how == "off":
     return
   if how == "auto":
-    jax.distributed.initialize()
+    if _tasks() > 1 or "JAX_COORDINATOR_ADDRESS" in os.environ:
+      jax.distributed.initialize()
+    elif _has_tpu():
+      # A slice may have several machines; a single one that no cluster manages is refused, and needs nothing.
+      with contextlib.suppress(ValueError):
+        jax.distributed.initialize()
   elif how == "local":
     with socket.socket() as free:
       free.bind(("localhost", 0))
@@ -45,13 +51,15 @@ def initialize(how: str = "auto") -> None:
     jax.distributed.initialize(address, int(numbers[0]), int(numbers[1]))
 
 
-def _started_by_a_cluster() -> bool:
-  """Several tasks of Slurm or Open MPI, a coordinator in the environment, or a machine with TPUs."""
-  tasks = max(int(os.environ.get(name, "1")) for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"))
-  tpus = importlib.util.find_spec("libtpu") is not None and (
-    any(pathlib.Path("/dev").glob("accel*")) or any(pathlib.Path("/dev/vfio").glob("[0-9]*"))
-  )
-  return tasks > 1 or "JAX_COORDINATOR_ADDRESS" in os.environ or tpus
+def _tasks() -> int:
+  """Tasks that Slurm or Open MPI started together."""
+  return max(int(os.environ.get(name, "1")) for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"))
+
+
+def _has_tpu() -> bool:
+  """Whether this machine has TPUs, found without touching them."""
+  devices = (*pathlib.Path("/dev").glob("accel*"), *pathlib.Path("/dev/vfio").glob("[0-9]*"))
+  return importlib.util.find_spec("libtpu") is not None and bool(devices)
 
 
 def use_compilation_cache() -> None:
