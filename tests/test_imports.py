@@ -16,7 +16,7 @@ ALLOWED: dict[str, set[str]] = {
   "losses": {"schema", "geometry", "hands", "codecs"},
   "metrics": {"schema", "geometry", "hands", "codecs"},
   "draw": {"schema", "geometry", "hands", "render"},
-  "report": {"schema", "geometry", "hands", "render", "metrics", "draw"},
+  "report": {"schema", "geometry", "hands", "render", "draw"},
   "data": {"schema", "geometry", "hands", "codecs"},
   "weights": {"schema"},
   "models": {"schema", "geometry", "hands", "codecs", "losses"},

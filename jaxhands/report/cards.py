@@ -45,10 +45,11 @@ def _card(run: RunFiles, row: int) -> str:
 def _title(run: RunFiles, example: Mapping[str, Any]) -> str:
   """Error, overlap, wrong hands, and which record it is."""
   position = int(example["position"])
-  error = float(example_errors(run.values)[position])
+  errors, unit = example_errors(run.values)
+  error = float(errors[position])
   words = []
   if not np.isnan(error):
-    words.append(f"<strong>{number(error)} {'px' if 'joint_error' not in run.values else 'mm'}</strong>")
+    words.append(f"<strong>{number(error)} {unit}</strong>")
   if "overlap" in run.values and run.values["overlap_known"][position]:
     words.append(f"overlap {100 * float(run.values['overlap'][position]):.0f} %")
   present, seen = example["batch/hand_present"], example["prediction/hand_prob"] > 0.5

@@ -17,6 +17,7 @@ from jaxhands.schema import HANDS, LEFT, RIGHT
 
 _POINTS = 240  # of a curve; longer ones are averaged
 _NAME_GAP = 13.0  # px between the names of curves
+_LETTER = 7.0  # width of a digit, px
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,7 @@ def chart(
   """
   curves = [_thinned(curve) for curve in curves]
   frame = _Frame.around(curves, size, log, y_range)
-  parts = [_text(8.0, 14.0, title, "title") + (_text(size[0] - 4.0, 14.0, unit, "end") if unit else "")]
+  parts = [_text(0.0, 14.0, title, "title") + (_text(size[0] - 4.0, 14.0, unit, "end") if unit else "")]
   parts.append(_grid(frame, x_name))
   ends = [frame.at(curve.x[-1], curve.y[-1]) for curve in curves]
   names = spread([y for _, y in ends], _NAME_GAP, frame.top, frame.bottom)
@@ -86,8 +87,9 @@ class _Frame:
     ys = [y for curve in curves for y in curve.y]
     low, high = y_range or (min(ys), max(ys))
     marks = log_ticks(low, high) if log else ticks(low, high)
-    room = 84.0 if len(curves) > 1 else 18.0
-    return cls((min(xs), max(xs)), marks, log, 44.0, size[0] - room, 30.0, size[1] - 36.0)
+    names = 84.0 if len(curves) > 1 else 18.0
+    labels = max(_LETTER * max(len(f"{value:g}") for value in marks) + 10, 38.0)
+    return cls((min(xs), max(xs)), marks, log, labels, size[0] - names, 30.0, size[1] - 36.0)
 
   def at(self, x: float, y: float) -> tuple[float, float]:
     scale = math.log10 if self.log else float

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 RANDOM, WORST = 6, 6
-# What an example's error is made of: the first of these that was measured.
-_ERRORS = ("joint_error", "vertex_error", "pixel_error")
+# What an example's error is made of, and its unit: the first of these that was measured.
+_ERRORS = {"joint_error": "mm", "vertex_error": "mm", "pixel_error": "px"}
 # Keys of the batch that are drawn, besides those that every evaluation has.
 NEEDS = frozenset({"image", "crop_from_img"})
 
@@ -36,18 +36,18 @@ def choose(values: Mapping[str, np.ndarray], random: int = RANDOM, worst: int = 
   """
   count = len(values["example_id"])
   drawn = np.sort(np.random.default_rng(seed).permutation(count)[:random])
-  errors = example_errors(values)
+  errors, _ = example_errors(values)
   measured = np.flatnonzero(~np.isnan(errors))
   worst_first = measured[np.argsort(-errors[measured], kind="stable")][:worst]
   return Chosen(np.concatenate([drawn, worst_first]), np.repeat([False, True], [len(drawn), len(worst_first)]))
 
 
-def example_errors(values: Mapping[str, np.ndarray]) -> Float[np.ndarray, " N"]:
-  """Mean error of each example over what counts in it; NaN where nothing does."""
-  for name in _ERRORS:
+def example_errors(values: Mapping[str, np.ndarray]) -> tuple[Float[np.ndarray, " N"], str]:
+  """Mean error of each example over what counts in it, NaN where nothing does; and its unit."""
+  for name, unit in _ERRORS.items():
     if name in values:
-      return mean_of_each(values[name], values[f"{name}_weight"])
-  return np.full(len(values["example_id"]), np.nan)
+      return mean_of_each(values[name], values[f"{name}_weight"]), unit
+  return np.full(len(values["example_id"]), np.nan), ""
 
 
 def mean_of_each(value: Float[np.ndarray, "N ..."], weight: Float[np.ndarray, "N ..."]) -> Float[np.ndarray, " N"]:

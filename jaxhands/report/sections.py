@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from jaxhands.metrics import base
 from jaxhands.report import charts
 from jaxhands.report.cards import cards
 from jaxhands.report.charts import Bar, Curve, number
@@ -35,6 +34,7 @@ _HEADLINE = ("mpjpe/all", "mpjpe/interacting", "mpvpe/all", "mrrpe", "handedness
 _TILES = 4
 _OFTEN_LOGGED = ("learning_rate", "gradient_norm")  # besides losses; shown on demand
 _MANY = 12.0  # a curve that falls or rises so many times over is drawn on a logarithmic axis
+_FARTHEST_MM = 50.0
 _OVERLAP_EDGES = (0.0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 1.0)
 _Z95 = 1.96
 _ENOUGH = 10  # pictures, for an interval of their mean
@@ -83,6 +83,7 @@ def training(run: RunFiles) -> str | None:
 
 def _charts_of_stage(lines: Sequence[Line], mean_pose: Mapping[str, float]) -> str:
   names = list(dict.fromkeys(name for line in lines for name in line))
+  names.sort(key=lambda name: not name.endswith("/loss"))
   objectives = {name.split("/")[1] for name in names if name.startswith("train/") and name.count("/") > 1}
   shown, more = [], []
   for name in names:
@@ -243,13 +244,21 @@ def closeness(run: RunFiles) -> str | None:
     if f"{prefix}joint_error" in run.values:
       error, weight = run.values[f"{prefix}joint_error"], run.values[f"{prefix}joint_error_weight"]
       if weight.any():
-        within = np.linspace(0, 50, 51)
-        shares = [base.mean_per_joint((error <= threshold).astype(np.float32), weight) for threshold in within]
-        curves.append(Curve(name, within.tolist(), shares, kind))
+        shares = _shares_within(error, weight)
+        curves.append(Curve(name, np.arange(_FARTHEST_MM + 1.0).tolist(), shares.tolist(), kind))
   if not curves:
     return None
   drawn = charts.chart(curves, "share of joints", x_name="mm from the truth", y_range=(0.0, 1.0), size=(480, 250))
   return _section("Joints within a distance", drawn, "How many of the joints, as a mean over joints, lie so near.")
+
+
+def _shares_within(error: np.ndarray, weight: np.ndarray) -> np.ndarray:
+  """Of errors [N, 2, 21], the weighted share at 0, 1, .. mm and less, of each joint, then the mean over joints."""
+  count = int(_FARTHEST_MM) + 2
+  bins = np.minimum(np.ceil(error), count - 1).astype(int) + count * np.arange(42).reshape(2, 21)
+  weights = np.bincount(bins.ravel(), weight.ravel(), 42 * count).reshape(42, count)
+  weights = weights[weights.sum(1) > 0]
+  return (weights.cumsum(1) / weights.sum(1, keepdims=True))[:, :-1].mean(0)
 
 
 def overlap_and_closeness(run: RunFiles) -> str | None:

@@ -48,7 +48,8 @@ def test_other_errors_serve_where_joints_have_none():
     "pixel_error": np.ones((3, 2, 21)) * [[[1]], [[5]], [[3]]],
     "pixel_error_weight": np.ones((3, 2, 21)),
   }
-  assert examples.example_errors(found).tolist() == [1, 5, 3]
+  errors, unit = examples.example_errors(found)
+  assert (errors.tolist(), unit) == ([1, 5, 3], "px")
   nothing = examples.choose({"example_id": np.arange(3)})
   assert not nothing.worst.any()
 

@@ -1,0 +1,72 @@
+"""What sections make of the values of all examples."""
+
+import re
+
+import numpy as np
+
+from jaxhands.report import sections
+from jaxhands.report.files import RunFiles
+
+
+def run(values, **result):
+  empty = {"per_joint": {}, "metrics": {}, "mean_pose": {}}
+  return RunFiles(config={}, lines={}, result=empty | result, values=values, shown={})
+
+
+def errors(count=40, seed=0):
+  rng = np.random.default_rng(seed)
+  error = rng.gamma(2, 8, (count, 2, 21)).astype(np.float32)
+  weight = (rng.random((count, 2, 21)) < 0.7).astype(np.float32)
+  weight[:, 1, 3] = 0
+  return error, weight
+
+
+def test_shares_are_those_of_counting():
+  error, weight = errors()
+  error[0, 0, 0], weight[0, 0, 0] = 7.0, 1.0  # exactly at a distance counts
+  found = sections._shares_within(error, weight)
+  for threshold in (0, 1, 7, 23, 50):
+    per_joint = ((error <= threshold) * weight).sum(0) / np.maximum(weight.sum(0), 1)
+    np.testing.assert_allclose(found[threshold], per_joint[weight.any(0)].mean(), rtol=1e-6)
+  assert len(found) == 51
+
+
+def overlap_text(amount, known, single):
+  values = {
+    "joint_error": np.arange(1.0, len(amount) + 1)[:, None, None] * np.ones((1, 2, 21)),
+    "joint_error_weight": np.ones((len(amount), 2, 21)),
+    "overlap": np.array(amount, np.float32),
+    "overlap_known": np.array(known),
+    "overlap_from_masks": np.array(known),
+    "group_single": np.array(single),
+  }
+  text = sections.overlap(run(values))
+  return text and re.findall(r"<text[^>]*>([^<]*)</text>", text)
+
+
+def test_every_picture_is_in_one_bin_of_overlap():
+  amount = [0.0, 0.0, 0.0, 0.05, 1 / 6, 0.4, 0.9, 1.0]
+  known = [False, False, True, True, True, True, True, True]
+  single = [True, True, False, False, False, False, False, False]
+  found = overlap_text(amount, known, single)
+  rows = [tuple(found[at : at + 3]) for at in range(2, len(found), 3)]
+  assert rows == [
+    ("one hand", "1.50", "2"),
+    ("no overlap", "3.00", "1"),
+    ("0 – 17 %", "4.50", "2"),
+    ("33 – 50 %", "6.00", "1"),
+    ("67 – 100 %", "7.50", "2"),
+  ]
+
+
+def test_without_pairs_there_is_no_overlap_to_tell():
+  assert overlap_text([0.0] * 3, [False] * 3, [True] * 3) is None
+  assert sections.overlap(run({})) is None
+
+
+def test_sections_are_none_without_their_data():
+  assert sections.closeness(run({})) is None
+  assert sections.joints(run({}, per_joint={"mpjpe/all": [[None] * 21] * 2})) is None
+  assert sections.training(run({})) is None
+  assert sections.configuration(run({})) is None
+  assert sections.drawn_at_random(run({})) is None
