@@ -139,7 +139,7 @@ def _layer(hand: Hand, view: View) -> _Layer:
 
 def _draw(layer: _Layer, view: View) -> DrawnHand:
   face_map, nearness = zbuffer.buffers(view.height, view.width)
-  zbuffer.rasterize(layer.points_img, layer.faces, face_map, nearness)
+  _rasterize(layer, layer.points_img, face_map, nearness)
   return DrawnHand(face_map, nearness, layer.points_img, layer.faces, layer.num_hand, layer.hand.surface.weights)
 
 
@@ -200,8 +200,14 @@ def _colour_buffers(
   # Samples lie evenly around the pixel's centre: pixel x holds 2 x and 2 x + 1, at x - 1/4 and x + 1/4.
   points = layer.points_img * (samples, samples, 1.0) + ((samples - 1) / 2, (samples - 1) / 2, 0.0)
   face_map = np.full((view.height * samples, view.width * samples), zbuffer.NOTHING, np.int32)
-  zbuffer.rasterize(points, layer.faces, face_map, nearness)
+  _rasterize(layer, points, face_map, nearness)
   return face_map, points
+
+
+def _rasterize(layer: _Layer, points: np.ndarray, face_map: np.ndarray, nearness: np.ndarray) -> None:
+  """The skin is a closed surface, the cloth is open at the cuff."""
+  zbuffer.rasterize(points, layer.faces[: layer.num_skin], face_map, nearness, cull=True)
+  zbuffer.rasterize(points, layer.faces[layer.num_skin :], face_map, nearness, layer.num_skin)
 
 
 def _shade(

@@ -46,6 +46,7 @@ def rasterize(
   inverse_depth: Float32[np.ndarray, "h w"],
   first_face: int = 0,
   pixel_centre: float = 0.0,
+  cull: bool = False,
 ) -> None:
   """Draws triangles into buffers that may hold others already.
 
@@ -57,13 +58,15 @@ def rasterize(
     inverse_depth: its nearness, 0 where none is; changed in place.
     first_face: the number that `faces[0]` gets in `face_map`.
     pixel_centre: where pixel (0, 0) is sampled: 0 = integer coordinates are pixel centres (OpenCV, ours), 0.5 = OpenGL.
+    cull: leave out triangles seen from behind, that is whose vertices do not run counter-clockwise on the screen; of a
+      closed mesh they are hidden anyway.
   Raises:
     IndexError: a face names a vertex that is not there.
   """
   if faces.size and (faces.min() < 0 or faces.max() >= len(points_img)):
     raise IndexError(f"faces name vertices {faces.min()}..{faces.max()}, but there are {len(points_img)}")
   fill = _fill if HAVE_NUMBA else fill_numpy
-  fill(np.ascontiguousarray(points_img), faces, face_map, inverse_depth, first_face, pixel_centre)
+  fill(np.ascontiguousarray(points_img), faces, face_map, inverse_depth, first_face, pixel_centre, cull)
 
 
 def depth_mm(inverse_depth: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
@@ -73,7 +76,7 @@ def depth_mm(inverse_depth: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "
 
 
 @kernel
-def _fill(points, faces, face_map, inverse_depth, first_face, pixel_centre):
+def _fill(points, faces, face_map, inverse_depth, first_face, pixel_centre, cull):
   height, width = face_map.shape
   for face in range(faces.shape[0]):
     a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
@@ -85,7 +88,8 @@ def _fill(points, faces, face_map, inverse_depth, first_face, pixel_centre):
     cx, cy = points[c, 0] - pixel_centre, points[c, 1] - pixel_centre
     ux, uy, vx, vy = bx - ax, by - ay, cx - ax, cy - ay
     area = ux * vy - uy * vx
-    if not abs(area) > _MIN_AREA:
+    # y runs down: an area seen from the front is negative.
+    if not abs(area) > _MIN_AREA or (cull and area > 0.0):
       continue
     x0, x1 = max(0.0, np.ceil(min(ax, bx, cx) - _SLACK)), min(width - 1.0, np.floor(max(ax, bx, cx) + _SLACK))
     y0, y1 = max(0.0, np.ceil(min(ay, by, cy) - _SLACK)), min(height - 1.0, np.floor(max(ay, by, cy) + _SLACK))
@@ -117,6 +121,7 @@ def fill_numpy(
   inverse_depth: Float32[np.ndarray, "h w"],
   first_face: int,
   pixel_centre: float,
+  cull: bool,
 ) -> None:
   """The twin of the compiled loop: lists all pairs of triangle and pixel of its bounding box, keeps the nearest."""
   height, width = face_map.shape
@@ -128,7 +133,8 @@ def fill_numpy(
     per_area = 1.0 / area
     low = np.maximum(0.0, np.ceil(xy.min(1) - _SLACK))
     high = np.minimum((width - 1.0, height - 1.0), np.floor(xy.max(1) + _SLACK))
-    drawn = np.flatnonzero((nearness > 0).all(1) & (np.abs(area) > _MIN_AREA) & (low <= high).all(1))
+    solid = (np.abs(area) > _MIN_AREA) & ~(cull & (area > 0))
+    drawn = np.flatnonzero((nearness > 0).all(1) & solid & (low <= high).all(1))
   x0, y0 = low[drawn].astype(np.int64).T
   columns, rows = (high[drawn] - low[drawn]).astype(np.int64).T + 1
   for part in _chunks(columns * rows):

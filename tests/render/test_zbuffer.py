@@ -10,17 +10,17 @@ from jaxhands.render import zbuffer
 CAMERA = np.array([[300.0, 2.0, 40.0], [0.0, 280.0, 30.0], [0.0, 0.0, 1.0]], np.float32)
 
 
-def _both(points, faces, size, centre=0.0, first=0):
+def _both(points, faces, size, centre=0.0, first=0, cull=False):
   results = []
   for fill in (zbuffer._fill, zbuffer.fill_numpy):
     face_map, nearness = zbuffer.buffers(*size)
-    fill(points, faces, face_map, nearness, first, centre)
+    fill(points, faces, face_map, nearness, first, centre, cull)
     results.append((face_map, nearness))
   return results
 
 
-def _assert_twins(points, faces, size, centre=0.0):
-  (compiled_map, compiled_depth), (numpy_map, numpy_depth) = _both(points, faces, size, centre)
+def _assert_twins(points, faces, size, centre=0.0, cull=False):
+  (compiled_map, compiled_depth), (numpy_map, numpy_depth) = _both(points, faces, size, centre, cull=cull)
   np.testing.assert_array_equal(compiled_map, numpy_map)
   np.testing.assert_array_equal(compiled_depth, numpy_depth)
   return compiled_map, compiled_depth
@@ -33,8 +33,9 @@ def _assert_twins(points, faces, size, centre=0.0):
   st.sampled_from([1.0, 30.0, 400.0, 5000.0]),
   st.sampled_from(["free", "flat", "lattice", "behind"]),
   st.sampled_from([0.0, 0.5]),
+  st.booleans(),
 )
-def test_twins_agree(seed, num_points, num_faces, spread_mm, kind, centre):
+def test_twins_agree(seed, num_points, num_faces, spread_mm, kind, centre, cull):
   """Random triangles: huge, tiny, off the picture, needles, with one vertex twice, before and behind the camera."""
   rng = np.random.default_rng(seed)
   points = rng.normal(0, 1, (num_points, 3)) * (spread_mm, spread_mm, spread_mm) + (0, 0, 300.0)
@@ -47,7 +48,7 @@ def test_twins_agree(seed, num_points, num_faces, spread_mm, kind, centre):
   if kind == "lattice":  # edges through pixel centres, equal depths
     projected = np.stack([rng.integers(-5, 90, num_points), rng.integers(-5, 70, num_points), np.ones(num_points)], 1)
   faces = rng.integers(0, num_points, (num_faces, 3)).astype(np.int32)
-  _assert_twins(np.ascontiguousarray(projected, np.float64), faces, (60, 80), centre)
+  _assert_twins(np.ascontiguousarray(projected, np.float64), faces, (60, 80), centre, cull)
 
 
 def test_twins_agree_in_chunks(monkeypatch):
@@ -85,7 +86,14 @@ def test_sphere():
   radius_px = 300 * 25 / np.sqrt(300**2 - 25**2)
   assert (face_map >= 0).sum() == pytest.approx(np.pi * radius_px**2, rel=0.02)
   assert face_map[0, 0] == zbuffer.NOTHING
-  assert np.isinf(zbuffer.depth_mm(nearness)[0, 0])
+  # Of a closed surface, the triangles seen from behind change nothing.
+  points, outwards = zbuffer.project(ball + (0, 0, 300), camera), faces[:, ::-1]
+  for towards, expected in ((outwards, zbuffer.depth_mm(nearness)[30, 40]), (faces, 325)):
+    face_map, culled = zbuffer.buffers(61, 81)
+    zbuffer.rasterize(points, towards, face_map, culled, cull=True)
+    assert zbuffer.depth_mm(culled)[30, 40] == pytest.approx(expected, abs=0.1)
+    if towards is outwards:
+      np.testing.assert_allclose(culled, nearness, rtol=1e-5)
 
 
 def test_edges_through_pixel_centres_leave_no_gap():
