@@ -33,7 +33,6 @@ class Curve:
 def chart(
   curves: Sequence[Curve],
   title: str,
-  unit: str = "",
   x_name: str = "step",
   log: bool = False,
   y_range: tuple[float, float] | None = None,
@@ -43,8 +42,7 @@ def chart(
 
   Args:
     curves: with finite points, at least one each.
-    title: above the chart.
-    unit: of y, beside the title.
+    title: above the chart, with the unit of y.
     x_name: under the axis.
     log: y is logarithmic; needs positive values.
     y_range: of the axis; None = what the curves need.
@@ -52,8 +50,7 @@ def chart(
   """
   curves = [_thinned(curve) for curve in curves]
   frame = _Frame.around(curves, size, log, y_range)
-  parts = [_text(0.0, 14.0, title, "title") + (_text(size[0] - 4.0, 14.0, unit, "end") if unit else "")]
-  parts.append(_grid(frame, x_name))
+  parts = [_text(0.0, 14.0, title, "title"), _grid(frame, x_name)]
   ends = [frame.at(curve.x[-1], curve.y[-1]) for curve in curves]
   names = spread([y for _, y in ends], _NAME_GAP, frame.top, frame.bottom)
   for curve, (x, y), name in zip(curves, ends, names, strict=True):
@@ -64,7 +61,7 @@ def chart(
     if len(curves) > 1:
       parts.append(_text(frame.right + 8, name + 4, curve.name, f"name {curve.kind}"))
   last = ", ".join(f"{curve.name or title} ends at {number(curve.y[-1])}" for curve in curves)
-  return _svg(*size, f"{title}: {last} {unit}".strip(), parts)
+  return _svg(*size, f"{title}: {last}", parts)
 
 
 @dataclasses.dataclass(frozen=True)

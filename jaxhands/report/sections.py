@@ -27,12 +27,16 @@ _METRICS = {
   "epe2d": ("2D error", "joints in the picture"),
   "handedness_ap": ("Handedness AP", "average precision of finding a hand"),
   "handedness_accuracy": ("Handedness", "pictures with both hands right"),
+  "mmd": ("MMD", "samples from the annotated poses"),
+  "iou": ("IoU", "masks with the true ones"),
+  "psnr": ("PSNR", "recovered pictures"),
+  "ssim": ("SSIM", "recovered pictures"),
 }
 _HIGHER_IS_BETTER = ("pck", "handedness", "iou", "psnr", "ssim")
 _GROUPS = {"all": "all", "single": "one hand", "interacting": "two hands", "inter": "two, over 30 joints"}
 _HEADLINE = ("mpjpe/all", "mpjpe/interacting", "mpvpe/all", "mrrpe", "handedness_accuracy", "epe2d")
 _TILES = 4
-_OFTEN_LOGGED = ("learning_rate", "gradient_norm")  # besides losses; shown on demand
+_MINOR_TERMS = ("learning_rate", "gradient_norm")  # besides losses; shown on demand
 _MANY = 12.0  # a curve that falls or rises so many times over is drawn on a logarithmic axis
 _FARTHEST_MM = 50.0
 _OVERLAP_EDGES = (0.0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 1.0)
@@ -44,14 +48,15 @@ _SHARES = ("share", "0..1")
 def headline(run: RunFiles) -> str:
   """Title and the numbers that are asked for first."""
   result = run.result
-  steps = max((int(line["step"]) for lines in run.lines.values() for line in lines), default=0)
+  steps = sum(int(lines[-1]["step"]) for lines in run.lines.values())
   facts = [
     run.config.get("variant", ""),
     f"{result['examples']:,} pictures evaluated",
     f"{steps:,} steps of training" if steps else "",
   ]
   where = html.escape(f"{result['dataset']} {result['split']}")
-  tiles = [_tile(result, key) for key in _HEADLINE if key in result["metrics"]][:_TILES]
+  asked = dict.fromkeys([*(key for key in _HEADLINE if key in result["metrics"]), *result["metrics"]])
+  tiles = [_tile(result, key) for key in list(asked)[:_TILES]]
   return (
     f"<header><h1>{html.escape(result['system'])} <span>on {where}</span></h1>"
     f"<p>{html.escape(' · '.join(fact for fact in facts if fact))}</p>"
@@ -74,14 +79,13 @@ def training(run: RunFiles) -> str | None:
     return None
   parts = []
   for stage, lines in run.lines.items():
-    last = stage in ("", [*run.lines][-1])
     title = f"<h3>Stage {html.escape(stage)}</h3>" if stage else ""
-    parts.append(title + _charts_of_stage(lines, run.result["mean_pose"] if last else {}))
+    parts.append(title + _charts_of_stage(lines, run.result))
   caption = "Each term of the loss, then the metrics of each evaluation over the steps; dashed: the mean pose."
   return _section("Training", "".join(parts), caption)
 
 
-def _charts_of_stage(lines: Sequence[Line], mean_pose: Mapping[str, float]) -> str:
+def _charts_of_stage(lines: Sequence[Line], result: Mapping[str, Any]) -> str:
   names = list(dict.fromkeys(name for line in lines for name in line))
   names.sort(key=lambda name: not name.endswith("/loss"))
   objectives = {name.split("/")[1] for name in names if name.startswith("train/") and name.count("/") > 1}
@@ -91,43 +95,46 @@ def _charts_of_stage(lines: Sequence[Line], mean_pose: Mapping[str, float]) -> s
     if kind == "train":
       _, _, term = rest.rpartition("/")
       title = term if len(objectives) == 1 else rest
-      drawn = _curves_chart([_curve(lines, name, "")], title.replace("_", " "), "")
-      minor = term in _OFTEN_LOGGED or "/" not in rest
+      drawn = _curves_chart([_curve(lines, name)], title.replace("_", " "))
+      minor = term in _MINOR_TERMS or "/" not in rest
       (more if minor else shown).append(drawn)
   for metric in dict.fromkeys(name.split("/")[1] for name in names if name.startswith("eval/")):
-    shown.append(_evaluation_chart(lines, metric, mean_pose))
-  result = f'<div class="many">{"".join(shown)}</div>'
+    shown.append(_evaluation_chart(lines, metric, result))
+  charted = f'<div class="many">{"".join(shown)}</div>'
   if any(more):
-    result += f'<details><summary>Speed, rates and gradients</summary><div class="many">{"".join(more)}</div></details>'
-  return result
+    folded = f'<div class="many">{"".join(more)}</div>'
+    charted += f"<details><summary>Speed, rates and gradients</summary>{folded}</details>"
+  return charted
 
 
-def _evaluation_chart(lines: Sequence[Line], metric: str, mean_pose: Mapping[str, float]) -> str:
+def _evaluation_chart(lines: Sequence[Line], metric: str, result: Mapping[str, Any]) -> str:
   keys = dict.fromkeys(name for line in lines for name in line if name.split("/")[:2] == ["eval", metric])
   curves = []
   for index, name in enumerate(key for key in keys if not key.endswith("/inter")):
     group = name.split("/")[2] if name.count("/") > 1 else ""
     curves.append(_curve(lines, name, _GROUPS.get(group, group), f"s{index % 5}"))
   curves = [curve for curve in curves if len(curve.x) > 1]
-  key = f"{metric}/all"
-  if curves and key in mean_pose:
-    ends = [curves[0].x[0], curves[0].x[-1]]
-    curves.append(Curve("mean pose", ends, [mean_pose[key]] * 2, "reference"))
-  return _curves_chart(curves, _named(metric)[0], "", log=False)
+  baseline = result["mean_pose"].get(f"{metric}/all")
+  if curves and baseline is not None:
+    curves.append(Curve("mean pose", [curves[0].x[0], curves[0].x[-1]], [baseline] * 2, "reference"))
+  unit = next((_unit(result, key) for key in result["metrics"] if key.split("/")[0] == metric), "")
+  return _curves_chart(
+    curves, f"{_named(metric)[0]}, {unit}" if unit not in (*_SHARES, "") else _named(metric)[0], False
+  )
 
 
-def _curve(lines: Sequence[Line], name: str, label: str, kind: str = "s0") -> Curve:
+def _curve(lines: Sequence[Line], name: str, label: str = "", kind: str = "s0") -> Curve:
   points = [(line["step"], line[name]) for line in lines if name in line and np.isfinite(line[name])]
   return Curve(label, [x for x, _ in points], [y for _, y in points], kind)
 
 
-def _curves_chart(curves: Sequence[Curve], title: str, unit: str, log: bool | None = None) -> str:
-  """A chart, or nothing where there is no line to draw."""
+def _curves_chart(curves: Sequence[Curve], title: str, log: bool | None = None) -> str:
+  """A chart, or nothing where there is no line to draw; logarithmic where that is needed, unless told."""
   curves = [curve for curve in curves if len(curve.x) > 1]
   if not curves:
     return ""
   low, high = (bound(y for curve in curves for y in curve.y) for bound in (min, max))
-  return charts.chart(curves, title, unit, log=log if log is not None else low > 0 and high / low > _MANY)
+  return charts.chart(curves, title, log=log if log is not None else low > 0 and high / low > _MANY)
 
 
 def table(run: RunFiles) -> str:

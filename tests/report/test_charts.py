@@ -67,7 +67,7 @@ def test_names_stay_where_there_is_room():
 
 
 def test_a_chart_draws_its_points_between_its_axes():
-  svg = charts.chart([Curve("", [0.0, 10.0], [1.0, 3.0])], "loss <1>", "mm")
+  svg = charts.chart([Curve("", [0.0, 10.0], [1.0, 3.0])], "loss <1>")
   (line,) = parsed(svg).iter("polyline")
   (x1, y1), (x2, y2) = (map(float, point.split(",")) for point in line.get("points", "").split())
   assert x1 < x2
