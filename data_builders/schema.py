@@ -30,7 +30,7 @@ from jaxhands.schema import BATCH, HANDS, Field, SchemaError
 Record = dict[str, Any]
 
 FORMAT = 1  # of the record; part of every build's arguments, so that folders of another format are not continued
-ANNOTATION_KINDS = ("rendered", "human", "machine", "fitted")
+ANNOTATION_KINDS = ("rendered", "human", "machine", "human or machine", "fitted")
 MAX_RECORD_ID = 2**29 - 1  # example_id = 4 record_id + view must stay below 2**31
 
 

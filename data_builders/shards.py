@@ -99,7 +99,7 @@ def build(plan: Plan, folder: pathlib.Path, jobs: int = 1, progress: Progress | 
   shards = _shards(plan, folder)
   if _is_claimed(plan, folder) and _is_complete(folder, shards):
     return folder
-  with _clear_errors(folder), _locked(folder):
+  with clear_errors(folder), locked(folder):
     if not _is_claimed(plan, folder):
       _write_json(folder / "build.json", _identity(plan))
     # The lock is ours, so whatever is unfinished here was left by a killed build.
@@ -164,7 +164,7 @@ def _is_claimed(plan: Plan, folder: pathlib.Path) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> Iterator[None]:
+def locked(folder: pathlib.Path) -> Iterator[None]:
   """One build at a time in a folder; the lock ends with the process, however that ends."""
   folder.mkdir(parents=True, exist_ok=True)
   handle = os.open(folder, os.O_RDONLY)
@@ -180,7 +180,7 @@ def _locked(folder: pathlib.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _clear_errors(folder: pathlib.Path) -> Iterator[None]:
+def clear_errors(folder: pathlib.Path) -> Iterator[None]:
   """Turns what a disk can do to us into one line; array_record reports it as RuntimeError with the system's words."""
   try:
     yield

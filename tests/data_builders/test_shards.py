@@ -187,7 +187,7 @@ def test_the_real_writer_reports_a_full_disk_in_words_that_are_known():
     pytest.skip("no /dev/full here")
 
   def fill():
-    with shards._clear_errors(pathlib.Path("/somewhere")):
+    with shards.clear_errors(pathlib.Path("/somewhere")):
       writer = shards.ArrayRecordWriter("/dev/full", "group_size:1")
       writer.write(b"x" * 100_000)
       writer.close()

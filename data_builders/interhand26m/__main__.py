@@ -1,0 +1,96 @@
+"""`python -m data_builders.interhand26m`: builds the data set from a download, or checks it."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+import time
+
+from data_builders.command import clear_exit, shown_progress
+from data_builders.interhand26m.build import InterHandConfig, build, verify
+from data_builders.interhand26m.layout import BRANCHES, SPLITS
+from data_builders.interhand26m.problems import Problems
+from data_builders.preview import write_sheets
+from data_builders.shards import BuildError, usable_cores
+
+_PROGRAM = "python -m data_builders.interhand26m"
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(prog=_PROGRAM, description="Builds InterHand2.6M from a download of your own.")
+  add = parser.add_argument
+  add("--source", required=True, metavar="DIR", help="the download: holds annotations, images, rootnet_output")
+  add("--out", type=pathlib.Path, help="folder (default: interhand26m in $JAXHANDS_DATA, or in the user's cache)")
+  add("--branch", default="ALL", help=f"one of {', '.join(BRANCHES)}: annotated by people, machine, either")
+  add("--splits", nargs="+", default=[], metavar="SPLIT", help=f"some of {', '.join(SPLITS)} (default: those there)")
+  add("--human-ids", nargs="+", default=[], metavar="FILE", help="V1.0: annotation ids of people's annotations")
+  add("--mano", default="", metavar="DIR", help="your MANO files: adds parameters, part labels and masks")
+  add("--jobs", type=int, default=usable_cores(), help="processes (default: one a core)")
+  add("--show", type=int, metavar="N", help="draw N records with their labels into OUT/preview")
+  add("--verify", action="store_true", help="only check the download; status 1 when something is wrong")
+  add("--list", type=pathlib.Path, metavar="FILE", help="with --verify: a line for every problem, as a table")
+  args = parser.parse_args()
+  with clear_exit(_PROGRAM):
+    if args.show is not None and args.show < 1:
+      raise BuildError(f"show is {args.show}, expected 1 or more")
+    if args.list and not args.verify:
+      raise BuildError("--list goes with --verify; a build lists its problems in OUT/quarantine.tsv")
+    config = InterHandConfig(args.source, args.branch, tuple(args.splits), tuple(args.human_ids), args.mano)
+    if args.verify:
+      _verify(config, args.list)
+    else:
+      _build(config, args.out, args.jobs, args.show)
+
+
+def _verify(config: InterHandConfig, listing: pathlib.Path | None) -> None:
+  begun = time.monotonic()
+  if listing:
+    with listing.open("w") as file:
+      problems = Problems(file)
+      lines = verify(config, problems, _Said())
+  else:
+    problems = Problems()
+    lines = verify(config, problems, _Said())
+  print(*lines, *problems.lines(), sep="\n")
+  print(f"{problems.counts.total():,} problems found in {time.monotonic() - begun:.0f} s.")
+  if problems.counts:
+    sys.exit(1)
+
+
+def _build(config: InterHandConfig, out: pathlib.Path | None, jobs: int, show: int | None) -> None:
+  begun = time.monotonic()
+  if config.branch == "ALL" and not config.human_ids:
+    print("No --human-ids: which of V1.0's annotations people made is not known, so there is only branch ALL.")
+  if not config.mano:
+    print("No --mano: NeuralAnnot's parameters need the mean pose of your MANO files; neither they nor part labels.")
+  with shown_progress("interhand26m") as bar:
+    folder, problems = build(config, out, jobs, bar, _Said())
+  for line in problems:
+    print(line)
+  size_mb = sum(path.stat().st_size for path in folder.glob("*.array_record*")) / 1e6
+  print(f"{folder}: {size_mb:,.1f} MB in {time.monotonic() - begun:.0f} s; problems in {folder / 'quarantine.tsv'}")
+  if show:
+    for sheet in write_sheets(folder, show):
+      print(sheet)
+  else:
+    print(f"Look at them: python -m data_builders.preview {folder}")
+
+
+class _Said:
+  """A line on standard error for each thing that is done, and one now and then while it lasts."""
+
+  def __init__(self) -> None:
+    self._what, self._last = "", 0.0
+
+  def __call__(self, what: str, done: int, total: int) -> None:
+    now = time.monotonic()
+    if what != self._what or now - self._last > _SECONDS_BETWEEN_LINES:
+      share = f" {100 * done // total} %" if self._what == what and total else ""
+      print(f"{what}{share}", file=sys.stderr)
+      self._what, self._last = what, now
+
+
+if __name__ == "__main__":
+  main()

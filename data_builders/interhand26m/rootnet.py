@@ -1,0 +1,70 @@
+"""RootNet's result files as tables that training and evaluation read: `root_depths-SPLIT.npz`."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+
+from data_builders.interhand26m import json_stream
+from data_builders.interhand26m.layout import SplitFiles
+from data_builders.interhand26m.problems import Problems
+from data_builders.interhand26m.survey import Split
+
+_VIEWS = 4  # example_id = 4 record_id + view, and a pair's view is 0
+
+
+def write_root_depths(files: SplitFiles, split: Split, path: pathlib.Path, problems: Problems) -> pathlib.Path | None:
+  """Converts the result file that has depths for most of the split's records; those without are reported.
+
+  The table has a row for each record with depths: `example_id` [N], `depth_mm` [N, 2] (right, left), `valid` [N, 2].
+  As in the reference, depths count for both hands whatever the file's `root_valid` says. Its boxes are not used: they
+  are the annotated ones made square and enlarged, as every reader does itself, but clipped to the picture before.
+
+  Args:
+    files: with the candidates.
+    split: records whose depths are wanted.
+    path: of the table, written only where there are depths.
+    problems: gets broken files and records without depths.
+  Returns:
+    The result file that was used; None where there is none.
+  """
+  rows = split.rows
+  by_id = np.argsort(rows["annotation_id"])
+  ids = rows["annotation_id"][by_id]
+  best, used = np.full((len(rows), 2), np.nan), None
+  for candidate in files.rootnet:
+    try:
+      depths = _read(candidate, ids)[np.argsort(by_id)]
+    except json_stream.JsonError as error:
+      problems.add("broken RootNet file", files.split, str(error))
+      continue
+    if used is None or np.isfinite(depths).all(-1).sum() > np.isfinite(best).all(-1).sum():
+      best, used = depths, candidate
+  known = np.isfinite(best).all(-1)
+  if used is None or not len(rows):
+    return None
+  for row in rows[~known]:
+    problems.add("missing RootNet depth", files.split, split.name(row), used.name)
+  if not known.any():
+    return None
+  with path.open("wb") as file:
+    example_id = rows["record_id"][known] * _VIEWS
+    np.savez(
+      file, example_id=example_id, depth_mm=best[known].astype(np.float32), valid=np.ones((known.sum(), 2), bool)
+    )
+  return used
+
+
+def _read(path: pathlib.Path, ids: np.ndarray) -> np.ndarray:
+  """Depths [N, 2] of sorted annotation ids; NaN where the file has none."""
+  depths = np.full((len(ids), 2), np.nan)
+  for at, value in json_stream.values(path, 1):
+    try:
+      wanted, pair = int(value["annot_id"]), np.asarray(value["abs_depth"], np.float64).reshape(2)
+    except (KeyError, TypeError, ValueError) as error:
+      raise json_stream.JsonError(f"{path}: {json_stream.format_path(at)} is no RootNet result ({error})") from None
+    place = np.searchsorted(ids, wanted)
+    if place < len(ids) and ids[place] == wanted:
+      depths[place] = pair
+  return depths

@@ -1,0 +1,321 @@
+"""What of a split can be built: its annotations joined, checked, and put on the disk as one table of records."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+
+from data_builders.interhand26m import checks, json_stream
+from data_builders.interhand26m.annotations import (
+  Cameras,
+  Frames,
+  find,
+  read_cameras,
+  read_data,
+  read_joints,
+  read_mano,
+)
+from data_builders.interhand26m.layout import SPLITS, SplitFiles
+from data_builders.interhand26m.problems import Problems
+from data_builders.schema import MAX_RECORD_ID
+from data_builders.shards import BuildError
+from jaxhands.hands.model import HandModel
+from jaxhands.schema import HANDS
+
+Say = Callable[[str, int, int], None]  # what is done, how much of it, how much there is
+
+# One record; rows point into the arrays of `Split`.
+ROW = np.dtype([
+  ("record_id", "i4"), ("annotation_id", "i8"), ("name_start", "i8"), ("name_length", "i4"),
+  ("subject", "i4"), ("scene_id", "i4"), ("camera_id", "i4"), ("frame", "i4"), ("kind", "i1"),
+  ("camera", "i4"), ("joints", "i8"), ("mano", "i8"), ("mano_valid", "?", 2),
+  ("box", "f4", 4), ("joint_valid", "?", (2, 21)), ("hand_present", "?", 2), ("hand_present_valid", "?"),
+])  # fmt: skip
+KINDS = ("human or machine", "human", "machine")  # of annotation, by ROW's `kind`
+_UNKNOWN, _HUMAN, _MACHINE = range(3)
+_IDS_OF_SPLIT = (MAX_RECORD_ID + 1) // 4
+_SCENES_OF_SPLIT = 1_000_000
+_AT_ONCE = 4096
+
+_T = TypeVar("_T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+  """A split that was surveyed: its table of records and what that points into, memory-mapped from `folder`."""
+
+  folder: pathlib.Path
+
+  @functools.cached_property
+  def rows(self) -> np.ndarray:
+    """[N] of `ROW`, as the reference's loader lists them: single hands, then interacting ones, in the file's order."""
+    path = self.folder / "rows"
+    return np.memmap(path, ROW, "r") if path.stat().st_size else np.zeros(0, ROW)
+
+  @functools.cached_property
+  def cameras(self) -> Cameras:
+    with np.load(self.folder / "cameras.npz") as arrays:
+      return Cameras(**arrays)
+
+  @functools.cached_property
+  def joints_world(self) -> np.ndarray:
+    """[*, 2, 21, 3], mm."""
+    return np.memmap(self.folder / "joints", np.float32, "r").reshape(-1, 2, 21, 3)
+
+  @functools.cached_property
+  def mano_world(self) -> np.ndarray:
+    """[*, 2, 61], as in the file, translation in mm."""
+    return np.memmap(self.folder / "mano", np.float32, "r").reshape(-1, 2, 61)
+
+  @functools.cached_property
+  def _names(self) -> np.ndarray:
+    return np.memmap(self.folder / "names", np.uint8, "r")
+
+  def name(self, row: Any) -> str:
+    """A record's picture, relative to the split's folder of pictures."""
+    return bytes(self._names[row["name_start"] : row["name_start"] + row["name_length"]]).decode()
+
+
+def survey(
+  files: SplitFiles,
+  folder: pathlib.Path,
+  branch: str,
+  human_ids: np.ndarray | None,
+  model: HandModel | None,
+  problems: Problems,
+  say: Say,
+) -> Split | None:
+  """Reads and checks a split and writes its table into `folder`.
+
+  Args:
+    files: of the split.
+    folder: an empty one.
+    branch: of `layout.BRANCHES`.
+    human_ids: V1.0: ids of the annotations that people made; None where they are not known.
+    model: the user's MANO; None leaves fitted parameters out.
+    problems: gets what is wrong.
+    say: told how far it is.
+  Returns:
+    None when an annotation file is missing or broken, which is then among the problems.
+  """
+  split = files.split
+  for role in sorted({"data", "camera", "joint_3d"} - set(files.annotations)):
+    problems.add("missing annotation file", split, str(getattr(files, role)))
+
+  def read(role: str, reader: Callable[..., _T], *arguments: Any) -> _T | None:
+    path = files.annotations.get(role)
+    if path is None:
+      return None
+    size = path.stat().st_size
+
+    def progress(characters: int) -> None:
+      say(f"{split}: reading {path.name}", characters, size)
+
+    try:
+      return reader(path, *arguments, split, problems, progress)
+    except json_stream.JsonError as error:
+      problems.add("broken annotation file", split, str(error))
+    except OSError as error:
+      problems.add("broken annotation file", split, f"{path}: {error.strerror}")
+    return None
+
+  cameras = read("camera", read_cameras)
+  frames = read("joint_3d", read_joints, folder)
+  fits = read("mano", read_mano, folder) if model is not None else None
+  data = read("data", read_data, folder)
+  if cameras is None or frames is None or data is None:
+    return None
+  np.savez(folder / "cameras.npz", **dataclasses.asdict(cameras))
+  pictures, entries, sequences = data
+  joined = _join(pictures, entries, files, folder, problems)
+  kind = _kinds(joined, files, branch, human_ids, folder, problems)
+  chosen = joined.order[{"ALL": kind >= 0, "H": kind == _HUMAN, "M": kind == _MACHINE}[branch][joined.order]]
+  scene_of_sequence = _scene_ids(sequences, split)
+  with (folder / "rows").open("wb") as table:
+    for start in range(0, len(chosen), _AT_ONCE):
+      say(f"{split}: checking pictures and joints", start, len(chosen))
+      some = chosen[start : start + _AT_ONCE]
+      rows = _rows(joined, some, kind, scene_of_sequence)
+      rows = _located(rows, joined.pictures["capture"][joined.picture[some]], cameras, frames, fits)
+      for row in _checked(rows, folder, files, cameras, frames, problems):
+        table.write(row.tobytes())
+  found = Split(folder)
+  if model is not None and fits is not None:
+    _check_fits(found, fits, model, problems, split, say)
+  return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Joined:
+  """Annotations with their pictures; `order` are those that can be used, as the reference lists them."""
+
+  pictures: np.ndarray
+  entries: np.ndarray
+  picture: np.ndarray  # of each entry
+  record_id: np.ndarray  # of each entry
+  order: np.ndarray
+
+
+def _join(
+  pictures: np.ndarray, entries: np.ndarray, files: SplitFiles, folder: pathlib.Path, problems: Problems
+) -> _Joined:
+  split, file = files.split, files.data.name
+  by_id = np.argsort(pictures["image_id"], kind="stable")
+  picture = find(pictures["image_id"][by_id], by_id, entries["image_id"])
+  for entry in entries["annotation_id"][picture < 0]:
+    problems.add("annotation without picture entry", split, f"{file} annotation {entry}")
+  lonely = ~np.isin(pictures["image_id"], entries["image_id"])
+  for row in pictures[lonely]:
+    problems.add("picture entry without annotation", split, _name(folder, row))
+  # Ids do not change with what else is on the disk: the rank among all annotations of the file.
+  ids, first, rank = np.unique(entries["annotation_id"], return_index=True, return_inverse=True)
+  again = np.ones(len(entries), bool)
+  again[first] = False
+  for entry in entries["annotation_id"][again]:
+    problems.add("annotation id twice", split, f"{file} annotation {entry}")
+  if len(ids) > _IDS_OF_SPLIT:
+    raise BuildError(f"{files.data} has {len(ids):,} annotations; a split may have {_IDS_OF_SPLIT:,}")
+  usable = np.flatnonzero((picture >= 0) & ~again)
+  order = usable[np.argsort(entries["hand_present"][usable].all(-1), kind="stable")]
+  return _Joined(pictures, entries, picture, rank + SPLITS.index(split) * _IDS_OF_SPLIT, order)
+
+
+def _name(folder: pathlib.Path, row: Any) -> str:
+  with (folder / "names").open("rb") as names:
+    names.seek(row["name_start"])
+    return names.read(row["name_length"]).decode()
+
+
+def _kinds(
+  joined: _Joined,
+  files: SplitFiles,
+  branch: str,
+  human_ids: np.ndarray | None,
+  folder: pathlib.Path,
+  problems: Problems,
+) -> np.ndarray:
+  """Who annotated each entry; of frames that both did, the people's annotation is the one in the file of all."""
+  ids = joined.entries["annotation_id"]
+  if human_ids is not None:
+    for unknown in human_ids[~np.isin(human_ids, ids)]:
+      problems.add("human id without annotation", files.split, f"annotation {unknown}")
+    return np.where(np.isin(ids, human_ids), _HUMAN, _MACHINE)
+  if files.version == "V1.0":
+    return np.full(len(ids), _MACHINE if files.split == "val" else _UNKNOWN)
+  if branch != "ALL":
+    return np.full(len(ids), _HUMAN if branch == "H" else _MACHINE)
+  if files.split == "val":
+    return np.full(len(ids), _MACHINE)
+  if files.human_data is None or not files.human_data.is_file():
+    return np.full(len(ids), _UNKNOWN)
+  human = {
+    value["file_name"]
+    for at, value in json_stream.values(files.human_data, 2)
+    if at[0] == "images" and isinstance(value, dict) and "file_name" in value
+  }
+  return np.array([_HUMAN if _name(folder, joined.pictures[p]) in human else _MACHINE for p in joined.picture])
+
+
+def _scene_ids(sequences: list[tuple[int, str]], split: str) -> np.ndarray:
+  """Number of each (capture, sequence): its place in their order, after those of the splits before."""
+  rank = {sequence: number for number, sequence in enumerate(sorted(sequences))}
+  return np.array([rank[sequence] for sequence in sequences], np.int64) + SPLITS.index(split) * _SCENES_OF_SPLIT
+
+
+def _rows(joined: _Joined, some: np.ndarray, kind: np.ndarray, scene_of_sequence: np.ndarray) -> np.ndarray:
+  rows = np.zeros(len(some), ROW)
+  entries, pictures = joined.entries[some], joined.pictures[joined.picture[some]]
+  for key in ("annotation_id", "box", "joint_valid", "hand_present", "hand_present_valid"):
+    rows[key] = entries[key]
+  for key in ("subject", "frame", "name_start", "name_length"):
+    rows[key] = pictures[key]
+  rows["record_id"], rows["kind"] = joined.record_id[some], kind[some]
+  rows["camera_id"], rows["scene_id"] = pictures["camera"], scene_of_sequence[pictures["sequence"]]
+  return rows
+
+
+def _located(
+  rows: np.ndarray,
+  capture: np.ndarray,
+  cameras: Cameras,
+  frames: Frames,
+  fits: Frames | None,
+) -> np.ndarray:
+  rows["camera"] = cameras.find(capture, rows["camera_id"])
+  rows["joints"] = frames.find(capture, rows["frame"])
+  rows["mano"] = -1 if fits is None else fits.find(capture, rows["frame"])
+  return rows
+
+
+def _checked(
+  rows: np.ndarray,
+  folder: pathlib.Path,
+  files: SplitFiles,
+  cameras: Cameras,
+  frames: Frames,
+  problems: Problems,
+) -> Iterator[Any]:
+  """The rows that can be built, with flags of usable joints only."""
+  joints_cam = np.zeros((len(rows), 2, 21, 3))
+  there = np.asarray((rows["camera"] >= 0) & (rows["joints"] >= 0))
+  world, camera = frames.values[rows["joints"][there]], rows["camera"][there]
+  joints_cam[there] = to_camera(world, cameras.rotation[camera], cameras.position_mm[camera])
+  annotated = rows["joint_valid"] & there[:, None, None]
+  not_finite, absurd = checks.joint_faults(joints_cam, annotated)
+  bad_box = ~(np.isfinite(rows["box"]).all(-1) & (rows["box"][:, 2:] > 0).all(-1))
+  rows["joint_valid"] = checks.usable_joints(annotated, not_finite | absurd)
+  with (folder / "names").open("rb") as names:
+    for number, row in enumerate(rows):
+      names.seek(row["name_start"])
+      name = names.read(row["name_length"]).decode()
+      faults = [
+        ("missing camera", "", row["camera"] < 0),
+        ("missing 3D joints", "", row["joints"] < 0),
+        ("bad box", str(row["box"].tolist()), bad_box[number]),
+      ]
+      fault = checks.picture_fault(files.pictures / name)
+      if fault:
+        faults.append((*fault, True))
+      for kind, detail, is_so in faults:
+        if is_so:
+          problems.add(kind, files.split, name, detail)
+      for kind, flags in (("joint not finite", not_finite[number]), ("absurd joint", absurd[number])):
+        if flags.any():
+          problems.add(kind, files.split, name, checks.name_joints(flags))
+      if not any(is_so for _, _, is_so in faults):
+        yield row
+
+
+def to_camera(world: np.ndarray, rotation: np.ndarray, position_mm: np.ndarray) -> np.ndarray:
+  """World joints [n, 2, 21, 3] in their cameras' frames, in float64: R (W - C)."""
+  # What is not finite stays so, without a warning.
+  with np.errstate(invalid="ignore", over="ignore"):
+    return np.einsum("nij,nhkj->nhki", rotation, world - position_mm[:, None, None])
+
+
+def _check_fits(split: Split, fits: Frames, model: HandModel, problems: Problems, name: str, say: Say) -> None:
+  """Sets `mano_valid`: of hands in the picture that have a fit near the joints."""
+  path = split.folder / "rows"
+  if not path.stat().st_size:
+    return
+  rows = np.memmap(path, ROW, "r+")
+  fit, first = np.unique(rows["mano"], return_index=True)
+  fit, first = fit[fit >= 0], first[fit >= 0]
+  good = np.zeros((len(fits.values) + 1, 2), bool)  # the last one is that of rows without a fit
+  for start in range(0, len(fit), _AT_ONCE):
+    say(f"{name}: checking MANO fits", start, len(fit))
+    some, row = fit[start : start + _AT_ONCE], rows[first[start : start + _AT_ONCE]]
+    mano, joints = fits.values[some], split.joints_world[row["joints"]]
+    distance_mm = checks.fit_distance_mm(model, mano, joints, row["joint_valid"])
+    far = distance_mm > checks.FARTHEST_FIT_MM
+    good[some] = np.isfinite(mano).all(-1) & ~far
+    for number, hand in np.argwhere(far):
+      where = f"{pathlib.PurePath(split.name(row[number])).parts[0]} frame {row['frame'][number]} {HANDS[hand]} hand"
+      problems.add("MANO fit far from the joints", name, where, f"{distance_mm[number, hand]:.1f} mm")
+  rows["mano_valid"] = good[rows["mano"]] & rows["hand_present"]
+  rows.flush()
