@@ -105,7 +105,7 @@ def _demo(config: Any) -> None:
   )
   config.data.crop_hw, config.data.map_hw = (96, 96), (48, 48)
   config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:val",)
-  config.data.synthetic.update(train=8_000, val=1_000, test=0, variant="demo")
+  config.data.synthetic.update(train=8_000, val=1_000, test=0)
   config.train_for = "9000 steps"
   config.batch_size = 16
   config.optimizer.learning_rate = 1e-3
