@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import signal
 import sys
 import types
 
@@ -12,7 +13,7 @@ from ml_collections import ConfigDict
 
 from configs import base as base_config
 from jaxhands import run
-from jaxhands.data import host_ops
+from jaxhands.data import augment, host_ops
 from jaxhands.train import checkpoint
 from tests.data.conftest import build
 from tests.train import toys
@@ -22,7 +23,7 @@ class Toy(toys.Regressor):
   """On real records."""
 
   def host_ops(self, train):
-    return host_ops.crop_ops((8, 8))
+    return host_ops.crop_ops((8, 8), augmentation=augment.INTERNET if train else None)
 
 
 class Assembled(Toy):
@@ -86,6 +87,30 @@ def test_a_run_trains_evaluates_and_goes_on(data, tmp_path, capsys):
   longer = _config(data, best_metric="mpjpe/all", ema=0.9, train_for="6 steps")
   assert run.run(longer, workdir, "train")
   assert checkpoint.checkpoint_folder(workdir).name == "6"
+
+
+def test_real_data_and_augmentation_go_on_bit_equal(data, tmp_path, monkeypatch):
+  config = _config(data, train_for="9 steps", eval_every="2 steps", checkpoint_every="2 steps", ema=0.9)
+  assert run.run(config, tmp_path / "whole", "train")
+  batches = run.Run.train_batches
+
+  def interrupted(self, start):
+    for step, batch in enumerate(batches(self, start), start):
+      if step == 4:
+        signal.raise_signal(signal.SIGTERM)
+      yield batch
+
+  monkeypatch.setattr(run.Run, "train_batches", interrupted)
+  assert not run.run(config, tmp_path / "stopped")
+  assert not (tmp_path / "stopped" / "eval").exists()
+  monkeypatch.setattr(run.Run, "train_batches", batches)
+  with config.unlocked():
+    config.data.threads, config.data.keep_mb = 1, 0  # how data are read changes nothing
+  assert run.run(config, tmp_path / "stopped", "train")
+  toys.assert_bit_equal(tmp_path / "stopped", tmp_path / "whole")
+  names = ("train/pose/loss", "eval/mpjpe/all")
+  found, expected = ([toys.scalars(tmp_path / of, name) for name in names] for of in ("stopped", "whole"))
+  assert found == expected
 
 
 def test_the_config_survives_its_file(data, tmp_path):
