@@ -246,7 +246,7 @@ def _contact_rows(rig: Rig, now: Placed, present: tuple[bool, bool], effort: Eff
     corners = solids.whole_corners
     for hand in (schema.RIGHT, schema.LEFT):
       found.append(_near(solids.whole, skins[1 - hand], skins[hand], corners, (hand, 1 - hand), effort))
-  for hand in np.flatnonzero(present):
+  for hand in np.flatnonzero(present).tolist():
     for part, solid in enumerate(solids.parts):
       corners = solids.probe_corners[solids.probes(part)]
       found.append(_near(solid, skins[hand], skins[hand], corners, (hand, hand), effort))
