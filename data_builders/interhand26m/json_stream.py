@@ -13,6 +13,7 @@ from typing import Any
 _CHUNK = 1 << 20  # characters
 _LARGEST = 1 << 26  # characters of one value; a frame's 42 joints take 3,000
 _LITERALS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")  # as Python's json writes them
+_LOOK_AHEAD = 4  # characters
 _CUT = "the file is cut"
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -128,12 +129,14 @@ class _Reader:
         rest = self._text[error.pos : error.pos + 10]
         if self._fill():
           continue
-        cut = error.msg.startswith("Unterminated string") or any(word.startswith(rest) for word in _LITERALS)
+        escape = error.msg.startswith("Invalid \\u") and len(rest) < len("uXXXX")
+        cut = escape or error.msg.startswith("Unterminated string") or any(w.startswith(rest) for w in _LITERALS)
         raise ValueError(_CUT if cut else error.msg) from None
-      # A number may go on in the next chunk.
-      if end == len(self._text) and isinstance(value, int | float) and self._fill():
+      length = end - self._at  # filling moves the text
+      # A number may go on in the next chunk, which may begin inside of "e+5".
+      if len(self._text) - end < _LOOK_AHEAD and isinstance(value, int | float) and self._fill():
         continue
-      self._at = end
+      self._at += length
       return value
 
   def walk(self, path: Path, depth: int) -> Iterator[tuple[Path, Any]]:

@@ -267,7 +267,7 @@ def _checked(
   joints_cam[there] = to_camera(world, cameras.rotation[camera], cameras.position_mm[camera])
   annotated = rows["joint_valid"] & there[:, None, None]
   not_finite, absurd = checks.joint_faults(joints_cam, annotated)
-  bad_box = ~(np.isfinite(rows["box"]).all(-1) & (rows["box"][:, 2:] > 0).all(-1))
+  bad_box = ~np.asarray(np.isfinite(rows["box"]).all(-1) & (rows["box"][:, 2:] > 0).all(-1))
   rows["joint_valid"] = checks.usable_joints(annotated, not_finite | absurd)
   with (folder / "names").open("rb") as names:
     for number, row in enumerate(rows):

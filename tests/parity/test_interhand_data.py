@@ -1,4 +1,4 @@
-"""Box, affine, warp, mirror and targets against InterHand2.6M's public data set class on four real pictures.
+"""Annotations, box, affine, warp, mirror and targets against InterHand2.6M's public data set class on four real pictures.
 
 The pictures may not be redistributed: they are read from the shared folder, together with the golden arrays.
 """
@@ -11,10 +11,13 @@ import cv2
 import jax
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from jax.sharding import AxisType
 
+from data_builders.interhand26m import InterHandConfig, build
 from jaxhands import codecs
 from jaxhands.data import augment, host_ops
+from jaxhands.data.records import read_root_depths
 from jaxhands.evaluate import Evaluator
 from jaxhands.geometry import camera, crop
 from jaxhands.metrics import handedness, poses
@@ -53,6 +56,49 @@ def boxes(samples) -> dict[int, np.ndarray]:
   data = json.loads(next((samples / "mini_dataset" / "annotations" / "test").glob("*_data.json")).read_text())
   frames = {image["id"]: image["frame_idx"] for image in data["images"]}
   return {frames[a["image_id"]]: np.array(a["bbox"], np.float32) for a in data["annotations"]}
+
+
+@pytest.fixture(scope="module")
+def built(samples, tmp_path_factory) -> pathlib.Path:
+  """The four frames as `data_builders.interhand26m` builds them."""
+  folder, problems = build(InterHandConfig(str(samples / "mini_dataset")), tmp_path_factory.mktemp("built"), jobs=1)
+  assert problems == []
+  return folder
+
+
+@pytest.fixture(scope="module")
+def records(built) -> list[dict]:
+  return list(tfds.builder_from_directory(built).as_data_source("test"))
+
+
+def test_records_are_what_the_reference_reads(case, records):
+  """Its order of the list, validity, joints, boxes, depths and cameras."""
+  np.testing.assert_array_equal([record["frame"] for record in records], case["frame"])
+  for index, record in enumerate(records):
+    valid = case["joint_valid_annotation"][index].reshape(2, 21) > 0
+    np.testing.assert_array_equal(record["joints_cam_valid"], valid)
+    np.testing.assert_array_equal(record["joints_img_valid"], valid)
+    for key, name, size in (("joints_cam", "joint_cam", 3), ("joints_img", "joint_img", 2)):
+      np.testing.assert_allclose(record[key][valid], case[name][index].reshape(2, 21, size)[valid], atol=1e-3)
+    box = crop.process_box(record["box_img"], CROP_HW)
+    np.testing.assert_allclose(box, case["bbox_processed"][index], atol=1e-3)
+    there = record["root_depth_valid"]
+    np.testing.assert_array_equal(there, valid[:, 20])
+    np.testing.assert_allclose(record["root_depth"][there], case["abs_depth_gt"][index][there], atol=1e-3)
+    np.testing.assert_array_equal(record["hand_present"], case["test_hand_type"][index] > 0)
+    assert bool(record["hand_present_valid"]) == bool(case["test_hand_type_valid"][index])
+    expected = camera.intrinsics(case["focal"][index], case["princpt"][index])
+    np.testing.assert_allclose(record["camera_img"], expected, rtol=1e-7)
+    assert record["picture"].shape == tuple(case["image_shape"][index])
+
+
+def test_rootnet_depths_are_found_by_example(case, built, records):
+  depths = read_root_depths(built / "root_depths-test.npz")
+  assert len(depths) == len(records)
+  for index, record in enumerate(records):
+    depth_mm, valid = depths[4 * int(record["record_id"])]
+    np.testing.assert_allclose(depth_mm, case["abs_depth_rootnet"][index], rtol=1e-6)
+    assert valid.all()
 
 
 def record(case, samples, boxes, index) -> dict:
