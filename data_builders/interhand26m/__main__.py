@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import pathlib
 import sys
 import time
@@ -46,12 +48,13 @@ def main() -> None:
 
 def _verify(config: InterHandConfig, listing: pathlib.Path | None) -> None:
   begun = time.monotonic()
-  if listing:
-    with listing.open("w") as file:
-      problems = Problems(file)
-      lines = verify(config, problems, _Said())
-  else:
-    problems = Problems()
+  try:
+    file = listing.open("w") if listing else None
+  except OSError as error:
+    raise BuildError(f"cannot write {listing}: {error.strerror}") from error
+  with file or contextlib.nullcontext():
+    problems = Problems(file)
+    problems.begin_listing()
     lines = verify(config, problems, _Said())
   print(*lines, *problems.lines(), sep="\n")
   print(f"{problems.counts.total():,} problems found in {time.monotonic() - begun:.0f} s.")
@@ -70,7 +73,14 @@ def _build(config: InterHandConfig, out: pathlib.Path | None, jobs: int, show: i
   for line in problems:
     print(line)
   size_mb = sum(path.stat().st_size for path in folder.glob("*.array_record*")) / 1e6
-  print(f"{folder}: {size_mb:,.1f} MB in {time.monotonic() - begun:.0f} s; problems in {folder / 'quarantine.tsv'}")
+  seconds = time.monotonic() - begun
+  splits = json.loads((folder / "build.json").read_text())["arguments"]["splits"]
+  counts = {split: summary["records"] for split, summary in splits.items()}
+  each = ", ".join(f"{split} {count:,}" for split, count in counts.items())
+  print(
+    f"{folder}: {sum(counts.values()):,} records ({each}), {size_mb:,.0f} MB, in {seconds:.0f} s; "
+    f"problems in {folder / 'quarantine.tsv'}"
+  )
   if show:
     for sheet in write_sheets(folder, show):
       print(sheet)

@@ -132,9 +132,8 @@ def build(
   out = (out if out is not None else config.default_out()).expanduser().absolute()
   if out.exists() and not out.is_dir():
     raise BuildError(f"{out} is a file; give the path of a folder")
-  surveyed = out / _SURVEY
+  identity, surveyed = _identity(config), out / _SURVEY
   with shards.clear_errors(out), shards.locked(out):
-    identity = _identity(config)
     if not (surveyed / "survey.json").is_file():
       if (out / "build.json").exists() or any(not path.name.startswith(".") for path in out.iterdir()):
         raise BuildError(f"{out} holds something else; give a new or an empty folder")
@@ -177,12 +176,13 @@ _DESCRIPTION = (
 def _identity(config: InterHandConfig) -> dict[str, object]:
   """What decides the survey, but for the pictures: those that come later are for a new folder."""
   files = find_splits(config.folder, config.branch, config.splits)
+  read_human_ids(config, files)
   lists = sorted(pathlib.Path(text).expanduser() for text in config.human_ids)
   return {
     "version": files[0].version,
     "branch": config.branch,
     "mano": _model_identity(config),
-    "human_ids": {path.name: json_stream.digest(path) for path in lists if path.is_file()},
+    "human_ids": {path.name: json_stream.digest(path) for path in lists},
     "files": {path.name: path.stat().st_size for of_split in files for path in of_split.annotations.values()},
   }
 
@@ -203,7 +203,7 @@ def _make_survey(config: InterHandConfig, folder: pathlib.Path, say: Say) -> Non
   partial.mkdir()
   with (partial / "problems.tsv").open("w") as listing:
     problems = Problems(listing)
-    listing.write("problem\tsplit\tname\tdetail\tconsequence\n")
+    problems.begin_listing()
     _survey_all(config, partial, problems, say)
   if unusable := problems.unusable():
     shutil.rmtree(partial)
@@ -213,8 +213,7 @@ def _make_survey(config: InterHandConfig, folder: pathlib.Path, say: Say) -> Non
 
 def _survey_all(config: InterHandConfig, folder: pathlib.Path, problems: Problems, say: Say) -> None:
   files = find_splits(config.folder, config.branch, config.splits)
-  ids = read_human_ids(config, files)
-  _model_identity(config)
+  ids, identity = read_human_ids(config, files), _identity(config)
   model = load_model(config.mano) if config.mano else None
   splits = {}
   for of_split in files:
@@ -224,7 +223,7 @@ def _survey_all(config: InterHandConfig, folder: pathlib.Path, problems: Problem
       continue
     write_root_depths(of_split, found, folder / of_split.split / "root_depths.npz", problems)
     splits[of_split.split] = {"records": len(found.rows), "labels": _digest(folder / of_split.split)}
-  summary = {"of": _identity(config), "splits": splits, "problems": problems.lines()}
+  summary = {"of": identity, "splits": splits, "problems": problems.lines()}
   (folder / "survey.json").write_text(json.dumps(summary, indent=2) + "\n")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import pathlib
 from typing import TextIO
 
 SHOWN = 5  # names of a kind on the terminal
@@ -59,6 +58,11 @@ class Problems:
     if self.listing:
       self.listing.write("\t".join((kind, split, name, detail, KINDS[kind])) + "\n")
 
+  def begin_listing(self) -> None:
+    """Writes the names of the columns."""
+    if self.listing:
+      self.listing.write("problem\tsplit\tname\tdetail\tconsequence\n")
+
   def unusable(self) -> list[str]:
     """The findings without whose mending nothing can be built, a line each."""
     return [name for (kind, _), names in self.first.items() if KINDS[kind] == UNUSABLE for name in names]
@@ -72,7 +76,3 @@ class Problems:
       where = f"{split}: " if split else ""
       lines.append(f"{where}{count:,} x {kind} [{KINDS[kind]}]: {', '.join(names)}{more}")
     return lines
-
-  def save(self, path: pathlib.Path) -> None:
-    """Numbers and first names, so that they can be shown again."""
-    path.write_text("\n".join(self.lines()) + ("\n" if self.counts else ""))

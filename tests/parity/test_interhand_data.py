@@ -1,6 +1,6 @@
-"""Annotations, box, affine, warp, mirror and targets against InterHand2.6M's public data set class on four real pictures.
+"""Annotations, box, affine, warp, mirror and targets against InterHand2.6M's public data set class.
 
-The pictures may not be redistributed: they are read from the shared folder, together with the golden arrays.
+The four real pictures may not be redistributed: they are read from the shared folder, together with the golden arrays.
 """
 
 import dataclasses

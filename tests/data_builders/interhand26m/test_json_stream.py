@@ -45,7 +45,7 @@ def test_a_cut_file_is_named(tmp_path_factory, value, depth, chunk, data):
   path = write(tmp_path_factory.mktemp("json"), text[: data.draw(st.integers(0, len(text) - 1))])
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(json_stream, "_CHUNK", chunk)
-    with pytest.raises(json_stream.JsonError, match=rf"a\.json: broken JSON at character \d+.*: the file is cut"):
+    with pytest.raises(json_stream.JsonError, match=r"a\.json: broken JSON at character \d+.*: the file is cut"):
       list(json_stream.values(path, depth))
 
 

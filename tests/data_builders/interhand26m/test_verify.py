@@ -1,0 +1,313 @@
+"""Every kind of damage gives its own line, by name and number, and costs the record or the label that it concerns."""
+
+import hashlib
+import json
+import pathlib
+import re
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from data_builders.interhand26m import InterHandConfig, build, verify
+from data_builders.interhand26m.problems import KINDS, Problems
+from data_builders.shards import BuildError
+from tests.data_builders.interhand26m import download as made_up
+
+
+def quiet(what, done, total):
+  assert 0 <= done <= total, what
+
+
+def checked(folder, **arguments):
+  """Lines of the problems, lines of what was looked at."""
+  problems = Problems()
+  lines = verify(InterHandConfig(str(folder), **arguments), problems, quiet)
+  return problems.lines(), lines
+
+
+def read(folder):
+  return {r["source"].decode(): r for r in tfds.builder_from_directory(folder).as_data_source("test")}
+
+
+class Edited:
+  """An annotation file as it is changed."""
+
+  def __init__(self, folder: pathlib.Path, role: str):
+    self.path = folder / "annotations" / "test" / f"InterHand2.6M_test_{role}.json"
+
+  def __enter__(self):
+    self.content = json.loads(self.path.read_text())
+    return self.content
+
+  def __exit__(self, *error):
+    self.path.write_text(json.dumps(self.content))
+
+
+def first_picture(folder) -> str:
+  """Name of the first picture in the list of annotations."""
+  with Edited(folder, "data") as data:
+    wanted = data["annotations"][0]["image_id"]
+    return next(image["file_name"] for image in data["images"] if image["id"] == wanted)
+
+
+def cut_picture(folder, name):
+  path = folder / "images" / "test" / name
+  path.write_bytes(path.read_bytes()[:1500])
+  return f"1 x cut picture [record left out]: {name} (no end mark after 1,500 bytes)"
+
+
+def empty_picture(folder, name):
+  (folder / "images" / "test" / name).write_bytes(b"")
+  return f"1 x cut picture [record left out]: {name} (empty file)"
+
+
+def other_file(folder, name):
+  (folder / "images" / "test" / name).write_text("<html>404</html>")
+  return f"1 x cut picture [record left out]: {name} (no JPEG)"
+
+
+def missing_picture(folder, name):
+  (folder / "images" / "test" / name).unlink()
+  return f"1 x missing picture [record left out]: {name}"
+
+
+def missing_camera(folder, name):
+  capture, camera = re.match(r"Capture(\d+)/.*/cam(\d+)/", name).groups()
+  with Edited(folder, "camera") as cameras:
+    for field in cameras[capture].values():
+      del field[camera]
+  with Edited(folder, "data") as data:
+    names = [image["file_name"] for image in data["images"]]
+  lost = [n for n in names if n.startswith(f"Capture{capture}/") and f"/cam{camera}/" in n]
+  return f"{len(lost)} x missing camera [record left out]: {name}"
+
+
+def missing_joints(folder, name):
+  capture, frame = re.match(r"Capture(\d+)/.*/image(\d+)", name).groups()
+  with Edited(folder, "joint_3d") as joints:
+    del joints[capture][frame]
+  return "x missing 3D joints [record left out]: "
+
+
+def missing_entry(folder, name):
+  with Edited(folder, "data") as data:
+    data["images"] = [image for image in data["images"] if image["file_name"] != name]
+    id_ = data["annotations"][0]["id"]
+  return f"1 x annotation without picture entry [record left out]: InterHand2.6M_test_data.json annotation {id_}"
+
+
+def malformed_entry(folder, name):
+  with Edited(folder, "data") as data:
+    data["annotations"][0]["joint_valid"].pop()
+  place = "InterHand2.6M_test_data.json annotations[0]"
+  return f"1 x malformed entry [record left out]: {place} (joint_valid has 41 entries and bbox 4, expected 42 and 4)"
+
+
+def entry_without_frame(folder, name):
+  with Edited(folder, "data") as data:
+    (image,) = (image for image in data["images"] if image["file_name"] == name)
+    at = data["images"].index(image)
+    del image["frame_idx"]
+  return f"InterHand2.6M_test_data.json images[{at}] (it has no 'frame_idx')"
+
+
+def path_that_leads_out(folder, name):
+  with Edited(folder, "data") as data:
+    (image,) = (image for image in data["images"] if image["file_name"] == name)
+    image["file_name"] = "../../annotations/skeleton.txt"
+  return "(file_name '../../annotations/skeleton.txt' leads out of the pictures' folder)"
+
+
+def bad_box(folder, name):
+  with Edited(folder, "data") as data:
+    data["annotations"][0]["bbox"] = [1.0, 2.0, float("nan"), 5.0]
+  return f"1 x bad box [record left out]: {name} ([1.0, 2.0, nan, 5.0])"
+
+
+DAMAGES = (
+  cut_picture, empty_picture, other_file, missing_picture, missing_camera, missing_joints, missing_entry,
+  malformed_entry, entry_without_frame, path_that_leads_out, bad_box,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("kind", ["download", "real"])
+def test_damage_is_named_and_costs_its_record_only(request, kind, damage, tmp_path):
+  folder = request.getfixturevalue(kind)
+  whole, lines = checked(folder)
+  assert whole == []
+  total = int(re.match(r"test: (\d+) records can be built", lines[0])[1])
+  name = first_picture(folder)
+  expected = damage(folder, name)
+  found, lines = checked(folder)
+  (line,) = (line for line in found if expected in line)
+  assert line.startswith("test: ")
+  out, problems = build(InterHandConfig(str(folder)), tmp_path / "out", jobs=1)
+  assert problems == found
+  records = read(out)
+  assert f"test/{name}" not in records
+  lost = int(re.search(r"(\d+) x", line)[1])
+  assert len(records) == total - lost
+  assert lines[0] == f"test: {len(records)} records can be built"
+  quarantine = [row.split("\t") for row in (out / "quarantine.tsv").read_text().splitlines()]
+  assert quarantine[0] == ["problem", "split", "name", "detail", "consequence"]
+  kinds = [row[0] for row in quarantine[1:]]
+  for line in found:
+    number, kind = re.match(r"test: (\d+) x (.*) \[", line).groups()
+    assert kinds.count(kind) == int(number)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
+@pytest.mark.parametrize("kind", ["download", "real"])
+def test_a_joint_that_is_not_finite_is_masked(request, kind, value, tmp_path):
+  folder = request.getfixturevalue(kind)
+  name = first_picture(folder)  # of a left hand in the made-up download
+  capture, frame = re.match(r"Capture(\d+)/.*/image(\d+)", name).groups()
+  with Edited(folder, "data") as data:
+    (valid,) = [a["joint_valid"] for a in data["annotations"][:1]]
+  joint = int(np.flatnonzero(np.ravel(valid))[4])
+  with Edited(folder, "joint_3d") as joints:
+    joints[capture][frame]["world_coord"][joint][1] = value
+  found, _ = checked(folder)
+  hand = ("right", "left")[joint // 21]
+  (line,) = found
+  assert " x joint not finite [masked]: " in line
+  assert f"{name} ({hand} index4)" in line
+  out, _ = build(InterHandConfig(str(folder)), tmp_path / "out", jobs=1)
+  record = read(out)[f"test/{name}"]
+  at = joint // 21, joint % 21
+  for key in ("joints_cam", "joints_img"):
+    assert not record[f"{key}_valid"][at]
+    assert not record[key][at].any()
+    assert record[f"{key}_valid"].sum() == np.sum(valid) - 1
+
+
+def test_absurd_joints_are_masked_and_an_absurd_wrist_takes_its_hand(download, tmp_path):
+  with Edited(download, "joint_3d") as joints:
+    joints["0"]["11"]["world_coord"][21 + 3][0] += 400
+    joints["1"]["11"]["world_coord"][20][2] += 900
+  found, lines = checked(download)
+  assert found == [
+    "test: 3 x absurd joint [masked]: Capture0/0390_touch/cam410001/image11.jpg (left thumb1), "
+    "Capture1/0003_pray/cam410001/image11.jpg (right wrist), Capture0/0390_touch/cam400002/image11.jpg (left thumb1)"
+  ]
+  assert lines == ["test: 5 records can be built"]
+  out, _ = build(InterHandConfig(str(download)), tmp_path / "out", jobs=1)
+  records = read(out)
+  assert records["test/Capture0/0390_touch/cam410001/image11.jpg"]["joints_cam_valid"].sum() == 20
+  hand = records["test/Capture1/0003_pray/cam410001/image11.jpg"]
+  assert hand["hand_present"][0]
+  assert not hand["joints_cam_valid"].any()
+
+
+def test_invalid_joints_may_hold_anything(download):
+  with Edited(download, "joint_3d") as joints:
+    joints["0"]["11"]["world_coord"][3] = [float("nan"), 1e30, -1e30]  # of the right hand, which is not there
+  assert checked(download)[0] == []
+
+
+@pytest.mark.parametrize("role", ["data", "joint_3d", "camera"])
+@pytest.mark.parametrize("kind", ["download", "real"])
+def test_broken_json_is_named_and_nothing_is_built(request, kind, role, tmp_path):
+  folder = request.getfixturevalue(kind)
+  path = Edited(folder, role).path
+  path.write_text(path.read_text()[:-40])
+  found, lines = checked(folder)
+  (line,) = found
+  assert line.startswith(f"test: 1 x broken annotation file [cannot build]: {path}: broken JSON")
+  assert lines == []
+  with pytest.raises(BuildError, match=re.escape(f"{path}: broken JSON")):
+    build(InterHandConfig(str(folder)), tmp_path / "out", jobs=1)
+  assert not [path for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("role", ["data", "joint_3d", "camera"])
+def test_a_missing_annotation_file_is_named(download, role, tmp_path):
+  path = Edited(download, role).path
+  path.unlink()
+  assert checked(download)[0] == [f"test: 1 x missing annotation file [cannot build]: {path}"]
+  with pytest.raises(BuildError, match=re.escape(str(path))):
+    build(InterHandConfig(str(download)), tmp_path / "out", jobs=1)
+
+
+def test_an_annotation_id_twice_counts_once(download):
+  with Edited(download, "data") as data:
+    data["annotations"].append(data["annotations"][0])
+  found, lines = checked(download)
+  assert found == ["test: 1 x annotation id twice [record left out]: InterHand2.6M_test_data.json annotation 33"]
+  assert lines == ["test: 5 records can be built"]
+
+
+def test_a_mano_fit_far_from_the_joints_is_masked(download, mano_folder, tmp_path):
+  with Edited(download, "MANO_NeuralAnnot") as fits:
+    fits["0"]["11"]["left"]["trans"][0] += 0.0418
+    fits["1"]["12"]["right"]["pose"][7] = float("nan")
+  found, _ = checked(download, mano=str(mano_folder))
+  assert found == [
+    "test: 1 x MANO parameters not finite [masked]: InterHand2.6M_test_MANO_NeuralAnnot.json 1.12 (right)",
+    "test: 1 x MANO fit far from the joints [masked]: Capture0 frame 11 left hand (41.8 mm)",
+  ]
+  out, _ = build(InterHandConfig(str(download), mano=str(mano_folder)), tmp_path / "out", jobs=1)
+  valid = {name: record["mano_valid"].tolist() for name, record in read(out).items()}
+  assert valid == {
+    "test/Capture0/0390_touch/cam410001/image11.jpg": [False, False],
+    "test/Capture0/0390_touch/cam400002/image11.jpg": [False, False],
+    "test/Capture1/0003_pray/cam410001/image11.jpg": [True, False],
+    "test/Capture1/0007_thumbup/cam400002/image12.jpg": [False, True],
+    "test/Capture1/0007_thumbup/cam410001/image12.jpg": [False, True],
+  }
+
+
+def test_archive_parts_are_compared_with_their_checksums(download):
+  archive = download / "archives"
+  archive.mkdir()
+  lines = []
+  for part in ("aa", "ab", "ac"):
+    path = archive / f"InterHand2.6M.images.5.fps.v1.0.tar.part{part}"
+    path.write_bytes(part.encode() * 1000)
+    lines.append(f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.name}")
+  listing = archive / "InterHand2.6M.images.5.fps.v1.0.tar.CHECKSUM"
+  listing.write_text("\n".join(lines) + "\n")
+  found, said = checked(download)
+  assert found == []
+  assert said[0] == f"{listing.name}: 3 of 3 parts are as they should be"
+  path.write_bytes(b"ac" * 999)
+  (archive / "InterHand2.6M.images.5.fps.v1.0.tar.partaa").unlink()
+  found, said = checked(download)
+  assert found[0] == "1 x missing archive part [noted]: InterHand2.6M.images.5.fps.v1.0.tar.partaa"
+  assert found[1].startswith("1 x damaged archive part [noted]: InterHand2.6M.images.5.fps.v1.0.tar.partac (md5 ")
+  assert said[0] == f"{listing.name}: 1 of 3 parts are as they should be"
+  for part in archive.glob("*.part*"):
+    part.unlink()
+  found, said = checked(download)
+  assert found == []
+  assert "none of its 3 parts is beside it" in said[0]
+
+
+def test_a_partial_download_builds_what_is_there(download, tmp_path):
+
+  shutil.rmtree(download / "images" / "test" / "Capture1")
+  found, lines = checked(download)
+  assert found[0].startswith("test: 3 x missing picture [record left out]: Capture1/")
+  assert lines == ["test: 2 records can be built"]
+  out, _ = build(InterHandConfig(str(download)), tmp_path / "out", jobs=1)
+  assert len(read(out)) == 2
+
+
+def test_many_problems_are_counted_and_the_first_are_named():
+  problems = Problems()
+  for number in range(1234):
+    problems.add("missing picture", "train", f"{number}.jpg")
+  (line,) = problems.lines()
+  assert line.startswith("train: 1,234 x missing picture [record left out]: 0.jpg, 1.jpg")
+  assert line.endswith("4.jpg, and 1,229 more")
+
+
+def test_every_kind_of_problem_that_is_reported_is_known():
+  sources = pathlib.Path(made_up.__file__).parents[3] / "data_builders" / "interhand26m"
+  text = "\n".join(path.read_text() for path in sources.glob("*.py") if path.name != "problems.py")
+  named = set(re.findall(r'\.add\(\s*"([^"]+)"', text))
+  assert named <= set(KINDS)
+  assert not [kind for kind in KINDS if f'"{kind}"' not in text]
