@@ -123,7 +123,7 @@ def make_anatomy(model: HandModel) -> Anatomy:
 def _turn(degrees: np.ndarray, axis: int, sign: float) -> np.ndarray:
   vector = np.zeros(degrees.shape + (3,))
   vector[..., axis] = sign * np.radians(degrees)
-  return rotations.matrix_from_axis_angle(vector)
+  return np.asarray(rotations.matrix_from_axis_angle(vector))
 
 
 def pose_from_angles(
@@ -133,9 +133,9 @@ def pose_from_angles(
   turn = _turn(angles_deg[..., FLEXION], 2, 1.0) @ _turn(angles_deg[..., ABDUCTION], 1, -1.0)
   turn = turn @ _turn(angles_deg[..., TWIST], 0, -1.0)
   local = anatomy.before @ turn @ anatomy.bone.swapaxes(-1, -2)
-  pose = rotations.axis_angle_from_matrix(local)
+  pose = np.asarray(rotations.axis_angle_from_matrix(local))
   if hand == schema.LEFT:
-    pose = rotations.mirror_axis_angle(pose)
+    pose = np.asarray(rotations.mirror_axis_angle(pose))
   return pose.reshape(pose.shape[:-2] + (3 * NUM_JOINTS,))
 
 
@@ -145,7 +145,7 @@ def angles_from_pose(
   """Inverse of `pose_from_angles` for abductions below 90 degrees."""
   pose = pose.reshape(pose.shape[:-1] + (NUM_JOINTS, 3))
   if hand == schema.LEFT:
-    pose = rotations.mirror_axis_angle(pose)
+    pose = np.asarray(rotations.mirror_axis_angle(pose))
   turn = anatomy.before.swapaxes(-1, -2) @ rotations.matrix_from_axis_angle(pose) @ anatomy.bone
   flexion = np.arctan2(turn[..., 1, 0], turn[..., 0, 0])
   abduction = np.arcsin(np.clip(turn[..., 2, 0], -1, 1))

@@ -25,7 +25,7 @@ SPLITS = ("train", "val", "test")
 SINGLE, PAIR = "single", "pair"
 ANGLE_STEP_DEG, TURN_STEP_RAD, SHIFT_STEP_MM = 0.01, 1e-4, 0.02  # of the stored integers
 MAX_PENETRATION_MM = 2.0
-_PATH = pathlib.Path(__file__).parent / "assets" / "pose_bank_v1.npz"
+PATH = pathlib.Path(__file__).parent / "assets" / "pose_bank_v1.npz"
 _MIRROR = np.array([-1.0, 1.0, 1.0])
 _HALF_TURN = np.diag([-1.0, 1.0, -1.0])  # about the vertical: the same hands from behind
 _SETTLE = Effort(iterations=4, angle_deg=4.0, turn_deg=6.0, shift_mm=8.0)
@@ -69,7 +69,7 @@ class PoseBank:
   @classmethod
   def load(cls, model: HandModel | None = None) -> PoseBank:
     """The committed bank, to be posed with `model` (default: the embedded one, which it was built with)."""
-    with np.load(_PATH) as stored:
+    with np.load(PATH) as stored:
       arrays = dict(stored)
     return cls(
       tuple(str(name) for name in arrays["families"]),
@@ -103,7 +103,7 @@ class PoseBank:
     for column, (joint, axis) in enumerate(anatomy.FREE):
       angles[:, joint, axis] = self.angles_deg[entry, :, column]
     wrist = np.stack([np.zeros(3), self.wrist_mm[entry]])
-    return Placed(angles, rotations.matrix_from_axis_angle(self.rotation[entry]), wrist)
+    return Placed(angles, np.asarray(rotations.matrix_from_axis_angle(self.rotation[entry])), wrist)
 
   def is_pair(self, entry: int) -> bool:
     return self.kinds[self.family[entry]] == PAIR
@@ -189,7 +189,7 @@ def mirror(
   pose: Float[np.ndarray, "2 48"], wrist_mm: Float[np.ndarray, "2 3"], present: Bool[np.ndarray, 2]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Hands seen in a mirror across x = 0: right and left change places."""
-  vectors = rotations.mirror_axis_angle(pose.reshape(2, 16, 3)).reshape(2, 48)
+  vectors = np.asarray(rotations.mirror_axis_angle(pose.reshape(2, 16, 3))).reshape(2, 48)
   return vectors[::-1], (wrist_mm * _MIRROR)[::-1], present[::-1]
 
 

@@ -191,7 +191,7 @@ def free_angles(present: tuple[bool, bool]) -> Bool[np.ndarray, "2 15 3"]:
 
 def _step(hessian: np.ndarray, gradient: np.ndarray, near_rows: np.ndarray, gaps: np.ndarray) -> np.ndarray:
   """Step to the least squares of the wishes and of every gap that is, or would become, negative."""
-  active = gaps < 0
+  active, step = gaps < 0, np.zeros_like(gradient)
   for _ in range(_ACTIVE_SET_ROUNDS):
     pressed = near_rows[active]
     step = -np.linalg.solve(hessian + pressed.T @ pressed, gradient + pressed.T @ gaps[active])
@@ -232,8 +232,8 @@ def _touch_rows(rig: Rig, now: Placed, touch: Touch) -> tuple[np.ndarray, np.nda
   points = np.einsum("nsk,nskc->nsc", touch.weights, skins[touch.hands[:, :, None], touch.corners])
   misses = (points[:, 0] - points[:, 1]) / touch.spread_mm[:, None]
   directions = np.tile(np.eye(3), (len(misses), 1, 1)) / touch.spread_mm[:, None, None]
-  thrice = [np.repeat(array, 3, axis=0) for array in (touch.hands, touch.corners, touch.weights)]
-  rows = _jacobian(*thrice, directions.reshape(-1, 3), rig.bone_ids, rig.bone_weights, *posed)
+  hands, corners, weights = (np.repeat(array, 3, axis=0) for array in (touch.hands, touch.corners, touch.weights))
+  rows = _jacobian(hands, corners, weights, directions.reshape(-1, 3), rig.bone_ids, rig.bone_weights, *posed)
   return rows, misses.ravel()
 
 

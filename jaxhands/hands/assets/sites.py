@@ -16,6 +16,10 @@ class SkinPoint(NamedTuple):
   corners: np.ndarray
   weights: np.ndarray
 
+  def on(self, skin: np.ndarray) -> np.ndarray:
+    """Where the point lies on a posed skin [V, 3]."""
+    return self.weights @ skin[self.corners]
+
 
 # name: (bone, place along it, side) for every finger; bone 0 is the nearest to the palm, sides are those of the finger
 _ON_FINGER = {
