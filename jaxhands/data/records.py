@@ -23,6 +23,7 @@ from jaxhands.hands import mirror
 
 Kind = Literal["all", "single", "interacting"]
 
+_ESTIMATES = {"root_depth_estimated", "root_depth_estimated_valid"}
 _INDEX_KEYS = ("record_id", "hand_present", "joints_img_valid", "hand_model")
 
 
@@ -74,7 +75,9 @@ class Records:
       self._rows, self._views = self._rows[: data_set.limit], self._views[: data_set.limit]
     if not len(self._rows):
       raise ValueError(f"{data_set.folder}:{data_set.split} has no example of kind {data_set.kind!r} in view {view!r}")
-    self._depths = read_root_depths(data_set.root_depths) if data_set.root_depths else {}
+    # Training data need no row in a table that only evaluation reads.
+    wanted = data_set.root_depths and _ESTIMATES & set(needs)
+    self._depths = read_root_depths(data_set.root_depths) if wanted else {}
 
   @property
   def hand_model(self) -> str:

@@ -96,6 +96,8 @@ def test_estimated_depths_join_by_example(folder, tmp_path):
     np.testing.assert_array_equal(opened[row]["root_depth_estimated_valid"], valid[row])
   with pytest.raises(ValueError, match="no depth for record 7"):
     Records(DataSet(folder, "train", root_depths=str(path)), "pair", needs)[7]
+  # Training on the set beside, which needs no estimate, is not stopped by a table of the evaluated one.
+  assert "root_depth_estimated" not in Records(DataSet(folder, "train", root_depths=str(path)), "pair", NEEDS)[7]
 
 
 def test_records_can_be_sent_to_a_process(folder):
