@@ -89,10 +89,11 @@ def _fitted(picture: Image, side: int, size: int) -> Image:
 
 
 def _text(panel: Image, words: str, line: int) -> Image:
-  at = (4, 13 + 12 * line)
-  for colour, width in (((0, 0, 0), 3), (_WHITE, 1)):
-    cv2.putText(panel, words, at, cv2.FONT_HERSHEY_SIMPLEX, 0.38, colour, width, cv2.LINE_AA)
-  return panel
+  """Words in the upper left corner, on a darkened strip."""
+  (width, height), below = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, 0.38, 1)
+  top, bottom = 13 * line, 13 * line + height + below + 3
+  panel[top:bottom, : width + 6] //= 3
+  return cv2.putText(panel, words, (3, bottom - below), cv2.FONT_HERSHEY_SIMPLEX, 0.38, _WHITE, 1, cv2.LINE_AA)
 
 
 def _point(xy: np.ndarray) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.resources
 import pathlib
 from typing import Any
 
@@ -12,7 +13,7 @@ VARIANTS = ("full", "demo", "other")
 PICTURES = ("all", "input")
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 
-VERSION = 1  # of what a record shows; part of the arguments, so that older records are not mixed with newer ones
+VERSION = 1  # of how records are drawn and rendered; raised by changes, so that old records are not mixed with new ones
 _DEMO_UPRIGHT_DEG = 60.0
 
 
@@ -86,8 +87,16 @@ class SyntheticConfig:
       "upright": self.max_tilt_deg,
       "cameras": self.cameras,
       "background-dir": None if self.background_dir is None else _content(background_files(self.background_dir)),
+      "assets": _assets(),
       "version": VERSION,
     }
+
+
+def _assets() -> str:
+  """Stands for the hand model and the pose bank that come with the package."""
+  folder = importlib.resources.files("jaxhands.hands.assets")
+  content = b"".join(folder.joinpath(name).read_bytes() for name in ("embedded_v1.npz", "pose_bank_v1.npz"))
+  return hashlib.sha256(content).hexdigest()[:8]
 
 
 def background_files(folder: str) -> list[pathlib.Path]:
