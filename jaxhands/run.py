@@ -68,10 +68,10 @@ def run(
   check_continues(workdir, config)
   folder = {name: workdir / "stages" / name if name else workdir for name, _ in stages(config)}
   parts = [Run(stage, folder[name], workdir, find_data) for name, stage in stages(config)]
-  checkpoint.write_config(workdir, config)
+  if jax.process_index() == 0:
+    for path, written in (*((part.workdir, part.config) for part in parts), (workdir, config)):
+      checkpoint.write_config(path, written)
   for part in parts:
-    if part.workdir != workdir:
-      checkpoint.write_config(part.workdir, part.config)
     variables = None
     if mode != "eval":
       variables = part.train()
@@ -222,7 +222,9 @@ class Run:
     found = mean_pose.MeanPose.fit(itertools.islice(batches, min(wanted, sum(map(len, records)))))
     if jax.process_index() == 0:
       path.parent.mkdir(parents=True, exist_ok=True)
-      np.save(path, found.joints_rel)
+      partial = path.with_name("mean_pose.partial.npy")
+      np.save(partial, found.joints_rel)
+      partial.replace(path)
     return found
 
   # ---- training -------------------------------------------------------------

@@ -153,7 +153,7 @@ def train(
         break
 
   done = int(state.step)
-  return Result(done, done == plan.steps, _to_evaluate(state, constants), metrics)
+  return Result(done, done >= plan.steps, _to_evaluate(state, constants), metrics)
 
 
 class Prepared(NamedTuple):

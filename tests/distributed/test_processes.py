@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -84,6 +85,25 @@ def test_a_single_process_needs_no_coordinator(monkeypatch):
   distributed.initialize("local")
   assert called[2][0].startswith("localhost:")
   assert called[2][1:] == (1, 0)
+
+
+def _compilation_cache(**environment):
+  script = (
+    "import jax; from jaxhands.train import distributed; distributed.use_compilation_cache();"
+    "print(jax.config.values['jax_compilation_cache_dir'])"
+  )
+  inherited = {name: value for name, value in os.environ.items() if not name.startswith("JAX_COMP")}
+  command = [sys.executable, "-c", script]
+  return subprocess.run(
+    command, env=inherited | environment, capture_output=True, text=True, check=True, timeout=120
+  ).stdout.strip()
+
+
+def test_compiled_functions_are_kept_by_kind_of_processor(tmp_path):
+  found = pathlib.Path(_compilation_cache(XDG_CACHE_HOME=str(tmp_path)))
+  assert found.parent == tmp_path / "jaxhands" / "compiled"
+  assert re.fullmatch(r"cpu_cpu-[0-9a-f]{8}", found.name)
+  assert _compilation_cache(JAX_COMPILATION_CACHE_DIR="/elsewhere") == "/elsewhere"
 
 
 def test_the_mesh_is_sharded_by_the_compiler():

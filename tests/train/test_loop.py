@@ -118,6 +118,25 @@ def test_a_finished_run_trains_no_further(whole, tmp_path):
   assert (workdir / "metrics.jsonl").read_text() == before
 
 
+def test_a_run_that_is_longer_than_asked_for_is_finished(whole):
+  workdir, _ = whole("regressor", 1)
+  stream = toys.Stream(distributed.make_mesh(1), 8)
+  result = loop.train(
+    SYSTEMS["regressor"], toys.config(train_for="4 steps"), workdir, stream, toys.EXAMPLES, stream.mesh
+  )
+  assert (result.step, result.finished) == (8, True)
+
+
+def test_micro_batches_train_alike_on_any_devices(tmp_path):
+  traces = []
+  for devices in (1, 4):
+    workdir = tmp_path / str(devices)
+    stream = toys.Stream(distributed.make_mesh(devices), 8)
+    _train(SYSTEMS["regressor"], workdir, stream, toys.config(accumulation=2, train_for="4 steps"))
+    traces.append(list(toys.scalars(workdir, "train/pose/loss").values()))
+  np.testing.assert_allclose(traces[0], traces[1], rtol=2e-5)
+
+
 @pytest.mark.parametrize("devices", [1, 4])
 def test_what_is_not_finite_stops_before_the_update(devices, tmp_path):
   mesh = distributed.make_mesh(devices)

@@ -36,7 +36,8 @@ def main() -> None:
     return batch
 
   config = toys.config()
-  checkpoint.write_config(arguments.workdir, config)
+  if jax.process_index() == 0:
+    checkpoint.write_config(arguments.workdir, config)
   stream = toys.Stream(mesh, config.batch_size, spoil)
   result = loop.train(getattr(toys, arguments.system)(), config, arguments.workdir, stream, toys.EXAMPLES, mesh)
   print(f"process {jax.process_index()} of {jax.process_count()}: step {result.step}, finished {result.finished}")
