@@ -1,14 +1,15 @@
 """Contact sheets of a finished data set: every stored label drawn over the stored picture, one record a row.
 
-`python -m data_builders.preview FOLDER [--records N]` reads the data set as any user does, through TFDS. The meshes are
-posed by the stored parameters and projected by the stored camera, so that a sheet shows whether the labels agree.
+`python -m data_builders.preview FOLDER [--records N] [--mano DIR]` reads the data set as any user does, through TFDS.
+The meshes are posed by the stored parameters and projected by the stored camera, so that a sheet shows whether the
+labels agree.
 """
 
 from __future__ import annotations
 
 import argparse
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import cv2
@@ -17,7 +18,8 @@ import tensorflow_datasets as tfds
 
 from data_builders.command import clear_exit
 from data_builders.shards import BuildError
-from jaxhands.hands.model import EMBEDDED, HandModel
+from jaxhands.hands.mano_files import ManoFileError
+from jaxhands.hands.model import HandModel
 from jaxhands.hands.skeleton import PARENTS
 from jaxhands.render.overlay import paint, skeleton
 from jaxhands.schema import HANDS, NUM_PARTS, unpack_masks
@@ -31,12 +33,19 @@ _SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 Image = np.ndarray  # [n, n, 3] uint8 RGB
 
 
-def write_sheets(folder: pathlib.Path, records: int) -> list[pathlib.Path]:
-  """Draws `records` records, spread evenly over all splits, into `FOLDER/preview`; returns the sheets' paths.
+def write_sheets(folder: pathlib.Path, records: int, mano: str = "") -> list[pathlib.Path]:
+  """Draws records, spread evenly over all splits, into `FOLDER/preview`.
 
+  Args:
+    folder: a finished data set.
+    records: how many.
+    mano: the user's MANO files, for data sets with parameters of MANO; "" = the embedded hand model.
+  Returns:
+    The sheets' paths.
   Raises:
-    BuildError: the folder is no finished data set.
+    BuildError: the folder is no finished data set, or the hand model cannot be read.
   """
+  model = _load_model(mano)
   if not (folder / "dataset_info.json").exists():
     raise BuildError(f"{folder} is no finished data set: it has no dataset_info.json")
   builder = cast(Any, tfds.builder_from_directory(str(folder)))  # its methods are wrapped in ways checkers cannot read
@@ -51,24 +60,33 @@ def write_sheets(folder: pathlib.Path, records: int) -> list[pathlib.Path]:
     old.unlink()
   sheets = []
   for start in range(0, len(picked), ROWS):
-    rows = [draw_record(sources[split][index]) for split, index in picked[start : start + ROWS]]
+    rows = [draw_record(sources[split][index], model=model) for split, index in picked[start : start + ROWS]]
     path = target / f"sheet_{start // ROWS:03d}.png"
     cv2.imwrite(str(path), cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
     sheets.append(path)
   return sheets
 
 
-def draw_record(record: Mapping[str, Any], size: int = PANEL_PX) -> Image:
+def _load_model(mano: str) -> HandModel:
+  try:
+    return HandModel.from_mano(mano) if mano else HandModel.default()
+  except ManoFileError as error:
+    raise BuildError(str(error)) from error
+
+
+def draw_record(record: Mapping[str, Any], size: int = PANEL_PX, model: HandModel | None = None) -> Image:
   """One row: skeletons and box, depth, mesh, parts, masks, then per hand the de-occluded and distractor-free picture.
 
   Args:
     record: as TFDS decodes it.
     size: side of a panel in pixels.
+    model: hand model whose meshes are drawn where the parameters are its own; None: the embedded one.
   Returns:
     Picture [size, panels * size, 3].
   """
   side = max(record["picture"].shape[:2])
-  panels = [draw(_fitted(record["picture"], side, size), record, size / side) for draw in _PANELS]
+  drawers = (_draw_skeletons, _draw_depth, _mesh_drawer(model or HandModel.default()), _draw_parts, _draw_masks)
+  panels = [draw(_fitted(record["picture"], side, size), record, size / side) for draw in drawers]
   for kind in ("deoccluded", "removed"):
     for hand, name in enumerate(HANDS):
       valid = record[f"{kind}_valid"][hand]
@@ -144,21 +162,26 @@ def _draw_depth(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
   return _text(panel, f"wrists at {roots} mm", 0)
 
 
-def _draw_mesh(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
-  """Outline of every triangle of the hand model, posed and projected from what is stored."""
-  if record["hand_model"].decode() != EMBEDDED or not record["mano_valid"].any():
-    return _text(panel, "no embedded hand model", 0)
-  model = HandModel.default()
-  posed = model.forward_mano(record["mano"])
-  for hand, colour in enumerate(_COLOURS):
-    if record["mano_valid"][hand]:
-      homogeneous = posed.vertices[hand] @ record["camera_img"].T
-      projected = homogeneous[:, :2] / homogeneous[:, 2:] * scale
-      edges = (projected[model.faces[hand]] * 2**_SHIFT).round().astype(np.int32)
-      drawn = panel.copy()
-      cv2.polylines(drawn, list(edges), True, colour, 1, cv2.LINE_AA, _SHIFT)
-      panel = cv2.addWeighted(drawn, 0.5, panel, 0.5, 0)
-  return _text(panel, f"mesh of {EMBEDDED}", 0)
+def _mesh_drawer(model: HandModel) -> Callable[[Image, Mapping[str, Any], float], Image]:
+  """Draws the outline of every triangle of the hand model, posed and projected from what is stored."""
+
+  def draw(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
+    if not record["mano_valid"].any():
+      return _text(panel, "no hand model", 0)
+    if record["hand_model"].decode() != model.identity:
+      return _text(panel, f"mesh of {record['hand_model'].decode()}: --mano", 0)
+    posed = model.forward_mano(record["mano"])
+    for hand, colour in enumerate(_COLOURS):
+      if record["mano_valid"][hand]:
+        homogeneous = posed.vertices[hand] @ record["camera_img"].T
+        projected = homogeneous[:, :2] / homogeneous[:, 2:] * scale
+        edges = (projected[model.faces[hand]] * 2**_SHIFT).round().astype(np.int32)
+        drawn = panel.copy()
+        cv2.polylines(drawn, list(edges), True, colour, 1, cv2.LINE_AA, _SHIFT)
+        panel = cv2.addWeighted(drawn, 0.5, panel, 0.5, 0)
+    return _text(panel, f"mesh of {model.identity}", 0)
+
+  return draw
 
 
 def _part_colours() -> np.ndarray:
@@ -190,20 +213,18 @@ def _draw_masks(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
   return _text(panel, "masks: amodal outlined", 0)
 
 
-_PANELS = (_draw_skeletons, _draw_depth, _draw_mesh, _draw_parts, _draw_masks)
-
-
 def main() -> None:
   parser = argparse.ArgumentParser(
     prog="python -m data_builders.preview", description="Contact sheets of a finished data set."
   )
   parser.add_argument("folder", type=pathlib.Path, help="a finished data set")
   parser.add_argument("--records", type=int, default=24, help="how many records to draw (default: %(default)s)")
+  parser.add_argument("--mano", default="", metavar="DIR", help="your MANO files, to draw their meshes")
   args = parser.parse_args()
   with clear_exit("data_builders.preview"):
     if args.records < 1:
       raise BuildError(f"records is {args.records}, expected 1 or more")
-    for path in write_sheets(args.folder, args.records):
+    for path in write_sheets(args.folder, args.records, args.mano):
       print(path)
 
 

@@ -82,7 +82,7 @@ def _build(config: InterHandConfig, out: pathlib.Path | None, jobs: int, show: i
     f"problems in {folder / 'quarantine.tsv'}"
   )
   if show:
-    for sheet in write_sheets(folder, show):
+    for sheet in write_sheets(folder, show, config.mano):
       print(sheet)
   else:
     print(f"Look at them: python -m data_builders.preview {folder}")

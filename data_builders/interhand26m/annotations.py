@@ -118,7 +118,7 @@ def _picture(entry: dict[str, Any], sequences: dict[tuple[int, str], int]) -> tu
     raise ValueError(f"capture, subject, camera and frame {[capture, *numbers]} are not all 0..{2**31 - 1}")
   subject, camera, frame = numbers
   index = sequences.setdefault((capture, sequence), len(sequences))
-  return name.encode(), (int(entry["id"]), capture, subject, index, camera, frame)
+  return name.encode(), (_id(entry["id"]), capture, subject, index, camera, frame)
 
 
 def _annotation(entry: dict[str, Any]) -> tuple[Any, ...]:
@@ -131,7 +131,15 @@ def _annotation(entry: dict[str, Any]) -> tuple[Any, ...]:
   if entry["hand_type"] not in _HAND_TYPES:
     raise ValueError(f"hand_type is {entry['hand_type']!r}, expected one of {list(_HAND_TYPES)}")
   present = _HAND_TYPES[entry["hand_type"]]
-  return int(entry["id"]), int(entry["image_id"]), box, flags, present, bool(int(entry["hand_type_valid"]))
+  box = tuple(float(number) for number in box)
+  return _id(entry["id"]), _id(entry["image_id"]), box, flags, present, bool(int(entry["hand_type_valid"]))
+
+
+def _id(value: Any) -> int:
+  number = int(value)
+  if not -(2**63) <= number < 2**63:
+    raise ValueError(f"id {number} has more than 64 bits")
+  return number
 
 
 def read_cameras(path: pathlib.Path, split: str, problems: Problems, progress: Progress = _silent) -> Cameras:
@@ -143,7 +151,9 @@ def read_cameras(path: pathlib.Path, split: str, problems: Problems, progress: P
   keys, values = [], []
   content = json_stream.load(path)
   progress(path.stat().st_size)
-  for capture, fields in content.items() if isinstance(content, dict) else ():
+  if not isinstance(content, dict) or not all(_is_camera_table(fields) for fields in content.values()):
+    raise json_stream.JsonError(f"{path} holds no cameras by capture, field and name")
+  for capture, fields in content.items():
     for camera in sorted({name for field in fields.values() for name in field}):
       try:
         key = int(frame_key(int(capture), int(camera)))
@@ -172,6 +182,10 @@ def read_cameras(path: pathlib.Path, split: str, problems: Problems, progress: P
 
 
 _CAMERA_FIELDS = {"camrot": 9, "campos": 3, "focal": 2, "princpt": 2}
+
+
+def _is_camera_table(fields: Any) -> bool:
+  return isinstance(fields, dict) and all(isinstance(field, dict) for field in fields.values())
 
 
 def read_joints(

@@ -101,7 +101,7 @@ def verify(config: InterHandConfig, problems: Problems, say: Say) -> list[str]:
     Lines that say what was looked at.
   """
   lines = archive.check_archives(config.folder, problems, say)
-  with tempfile.TemporaryDirectory(prefix="interhand26m-") as folder:
+  with tempfile.TemporaryDirectory(prefix="interhand26m-") as folder, shards.clear_errors(pathlib.Path(folder)):
     _survey_all(config, pathlib.Path(folder), problems, say)
     for split, summary in json.loads((pathlib.Path(folder) / "survey.json").read_text())["splits"].items():
       lines.append(f"{split}: {summary['records']:,} records can be built")

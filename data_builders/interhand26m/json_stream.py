@@ -12,7 +12,8 @@ from typing import Any
 
 _CHUNK = 1 << 20  # characters
 _LARGEST = 1 << 26  # characters of one value; a frame's 42 joints take 3,000
-_LITERALS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")  # as Python's json writes them
+# What a cut file may end with in the middle of a word or a number, as Python writes them.
+_LITERALS = ("true", "false", "null", "NaN", "Infinity", "-Infinity", ".", "e+", "e-", "E+", "E-")
 _LOOK_AHEAD = 4  # characters
 _CUT = "the file is cut"
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -129,7 +130,7 @@ class _Reader:
         rest = self._text[error.pos : error.pos + 10]
         if self._fill():
           continue
-        escape = error.msg.startswith("Invalid \\u") and len(rest) < len("uXXXX")
+        escape = error.msg.startswith("Invalid \\u") and len(rest) < len(r"\uXXXX")
         cut = escape or error.msg.startswith("Unterminated string") or any(w.startswith(rest) for w in _LITERALS)
         raise ValueError(_CUT if cut else error.msg) from None
       length = end - self._at  # filling moves the text

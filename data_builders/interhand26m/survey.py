@@ -133,7 +133,11 @@ def survey(
   np.savez(folder / "cameras.npz", **dataclasses.asdict(cameras))
   pictures, entries, sequences = data
   joined = _join(pictures, entries, files, folder, problems)
-  kind = _kinds(joined, files, branch, human_ids, folder, problems)
+  try:
+    kind = _kinds(joined, files, branch, human_ids, folder, problems)
+  except json_stream.JsonError as error:
+    problems.add("broken annotation file", split, str(error))
+    return None
   chosen = joined.order[{"ALL": kind >= 0, "H": kind == _HUMAN, "M": kind == _MACHINE}[branch][joined.order]]
   scene_of_sequence = _scene_ids(sequences, split)
   with (folder / "rows").open("wb") as table:
@@ -144,6 +148,8 @@ def survey(
       rows = _located(rows, joined.pictures["capture"][joined.picture[some]], cameras, frames, fits)
       for row in _checked(rows, folder, files, cameras, frames, problems):
         table.write(row.tobytes())
+  for name in ("pictures", "annotations"):
+    (folder / name).unlink()
   found = Split(folder)
   if model is not None and fits is not None:
     _check_fits(found, fits, model, problems, split, say)
@@ -216,9 +222,14 @@ def _kinds(
   human = {
     value["file_name"]
     for at, value in json_stream.values(files.human_data, 2)
-    if at[0] == "images" and isinstance(value, dict) and "file_name" in value
+    if at[:1] == ("images",) and isinstance(value, dict) and "file_name" in value
   }
-  return np.array([_HUMAN if _name(folder, joined.pictures[p]) in human else _MACHINE for p in joined.picture])
+  names, kinds = (folder / "names").read_bytes(), np.full(len(ids), _MACHINE)
+  for entry, picture in enumerate(joined.pictures[joined.picture]):
+    start = picture["name_start"]
+    if names[start : start + picture["name_length"]].decode() in human:
+      kinds[entry] = _HUMAN
+  return kinds
 
 
 def _scene_ids(sequences: list[tuple[int, str]], split: str) -> np.ndarray:

@@ -83,6 +83,10 @@ def test_branches_of_v0_are_its_folders(tmp_path):
   assert set(found["M"].values()) == {"machine"}
   everything = kinds(build(InterHandConfig(str(source)), tmp_path / "ALL", 1)[0])
   assert {name for name, kind in everything.items() if kind == "human"} == set(found["H"])
+  path = source / "annotations" / "human_annot" / "InterHand2.6M_test_data.json"
+  path.write_text(path.read_text()[:-30])
+  with pytest.raises(BuildError, match=r"human_annot/InterHand2\.6M_test_data\.json: broken JSON"):
+    build(InterHandConfig(str(source)), tmp_path / "broken", jobs=1)
   with pytest.raises(BuildError, match=r"V0\.0 has a folder for each branch"):
     build(InterHandConfig(str(source), human_ids=(ids_file(tmp_path, 1),)), tmp_path / "out", jobs=1)
 

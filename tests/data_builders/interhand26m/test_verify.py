@@ -232,6 +232,53 @@ def test_a_missing_annotation_file_is_named(download, role, tmp_path):
     build(InterHandConfig(str(download)), tmp_path / "out", jobs=1)
 
 
+@pytest.mark.parametrize(
+  ("entry", "change", "message"),
+  [
+    ("annotations", {"bbox": [1, None, 3, 4]}, "float() argument must be"),
+    ("annotations", {"bbox": "wide"}, "could not convert"),
+    ("annotations", {"hand_type": "both"}, "hand_type is 'both', expected one of ['right', 'left', 'interacting']"),
+    ("annotations", {"id": 2**70}, "has more than 64 bits"),
+    ("annotations", {"joint_valid": 7}, "'int' object is not subscriptable"),
+    ("images", {"camera": "left one"}, "invalid literal for int()"),
+    ("images", {"frame_idx": -5}, "are not all 0..2147483647"),
+    ("images", {"id": None}, "int() argument must be"),
+  ],
+)
+def test_values_that_cannot_be_are_named_and_cost_their_record(download, entry, change, message):
+  with Edited(download, "data") as data:
+    data[entry][0] |= change
+  found, lines = checked(download)
+  assert f"x malformed entry [record left out]: InterHand2.6M_test_data.json {entry}[0] (" in found[0]
+  assert message in found[0]
+  assert lines == ["test: 4 records can be built"]
+
+
+@pytest.mark.parametrize("change", [{"camrot": "none"}, {"focal": [1, 2]}])
+def test_cameras_of_another_shape_are_named(download, change):
+  with Edited(download, "camera") as cameras:
+    cameras["0"] |= change
+  found, _ = checked(download)
+  assert found[0].endswith("_camera.json holds no cameras by capture, field and name")
+
+
+@pytest.mark.parametrize(
+  ("field", "value", "message"),
+  [
+    ("camrot", [[1, 0, 0], [0, 2, 0], [0, 0, 1]], "its camrot is no rotation"),
+    ("campos", [1, 2, float("nan")], "its numbers are not all there and finite"),
+    ("focal", [1000], "its numbers are not all there and finite"),
+  ],
+)
+def test_a_camera_that_cannot_be_is_named_and_costs_its_records(download, field, value, message):
+  with Edited(download, "camera") as cameras:
+    cameras["1"][field]["400002"] = value
+  found, lines = checked(download)
+  assert f"InterHand2.6M_test_camera.json capture 1 camera 400002 ({message})" in found[0]
+  assert found[1].startswith("test: 1 x missing camera [record left out]: Capture1/0007_thumbup/cam400002/")
+  assert lines == ["test: 4 records can be built"]
+
+
 def test_an_annotation_id_twice_counts_once(download):
   with Edited(download, "data") as data:
     data["annotations"].append(data["annotations"][0])
