@@ -24,7 +24,7 @@ def build(
 
   Args:
     config: what is in it.
-    out: its folder; None: `$JAXHANDS_DATA/synthetic-HASH`, or the same in the user's cache.
+    out: its folder; None: `$JAXHANDS_DATA/synthetic[-VARIANT]-HASH`, or the same in the user's cache.
     jobs: processes; None: one a core. With more than one, a script that calls this needs the usual
       `if __name__ == "__main__":`.
     progress: called now and then with the numbers of finished and of all records.
@@ -44,5 +44,6 @@ def build(
     make_record=functools.partial(make_record, config),
     description=_DESCRIPTION,
   )
-  folder = out if out is not None else shards.default_folder(plan.name, plan.arguments)
+  name = plan.name if config.variant == "full" else f"{plan.name}-{config.variant}"
+  folder = out if out is not None else shards.default_folder(name, plan.arguments)
   return shards.build(plan, folder, shards.usable_cores() if jobs is None else jobs, progress)

@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 from data_builders import schema, shards
 from data_builders.synthetic import SyntheticConfig, __main__, build
 from data_builders.synthetic.records import make_record
+from jaxhands.data import folders
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 TINY = ("--train", "2", "--val", "0", "--test", "1", "--pictures", "input", "--jobs", "1")
@@ -52,6 +53,9 @@ def test_without_a_folder_it_goes_where_the_variable_says(tmp_path, monkeypatch,
   assert folder.name.startswith("synthetic-")
   assert (folder / "dataset_info.json").exists()
   assert build(SyntheticConfig(train=2, val=0, test=1, pictures="input"), jobs=1) == folder
+  run(monkeypatch, "--train", 0, "--val", 0, "--test", 1, "--variant", "other", "--pictures", "input", "--jobs", 1)
+  assert folders.find("synthetic") == folder
+  assert folders.find("synthetic", "other").name.startswith("synthetic-other-")
 
 
 @pytest.mark.parametrize(
