@@ -12,8 +12,8 @@ from typing import Any
 
 _CHUNK = 1 << 20  # characters
 _LARGEST = 1 << 26  # characters of one value; a frame's 42 joints take 3,000
-# What a cut file may end with in the middle of a word or a number, as Python writes them.
-_LITERALS = ("true", "false", "null", "NaN", "Infinity", "-Infinity", ".", "e+", "e-", "E+", "E-")
+# Words and ends of numbers that a cut file may end inside of, as Python writes them.
+_WORDS = ("true", "false", "null", "NaN", "Infinity", "-Infinity", ".", "e+", "e-", "E+", "E-")
 _LOOK_AHEAD = 4  # characters
 _CUT = "the file is cut"
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -80,6 +80,10 @@ def digest(path: pathlib.Path, algorithm: str = "sha256") -> str:
     return hashlib.file_digest(file, algorithm).hexdigest()
 
 
+def _is_tail(rest: str) -> bool:
+  return any(word.startswith(rest) for word in _WORDS)
+
+
 class _Reader:
   """Text of which only what is still needed is in memory."""
 
@@ -113,9 +117,9 @@ class _Reader:
 
   def _take(self, expected: str) -> str:
     found = self.peek()
-    if not found:
-      raise ValueError(_CUT)
-    if found not in expected:
+    if found not in expected or not found:
+      if _is_tail(self._text[self._at :]) and not self._fill():
+        raise ValueError(_CUT)
       raise ValueError(f"expected {' or '.join(expected)}, found {found!r}")
     self._at += 1
     return found
@@ -131,7 +135,7 @@ class _Reader:
         if self._fill():
           continue
         escape = error.msg.startswith("Invalid \\u") and len(rest) < len(r"\uXXXX")
-        cut = escape or error.msg.startswith("Unterminated string") or any(w.startswith(rest) for w in _LITERALS)
+        cut = escape or error.msg.startswith("Unterminated string") or _is_tail(rest)
         raise ValueError(_CUT if cut else error.msg) from None
       length = end - self._at  # filling moves the text
       # A number may go on in the next chunk, which may begin inside of "e+5".

@@ -54,7 +54,7 @@ def test_a_cut_anywhere_is_a_cut(tmp_path, monkeypatch):
   odd = [1.5e20, -3e-7, True, False, None, float("nan"), float("inf"), -float("inf"), 'é\u2028\\"\n😀']
   text = json.dumps({"a\u001f": odd, "b": {"c": {}}})
   for length in range(len(text)):
-    with pytest.raises(json_stream.JsonError, match="the file is cut$"):
+    with pytest.raises(json_stream.JsonError, match=r"the file is cut$"):
       list(json_stream.values(write(tmp_path, text[:length]), 2))
 
 
