@@ -136,7 +136,7 @@ def build(
   with shards.clear_errors(out), shards.locked(out):
     if not (surveyed / "survey.json").is_file():
       if (out / "build.json").exists() or any(not path.name.startswith(".") for path in out.iterdir()):
-        raise BuildError(f"{out} holds something else; give a new or an empty folder")
+        raise BuildError(f"{out} holds something else, or lost its {_SURVEY}; give a new or an empty folder")
       _make_survey(config, surveyed, say)
     found = json.loads((surveyed / "survey.json").read_text())
   if found["of"] != identity:
