@@ -105,6 +105,8 @@ class Report:
       images_per_s, data_wait = self._timed * self._batch_size / seconds, self._waited / seconds
       scalars |= {"images_per_s": images_per_s, "data_wait": data_wait}
       line += [f"{images_per_s:.0f} images/s", f"data wait {data_wait:.0%}"]
+      if self._speaks:
+        self._bar.update(self._task, description=", ".join(line[-2:]))
     self.say("  ".join(line))
     self._write(step, "train", scalars)
     self._sums.clear()
