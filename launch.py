@@ -31,13 +31,14 @@ def main(arguments: list[str]) -> None:
   config = _CONFIG.value
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{config.name}-{config.variant}")
 
+  from data_builders import find
   from jaxhands import run
   from jaxhands.train import distributed
 
   distributed.initialize(_DISTRIBUTED.value)
   distributed.use_compilation_cache()
   mode: Any = _MODE.value
-  if not run.run(config, workdir, mode, find_data=_find_data, report=_report):
+  if not run.run(config, workdir, mode, find_data=find.find, report=_report):
     print("the run was stopped and is saved; the same command goes on", file=sys.stderr)
 
 
@@ -45,20 +46,6 @@ def _report(workdir: pathlib.Path) -> None:
   from jaxhands import report
 
   print(f"report: {report.write(workdir)}")
-
-
-def _find_data(name: str, variant: str, data: Any) -> pathlib.Path:
-  """The folder of a data set; the embedded one is built, or completed, first."""
-  if name != "synthetic":
-    from jaxhands.data import folders
-
-    return folders.find(name, variant, data.dir)
-  from data_builders import synthetic
-  from data_builders.command import shown_progress
-
-  given: dict[str, Any] = dict(data.synthetic) | ({"variant": variant} if variant else {})
-  with shown_progress("synthetic data") as progress:
-    return synthetic.build(synthetic.SyntheticConfig(**given), progress=progress)
 
 
 def _parse_flags(arguments: list[str]) -> list[str]:

@@ -40,8 +40,9 @@ def get_config() -> ConfigDict:
   config.data.threads = 8  # that read and decode
   config.data.processes = 0  # worker processes besides the trainer's own; 0 = threads only
   config.data.keep_mb = 2000  # memory for decoded examples, so that a small set is decoded once
-  # Arguments of the embedded data, which are built when they are needed: data_builders.synthetic.SyntheticConfig.
-  config.data.synthetic = ConfigDict({"train": 10_000, "val": 1_000, "test": 1_000, "seed": 0, "variant": "full"})
+  # Arguments of the embedded data, which are built when they are needed: data_builders.synthetic.SyntheticConfig. The
+  # variant is in the data set's name: "synthetic/demo:train".
+  config.data.synthetic = ConfigDict({"train": 10_000, "val": 1_000, "test": 1_000, "seed": 0})
 
   # ---- training -------------------------------------------------------------
   config.train_for = "20 epochs"

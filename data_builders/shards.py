@@ -33,6 +33,7 @@ from etils import epath
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from data_builders.schema import FORMAT, Record, check_record, encode_example, features
+from jaxhands.data import folders
 
 _FULL = {errno.ENOSPC: "No space left on device", errno.EDQUOT: "Disk quota exceeded"}
 _PARTIAL = ".partial"
@@ -74,10 +75,9 @@ def arguments_hash(arguments: Mapping[str, Any]) -> str:
   return hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def default_folder(name: str, arguments: Mapping[str, Any]) -> pathlib.Path:
-  """`$JAXHANDS_DATA/NAME-HASH`; without the variable, in the user's cache."""
-  cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-  return pathlib.Path(os.environ.get("JAXHANDS_DATA") or cache / "jaxhands") / f"{name}-{arguments_hash(arguments)}"
+def default_folder(name: str, arguments: Mapping[str, Any], root: pathlib.Path | None = None) -> pathlib.Path:
+  """NAME-HASH in `root`, the folder of all data sets; None: `$JAXHANDS_DATA`, or the user's cache."""
+  return (folders.root() if root is None else root) / f"{name}-{arguments_hash(arguments)}"
 
 
 def build(plan: Plan, folder: pathlib.Path, jobs: int = 1, progress: Progress | None = None) -> pathlib.Path:

@@ -33,7 +33,7 @@ ALLOWED["run"] = set(ALLOWED) | {"systems.base"}
 ALLOWED["cli"] = set(ALLOWED) | {"run"}
 ALLOWED["__main__"] = {"cli"}
 ALLOWED["__init__"] = set(ALLOWED)
-BUILDERS_MAY_USE = {"schema", "geometry", "hands", "render"}
+BUILDERS_MAY_USE = {"schema", "geometry", "hands", "render", "data.folders"}
 
 
 def _imports(path: pathlib.Path) -> set[str]:

@@ -19,15 +19,17 @@ def build(
   out: pathlib.Path | None = None,
   jobs: int | None = None,
   progress: Callable[[int, int], None] | None = None,
+  root: pathlib.Path | None = None,
 ) -> pathlib.Path:
   """Builds the data set, or goes on with it, or finds it complete.
 
   Args:
     config: what is in it.
-    out: its folder; None: `$JAXHANDS_DATA/synthetic[-VARIANT]-HASH`, or the same in the user's cache.
+    out: its folder; None: `synthetic[-VARIANT]-HASH` in `root`.
     jobs: processes; None: one a core. With more than one, a script that calls this needs the usual
       `if __name__ == "__main__":`.
     progress: called now and then with the numbers of finished and of all records.
+    root: folder of all data sets; None: `$JAXHANDS_DATA`, or the user's cache.
   Returns:
     The folder.
   Raises:
@@ -45,5 +47,5 @@ def build(
     description=_DESCRIPTION,
   )
   name = plan.name if config.variant == "full" else f"{plan.name}-{config.variant}"
-  folder = out if out is not None else shards.default_folder(name, plan.arguments)
+  folder = out if out is not None else shards.default_folder(name, plan.arguments, root)
   return shards.build(plan, folder, shards.usable_cores() if jobs is None else jobs, progress)

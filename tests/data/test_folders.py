@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 
+from data_builders import shards, synthetic
 from jaxhands.data import folders
 
 
@@ -55,3 +56,13 @@ def test_data_sets_are_found_by_name_hash_or_path(tmp_path):
   _make(tmp_path / "rhd-11111111")
   with pytest.raises(ValueError, match=r"several data sets 'rhd'.*rhd-11111111"):
     folders.find("rhd", folder=str(tmp_path))
+
+
+@pytest.mark.parametrize("variant", ["", "demo", "other"])
+def test_what_the_builder_of_embedded_data_wrote_is_found(tmp_path, monkeypatch, variant):
+  built = []
+  monkeypatch.setattr(shards, "build", lambda plan, folder, jobs, progress: built.append(folder))
+  for name in ("full", "demo", "other"):
+    synthetic.build(synthetic.SyntheticConfig(variant=name), root=tmp_path)
+  _make(*built)
+  assert folders.find("synthetic", variant, str(tmp_path)) == built[["", "demo", "other"].index(variant)]

@@ -1,0 +1,32 @@
+"""Data sets by the names of a config: the folder that is asked for is honoured, and the name alone says the variant."""
+
+import json
+import pathlib
+
+import pytest
+
+from configs import internet
+from data_builders.find import find
+from jaxhands.data import folders
+from tests.data.conftest import build
+
+
+@pytest.mark.parametrize(("name", "variant"), [("synthetic/demo", "demo"), ("synthetic", "full")])
+def test_embedded_data_are_built_in_the_given_folder_as_the_variant_of_the_name(tmp_path, name, variant, monkeypatch):
+  monkeypatch.setenv("JAXHANDS_DATA", str(tmp_path / "elsewhere"))
+  data = internet.get_config("tiny").data
+  data.dir = str(tmp_path / "here")
+  data.synthetic.update(train=1, val=0, test=0)
+  name, wanted, _ = folders.parse(f"{name}:train")
+  folder = find(name, wanted, data)
+  assert folder.parent == tmp_path / "here"
+  assert json.loads((folder / "build.json").read_text())["arguments"]["variant"] == variant
+  assert find(name, wanted, data) == folders.find(name, wanted, data.dir) == folder
+  assert not (tmp_path / "elsewhere").exists()
+
+
+def test_other_data_are_found_in_the_given_folder(tmp_path):
+  folder = pathlib.Path(build(tmp_path / "stb", train=1))
+  data = internet.get_config("tiny").data
+  data.dir = str(tmp_path)
+  assert find("stb", "", data) == find(str(folder), "", data) == folder
