@@ -27,8 +27,9 @@ Where paper and release differ; the first value is the default, the second is `r
   dense layers  start with deviation 0.001 | 0.01
   batch norm    over the whole batch | over the 16 examples of each of 4 GPUs
 and by choice of the evaluation, not of the system:
-  left hand     its depth is the right wrist's plus the relative one wherever a right hand is found (prediction) | that
-                only within MRRPE, RootNet's otherwise (`eval.protocol.left_root`)
+  left hand     its depth is the right wrist's plus the relative one wherever a right hand is found: paper,
+                `eval.protocol.left_root=relative_if_seen` | that only within MRRPE, RootNet's otherwise: release,
+                `relative`, which is the default for both
   handedness    average precision | accuracy; both are always computed
 In both: scale and rotation of the augmentation are clipped normals, rotation in 60 % of the pictures, of which the
 paper gives the limits; ImageNet weights without ImageNet's normalisation; depth is metric whatever the crop's scale.

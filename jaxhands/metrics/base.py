@@ -32,7 +32,9 @@ class Protocol:
     joints: "annotated" ones; or of these the "visible" or the "occluded" (HandFlow's RR*).
     average: "per_joint" = mean over examples, then over joints (InterNet, DIGIT, Intershape); "pooled" over all.
     count_root: the joint moved onto the truth counts, with its error of 0 (InterNet, DIGIT, Intershape).
-    left_root: the left wrist's depth, where both hands share a frame: MRRPE and the last two roots.
+    left_root: the left wrist's depth. "relative" to the right one's where both hands share a frame, in MRRPE and under
+      the last two roots, and its own otherwise (InterNet's release); "relative_if_seen" everywhere, wherever a right
+      hand is found (InterNet's paper); its "own" everywhere.
   """
 
   depth: DepthSource = "gt"

@@ -134,8 +134,8 @@ def _pixel_error(prediction: schema.Prediction, batch: schema.Batch) -> tuple[An
 
 
 def _left_root(protocol: Protocol) -> lift.LeftRoot:
-  """Hands that are aligned each on its own take each its own depth, as InterNet's release does."""
-  return "own" if protocol.root in _ROOT_JOINT else protocol.left_root
+  """As the protocol says; but "relative", which is InterNet's release, is for hands that share a frame alone."""
+  return "own" if protocol.root in _ROOT_JOINT and protocol.left_root == "relative" else protocol.left_root
 
 
 def _lift(

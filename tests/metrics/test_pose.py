@@ -165,6 +165,28 @@ def test_mrrpe_follows_the_relative_depth():
   assert number(pose.mrrpe(Protocol(left_root="own")), wrong, batch) == pytest.approx(0, abs=1e-2)
 
 
+@pytest.mark.parametrize("root", ["wrist", "middle1"])
+def test_mpjpe_takes_the_left_depth_that_the_protocol_says(root):
+  """A wrong relative depth scales the left hand, but only under the paper's rule, and where a right hand is found."""
+  batch = scenes.truth()
+  exact = scenes.prediction(batch, noise=0)
+  wrong = exact | {"rel_root_depth": exact["rel_root_depth"] + np.float32(60)}
+  for rule in ("own", "relative"):
+    assert number(pose.mpjpe(Protocol(root=root, left_root=rule)), wrong, batch) == pytest.approx(0, abs=1e-2)
+  seen = batch["hand_present"]
+  wrong["hand_prob"] = seen.astype(np.float32)
+  value, _ = measure(pose.mpjpe(Protocol(root=root, left_root="relative_if_seen")), wrong, batch)
+  # x and y of a joint at depth z are its ray times z; the ray of the wrist is subtracted.
+  joints = batch["joints_cam"][:, 1]
+  at = {"wrist": 20, "middle1": 11}[root]
+  rays = joints / np.maximum(joints[..., 2:], 1)
+  expected = 60 * np.linalg.norm(rays - rays[:, at : at + 1], axis=-1)
+  counted = seen.all(-1)[:, None] & batch["joints_cam_valid"][:, 1] & batch["joints_cam_valid"][:, 1, at, None]
+  assert expected[counted].max() > 3
+  np.testing.assert_allclose(value[:, 1], np.where(counted, expected, 0), rtol=1e-2, atol=1e-2)
+  np.testing.assert_allclose(value[:, 0], 0, atol=1e-2)
+
+
 def test_pck_and_its_area():
   """The area of every error adds up to trapezoids under the curve."""
   batch = scenes.truth(count=12)
