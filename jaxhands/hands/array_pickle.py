@@ -64,16 +64,26 @@ class _Array(_Stub):
   """(version, shape, dtype, Fortran order, bytes or latin-1 text)."""
 
 
-def _encode(text: str, encoding: str) -> bytes:
-  if encoding != "latin1":
-    raise RefusedPickle(f"encodes bytes as {encoding!r}")
-  return text.encode("latin1")
+class _Encoded:
+  """`_codecs.encode(text, "latin1")`, as the bytes themselves.
+
+  A class that refuses state, as a pickle may give some to whatever it names: a function's attributes would change.
+  """
+
+  def __new__(cls, text: str, encoding: str) -> bytes:  # pyright: ignore[reportInconsistentConstructor]
+    if encoding != "latin1":
+      raise RefusedPickle(f"encodes bytes as {encoding!r}")
+    return text.encode("latin1")
+
+  @staticmethod
+  def __setstate__(state: Any) -> None:
+    raise RefusedPickle("gives a state to `encode`, which has none")
 
 
 _KNOWN: dict[tuple[str, str], Any] = {
   ("numpy", "ndarray"): _Array,
   ("numpy", "dtype"): _Dtype,
-  ("_codecs", "encode"): _encode,
+  ("_codecs", "encode"): _Encoded,
   ("__builtin__", "set"): set,
   ("builtins", "set"): set,
 }

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from jaxhands import schema
-from jaxhands.hands import mano_files
+from jaxhands.hands import array_pickle, mano_files
 from jaxhands.hands.mano_files import ManoFileError, read_mano
 from jaxhands.hands.model import HandModel
 from jaxhands.hands.side import HandSide
@@ -191,6 +191,24 @@ def test_refusal_names_what_was_asked_for(tmp_path):
   path.write_bytes(pickle.dumps({"f": Hostile(exec, "1")}, protocol=2))
   with pytest.raises(ManoFileError, match=r"refused, as it asks for __builtin__.exec; a hand model holds arrays only"):
     read_mano(path)
+
+
+def _attributes(value):
+  return dict(vars(value)), getattr(value, "__defaults__", None), getattr(value, "__kwdefaults__", None)
+
+
+@pytest.mark.parametrize("name", [*array_pickle._KNOWN, ("chumpy.ch", "Ch")], ids=".".join)
+@pytest.mark.parametrize(
+  "state", [{"__defaults__": ("x",), "hidden": 1}, (None, {"__defaults__": ("x",), "hidden": 1})]
+)
+def test_no_state_changes_what_a_pickle_may_name(name, state):
+  known = array_pickle._KNOWN.get(name, array_pickle._Chumpy)
+  before = _attributes(known)
+  # GLOBAL pushes what is named, the state follows without its own opcodes for protocol and end, BUILD gives it away.
+  hostile = b"c%s\n%s\n" % tuple(part.encode() for part in name) + pickle.dumps(state, protocol=0)[:-1] + b"b."
+  with pytest.raises((array_pickle.RefusedPickle, TypeError, AttributeError)):
+    array_pickle.load_arrays(hostile)
+  assert _attributes(known) == before
 
 
 def sparse(data, indices, indptr, shape):
