@@ -98,7 +98,8 @@ class HandednessCodec:
 
   def decode(self, scores: Float[Array, "*b 2"]) -> Float[Array, "*b 2"]:
     """Probabilities of the two hands, of each on its own (both may be there)."""
-    return 1 / (1 + namespace(scores).exp(-scores))
+    xp = namespace(scores)
+    return xp.exp(xp.minimum(scores, 0)) / (1 + xp.exp(-abs(scores)))  # the exponents are negative: nothing overflows
 
   def present(self, hand_prob: Float[Array, "*b 2"]) -> Bool[Array, "*b 2"]:
     """Which hands are found."""

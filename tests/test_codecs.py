@@ -72,6 +72,15 @@ def test_handedness_round_trip():
   np.testing.assert_allclose(codec.decode(jnp.asarray(scores)), codec.decode(scores), rtol=1e-6)
 
 
+def test_any_score_has_a_probability():
+  scores = np.array([[-1e4, -89], [0, -20], [89, 1e4]], np.float32)
+  expected = [[0, 0], [0.5, 1 / (1 + np.exp(20))], [1, 1]]
+  for given_scores in (scores, jnp.asarray(scores)):
+    found = codecs.HandednessCodec().decode(given_scores)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-37)
+
+
 def test_a_probability_of_one_half_finds_no_hand():
   assert not codecs.HandednessCodec().present(np.array([0.5, 0.5])).any()
 
