@@ -25,13 +25,12 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
-from jaxhands.schema import BATCH, HANDS, Field, SchemaError
+from jaxhands.schema import BATCH, HANDS, MAX_RECORD_ID, Field, SchemaError
 
 Record = dict[str, Any]
 
 FORMAT = 1  # of the record; part of every build's arguments, so that folders of another format are not continued
 ANNOTATION_KINDS = ("rendered", "human", "machine", "human or machine", "fitted")
-MAX_RECORD_ID = 2**29 - 1  # example_id = 4 record_id + view must stay below 2**31
 
 
 def _from_batch(key: str, **changes: str) -> Field:

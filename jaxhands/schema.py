@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -53,7 +53,11 @@ def _f(shape: str, dtype: str, unit: str, frame: str, doc: str, required: bool =
   return Field(shape, dtype, unit, frame, doc, required)
 
 
-# example_id has 32 bits, as JAX keeps no more by default.
+View = Literal["pair", "right", "left"]
+VIEWS: tuple[View, ...] = ("pair", "right", "left")  # of a record; each is an example
+_IDS_OF_RECORD = 4  # views, rounded up
+MAX_RECORD_ID = 2**31 // _IDS_OF_RECORD - 1  # example_id has 32 bits, as JAX keeps no more by default
+
 # Axis letters: B batch, H W network input, P Q original picture (padded), h w label maps, A annotations,
 # S samples, V vertices, D depth bins.
 BATCH: dict[str, Field] = {
@@ -92,9 +96,11 @@ BATCH: dict[str, Field] = {
   "example_id": _f("B", "int32", "-", "-", "(record, view), stable across runs.", True),
   "weight": _f("B", "float32", "-", "-", "1, or 0 for padding.", True),
   "subject_id": _f("B", "int32", "-", "-", "Person, or synthetic hand shape."),
-  "scene_id": _f("B", "int32", "-", "-", "Capture; pictures of one moment from many cameras share scene and frame."),
+  "scene_id": _f(
+    "B", "int32", "-", "-", "Pictures that depend on each other: of a sequence, or of one synthetic pose."
+  ),
   "camera_id": _f("B", "int32", "-", "-", "Camera within the scene."),
-  "frame": _f("B", "int32", "-", "-", "Frame within the scene."),
+  "frame": _f("B", "int32", "-", "-", "Moment within the scene; several cameras may see it."),
   "cam_from_world": _f("B 3 4", "float32", "1 | mm", "world -> cam", "Rotation and translation."),
 }
 
@@ -116,6 +122,16 @@ PREDICTION: dict[str, Field] = {
   "recovered": _f("B 2 H W 3", "float32", "0..1", "crop", "Per hand: occluded parts filled, the other hand removed."),
   "heatmaps": _f("B 2 21 h w", "float32", "-", "crop", "2D heatmaps."),
 }
+
+
+def example_id(record_id: Any, view: View) -> Any:
+  """Identity of examples: of each of `record_id` (an int or an integer array), as shown from one of `VIEWS`."""
+  return _IDS_OF_RECORD * record_id + VIEWS.index(view)
+
+
+def record_and_view(example_id: int) -> tuple[int, View]:
+  """Undoes `example_id`."""
+  return example_id // _IDS_OF_RECORD, VIEWS[example_id % _IDS_OF_RECORD]
 
 
 class SchemaError(ValueError):

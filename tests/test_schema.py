@@ -58,3 +58,11 @@ def test_not_finite_is_located():
   batch["mano"][1, 0, 60] = np.nan
   with pytest.raises(schema.SchemaError, match=r"'mano'.*\(1, 0, 60\)"):
     schema.check_finite(batch)
+
+
+@given(record_id=st.integers(0, schema.MAX_RECORD_ID), view=st.sampled_from(schema.VIEWS))
+def test_example_ids_fit_and_can_be_taken_apart(record_id, view):
+  identity = schema.example_id(record_id, view)
+  assert 0 <= identity < 2**31
+  assert schema.record_and_view(identity) == (record_id, view)
+  assert schema.example_id(np.array([record_id], np.int32), view).dtype == np.int32

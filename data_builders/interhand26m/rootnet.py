@@ -10,8 +10,7 @@ from data_builders.interhand26m import json_stream
 from data_builders.interhand26m.layout import SplitFiles
 from data_builders.interhand26m.problems import Problems
 from data_builders.interhand26m.survey import Split
-
-_VIEWS = 4  # example_id = 4 record_id + view, and a pair's view is 0
+from jaxhands import schema
 
 
 def write_root_depths(files: SplitFiles, split: Split, path: pathlib.Path, problems: Problems) -> pathlib.Path | None:
@@ -49,7 +48,7 @@ def write_root_depths(files: SplitFiles, split: Split, path: pathlib.Path, probl
   if not known.any():
     return None
   with path.open("wb") as file:
-    example_id = rows["record_id"][known] * _VIEWS
+    example_id = schema.example_id(rows["record_id"][known], "pair")
     np.savez(
       file, example_id=example_id, depth_mm=best[known].astype(np.float32), valid=np.ones((known.sum(), 2), bool)
     )

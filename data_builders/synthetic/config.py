@@ -13,7 +13,7 @@ VARIANTS = ("full", "demo", "other")
 PICTURES = ("all", "input")
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 
-VERSION = 1  # of how records are drawn and rendered; raised by changes, so that old records are not mixed with new ones
+VERSION = 2  # of how records are drawn and rendered; raised by changes, so that old records are not mixed with new ones
 _DEMO_UPRIGHT_DEG = 60.0
 
 
@@ -118,5 +118,6 @@ def background_files(folder: str) -> list[pathlib.Path]:
 
 
 def _content(files: list[pathlib.Path]) -> str:
-  names = "\n".join(f"{path.name} {path.stat().st_size}" for path in files)
-  return f"{len(files)} pictures {hashlib.sha256(names.encode()).hexdigest()[:8]}"
+  """Stands for the pictures and their order; where the folder lies does not count."""
+  digests = (hashlib.sha256(path.read_bytes()).digest() for path in files)
+  return f"{len(files)} pictures {hashlib.sha256(b''.join(digests)).hexdigest()[:8]}"

@@ -8,21 +8,20 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
 
-from data_builders.schema import MAX_RECORD_ID, Record, empty_record, encode_labels, encode_picture
+from data_builders.schema import Record, empty_record, encode_labels, encode_picture
 from data_builders.shards import BuildError
 from data_builders.synthetic.config import SPLITS, SyntheticConfig
-from data_builders.synthetic.moment import Moment, Stream, hand_model, moment, stream, wrist_at_rest
+from data_builders.synthetic.moment import SCENES_PER_POSE, Moment, Stream, hand_model, moment, stream
 from data_builders.synthetic.viewpoint import draw_view
-from jaxhands.geometry import camera, crop, rotations
+from jaxhands.geometry import camera, crop
 from jaxhands.hands.skeleton import WRIST
 from jaxhands.render.appearance import Surroundings, sample_surroundings
 from jaxhands.render.backgrounds import photos_of_split
 from jaxhands.render.cameras import View
 from jaxhands.render.labels import joints_visible
 from jaxhands.render.scene import PICTURES, Rendered, Scene, render
-from jaxhands.schema import HANDS, MANO_SHAPE, MANO_TRANSLATION, pack_masks
+from jaxhands.schema import HANDS, MAX_RECORD_ID, pack_masks
 
 _FIRST_ID = {split: number * (MAX_RECORD_ID + 1) // 4 for number, split in enumerate(SPLITS)}
 
@@ -52,7 +51,8 @@ def make_record(config: SyntheticConfig, split: str, index: int) -> Record:
       "annotation_kind": "rendered",
       "hand_model": hand_model().identity,
       "subject_id": np.int32(now.subject_id),
-      "scene_id": np.int32(first + scene),
+      "scene_id": np.int32(first + scene // SCENES_PER_POSE),  # what shares a pose is no independent evidence
+      "frame": np.int32(scene % SCENES_PER_POSE),
       "camera_id": np.int32(number),
     }
   )
@@ -80,23 +80,13 @@ def _labels(now: Moment, view: View, rendered: Rendered) -> dict[str, Any]:
     "hand_present_valid": np.True_,
     "root_depth": joints_cam[:, WRIST, 2].copy(),
     "root_depth_valid": now.present,
-    "mano": np.where(there, _mano_cam(now.mano_world, view), 0).astype(np.float32),
+    "mano": np.where(there, hand_model().mano_to_camera(now.mano_world, view.cam_from_world), 0).astype(np.float32),
     "mano_valid": now.present,
     "parts": encode_labels(rendered.parts),
     "parts_valid": np.True_,
     "masks": encode_labels(pack_masks(rendered.masks)),
     "masks_valid": np.ones((2, 2), bool),
   }
-
-
-def _mano_cam(mano_world: Float32[np.ndarray, "2 61"], view: View) -> Float32[np.ndarray, "2 61"]:
-  """The parameters in the camera's frame: the global rotation turns about the wrist, not about the origin."""
-  rotation, translation = view.cam_from_world[:, :3], view.cam_from_world[:, 3]
-  wrist = np.stack([wrist_at_rest(shape)[hand] for hand, shape in enumerate(mano_world[:, MANO_SHAPE])])
-  mano = mano_world.copy()
-  mano[:, :3] = rotations.axis_angle_from_matrix(rotation @ rotations.matrix_from_axis_angle(mano_world[:, :3]))
-  mano[:, MANO_TRANSLATION] = (wrist + mano_world[:, MANO_TRANSLATION]) @ rotation.T + translation - wrist
-  return mano
 
 
 def _encoded(rendered: Rendered, now: Moment, all_pictures: bool, quality: int) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class ToView:
 
   def __call__(self, example: Example, rng: np.random.Generator) -> Example:
     name = example["view"]
-    example["example_id"] = np.int32(4 * int(example.pop("record_id")) + mirror.VIEWS.index(name))
+    example["example_id"] = np.int32(schema.example_id(int(example.pop("record_id")), name))
     example["weight"] = np.float32(1)
     if name != "pair":
       example |= mirror.view(_scene(example), name)

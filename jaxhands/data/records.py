@@ -18,8 +18,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Bool, Float, Integer
 
+from jaxhands import schema
 from jaxhands.data import host_ops
-from jaxhands.hands import mirror
 
 Kind = Literal["all", "single", "interacting"]
 
@@ -101,7 +101,7 @@ class Records:
     except Exception as error:
       error.add_note(f"while reading {self.name(index)}; if its shard is damaged, delete it and build again")
       raise
-    record["view"] = mirror.VIEWS[self._views[index]]
+    record["view"] = schema.VIEWS[self._views[index]]
     if self._depths:
       depths = self._depths.get(4 * record["record_id"])
       if depths is None:
@@ -113,7 +113,7 @@ class Records:
 
   def name(self, index: int) -> str:
     """Which record an example is, for messages."""
-    return f"{self.data_set.folder}:{self.data_set.split}[{self._rows[index]}] ({mirror.VIEWS[self._views[index]]})"
+    return f"{self.data_set.folder}:{self.data_set.split}[{self._rows[index]}] ({schema.VIEWS[self._views[index]]})"
 
 
 class Kept:
@@ -210,7 +210,7 @@ class _Index:
         partial.unlink(missing_ok=True)
 
   def examples(self, kind: Kind, view: Literal["pair", "hand"]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and indices into `mirror.VIEWS`, in the order of the records, right before left."""
+    """Rows and indices into `schema.VIEWS`, in the order of the records, right before left."""
     interacting = self.hand_present.all(-1)
     wanted = np.ones_like(interacting) if kind == "all" else interacting == (kind == "interacting")
     if view == "pair":

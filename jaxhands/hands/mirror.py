@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from jaxhands.geometry.arrays import namespace
 from jaxhands.hands.model import mirror_mano
-
-View = Literal["pair", "right", "left"]
-VIEWS: tuple[View, ...] = ("pair", "right", "left")  # example_id = 4 record_id + index here
+from jaxhands.schema import VIEWS
 
 _MIRROR_X = np.array([-1, 1, 1], np.float32)
 

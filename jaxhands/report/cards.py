@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxhands import draw
+from jaxhands import draw, schema
 from jaxhands.draw import Cube
 from jaxhands.geometry import crop
-from jaxhands.hands.mirror import VIEWS
 from jaxhands.hands.skeleton import WRIST
 from jaxhands.render import overlay
 from jaxhands.render.overlay import Mark
@@ -55,9 +54,8 @@ def _title(run: RunFiles, example: Mapping[str, Any]) -> str:
   present, seen = example["batch/hand_present"], example["prediction/hand_prob"] > 0.5
   if (present != seen).any():
     words.append(f"{_hands(present)}, taken for {_hands(seen)}")
-  identity = int(example["batch/example_id"])
-  view = VIEWS[identity % 4]
-  words.append(f"record {identity // 4}" + ("" if view == "pair" else f", {view} hand"))
+  record, view = schema.record_and_view(int(example["batch/example_id"]))
+  words.append(f"record {record}" + ("" if view == "pair" else f", {view} hand"))
   return " · ".join(words)
 
 

@@ -74,6 +74,11 @@ def test_a_background_folder_counts_by_its_content(backgrounds, tmp_path_factory
   before = SyntheticConfig(background_dir=str(backgrounds)).arguments()
   moved = backgrounds.rename(tmp_path_factory.mktemp("elsewhere") / "moved")
   assert SyntheticConfig(background_dir=str(moved)).arguments() == before
+  picture = (moved / "b.png").read_bytes()
+  (moved / "b.png").write_bytes(picture[:-1] + b"x")  # another picture of the same name and size
+  assert SyntheticConfig(background_dir=str(moved)).arguments() != before
+  (moved / "b.png").write_bytes(picture)
+  assert SyntheticConfig(background_dir=str(moved)).arguments() == before
   (moved / "a.jpg").unlink()
   assert SyntheticConfig(background_dir=str(moved)).arguments() != before
 

@@ -111,7 +111,9 @@ def test_scenes_in_a_row_share_a_pose_and_nothing_else():
   row = [make_record(config, "train", index) for index in range(2 * SCENES_PER_POSE)]
   families = [record["source"].split("/")[2] for record in row]
   assert len(set(families[:SCENES_PER_POSE])) == len(set(families[SCENES_PER_POSE:])) == 1
-  assert len({int(record["scene_id"]) for record in row}) == len(row)
+  scenes, frames = ([int(record[key]) for record in row] for key in ("scene_id", "frame"))
+  assert scenes == [scenes[0]] * SCENES_PER_POSE + [scenes[0] + 1] * SCENES_PER_POSE
+  assert frames == [*range(SCENES_PER_POSE)] * 2
   assert len({record["picture"] for record in row}) == len(row)
 
   def mirrored(fingers):
@@ -161,7 +163,8 @@ def test_cameras_of_a_scene_see_one_moment():
       assert np.abs(one["cam_from_world"] - other["cam_from_world"]).max() > 0.1
       assert one["picture"] != other["picture"]
       np.testing.assert_array_equal(one["mano"][:, 3:58], other["mano"][:, 3:58])
-  assert make_record(config, "train", 0)["scene_id"] != make_record(config, "train", 3)["scene_id"]
+  one, other = make_record(config, "train", 0), make_record(config, "train", 3)
+  assert (one["scene_id"], one["frame"]) != (other["scene_id"], other["frame"])
 
 
 def test_cameras_of_other_stand_where_those_of_full_never_do():
