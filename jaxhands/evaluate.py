@@ -11,7 +11,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -39,7 +39,7 @@ class EvalResult:
     examples: that were evaluated.
     metrics: key -> value, without what had nothing to count.
     mean_pose: the same of the baseline.
-    intervals: key -> bootstrap interval of 95 %, over moments (all pictures of one scene and frame together).
+    intervals: key -> bootstrap interval of 95 %, over scenes: pictures of one `scene_id` are resampled together.
     units: key -> unit.
     per_joint: key -> mean of each joint [2, 21], None where a joint never counts.
     also: other protocols, `{"protocol", "method", "metrics"}` each.
@@ -142,11 +142,9 @@ class Evaluator:
 
   @property
   def needs(self) -> frozenset[str]:
-    """Keys of the batches: the system's and the metrics', and what tells one moment, or one overlap, from another."""
+    """Keys of the batches: the system's and the metrics', and what tells one scene, or one overlap, from another."""
     quantities = [metric.quantity.needs for part in self._parts for metric in part.metrics]
-    return (
-      self._system.needs | base.GROUP_NEEDS | {"scene_id", "frame"} | overlap.NEEDS | frozenset().union(*quantities)
-    )
+    return self._system.needs | base.GROUP_NEEDS | {"scene_id"} | overlap.NEEDS | frozenset().union(*quantities)
 
   def __call__(
     self,
@@ -217,7 +215,7 @@ class Evaluator:
     for part in self._parts:
       of = self._baseline.predict(batch) if part.of_baseline and self._baseline is not None else prediction
       quantities.append({q.name: q.fn(of, batch) for q in _quantities(part.metrics, of, batch)})
-    kept = {key: batch[key] for key in ("example_id", "weight", "scene_id", "frame")}
+    kept = {key: batch[key] for key in ("example_id", "weight", "scene_id")}
     return {"quantities": tuple(quantities), "groups": base.groups(batch), "overlap": overlap.overlap(batch), **kept}
 
   def _result(self, values: Mapping[str, Any], names: tuple[str, str, str], resamples: int) -> EvalResult:
@@ -233,7 +231,6 @@ class Evaluator:
       for part, found in zip(self._parts, numbers, strict=True)
     ]
     mean_poses = [found for part, found in zip(self._parts, numbers, strict=True) if part.of_baseline]
-    moments = np.unique(np.stack([values["scene_id"], values["frame"]], 1), axis=0, return_inverse=True)[1].ravel()
     arrays = {"example_id": values["example_id"]} | {f"group_{name}": mask for name, mask in groups.items()}
     arrays |= {"overlap": values["overlap"].overlap, "overlap_known": values["overlap"].known}
     arrays |= {"overlap_from_masks": values["overlap"].from_masks}
@@ -247,7 +244,7 @@ class Evaluator:
       examples=len(values["weight"]),
       metrics=numbers[0],
       mean_pose=mean_poses[0] if mean_poses else {},
-      intervals=_intervals(self._main.metrics, main, groups, moments, numbers[0], resamples),
+      intervals=_intervals(self._main.metrics, main, groups, values["scene_id"], numbers[0], resamples),
       units={key: metric.unit for metric in self._main.metrics for key in metric.results() if key in numbers[0]},
       per_joint=_per_joint(self._main.metrics, main, groups),
       also=tuple(entry for entry in reported if entry["protocol"] != self._main.protocol),
@@ -298,20 +295,32 @@ def _check_finite(name: str, value: np.ndarray, weight: np.ndarray, example_id: 
 
 
 def _reduce(
-  metrics: Sequence[base.Metric], quantities: Mapping[str, Any], groups: Mapping[str, Any], times: Any = 1.0
+  metrics: Sequence[base.Metric], quantities: Mapping[str, Any], groups: Mapping[str, Any]
 ) -> dict[str, float]:
-  """The numbers of all metrics, each example counted `times`; without those that count nothing."""
+  """The numbers of all metrics, without those that count nothing."""
   numbers = {}
+  for key, reduce, value, weight in _results(metrics, quantities, groups):
+    number = reduce(value, weight)
+    if not np.isnan(number):
+      numbers[key] = number
+  return numbers
+
+
+def _results(
+  metrics: Sequence[base.Metric], quantities: Mapping[str, Any], groups: Mapping[str, Any]
+) -> Iterator[tuple[str, Callable[[np.ndarray, np.ndarray], float], np.ndarray, np.ndarray]]:
+  """Of each result its key, what makes the number, and the values and weights of all examples."""
   for metric in metrics:
     if metric.quantity.name not in quantities:  # an optional one
       continue
     value, weight = quantities[metric.quantity.name]
     for key, group in metric.results().items():
-      count = (groups[group] * times).reshape((-1,) + (1,) * (weight.ndim - 1))
-      number = metric.reduce(value, weight * count)
-      if not np.isnan(number):
-        numbers[key] = number
-  return numbers
+      yield key, metric.reduce, value, weight * _along(groups[group], weight)
+
+
+def _along(factors: np.ndarray, weight: np.ndarray) -> np.ndarray:
+  """Factors of the examples, with the axes of `weight`."""
+  return factors.reshape((-1,) + (1,) * (weight.ndim - 1))
 
 
 def _per_joint(
@@ -334,17 +343,35 @@ def _intervals(
   metrics: Sequence[base.Metric],
   quantities: Mapping[str, Any],
   groups: Mapping[str, Any],
-  moments: np.ndarray,
+  scene_id: np.ndarray,
   numbers: Mapping[str, float],
   resamples: int,
 ) -> dict[str, tuple[float, float]]:
-  """Percentiles 2.5 and 97.5 over resampled moments; the value itself twice without resamples."""
+  """Percentiles 2.5 and 97.5 over resampled scenes; the value itself twice without resamples."""
   rng = np.random.default_rng(0)
-  count = int(moments.max()) + 1
-  drawn: dict[str, list[float]] = {key: [] for key in numbers}
-  for _ in range(resamples):
-    times = np.bincount(rng.integers(0, count, count), minlength=count)[moments]
-    for key, number in _reduce(metrics, quantities, groups, times).items():
-      drawn[key].append(number)
-  found = {key: np.percentile(values or [numbers[key]], (2.5, 97.5)) for key, values in drawn.items()}
-  return {key: (float(low), float(high)) for key, (low, high) in found.items()}
+  scenes = np.unique(scene_id, return_inverse=True)[1]
+  count = int(scenes.max()) + 1
+  times = [np.bincount(rng.integers(0, count, count), minlength=count) for _ in range(resamples)]
+  found = {}
+  for key, reduce, value, weight in _results(metrics, quantities, groups):
+    if key not in numbers:
+      continue
+    if reduce in base.AVERAGES.values():  # of scenes as good as of examples, and far fewer
+      value, weight = _of_scenes(value, weight, scenes)
+      drawn = [reduce(value, weight * _along(row, weight)) for row in times]
+    else:
+      drawn = [reduce(value, weight * _along(row[scenes], weight)) for row in times]
+    counted = [number for number in drawn if not np.isnan(number)]
+    low, high = np.percentile(counted or [numbers[key]], (2.5, 97.5))
+    found[key] = (float(low), float(high))
+  return found
+
+
+def _of_scenes(value: np.ndarray, weight: np.ndarray, scenes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Weighted mean and weight of each scene, in float64; a mean is the same of these and of the examples."""
+  order = np.argsort(scenes, kind="stable")
+  starts = np.flatnonzero(np.diff(scenes[order], prepend=-1))
+  weight = weight[order].astype(np.float64)
+  total = np.add.reduceat(weight, starts)
+  summed = np.add.reduceat(value[order] * weight, starts)
+  return np.divide(summed, total, out=np.zeros_like(summed), where=total > 0), total

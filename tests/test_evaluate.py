@@ -108,12 +108,31 @@ def test_intervals_contain_the_value_and_shrink(result, evaluator, prediction):
   assert wide[1] - wide[0] < 0.6 * (result.intervals["mpjpe/all"][1] - result.intervals["mpjpe/all"][0])
 
 
-def test_pictures_of_one_moment_are_resampled_together(truth, prediction):
-  """Twenty cameras of one moment are no more evidence than one: every resample then is the same."""
+def test_pictures_of_one_scene_are_resampled_together(truth, prediction):
+  """Twenty pictures of one scene are no more evidence than one: every resample then is the same."""
   evaluator = Evaluator(replay.Replay(), mesh_of(1), (pose.mpjpe(PROTOCOL),), PROTOCOL)
-  one_moment = truth | {"frame": np.zeros(COUNT, np.int32)}
-  low, high = evaluator(replay.variables(prediction), replay.batches(one_moment, 7)).intervals["mpjpe/all"]
+  one_scene = truth | {"scene_id": np.full(COUNT, 7, np.int32), "frame": np.arange(COUNT, dtype=np.int32)}
+  low, high = evaluator(replay.variables(prediction), replay.batches(one_scene, 7)).intervals["mpjpe/all"]
   assert low == high
+
+
+def test_intervals_are_those_of_resampled_examples(truth, prediction, baseline):
+  """Sums of scenes stand for their examples: the plain bootstrap, which counts every example anew, agrees."""
+  scene = np.random.default_rng(3).integers(0, 9, COUNT).astype(np.int32) * 1000
+  evaluator = Evaluator(replay.Replay(), mesh_of(1), protocol=PROTOCOL)
+  found = evaluator(replay.variables(prediction), replay.batches(truth | {"scene_id": scene}, 8), resamples=40)
+  values, rng = found.examples_values, np.random.default_rng(0)
+  names = np.unique(scene)
+  drawn = [names[rng.integers(0, len(names), len(names))] for _ in range(40)]
+  for metric in standard(PROTOCOL):
+    value, weight = values[metric.quantity.name], values[f"{metric.quantity.name}_weight"]
+    for key, group in metric.results().items():
+      numbers = []
+      for scenes_drawn in drawn:
+        rows = np.concatenate([np.flatnonzero((scene == name) & values[f"group_{group}"]) for name in scenes_drawn])
+        if len(rows) and weight[rows].any():
+          numbers.append(metric.reduce(value[rows], weight[rows]))
+      assert found.intervals[key] == pytest.approx(np.percentile(numbers, (2.5, 97.5)), rel=1e-12, abs=1e-12), key
 
 
 def test_metrics_that_count_nothing_are_left_out(truth, prediction):
@@ -173,7 +192,7 @@ def test_meshes_are_measured_where_the_system_predicts_them(truth, prediction):
 
 
 def test_needs_name_what_the_metrics_read(evaluator):
-  assert {"example_id", "joints_cam", "root_depth", "hand_present_valid", "scene_id", "frame"} <= evaluator.needs
+  assert {"example_id", "joints_cam", "root_depth", "hand_present_valid", "scene_id"} <= evaluator.needs
   assert "joints_visible" not in evaluator.needs
   occluded = Protocol(joints="occluded")
   assert "joints_visible" in Evaluator(replay.Replay(), mesh_of(1), poses(occluded), occluded).needs

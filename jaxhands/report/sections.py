@@ -156,7 +156,7 @@ def table(run: RunFiles) -> str:
     bodies.append("</tbody>")
   head = '<tr><th></th><th>value</th><th class="interval">95 % interval</th><th></th><th>mean pose</th></tr>'
   caption = (
-    "Dot and bar: value and bootstrap interval over moments; tick: the training set's mean pose at the true wrist; "
+    "Dot and bar: value and bootstrap interval over scenes; tick: the training set's mean pose at the true wrist; "
     "↓ less, ↑ more is better. "
     f"Compared with <code>{_protocol(result['protocol'])}</code>."
   )
