@@ -127,8 +127,9 @@ def train(
       stopping = interruption.wanted(done)
       last = stopping or done == plan.steps
       logs = last or plans.due(done, plan.log_every)
-      evaluates = done == plan.steps or plans.due(done, plan.eval_every)
-      saves = last or evaluates or plans.due(done, plan.checkpoint_every)
+      due = done == plan.steps or plans.due(done, plan.eval_every)
+      evaluates = due and evaluate is not None and (not stopping or done == plan.steps)
+      saves = last or due or plans.due(done, plan.checkpoint_every)
 
       # One step runs ahead of what is looked at, so that the device never waits for the host.
       while len(running) > (0 if logs or saves else 1):
@@ -143,11 +144,17 @@ def train(
       if logs:
         log.log(done, {f"{name}/learning_rate": float(rate(step)) for name, rate in rates.items()})
       with log.paused():
+        # Evaluating takes long and may fail: the state is safe before, unless the choice of the best waits for it.
+        if saves and not (evaluates and config.best_metric):
+          saved.save(done, state)
         if evaluates and evaluate is not None:
-          metrics = evaluate(_to_evaluate(state, constants))
+          try:
+            metrics = evaluate(_to_evaluate(state, constants))
+          except BaseException:
+            saved.save(done, state)
+            raise
           log.evaluated(done, metrics)
-        if saves:
-          saved.save(done, state, metrics if evaluates else {})
+          saved.save(done, state, metrics)
       if stopping:
         log.say(f"stopped and saved after step {done} of {plan.steps}; the same command goes on from there")
         break

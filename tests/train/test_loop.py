@@ -83,6 +83,29 @@ def test_signals_finish_the_step_and_save(number, whole, tmp_path):
   toys.assert_bit_equal(tmp_path, whole("regressor", 1)[0])
 
 
+@pytest.mark.parametrize("best", ["", "error"])
+def test_an_evaluation_that_fails_costs_no_training(best, tmp_path):
+  config = toys.config()
+  config.eval_every, config.best_metric = "2 steps", best
+
+  def evaluate(variables):
+    raise Halt
+
+  with pytest.raises(Halt):
+    _train(SYSTEMS["regressor"], tmp_path, toys.Stream(distributed.make_mesh(1), 8), config, evaluate=evaluate)
+  assert checkpoint.checkpoint_folder(tmp_path).name == "2"
+
+
+def test_a_signal_does_not_wait_for_an_evaluation(tmp_path):
+  config = toys.config()
+  config.eval_every = "5 steps"
+  stream = toys.Stream(distributed.make_mesh(1), 8, _at(4, lambda: signal.raise_signal(signal.SIGTERM)))
+  evaluated = []
+  result = _train(SYSTEMS["regressor"], tmp_path, stream, config, evaluate=lambda variables: evaluated.append(1) or {})
+  assert (result.step, result.finished, evaluated) == (5, False, [])
+  assert checkpoint.checkpoint_folder(tmp_path).name == "5"
+
+
 def test_a_second_interrupt_does_not_wait(tmp_path):
   def twice():
     signal.raise_signal(signal.SIGINT)
