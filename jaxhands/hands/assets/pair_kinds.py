@@ -208,7 +208,7 @@ def ring_of_tips(split: str, shape: Shape, lean: Range, turn: Range) -> PairFami
   return PairFamily(split, (shape, shape), frames, both("index.end"), RIGHT, same("index.end", "thumb.end"))
 
 
-def pinch(split: str, finger: str, part: str, left: Shape) -> PairFamily:
+def hold(split: str, finger: str, part: str, left: Shape) -> PairFamily:
   """Thumb and index finger of the right hand hold a finger of the left one."""
   right = either(hand(MEETING, ((42, 58), (30, 45)), HALF), hand(MEETING, ((42, 58), (30, 45)), LOOSE_FIST))
   frames = held(RIGHT, AWAY, (AWAY, -35, 20), (FINGERS_AXIS, -30, 30)), held(UP, NEAR, wobble_deg=10.0)
