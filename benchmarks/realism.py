@@ -28,8 +28,8 @@ import cv2
 import numpy as np
 
 KINDS = {"plain": ("demo", 1), "any": ("full", 1), "pair": ("full", 2)}
-_MIN_FACING = 0.6  # cosine between the palm's normal and the direction to the camera
-_MIN_STRAIGHT = 0.85  # knuckle to tip over the length of the bones, mean of four fingers
+_MIN_FACING = 0.75  # cosine between the palm's normal and the direction to the camera
+_MIN_STRAIGHT = 0.9  # wrist to tip over the length of the bones, mean of four fingers
 _MIN_COLOUR = 2.0  # mean difference of red and blue, grey levels
 _SPLIT = "test"
 _MAX_SHIFT = 0.25  # of the hand's box, mean over the joints
@@ -44,10 +44,10 @@ def _is_plain(record: dict[str, Any]) -> bool:
   normal = np.cross(index - wrist, little - wrist)
   towards = joints.mean(0)
   facing = abs(normal @ towards) / (np.linalg.norm(normal) * np.linalg.norm(towards))
-  fingers = joints[4:20].reshape(4, 4, 3)  # tip to knuckle
-  straight = np.linalg.norm(fingers[:, 0] - fingers[:, 3], axis=-1) / np.linalg.norm(
-    np.diff(fingers, axis=1), axis=-1
-  ).sum(1)
+  # From tip to wrist along the bones and as the crow flies.
+  fingers = np.concatenate([joints[4:20].reshape(4, 4, 3), np.broadcast_to(wrist, (4, 1, 3))], axis=1)
+  bones = np.linalg.norm(np.diff(fingers, axis=1), axis=-1).sum(1)
+  straight = np.linalg.norm(fingers[:, 0] - wrist, axis=-1) / bones
   picture = cv2.imdecode(np.frombuffer(record["picture"], np.uint8), cv2.IMREAD_COLOR)
   assert picture is not None
   colour = np.abs(picture[..., 0].astype(int) - picture[..., 2]).mean()

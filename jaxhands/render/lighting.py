@@ -60,7 +60,7 @@ def sample_lighting(
   shares = rng.dirichlet([6.0] + [3.0] * (count - 1)) if count > 1 else np.ones(1)
   shares = np.sort(shares)[::-1]
   tint = _tints(rng, count, 0.03 if studio else 0.09)
-  ambient = rng.uniform(0.3, 0.5) if studio else rng.uniform(0.1, 0.38)
+  ambient = rng.uniform(0.18, 0.32) if studio else rng.uniform(0.08, 0.25)
   sky, ground = _tints(rng, 2, 0.06)
   return Lighting(
     towards=towards.astype(np.float32),

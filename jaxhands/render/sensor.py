@@ -37,7 +37,7 @@ def sample_sensor(rng: np.random.Generator, studio: bool = False) -> Sensor:
   monochrome = bool(rng.uniform() < (0.35 if studio else 0.06))
   warm, green = rng.normal(0, 0.05), rng.normal(0.0, 0.03)
   if studio:
-    warm, green = rng.normal(0.18, 0.1), abs(rng.normal(0.0, 0.1))
+    warm, green = rng.normal(0.12, 0.08), abs(rng.normal(0.0, 0.06))
   speed = 0.0 if rng.uniform() < 0.7 else rng.uniform(1.0, 7.0)
   angle = rng.uniform(0, 2 * np.pi)
   exposure = np.exp(rng.normal(-0.4, 0.3) if studio else rng.normal(0.0, 0.25))
