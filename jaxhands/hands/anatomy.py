@@ -32,10 +32,10 @@ def _limits() -> np.ndarray:
     base = BASE[finger]
     limits[base] = [(-30, 92), (-22, 22), (-6, 6)]
     limits[base + 1] = [(-5, 108), (-4, 4), (-4, 4)]
-    limits[base + 2] = [(-10, 80), (-4, 4), (-4, 4)]
+    limits[base + 2] = [(-15, 80), (-6, 6), (-4, 4)]
   limits[BASE["little"], ABDUCTION] = (-35, 20)  # its spread is the widest
   thumb = BASE["thumb"]
-  limits[thumb] = [(-62, 15), (-8, 62), (-30, 45)]
+  limits[thumb] = [(-62, 15), (-8, 62), (-40, 56)]
   limits[thumb + 1] = [(-12, 60), (-10, 10), (-8, 8)]
   limits[thumb + 2] = [(-22, 82), (-4, 4), (-4, 4)]
   return limits
@@ -160,7 +160,7 @@ def dip_from_pip(pip_deg: float) -> float:
 
 def pronation(flexion_deg: float) -> float:
   """Twist of the thumb's base that goes with its flexion across the palm (the screw-home of opposition)."""
-  return 28.0 + 0.95 * flexion_deg
+  return 38.0 + 1.15 * flexion_deg
 
 
 def complaints(angles_deg: Float[np.ndarray, "15 3"]) -> list[str]:

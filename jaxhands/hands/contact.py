@@ -117,50 +117,44 @@ def signed_distance(
   return Nearest(*_signed_distance(vertices, solid.faces, solid.starts, points, float(cutoff_mm)))
 
 
-def sample_points(vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]) -> Float[np.ndarray, "P 3"]:
-  """All vertices, then the centre of each face: where penetration is looked for."""
-  return np.concatenate([vertices, vertices[faces].mean(axis=1)])
+class Probes(NamedTuple):
+  """Points that are looked at: means of three vertices (or of three times one) [n, 3]; the first `vertices` are skin
+  vertices, the others centres of faces."""
+
+  corners: np.ndarray
+  vertices: int
+
+  def on(self, skin: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, "n 3"]:
+    """Where the points lie on a posed skin."""
+    return skin[self.corners].mean(axis=1)
+
+  def coarse(self) -> Probes:
+    """The vertices alone."""
+    return Probes(self.corners[: self.vertices], self.vertices)
 
 
-def penetration(solid: Solid, first: Float[np.ndarray, "V 3"], second: Float[np.ndarray, "V 3"]) -> tuple[float, float]:
-  """Of two posed hands with the same triangles: how deep one goes into the other, and the gap between them, mm.
-
-  Depth is the largest distance to the surface over points of one hand inside the other, both ways, over vertices and
-  centres of faces; 0 when there are none. The gap is the least distance of those points, at most `CUTOFF_MM`, 0 at
-  penetration. `second` may be a mirrored hand: orientation is found from the vertices.
-  """
-  depths, gaps = [], []
-  for points_of, surface_of in ((first, second), (second, first)):
-    distance = signed_distance(solid, surface_of, sample_points(points_of, solid.skin_faces)).distance_mm
-    depths.append(max(0.0, -distance.min()))
-    gaps.append(max(0.0, distance.min()))
-  return max(depths), min(gaps)
+def make_probes(vertices: Int[np.ndarray, " n"], faces: Int[np.ndarray, "m 3"]) -> Probes:
+  """Probes at the vertices and in the faces given."""
+  return Probes(np.concatenate([np.repeat(vertices[:, None], 3, axis=1), faces]), len(vertices))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class HandSolids:
   """One hand as a solid, and cut into the parts between which self-penetration is measured.
 
-  whole: the hand, closed at the wrist · parts: palm, thumb, index, middle, ring, little, each closed · whole_corners,
-  probe_corners: three vertices (or three times one) whose mean is a point that is looked at, of the hand and of the
-  fingers · probe_part: its finger, 1 to 5 · probe_palm: whether it is held against the palm.
+  whole: the hand, closed at the wrist · skin: all of its points · parts: palm, thumb, index, middle, ring, little, each
+  closed · probes: for each part, the points that may not be in it.
 
   A finger begins where the web of skin ends: 45 % along its proximal phalanx (thumb: at the middle of it); the stub
-  belongs to the palm. Its points are probed against all other fingers, and those beyond its middle joint (thumb: beyond
+  belongs to the palm. Its points are held against all other fingers, and those beyond its middle joint (thumb: beyond
   its last joint) against the palm as well. Skin pressed together inside a flexed joint, and around the web, is not
-  counted: there a skinned mesh overlaps where flesh yields.
+  counted: there a skinned mesh overlaps where flesh yields. Within the limits of `anatomy` no finger reaches itself.
   """
 
   whole: Solid
-  whole_corners: Int[np.ndarray, "m 3"]
+  skin: Probes
   parts: tuple[Solid, ...]
-  probe_corners: Int[np.ndarray, "n 3"]
-  probe_part: Int[np.ndarray, " n"]
-  probe_palm: np.ndarray
-
-  def probes(self, part: int) -> np.ndarray:
-    """Which probed points are held against a part."""
-    return self.probe_palm if part == 0 else self.probe_part != part
+  probes: tuple[Probes, ...]
 
 
 _WEB = {"thumb": (1, 0.5), "index": (0, 0.45), "middle": (0, 0.45), "ring": (0, 0.45), "little": (0, 0.45)}
@@ -178,32 +172,51 @@ def make_hand_solids(
   joints: Float[np.ndarray, "16 3"],
 ) -> HandSolids:
   """Cuts a hand at rest (right hand, MANO's joint order, mm) into `HandSolids`."""
-  part_of_vertex = np.zeros(len(vertices), int)
+  finger_of_vertex = np.zeros(len(vertices), int)
   reaches_palm = np.zeros(len(vertices), bool)
   for number, finger in enumerate(skeleton.FINGERS, start=1):
     base = skeleton.MANO_JOINT_NAMES.index(f"{finger}1")
-    bone, fraction = _WEB[finger]
+    bone, web = _WEB[finger]
     start = base + bone
     mine = weights[:, base : base + 3].sum(axis=1) > 0.5
-    part_of_vertex[mine & (_along(vertices, joints[start], joints[start + 1]) > fraction)] = number
+    finger_of_vertex[mine & (_along(vertices, joints[start], joints[start + 1]) > web)] = number
     reaches_palm |= mine & (_along(vertices, joints[base + 1], joints[base + 2]) > (1.0 if finger == "thumb" else 0.1))
-  part_of_face = part_of_vertex[faces]
-  part_of_face = np.where((part_of_face == part_of_face[:, :1]).all(axis=1), part_of_face[:, 0], 0)
-  parts = tuple(make_solid(faces[part_of_face == part], vertices) for part in range(len(skeleton.FINGERS) + 1))
-  on_finger = np.unique(faces[part_of_face > 0])
-  corners = np.concatenate([np.repeat(on_finger[:, None], 3, axis=1), faces[part_of_face > 0]])
-  part = np.concatenate([part_of_vertex[on_finger], part_of_face[part_of_face > 0]])
+  of_corners = finger_of_vertex[faces]
+  part_of_face = np.where((of_corners == of_corners[:, :1]).all(axis=1), of_corners[:, 0], 0)
+  numbers = range(len(skeleton.FINGERS) + 1)
+  probed = [faces[(part_of_face > 0) & (part_of_face != number)] for number in numbers]
+  probed[0] = faces[(part_of_face > 0) & reaches_palm[faces].all(axis=1)]
   whole = make_solid(faces, vertices)
-  all_corners = np.concatenate([np.repeat(np.arange(len(vertices))[:, None], 3, axis=1), whole.skin_faces])
-  return HandSolids(whole, all_corners, parts, corners, part, np.all(reaches_palm[corners], axis=1))
+  return HandSolids(
+    whole,
+    make_probes(np.arange(len(vertices)), whole.skin_faces),
+    tuple(make_solid(faces[part_of_face == number], vertices) for number in numbers),
+    tuple(make_probes(np.unique(each), each) for each in probed),
+  )
 
 
-def self_penetration(hand: HandSolids, vertices: Float[np.ndarray, "V 3"]) -> float:
+def penetration(
+  hand: HandSolids, first: Float[np.ndarray, "V 3"], second: Float[np.ndarray, "V 3"], cutoff_mm: float = CUTOFF_MM
+) -> tuple[float, float]:
+  """Of two posed hands of one mesh: how deep one goes into the other, and the gap between them, mm.
+
+  Depth is the largest distance to the surface over points of one hand inside the other, both ways, over vertices and
+  centres of faces; 0 when there are none. The gap is the least distance of those points, at most `cutoff_mm`, 0 at
+  penetration. `second` may be a mirrored hand: orientation is found from the vertices.
+  """
+  depths, gaps = [], []
+  for points_of, surface_of in ((first, second), (second, first)):
+    distance = signed_distance(hand.whole, surface_of, hand.skin.on(points_of), cutoff_mm).distance_mm
+    depths.append(max(0.0, -distance.min()))
+    gaps.append(max(0.0, distance.min()))
+  return max(depths), min(gaps)
+
+
+def self_penetration(hand: HandSolids, vertices: Float[np.ndarray, "V 3"], cutoff_mm: float = CUTOFF_MM) -> float:
   """How deep a finger of one posed hand goes into another finger or the palm, mm (see `HandSolids`)."""
-  points = vertices[hand.probe_corners].mean(axis=1)
   deepest = 0.0
-  for part, solid in enumerate(hand.parts):
-    deepest = max(deepest, -signed_distance(solid, vertices, points[hand.probes(part)]).distance_mm.min())
+  for solid, probes in zip(hand.parts, hand.probes, strict=True):
+    deepest = max(deepest, -signed_distance(solid, vertices, probes.on(vertices), cutoff_mm).distance_mm.min())
   return deepest
 
 

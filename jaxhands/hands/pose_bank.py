@@ -28,7 +28,8 @@ MAX_PENETRATION_MM = 2.0
 PATH = pathlib.Path(__file__).parent / "assets" / "pose_bank_v1.npz"
 _MIRROR = np.array([-1.0, 1.0, 1.0])
 _HALF_TURN = np.diag([-1.0, 1.0, -1.0])  # about the vertical: the same hands from behind
-_SETTLE = Effort(iterations=4, angle_deg=4.0, turn_deg=6.0, shift_mm=8.0)
+_SETTLE = Effort(iterations=5, angle_deg=4.0, turn_deg=6.0, shift_mm=8.0, margin_mm=0.4, face_centres=False)
+_DEEPEST_MM = 6.0  # what is deeper has shallower neighbours, which are too deep already
 _TRIES = 4
 
 
@@ -147,9 +148,9 @@ class PoseBank:
     wish = Placed(angles, placed.rotation, placed.wrist_mm * scale)
     settled = settle(rig, wish, present=(True, pair), effort=_SETTLE)
     skins = vertices_of(rig, settled)
-    deepest = max(contact.self_penetration(rig.solids, skins[hand]) for hand in np.flatnonzero(present))
+    deepest = max(contact.self_penetration(rig.solids, skins[hand], _DEEPEST_MM) for hand in np.flatnonzero(present))
     if pair:
-      deepest = max(deepest, contact.penetration(rig.solids.whole, skins[0], skins[1])[0])
+      deepest = max(deepest, contact.penetration(rig.solids, skins[0], skins[1], _DEEPEST_MM)[0])
 
     pose, wrist = self._parameters(rig, settled, present)
     if rng.random() < 0.5:

@@ -74,7 +74,7 @@ class Constructor:
     """Penetration between and within the hands, and the gap between them, mm."""
     skins = vertices_of(self.rig, placed)
     within = max(contact.self_penetration(self.rig.solids, skins[hand]) for hand in range(2) if present[hand])
-    between, gap = contact.penetration(self.rig.solids.whole, *skins) if all(present) else (0.0, np.inf)
+    between, gap = contact.penetration(self.rig.solids, *skins) if all(present) else (0.0, np.inf)
     return {"between_mm": between, "within_mm": within, "gap_mm": gap}
 
   def _retreat(self, placed: Placed, direction: np.ndarray, gap_mm: float) -> Placed:
@@ -93,13 +93,8 @@ class Constructor:
 
   def _clear(self, placed: Placed, gap_mm: float) -> bool:
     skins = vertices_of(self.rig, placed)
-    whole = self.rig.solids.whole
-    for a, b in ((0, 1), (1, 0)):
-      points = contact.sample_points(skins[a], whole.skin_faces)
-      cutoff = max(gap_mm, contact.CUTOFF_MM)
-      if contact.signed_distance(whole, skins[b], points, cutoff).distance_mm.min() < min(gap_mm, cutoff):
-        return False
-    return True
+    depth, gap = contact.penetration(self.rig.solids, skins[0], skins[1], max(gap_mm, contact.CUTOFF_MM))
+    return depth == 0 and gap >= gap_mm
 
   def _touch(self, pairs: list[tuple[int, str, int, str]]) -> Touch:
     if not pairs:
