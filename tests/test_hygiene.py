@@ -30,7 +30,8 @@ def test_format():
 
 
 def test_types():
-  _run("basedpyright")
+  # Without a path it looks for packages in whatever python comes first on PATH.
+  _run("basedpyright", "--pythonpath", sys.executable)
 
 
 def test_no_machine_is_named():
