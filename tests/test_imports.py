@@ -30,6 +30,7 @@ ALLOWED |= {
   "export": _BELOW_TRAIN | {"systems.base", "train", "predict"},
 }
 ALLOWED["run"] = set(ALLOWED) | {"systems.base"}
+ALLOWED["doctor"] = {"data", "train"}
 ALLOWED["cli"] = set(ALLOWED) | {"run"}
 ALLOWED["__main__"] = {"cli"}
 ALLOWED["__init__"] = set(ALLOWED)

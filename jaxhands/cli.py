@@ -1,0 +1,96 @@
+"""`python -m jaxhands COMMAND`: what can be done with a trained run, besides training it (`launch.py`).
+
+A command is a module with
+
+    add_arguments(parser: argparse.ArgumentParser) -> None
+    main(args: argparse.Namespace) -> int       # exit status; 0 = done
+
+Its docstring is the help: the first paragraph says what it does, the rest how, with an example. To add a command, name
+its module in `COMMANDS`; only the module of the command that is called is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jaxhands import __version__
+
+PROGRAM = "python -m jaxhands"
+INTERRUPTED = 130
+
+
+class Command(NamedTuple):
+  """Module of a command, and what it does in a few words."""
+
+  module: str
+  summary: str
+
+
+COMMANDS = {
+  "doctor": Command("jaxhands.doctor", "what works on this machine, and what to do about the rest"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+  """Runs the command that the arguments name.
+
+  What a user can mend (`ValueError`, `OSError`, a missing optional package) becomes one line on standard error and
+  status 1; with `JAXHANDS_TRACEBACK=1` in the environment, the whole traceback.
+  """
+  arguments = list(sys.argv[1:] if arguments is None else arguments)
+  if not arguments or arguments[0] in ("-h", "--help", "help"):
+    print(_overview())
+    return 0 if arguments else 2
+  name, *rest = arguments
+  if name == "--version":
+    print(f"jaxhands {__version__}")
+    return 0
+  if name not in COMMANDS:
+    close = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(COMMANDS)}"
+    print(f"{PROGRAM}: error: there is no command {name!r}; {hint}", file=sys.stderr)
+    return 2
+  try:
+    module = importlib.import_module(COMMANDS[name].module)
+    parsed = _parser(name, module.__doc__ or "", module.add_arguments).parse_args(rest)
+    return module.main(parsed)
+  except (ValueError, OSError, ImportError) as error:
+    if os.environ.get("JAXHANDS_TRACEBACK"):
+      raise
+    print(f"{PROGRAM} {name}: error: {_one_line(error)}", file=sys.stderr)
+    return 1
+  except KeyboardInterrupt:
+    print(f"{PROGRAM} {name}: interrupted", file=sys.stderr)
+    return INTERRUPTED
+
+
+def _overview() -> str:
+  width = max(map(len, COMMANDS))
+  lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+  return "\n".join([
+    f"usage: {PROGRAM} COMMAND ...", "", *lines, "",
+    f"`{PROGRAM} COMMAND --help` explains one, with an example. `launch.py` trains and evaluates.",
+  ])  # fmt: skip
+
+
+def _parser(name: str, doc: str, add_arguments: object) -> argparse.ArgumentParser:
+  description, _, rest = doc.partition("\n\n")
+  parser = argparse.ArgumentParser(
+    prog=f"{PROGRAM} {name}",
+    description=" ".join(description.split()),
+    epilog=rest.rstrip(),
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  assert callable(add_arguments), name
+  add_arguments(parser)
+  return parser
+
+
+def _one_line(error: BaseException) -> str:
+  return " ".join(str(error).split()) or type(error).__name__
