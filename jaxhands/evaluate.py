@@ -199,7 +199,8 @@ class Evaluator:
     seen = {f"batch/{key}": value for key, value in batch.items()}
     seen |= {f"prediction/{key}": value for key, value in prediction.items()}
     depth = self._protocol.depth
-    if lift.NEEDS[depth] <= set(batch) and (depth != "predicted" or "joints_cam" in prediction):
+    predicts = {"joints_cam"} if depth == "predicted" else schema.POSE
+    if lift.NEEDS[depth] <= set(batch) and predicts <= set(prediction):
       lifted = lift.lift(prediction, batch, depth, self._protocol.left_root)
       seen |= {"lifted/joints_cam": lifted.joints_cam, "lifted/valid": lifted.valid}
     return seen
@@ -279,7 +280,8 @@ def _quantities(
   for metric in metrics:
     quantity = metric.quantity
     missing = sorted(quantity.needs - set(batch)) + sorted(quantity.predicts - set(prediction))
-    if metric.optional and not quantity.predicts <= set(prediction):
+    may_lack = not metric.asked and (metric.optional or not schema.POSE & set(prediction))
+    if may_lack and not quantity.predicts <= set(prediction):
       continue
     if missing:
       raise ValueError(f"metric {metric.name!r} needs {missing}, which neither the batch nor the prediction has")
@@ -326,14 +328,14 @@ def _along(factors: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def _per_joint(
   metrics: Sequence[base.Metric], quantities: Mapping[str, Any], groups: Mapping[str, Any]
 ) -> dict[str, list[list[float | None]]]:
-  """Means of MPJPE's errors for each joint, [2][21]."""
+  """Means of MPJPE's errors for each joint, [2][21]; none of a system without poses."""
   return {
     key: [
       [None if np.isnan(mean) else float(mean) for mean in hand]
       for hand in base.means(value, weight * groups[group][:, None, None])
     ]
     for metric in metrics
-    if metric.name == "mpjpe"
+    if metric.name == "mpjpe" and metric.quantity.name in quantities
     for value, weight in [quantities[metric.quantity.name]]
     for key, group in metric.results().items()
   }

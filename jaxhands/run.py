@@ -327,7 +327,8 @@ def metrics_of(config: Any, protocol: Protocol, hand_model: HandModel | None) ->
   for name in config.eval.metrics:
     if name not in known:
       raise ValueError(f"eval.metrics: there is no metric {name!r}{_nearest(name, known)}")
-  chosen = tuple(metric for metric in standard if not config.eval.metrics or metric.name in config.eval.metrics)
+  named = tuple(config.eval.metrics)
+  chosen = tuple(dataclasses.replace(m, asked=bool(named)) for m in standard if not named or m.name in named)
   better: dict[str, str] = {}
   for metric in chosen:
     better |= dict.fromkeys(metric.results(), metric.better)

@@ -105,12 +105,12 @@ BATCH: dict[str, Field] = {
 }
 
 PREDICTION: dict[str, Field] = {
-  "joints_img": _f("B 2 21 2", "float32", "px", "img", "Joints in the original picture.", True),
-  "joints_rel_depth": _f("B 2 21", "float32", "mm", "cam", "Depth from the hand's own wrist.", True),
-  "rel_root_depth": _f("B", "float32", "mm", "cam", "Left wrist depth minus right wrist depth.", True),
-  "hand_prob": _f("B 2", "float32", "0..1", "-", "Probability that the hand is in the picture.", True),
-  "confidence": _f("B 2 21", "float32", "0..1", "-", "Per joint.", True),
-  "scale_known": _f("B", "bool", "-", "-", "Depths are metric, not up to the hand's scale.", True),
+  "joints_img": _f("B 2 21 2", "float32", "px", "img", "Joints in the original picture."),
+  "joints_rel_depth": _f("B 2 21", "float32", "mm", "cam", "Depth from the hand's own wrist."),
+  "rel_root_depth": _f("B", "float32", "mm", "cam", "Left wrist depth minus right wrist depth."),
+  "hand_prob": _f("B 2", "float32", "0..1", "-", "Probability that the hand is in the picture."),
+  "confidence": _f("B 2 21", "float32", "0..1", "-", "Per joint."),
+  "scale_known": _f("B", "bool", "-", "-", "Depths are metric, not up to the hand's scale."),
   "joints_cam": _f("B 2 21 3", "float32", "mm", "cam", "Absolute joints, where the system gives them."),
   "root_cam": _f("B 2 3", "float32", "mm", "cam", "Wrists."),
   "vertices_cam": _f("B 2 V 3", "float32", "mm", "cam", "Hand meshes."),
@@ -122,6 +122,8 @@ PREDICTION: dict[str, Field] = {
   "recovered": _f("B 2 H W 3", "float32", "0..1", "crop", "Per hand: occluded parts filled, the other hand removed."),
   "heatmaps": _f("B 2 21 h w", "float32", "-", "crop", "2D heatmaps."),
 }
+# A pose: a prediction has all of these keys, or none where a system predicts only wrists, masks or pictures.
+POSE = frozenset({"joints_img", "joints_rel_depth", "rel_root_depth", "hand_prob", "confidence", "scale_known"})
 
 
 def example_id(record_id: Any, view: View) -> Any:
@@ -151,7 +153,7 @@ def check(
 ) -> dict[str, int]:
   """Checks keys, shapes and dtypes of a `Batch` (default) or a `Prediction` (`fields=PREDICTION`).
 
-  Works on NumPy arrays, JAX arrays and `jax.ShapeDtypeStruct`.
+  Works on NumPy arrays, JAX arrays and `jax.ShapeDtypeStruct`. A prediction has all keys of `POSE` or none.
 
   Args:
     values: the dictionary.
@@ -165,6 +167,8 @@ def check(
   """
   sizes = dict(dims or {})
   wanted = {key for key, field in fields.items() if field.required} | set(needs)
+  if fields is PREDICTION and POSE & set(values):
+    wanted |= POSE
   missing = sorted(wanted - set(values))
   if missing:
     raise SchemaError(f"missing keys {missing}; the dictionary has {sorted(values)}")

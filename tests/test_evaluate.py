@@ -1,5 +1,6 @@
 """The evaluator: independent of batches and devices, masked, honest about its baseline, and whole on the disk."""
 
+import dataclasses
 import io
 import json
 
@@ -189,6 +190,23 @@ def test_meshes_are_measured_where_the_system_predicts_them(truth, prediction):
     metrics=standard(PROTOCOL, model), protocol=PROTOCOL,
   )  # fmt: skip
   assert found.metrics["mpvpe/interacting"] == pytest.approx(0, abs=1e-3)
+
+
+def test_a_system_without_poses_has_only_what_it_predicts(truth):
+  """Masks, wrists or pictures alone are a prediction; what was asked for by name is an error all the same."""
+  prediction = {"root_cam": truth["joints_cam"][:, :, 20]}
+  found = evaluate(
+    replay.Replay(), replay.variables(prediction), replay.batches(truth, 7), mesh_of(1), protocol=PROTOCOL
+  )
+  assert found.per_joint == {}
+  assert not {"mpjpe/all", "mrrpe", "epe2d", "handedness_ap"} & set(found.metrics)
+  seen = Evaluator(replay.Replay(), mesh_of(1), protocol=PROTOCOL).look(
+    replay.variables(prediction), replay.batches(truth, 7)
+  )
+  assert "lifted/joints_cam" not in seen
+  asked = (dataclasses.replace(pose.mpjpe(PROTOCOL), asked=True),)
+  with pytest.raises(ValueError, match=r"'mpjpe' needs \['confidence', 'hand_prob', 'joints_img'"):
+    evaluate(replay.Replay(), replay.variables(prediction), replay.batches(truth, 7), mesh_of(1), metrics=asked)
 
 
 def test_needs_name_what_the_metrics_read(evaluator):

@@ -52,6 +52,14 @@ def test_unknown_and_missing_keys_are_named():
     schema.check({k: v for k, v in example(schema.BATCH).items() if k != "mano"}, needs=("mano",))
 
 
+def test_a_pose_is_whole_or_not_there():
+  prediction = example(schema.PREDICTION)
+  schema.check({"masks": prediction["masks"]}, schema.PREDICTION)
+  del prediction["hand_prob"]
+  with pytest.raises(schema.SchemaError, match=r"missing keys \['hand_prob'\]"):
+    schema.check(prediction, schema.PREDICTION)
+
+
 def test_not_finite_is_located():
   batch = example(schema.BATCH)
   schema.check_finite(batch)

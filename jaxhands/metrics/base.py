@@ -57,7 +57,7 @@ class Quantity:
     name: under which the values of all examples are stored.
     fn: `(prediction, batch) -> value [B, ...], weight`, the weight's axes being the first of the value's; jit-able.
     needs: keys of the batch that it reads.
-    predicts: keys of the prediction that it reads besides the required ones.
+    predicts: keys of the prediction that it reads.
   """
 
   name: str
@@ -78,7 +78,9 @@ class Metric:
     groups: of `GROUPS`; () = one number over all examples.
     baseline: the mean pose is measured too.
     better: which way is better.
-    optional: left out for systems that do not predict what it reads, instead of an error.
+    optional: left out for systems that do not predict what it reads, instead of an error. Systems that predict no pose
+      at all have none of the metrics that read one, optional or not.
+    asked: named by the config, and never left out.
   """
 
   name: str
@@ -89,6 +91,7 @@ class Metric:
   baseline: bool = False
   better: Literal["lower", "higher"] = "lower"
   optional: bool = False
+  asked: bool = False
 
   def results(self) -> dict[str, str]:
     """Key of the result -> group."""

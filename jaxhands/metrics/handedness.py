@@ -12,6 +12,7 @@ from jaxhands import schema
 from jaxhands.metrics.base import Metric, Quantity, pooled_mean
 
 _NEEDS = frozenset({"hand_present", "hand_present_valid"})
+_PREDICTS = frozenset({"hand_prob"})
 
 
 def accuracy() -> Metric:
@@ -22,7 +23,7 @@ def accuracy() -> Metric:
     right = jnp.where(present, probability > 0.5, probability < 0.5).all(-1)
     return right.astype(jnp.float32), batch["hand_present_valid"].astype(jnp.float32)
 
-  quantity = Quantity("handedness_correct", fn, _NEEDS)
+  quantity = Quantity("handedness_correct", fn, _NEEDS, _PREDICTS)
   return Metric("handedness_accuracy", "share", quantity, pooled_mean, better="higher")
 
 
@@ -39,7 +40,7 @@ def average_precision() -> Metric:
     ]
     return float(np.mean(precisions))
 
-  return Metric("handedness_ap", "0..1", Quantity("hand_prob", fn, _NEEDS), reduce, better="higher")
+  return Metric("handedness_ap", "0..1", Quantity("hand_prob", fn, _NEEDS, _PREDICTS), reduce, better="higher")
 
 
 def stepwise_average_precision(

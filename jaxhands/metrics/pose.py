@@ -62,7 +62,8 @@ def mrrpe(protocol: Protocol) -> Metric:
 def epe2d(protocol: Protocol) -> Metric:
   """Mean 2D end point error in pixels of the original picture."""
   needs = frozenset({"joints_img", "joints_img_valid"})
-  return Metric("epe2d", "px", Quantity("pixel_error", _pixel_error, needs), AVERAGES[protocol.average])
+  quantity = Quantity("pixel_error", _pixel_error, needs, frozenset({"joints_img"}))
+  return Metric("epe2d", "px", quantity, AVERAGES[protocol.average])
 
 
 def joint_error(protocol: Protocol) -> Quantity:
@@ -145,7 +146,8 @@ def _lift(
 
 
 def _predicts(protocol: Protocol) -> frozenset[str]:
-  return frozenset({"joints_cam"}) if protocol.depth == "predicted" else frozenset()
+  """What `lift` reads; camera joints as they are need no pose in the picture."""
+  return frozenset({"joints_cam"}) if protocol.depth == "predicted" else schema.POSE
 
 
 def _scale(

@@ -285,7 +285,7 @@ def worst(run: RunFiles) -> str | None:
 
 
 def _examples(run: RunFiles, worst: bool, title: str, caption: str) -> str | None:
-  if not run.shown or not (run.shown["worst"] == worst).any():
+  if "prediction/joints_img" not in run.shown or not (run.shown["worst"] == worst).any():
     return None
   legend = (
     '<span class="key right">right</span> <span class="key left">left</span>, thumb light to little finger dark; '
