@@ -1,7 +1,7 @@
 """Turns a torch `state_dict` (as NumPy arrays) into variables, every tensor used exactly once.
 
-A name map is a list of `Tensor`, made with `conv`, `conv_transpose`, `linear` and `norm` below and with `Tensor`
-itself for anything else:
+A name map is a list of `Tensor`, made with `conv`, `conv_transpose`, `linear`, `norm` and their like below and with
+`Tensor` itself for anything else:
 
     tensors = [*conv("layer1.0.conv1", "backbone/layer1_0/conv1"), *norm("layer1.0.bn1", "backbone/layer1_0/bn1")]
     variables = convert(state_dict, tensors)
@@ -10,7 +10,7 @@ itself for anything else:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,13 +24,18 @@ class Tensor(NamedTuple):
 
   Attributes:
     source: its key in the `state_dict`.
-    target: path in the variables, e.g. "params/backbone/conv1/kernel"; `IGNORED` to leave it out.
-    transform: array in the reference's layout -> array in ours.
+    target: path in the variables, e.g. "params/backbone/conv1/kernel"; `IGNORED` to leave it out. Several paths for a
+      tensor in which the reference packs several of ours.
+    transform: array in the reference's layout -> array in ours; for several targets, an array for each.
   """
 
   source: str
-  target: str
-  transform: Callable[[np.ndarray], np.ndarray] = np.asarray
+  target: str | tuple[str, ...]
+  transform: Callable[[np.ndarray], Any] = np.asarray
+
+  @property
+  def targets(self) -> tuple[str, ...]:
+    return (self.target,) if isinstance(self.target, str) else self.target
 
 
 def conv(source: str, target: str, bias: bool = False) -> list[Tensor]:
@@ -48,6 +53,26 @@ def conv_transpose(source: str, target: str, bias: bool = False) -> list[Tensor]
 def linear(source: str, target: str, bias: bool = True) -> list[Tensor]:
   """A fully connected layer: OI -> IO."""
   return [Tensor(f"{source}.weight", f"params/{target}/kernel", np.transpose), *_bias(source, target, bias)]
+
+
+def packed_linear(source: str, targets: Sequence[str], joint: str = ".") -> list[Tensor]:
+  """Fully connected layers that share their input and lie in one tensor, output after output: OI -> IO of each.
+
+  Args:
+    source: name of the layer.
+    targets: paths of ours, in order.
+    joint: between the layer's name and "weight" or "bias".
+  """
+  count = len(targets)
+  return [
+    Tensor(f"{source}{joint}weight", tuple(f"params/{t}/kernel" for t in targets), lambda w: np.split(w.T, count, 1)),
+    Tensor(f"{source}{joint}bias", tuple(f"params/{t}/bias" for t in targets), lambda b: np.split(b, count)),
+  ]
+
+
+def layer_norm(source: str, target: str) -> list[Tensor]:
+  """A layer norm."""
+  return [Tensor(f"{source}.weight", f"params/{target}/scale"), Tensor(f"{source}.bias", f"params/{target}/bias")]
 
 
 def norm(source: str, target: str) -> list[Tensor]:
@@ -71,7 +96,7 @@ def convert(state_dict: Mapping[str, np.ndarray], tensors: Iterable[Tensor]) -> 
   state_dict = {key.removeprefix("module."): np.asarray(value) for key, value in state_dict.items()}
   tensors = list(tensors)
   used = Counter(tensor.source for tensor in tensors)
-  written = Counter(tensor.target for tensor in tensors if tensor.target != IGNORED)
+  written = Counter(target for tensor in tensors for target in tensor.targets if target != IGNORED)
   _refuse("tensors that the name map does not know", [key for key in state_dict if key not in used])
   _refuse("tensors that are missing", [key for key in used if key not in state_dict])
   _refuse("tensors that the name map reads twice", [key for key, count in used.items() if count > 1])
@@ -81,11 +106,13 @@ def convert(state_dict: Mapping[str, np.ndarray], tensors: Iterable[Tensor]) -> 
   for tensor in tensors:
     if tensor.target == IGNORED:
       continue
-    *parents, leaf = tensor.target.split("/")
-    node = variables
-    for parent in parents:
-      node = node.setdefault(parent, {})
-    node[leaf] = np.ascontiguousarray(tensor.transform(state_dict[tensor.source]), dtype=np.float32)
+    made = tensor.transform(state_dict[tensor.source])
+    for target, value in zip(tensor.targets, [made] if isinstance(tensor.target, str) else made, strict=True):
+      *parents, leaf = target.split("/")
+      node = variables
+      for parent in parents:
+        node = node.setdefault(parent, {})
+      node[leaf] = np.ascontiguousarray(value, dtype=np.float32)
   return variables
 
 

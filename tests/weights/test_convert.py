@@ -1,12 +1,25 @@
 """Every tensor of a state dict is used exactly once, or its name is in the error."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxhands.weights.convert import IGNORED, Tensor, check_shapes, conv, conv_transpose, convert, linear, norm
+from jaxhands.weights.convert import (
+  IGNORED,
+  Tensor,
+  check_shapes,
+  conv,
+  conv_transpose,
+  convert,
+  layer_norm,
+  linear,
+  norm,
+  packed_linear,
+)  # fmt: skip
 
 RNG = np.random.default_rng(0)
 
@@ -88,3 +101,23 @@ def test_shapes_are_compared():
     check_shapes(variables, {"params": {"a": {"kernel": np.zeros((2, 3))}, "b": np.zeros(1)}})
   with pytest.raises(ValueError, match="network lacks: params/a/kernel"):
     check_shapes(variables, {"params": {}})
+
+
+def test_a_packed_tensor_goes_to_several_layers():
+  state_dict = {"attn.in_proj_weight": _normal(6, 4), "attn.in_proj_bias": _normal(6)}
+  params = convert(state_dict, packed_linear("attn.in_proj", ("a/query", "a/key", "a/value"), joint="_"))["params"]["a"]
+  x = _normal(5, 4)
+  packed = x @ state_dict["attn.in_proj_weight"].T + state_dict["attn.in_proj_bias"]
+  for i, name in enumerate(("query", "key", "value")):
+    found: Any = nn.Dense(2).apply({"params": params[name]}, x)
+    np.testing.assert_allclose(found, packed[:, 2 * i : 2 * i + 2], atol=1e-5)
+
+
+def test_a_target_of_several_is_written_once():
+  with pytest.raises(ValueError, match="writes twice: params/a/kernel"):
+    convert({"w": _normal(4, 4)}, [Tensor("w", ("params/a/kernel", "params/a/kernel"))])
+
+
+def test_layer_norm():
+  params = convert({"n.weight": _normal(4), "n.bias": _normal(4)}, layer_norm("n", "norm"))["params"]
+  assert set(params["norm"]) == set(nn.LayerNorm().init(jax.random.key(0), _normal(2, 4))["params"])
