@@ -19,14 +19,30 @@ def resnet(source: str, target: str, blocks: Sequence[int], kind: str) -> list[T
     kind: "basic" (two convolutions in a block) or "bottleneck" (three), as `models.backbones.resnet.structure` says.
   """
   tensors = [*conv(f"{source}conv1", f"{target}conv1"), *norm(f"{source}bn1", f"{target}bn1")]
+  convs = 3 if kind == "bottleneck" else 2
   for stage, count in enumerate(blocks, start=1):
-    for i in range(count):
-      theirs, ours = f"{source}layer{stage}.{i}.", f"{target}layer{stage}_{i}/"
-      for k in range(1, 4 if kind == "bottleneck" else 3):
-        tensors += [*conv(f"{theirs}conv{k}", f"{ours}conv{k}"), *norm(f"{theirs}bn{k}", f"{ours}bn{k}")]
-      if i == 0 and (stage > 1 or kind == "bottleneck"):
-        tensors += conv(f"{theirs}downsample.0", f"{ours}downsample_conv")
-        tensors += norm(f"{theirs}downsample.1", f"{ours}downsample_bn")
+    shortcut = stage > 1 or kind == "bottleneck"
+    tensors += residual_blocks(f"{source}layer{stage}.", f"{target}layer{stage}_", count, convs, shortcut)
+  return tensors
+
+
+def residual_blocks(source: str, target: str, count: int, convs: int, shortcut: bool) -> list[Tensor]:
+  """Name map of blocks one after the other: torch names `source` + "0.conv1", variables `target` + "0/conv1".
+
+  Args:
+    source, target: prefixes of the blocks' numbers.
+    count: of blocks.
+    convs: in each of them.
+    shortcut: the first one has a convolution beside them.
+  """
+  tensors = []
+  for i in range(count):
+    theirs, ours = f"{source}{i}.", f"{target}{i}/"
+    for k in range(1, convs + 1):
+      tensors += [*conv(f"{theirs}conv{k}", f"{ours}conv{k}"), *norm(f"{theirs}bn{k}", f"{ours}bn{k}")]
+    if i == 0 and shortcut:
+      tensors += conv(f"{theirs}downsample.0", f"{ours}downsample_conv")
+      tensors += norm(f"{theirs}downsample.1", f"{ours}downsample_bn")
   return tensors
 
 
