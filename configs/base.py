@@ -43,6 +43,12 @@ def get_config() -> ConfigDict:
   # Arguments of the embedded data, which are built when they are needed: data_builders.synthetic.SyntheticConfig. The
   # variant is in the data set's name: "synthetic/demo:train".
   config.data.synthetic = ConfigDict({"train": 10_000, "val": 1_000, "test": 1_000, "seed": 0})
+  # Arguments of AIH ("aih", "aih/render", "aih/syn"), which is built likewise: data_builders.aih.AihConfig. Without
+  # data sets to make it of, it is made of the embedded hands.
+  config.data.aih = ConfigDict({
+    "train": 10_000, "val": 1_000, "test": 1_000, "seed": 0, "upright_deg": 180.0, "singles": "", "poses": "",
+    "mano": "",
+  })  # fmt: skip
 
   # ---- training -------------------------------------------------------------
   config.train_for = "20 epochs"

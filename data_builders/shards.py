@@ -97,7 +97,7 @@ def build(plan: Plan, folder: pathlib.Path, jobs: int = 1, progress: Progress | 
     raise BuildError(f"jobs is {jobs}, expected at least 1")
   folder = folder.expanduser().absolute()
   shards = _shards(plan, folder)
-  if _is_claimed(plan, folder) and _is_complete(folder, shards):
+  if is_complete(plan, folder):
     return folder
   with clear_errors(folder), locked(folder):
     if not _is_claimed(plan, folder):
@@ -110,6 +110,16 @@ def build(plan: Plan, folder: pathlib.Path, jobs: int = 1, progress: Progress | 
       _write_shards(plan, shards, jobs, progress or (lambda finished, total: None))
       _write_metadata(plan, folder, shards)
   return folder
+
+
+def is_complete(plan: Plan, folder: pathlib.Path) -> bool:
+  """Whether `build` would have nothing to do.
+
+  Raises:
+    BuildError: the folder belongs to something else.
+  """
+  folder = folder.expanduser().absolute()
+  return _is_claimed(plan, folder) and _is_complete(folder, _shards(plan, folder))
 
 
 def _shards(plan: Plan, folder: pathlib.Path) -> list[Shard]:

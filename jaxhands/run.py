@@ -38,7 +38,7 @@ Report = Callable[[pathlib.Path], None]
 _DECISIVE = (
   "seed", "compute_dtype", "hand_model", "system", "batch_size", "accumulation", "optimizer", "schedule", "clip_norm",
   "ema", "freeze", "init_from", "stage", "data.train", "data.kind", "data.limit", "data.crop_hw", "data.map_hw",
-  "data.synthetic",
+  "data.synthetic", "data.aih",
 )  # fmt: skip
 
 

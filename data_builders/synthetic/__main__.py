@@ -10,7 +10,7 @@ from data_builders.command import clear_exit, shown_progress
 from data_builders.preview import write_sheets
 from data_builders.shards import BuildError, usable_cores
 from data_builders.synthetic.build import build
-from data_builders.synthetic.config import PICTURES, VARIANTS, SyntheticConfig
+from data_builders.synthetic.config import HANDS, PICTURES, VARIANTS, SyntheticConfig
 
 _PROGRAM = "python -m data_builders.synthetic"
 
@@ -25,6 +25,7 @@ def main() -> None:
   add("--seed", type=int, default=defaults.seed, help="of everything drawn (default: %(default)s)")
   add("--variant", default=defaults.variant, help=f"one of {', '.join(VARIANTS)} (default: %(default)s)")
   add("--pictures", help=f"one of {', '.join(PICTURES)} (default: as the variant says)")
+  add("--hands", default=defaults.hands, help=f"one of {', '.join(HANDS)} (default: %(default)s)")
   add("--upright", type=float, metavar="DEGREES", help="largest tilt of the hands (default: as the variant says)")
   add("--cameras", type=int, default=1, metavar="K", help="K records in a row show one scene (default: %(default)s)")
   add("--background-dir", metavar="DIR", help="pictures that join the procedural backgrounds")

@@ -25,7 +25,7 @@ def build(
 
   Args:
     config: what is in it.
-    out: its folder; None: `synthetic[-VARIANT]-HASH` in `root`.
+    out: its folder; None: `synthetic[-VARIANT][-HANDS]-HASH` in `root`.
     jobs: processes; None: one a core. With more than one, a script that calls this needs the usual
       `if __name__ == "__main__":`.
     progress: called now and then with the numbers of finished and of all records.
@@ -46,6 +46,5 @@ def build(
     make_record=functools.partial(make_record, config),
     description=_DESCRIPTION,
   )
-  name = plan.name if config.variant == "full" else f"{plan.name}-{config.variant}"
-  folder = out if out is not None else shards.default_folder(name, plan.arguments, root)
+  folder = out if out is not None else shards.default_folder(config.folder_name, plan.arguments, root)
   return shards.build(plan, folder, shards.usable_cores() if jobs is None else jobs, progress)

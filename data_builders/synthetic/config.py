@@ -11,6 +11,7 @@ from typing import Any
 SPLITS = ("train", "val", "test")
 VARIANTS = ("full", "demo", "other")
 PICTURES = ("all", "input")
+HANDS = ("all", "single", "pair")
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 
 VERSION = 2  # of how records are drawn and rendered; raised by changes, so that old records are not mixed with new ones
@@ -32,6 +33,7 @@ class SyntheticConfig:
       about its axis, at most; 180 is anywhere and anyhow. None: as the variant says.
     cameras: how many consecutive records show one scene, each from another camera.
     background_dir: folder of pictures that join the procedural backgrounds.
+    hands: `all`: three pictures in five show two interacting hands, the others one; `single` or `pair`: these alone.
   """
 
   train: int = 10_000
@@ -43,6 +45,7 @@ class SyntheticConfig:
   upright_deg: float | None = None
   cameras: int = 1
   background_dir: str | None = None
+  hands: str = "all"
 
   def __post_init__(self) -> None:
     for split in SPLITS:
@@ -60,12 +63,19 @@ class SyntheticConfig:
       raise ValueError(f"upright is {self.upright_deg} degrees, expected more than 0 and at most 180")
     if self.cameras < 1:
       raise ValueError(f"cameras is {self.cameras}, expected 1 or more")
+    if self.hands not in HANDS:
+      raise ValueError(f"hands is {self.hands!r}, expected one of {', '.join(HANDS)}")
     if self.background_dir is not None:
       background_files(self.background_dir)
 
   @property
   def counts(self) -> dict[str, int]:
     return {split: getattr(self, split) for split in SPLITS}
+
+  @property
+  def folder_name(self) -> str:
+    """Of the data set, without the hash of its arguments."""
+    return "-".join(["synthetic", *[word for word in (self.variant, self.hands) if word not in ("full", "all")]])
 
   @property
   def all_pictures(self) -> bool:
@@ -89,6 +99,8 @@ class SyntheticConfig:
       "background-dir": None if self.background_dir is None else _content(background_files(self.background_dir)),
       "assets": _assets(),
       "version": VERSION,
+      # Left out where it is the usual one: folders from before it was there are the same data.
+      **({"hands": self.hands} if self.hands != "all" else {}),
     }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
@@ -24,7 +25,7 @@ from jaxhands.render.surface import HandSurface, hand_surfaces
 # Letting hands settle costs more than all the rest: a few scenes in a row show one pose, or its mirror image, each
 # with other arms, from elsewhere, and in other surroundings.
 SCENES_PER_POSE = 4
-INTERACTING_SHARE = 0.6  # the rest is half right hands, half left ones
+INTERACTING_SHARE = {"all": 0.6, "single": 0.0, "pair": 1.0}  # the rest is half right hands, half left ones
 SUBJECTS = {"train": 400, "val": 40, "test": 80}
 _SUBJECT_IDS = {split: 1000 * number for number, split in enumerate(SPLITS)}  # of the first subject
 _MAX_SHAPE = 2.0  # standard deviations
@@ -90,7 +91,7 @@ def _posed(config: SyntheticConfig, split: str, number: int) -> tuple[Subject, P
   """A person, and one or two of their hands in a pose."""
   rng = stream(config, Stream.POSE, split, number)
   person = subject(config, split, int(rng.integers(SUBJECTS[split])))
-  kind = PAIR if rng.uniform() < INTERACTING_SHARE else SINGLE
+  kind = PAIR if rng.uniform() < INTERACTING_SHARE[config.hands] else SINGLE
   return person, default_bank().sample(rng, split, kind, shape=person.shape)
 
 
@@ -112,7 +113,7 @@ def moment(config: SyntheticConfig, split: str, scene: int) -> Moment:
     mano_world=mano,
     joints_world=np.where(draw.present[:, None, None], posed.keypoints, 0).astype(np.float32),
     hands=hands,
-    forearms=np.stack([_arm_direction(hand) for hand in hands if hand is not None]),
+    forearms=forearm_directions(hands),
   )
 
 
@@ -127,6 +128,7 @@ def _mano(draw: PoseDraw, shape: Float32[np.ndarray, " 10"]) -> Float32[np.ndarr
   return np.where(draw.present[:, None], mano, 0).astype(np.float32)
 
 
-def _arm_direction(hand: Hand) -> Float[np.ndarray, " 3"]:
-  assert hand.forearm is not None
-  return forearm_direction(wrist_frame(hand.surface, hand.vertices_world), hand.forearm.bend_rad)
+def forearm_directions(hands: Sequence[Hand | None]) -> Float[np.ndarray, "n 3"]:
+  """Unit vectors from the wrist of each hand that is there along its arm."""
+  arms = [(hand, hand.forearm) for hand in hands if hand is not None and hand.forearm is not None]
+  return np.stack([forearm_direction(wrist_frame(h.surface, h.vertices_world), arm.bend_rad) for h, arm in arms])

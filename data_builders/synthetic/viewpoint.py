@@ -33,15 +33,33 @@ def draw_view(config: SyntheticConfig, split: str, scene: int, number: int) -> V
   now, rng = moment(config, split, scene), stream(config, Stream.VIEW, split, scene, number)
   ranges, joints = _RANGES[config.variant], now.joints_world[now.present].reshape(-1, 3)
   if config.cameras == 1:
-    candidates = [_near_front(rng, config.max_tilt_deg) for _ in range(_TRIES)]
-    along_arm = [float((now.forearms @ direction).max()) for direction in candidates]
-    direction = candidates[int(np.argmin(np.maximum(along_arm, _ALONG_ARM)))]
+    direction = direction_to_camera(rng, now.forearms, config.max_tilt_deg)
   else:
     dome = sample_dome(stream(config, Stream.DOME, split, scene), joints, config.cameras, ranges)
     direction = -dome[number].cam_from_world[2, :3].astype(np.float64)
-  roll = np.radians(rng.uniform(-config.max_tilt_deg, config.max_tilt_deg))
+  return turned_view(rng, joints, direction, config.max_tilt_deg, ranges)
+
+
+def direction_to_camera(
+  rng: np.random.Generator, forearms: Float[np.ndarray, "n 3"], max_tilt_deg: float
+) -> Float[np.ndarray, " 3"]:
+  """From the hands to a camera within `max_tilt_deg` of the front, where no arm (unit vectors) points at it."""
+  candidates = [_near_front(rng, max_tilt_deg) for _ in range(_TRIES)]
+  along_arm = [float((forearms @ direction).max()) for direction in candidates]
+  return candidates[int(np.argmin(np.maximum(along_arm, _ALONG_ARM)))]
+
+
+def turned_view(
+  rng: np.random.Generator,
+  joints_world: Float[np.ndarray, "N 3"],
+  direction: Float[np.ndarray, " 3"],
+  max_tilt_deg: float,
+  ranges: ViewRange,
+) -> View:
+  """A camera in a direction from the hands, turned about its axis by up to `max_tilt_deg` from upright."""
+  roll = np.radians(rng.uniform(-max_tilt_deg, max_tilt_deg))
   up = np.asarray(matrix_from_axis_angle(roll * direction)) @ _UP_WORLD
-  return sample_view(rng, joints, direction, ranges, up)
+  return sample_view(rng, joints_world, direction, ranges, up)
 
 
 def _near_front(rng: np.random.Generator, max_angle_deg: float) -> Float[np.ndarray, " 3"]:

@@ -23,6 +23,7 @@ from data_builders.synthetic.config import SyntheticConfig, background_files
     ({"upright_deg": 0.0}, "upright is 0.0 degrees"),
     ({"upright_deg": float("nan")}, "upright is nan degrees"),
     ({"cameras": 0}, "cameras is 0"),
+    ({"hands": "three"}, "hands is 'three', expected one of all, single, pair"),
     ({"background_dir": "/nowhere"}, "background-dir /nowhere is not a folder"),
   ],
 )
@@ -64,10 +65,16 @@ def test_a_folder_without_pictures_is_refused(tmp_path):
 def test_every_argument_changes_the_identity(backgrounds):
   base = SyntheticConfig()
   changed = {"train": 1, "val": 1, "test": 1, "seed": 1, "variant": "other", "pictures": "input"}
-  changed |= {"upright_deg": 60.0, "cameras": 2, "background_dir": str(backgrounds)}
+  changed |= {"upright_deg": 60.0, "cameras": 2, "background_dir": str(backgrounds), "hands": "pair"}
   assert set(changed) == {field.name for field in dataclasses.fields(base)}
   for name, value in changed.items():
     assert dataclasses.replace(base, **{name: value}).arguments() != base.arguments()
+
+
+def test_folders_from_before_there_were_hands_are_the_same_data():
+  assert "hands" not in SyntheticConfig().arguments()
+  assert SyntheticConfig().folder_name == "synthetic"
+  assert SyntheticConfig(variant="demo", hands="single").folder_name == "synthetic-demo-single"
 
 
 def test_a_background_folder_counts_by_its_content(backgrounds, tmp_path_factory):

@@ -106,6 +106,13 @@ def test_three_in_five_pictures_show_two_hands(monkeypatch):
   moment_module._posed.cache_clear()
 
 
+@pytest.mark.parametrize(("hands", "count"), [("single", 1), ("pair", 2)])
+def test_pictures_of_one_or_two_hands_alone_can_be_had(hands, count):
+  config = dataclasses.replace(INPUT, hands=hands)
+  for index in range(0, 6 * SCENES_PER_POSE, SCENES_PER_POSE):
+    assert moment(config, "train", index).present.sum() == count
+
+
 def test_scenes_in_a_row_share_a_pose_and_nothing_else():
   config = dataclasses.replace(INPUT, cameras=1)
   row = [make_record(config, "train", index) for index in range(2 * SCENES_PER_POSE)]

@@ -1,0 +1,85 @@
+"""From a configuration to the folder of a data set."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from data_builders.aih.config import AihConfig
+
+NAME = "aih"
+_SURVEY = ".survey"
+_DESCRIPTION = (
+  "Two hands, one of which hides the other, with amodal and visible masks, the picture with either hand in front and "
+  "without the other one: AIH_Render and AIH_Syn of HDR (Meng et al., ECCV 2022), made anew."
+)
+
+
+def build(
+  config: AihConfig,
+  out: pathlib.Path | None = None,
+  jobs: int | None = None,
+  progress: Callable[[int, int], None] | None = None,
+  root: pathlib.Path | None = None,
+  say: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> pathlib.Path:
+  """Builds the data set, or goes on with it, or finds it complete.
+
+  Without data sets to make it of, the embedded single hands are built first, beside it.
+
+  Args:
+    config: what is in it.
+    out: its folder; None: `aih[-VARIANT]-HASH` in `root`.
+    jobs: processes; None: one a core. With more than one, a script that calls this needs the usual
+      `if __name__ == "__main__":`.
+    progress: called now and then with the numbers of finished and of all records.
+    root: folder of all data sets; None: `$JAXHANDS_DATA`, or the user's cache.
+    say: told what is read before records are written.
+  Returns:
+    The folder.
+  Raises:
+    data_builders.shards.BuildError: a data set that it is made of is not there or does not fit; besides those of
+      `data_builders.shards.build`.
+  """
+  # Numba and TFDS take seconds to import, and whoever only wants a configuration needs neither.
+  from data_builders import shards, synthetic
+  from data_builders.aih.records import Source, make_record
+  from data_builders.aih.render import Fits, load_model
+  from data_builders.aih.survey import survey
+  from data_builders.built import Built, find_built
+
+  jobs = shards.usable_cores() if jobs is None else jobs
+  place = "" if root is None else str(root)
+  singles = find_built(config.singles, place) if config.has_syn and config.singles else None
+  poses = find_built(config.poses, place) if config.has_render and config.poses else None
+  model = load_model(config.mano).identity if poses is not None else ""
+  arguments = config.arguments(
+    None if singles is None else singles.identity(), None if poses is None else poses.identity() | {"mano": model}
+  )
+  out = shards.default_folder(config.folder_name, arguments, root) if out is None else out.expanduser().absolute()
+
+  def plan(make_record: Callable[[str, int], Any]) -> shards.Plan:
+    return shards.Plan(NAME, arguments, config.counts, make_record, _DESCRIPTION)
+
+  # Where it is complete, what it was made of may be gone.
+  if shards.is_complete(plan(_nothing), out):
+    return out
+  progress = progress or (lambda finished, total: None)
+  before = 0  # records of single hands that are built first
+  if config.has_syn and singles is None:
+    before = sum(config.embedded_singles.counts.values())
+    count = sum(config.counts.values())
+    singles = Built(
+      str(synthetic.build(config.embedded_singles, None, jobs, lambda done, total: progress(done, total + count), root))
+    )
+  with shards.clear_errors(out), shards.locked(out):
+    surveyed = survey(out / _SURVEY, config.counts, singles, poses, model, say)
+  fits = None if poses is None else Fits(poses, surveyed, config.mano)
+  make = functools.partial(make_record, Source(config, singles, surveyed, fits))
+  return shards.build(plan(make), out, jobs, lambda done, total: progress(before + done, before + total))
+
+
+def _nothing(split: str, index: int) -> Any:
+  raise AssertionError(f"record {index} of {split} is there")
