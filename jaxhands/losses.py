@@ -7,6 +7,8 @@ holds. Means count masked entries in their denominator, as InterNet, DIGIT and I
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -124,3 +126,53 @@ def heatmap_cross_entropy(
   rows, columns = rows / rows.sum(1, keepdims=True), columns / columns.sum(1, keepdims=True)
   expected = jnp.einsum("bhwj,bhj,bwj->bj", scores, rows, columns, precision="highest")
   return jnp.where(mask, jax.nn.logsumexp(scores, axis=(1, 2)) - expected, 0)
+
+
+def feature_distance(
+  features: Sequence[Float[jax.Array, "b _ _ _"]], targets: Sequence[Float[jax.Array, "b _ _ _"]]
+) -> Float[jax.Array, " b"]:
+  """Perceptual loss: the mean absolute difference of each pair of feature maps, summed over the pairs."""
+  return sum((jnp.abs(a - b).mean((1, 2, 3)) for a, b in zip(features, targets, strict=True)), jnp.float32(0))
+
+
+def style_distance(
+  features: Sequence[Float[jax.Array, "b _ _ _"]], targets: Sequence[Float[jax.Array, "b _ _ _"]]
+) -> Float[jax.Array, " b"]:
+  """Style loss: the mean absolute difference of each pair of Gram matrices, summed over the pairs."""
+  pairs = zip(features, targets, strict=True)
+  return sum((jnp.abs(gram(a) - gram(b)).mean((1, 2)) for a, b in pairs), jnp.float32(0))
+
+
+def gram(features: Float[jax.Array, "b h w c"]) -> Float[jax.Array, "b c c"]:
+  """Products of all channels with each other, summed over pixels, divided by h w c."""
+  products = jnp.einsum("bhwc,bhwd->bcd", features, features, precision="highest")
+  return products / (features.shape[1] * features.shape[2] * features.shape[3])
+
+
+def total_variation(image: Float[jax.Array, "b h w c"]) -> Float[jax.Array, " b"]:
+  """Mean absolute difference of neighbours in a row plus that of neighbours in a column."""
+  across, down = jnp.diff(image, axis=2), jnp.diff(image, axis=1)
+  return jnp.abs(across).mean((1, 2, 3)) + jnp.abs(down).mean((1, 2, 3))
+
+
+def adversarial(
+  scores: Float[jax.Array, "b _ _"],
+  role: Literal["real", "fake", "generator"],
+  kind: Literal["nsgan", "lsgan", "hinge"] = "nsgan",
+) -> Float[jax.Array, " b"]:
+  """What a discriminator's scores, before the sigmoid, cost: it, of real or fake pictures; or the generator, of fakes.
+
+  "nsgan": cross-entropy with 1 for real pictures and 0 for fake ones, and with 1 for the generator; "lsgan": squares
+  of the probabilities' differences from these; "hinge": max(0, 1 - score) and max(0, 1 + score), -score.
+  """
+  scores = jnp.asarray(scores, jnp.float32)
+  target = jnp.full(scores.shape, 0.0 if role == "fake" else 1.0)
+  if kind == "nsgan":
+    loss = binary_cross_entropy(scores, target, jnp.ones(scores.shape, bool))
+  elif kind == "lsgan":
+    loss = jnp.square(jax.nn.sigmoid(scores) - target)
+  elif role == "generator":
+    loss = -scores
+  else:
+    loss = jax.nn.relu(1 + scores if role == "fake" else 1 - scores)
+  return loss.mean(tuple(range(1, scores.ndim)))

@@ -52,9 +52,9 @@ class Case:
       _missing(f"{file} of case {self.name!r}")
     return json.loads(path.read_text())
 
-  def image(self) -> np.ndarray:
-    """[B, H, W, 3] float32 in 0..1, from the arguments in `case.json`."""
-    return self._deterministic.image(**self.json("case.json")["image"])
+  def image(self, name: str = "image") -> np.ndarray:
+    """[B, H, W, C] float32 in 0..1, from the arguments under `name` in `case.json`."""
+    return self._deterministic.image(**self.json("case.json")[name])
 
   def state_dict(self) -> dict[str, np.ndarray]:
     """The reference's tensors in the reference's layout, `gains.json` applied where there is one."""

@@ -1,0 +1,94 @@
+"""Where a hand's crop is to be recovered, what the network is told about it, and how its output is put in.
+
+Equations 2 and 3 of the paper, for a right hand ("this"; a left one is mirrored) that another hand distracts from.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from jaxhands.models.partial_conv import Mask
+
+Distractor = Literal["visible", "amodal"]
+Over = Literal["both", "occluded", "distractor"]
+
+
+class Holes(NamedTuple):
+  """Planes [B, h, w], 0 | 1.
+
+  `occluded`: where this hand is hidden (M_D); `distractor`: where the other one is to be removed (M_R); the two never
+  overlap. `visible`: this hand's part that is seen (M_rv); `background`: where neither hand is (M_bv).
+  """
+
+  occluded: jax.Array
+  distractor: jax.Array
+  visible: jax.Array
+  background: jax.Array
+
+  def region(self, over: Over = "both") -> jax.Array:
+    """What is to be recovered: both holes, or one of them (paper, Table 5, #2 and #3)."""
+    if over == "both":
+      return jnp.maximum(self.occluded, self.distractor)
+    return self.occluded if over == "occluded" else self.distractor
+
+
+def find(masks: Shaped[Array, "b 2 2 h w"], distractor: Distractor = "visible") -> Holes:
+  """The holes of hand 0's crop.
+
+  Args:
+    masks: 0 | 1, by hand (this, other) and kind (amodal, visible).
+    distractor: the other hand's part that is removed: the visible one (paper), or all of it (release). They differ
+      where this hand's visible part hides the other hand outside of this hand's own mask: in masks that disagree.
+  """
+  amodal, visible, other_amodal, other_visible = (
+    masks[:, hand, kind].astype(jnp.float32) for hand in range(2) for kind in range(2)
+  )
+  outside = 1 - amodal
+  return Holes(
+    occluded=amodal * (1 - visible),
+    distractor=outside * (other_visible if distractor == "visible" else other_amodal),
+    visible=visible,
+    background=outside * (1 - other_amodal),
+  )
+
+
+def network_input(image: Float[Array, "b h w 3"], holes: Holes) -> tuple[Float[Array, "b h w 8"], Mask]:
+  """What HDRNet sees of a normalised picture, and where it is valid; holes are 0, ImageNet's mean colour."""
+  occluded_valid, distractor_valid = 1 - holes.occluded, 1 - holes.distractor
+  parts = (
+    image * occluded_valid[..., None],
+    holes.visible[..., None],
+    image * distractor_valid[..., None],
+    holes.background[..., None],
+  )
+  return jnp.concatenate(parts, axis=-1), Mask((occluded_valid, distractor_valid), (4, 4))
+
+
+def composite(
+  output: Float[Array, "b h w 3"],
+  image: Float[Array, "b h w 3"],
+  holes: Holes,
+  over: Over = "both",
+  dilation: int = 9,
+) -> Float[Array, "b h w 3"]:
+  """The picture with the network's output in the holes, enlarged by an ellipse of `dilation` px (0: not)."""
+  region = dilate(holes.region(over), dilation)
+  return jnp.where(region[..., None] > 0, output, image)
+
+
+def dilate(region: Float[Array, "b h w"], size: int) -> Float[Array, "b h w"]:
+  """OpenCV's dilation of a plane of 0 | 1 by an ellipse of `size` x `size` pixels, odd; 0 = none."""
+  if not size:
+    return region
+  ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)).astype(np.float32)
+  count = jax.lax.conv_general_dilated(
+    region[..., None], jnp.asarray(ellipse)[..., None, None], (1, 1), "SAME",
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+  )  # fmt: skip
+  return (count[..., 0] > 0.5).astype(jnp.float32)
