@@ -13,9 +13,12 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float
 
 from jaxhands.geometry.arrays import Array, namespace
+
+_TINY = 1e-6  # DetNet's, added to lengths that are divided by
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +107,67 @@ class HandednessCodec:
   def present(self, hand_prob: Float[Array, "*b 2"]) -> Bool[Array, "*b 2"]:
     """Which hands are found."""
     return hand_prob > self.threshold
+
+
+@dataclasses.dataclass(frozen=True)
+class BoneCodec:
+  """Joints (mm) of one hand <-> multiples of the length of one of its bones, and directions of all bones (DetNet).
+
+  Attributes:
+    parents: of each joint; the root of the skeleton is its own.
+    root: joint that locations are relative to.
+    bone: joints at the ends of the bone that is the unit of length.
+  """
+
+  parents: tuple[int, ...]
+  root: int
+  bone: tuple[int, int]
+
+  def encode(self, joints: Float[Array, "*b j 3"]) -> tuple[Float[Array, "*b j 3"], Float[Array, "*b j 3"]]:
+    """Locations, and unit vectors from each joint's parent to it, 0 for the root of the skeleton."""
+    xp = namespace(joints)
+    rel = joints - joints[..., self.root : self.root + 1, :]
+    location = rel / (self._length(joints)[..., None, None] + _TINY)
+    bones = location - location[..., np.array(self.parents), :]
+    return location, bones / (xp.sqrt((bones * bones).sum(-1, keepdims=True)) + _TINY)
+
+  def decode(self, location: Float[Array, "*b j 3"], bone_mm: float) -> Float[Array, "*b j 3"]:
+    """Joints in mm from the root, of a hand whose bone has this length; undoes `encode`."""
+    return location * bone_mm
+
+  def _length(self, joints: Float[Array, "*b j 3"]) -> Float[Array, "*b"]:
+    difference = joints[..., self.bone[0], :] - joints[..., self.bone[1], :]
+    return namespace(joints).sqrt((difference * difference).sum(-1))
+
+
+def pasted_gaussian(
+  cells: Float[Array, "*b j 2"], grid_hw: tuple[int, int], sigma: float
+) -> tuple[Float[Array, "*b h j"], Float[Array, "*b w j"], Bool[Array, "*b j"]]:
+  """DetNet's targets: of each joint a window of 6 sigma + 1 samples of a Gaussian, pasted around its whole cell.
+
+  As released: rounding towards zero moves the peak by one cell where the window begins left of or above the grid and
+  3 sigma is not whole.
+
+  Args:
+    cells: whole (x, y), as floats.
+    grid_hw: rows and columns.
+    sigma: of the Gaussian, in cells.
+  Returns:
+    Factors along rows and columns, whose product is the target, and for which joints the window meets the grid.
+  """
+  xp = namespace(cells)
+  reach = 3 * sigma
+  first, end = xp.trunc(cells - reach), xp.trunc(cells + reach + 1)
+  middle = first + float(int(2 * reach + 1) // 2)
+
+  def factor(axis: int, size: int) -> Array:
+    at = xp.arange(size, dtype=cells.dtype)[:, None]
+    inside = (at >= first[..., None, :, axis]) & (at < end[..., None, :, axis])
+    return xp.where(inside, xp.exp(-0.5 * ((at - middle[..., None, :, axis]) / sigma) ** 2), 0)
+
+  size = np.array(grid_hw[::-1], np.float32)
+  meets = ((first < size) & (end >= 0)).all(-1)
+  return factor(1, grid_hw[0]), factor(0, grid_hw[1]), meets
 
 
 def gaussian_factors(

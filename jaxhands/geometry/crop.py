@@ -32,6 +32,24 @@ def box_around(
   return xp.concatenate([(low + high - size) / 2, size], axis=-1).astype(points.dtype)
 
 
+def box_of_mask(mask: Shaped[Array, "*b h w"]) -> tuple[Float[Array, "*b 4"], Bool[Array, "*b"]]:
+  """Tight box [x, y, width, height] of the pixels that are not 0, and whether there are any; else all 0.
+
+  From the first to the last pixel's centre, so that one pixel has no width (HDR's release).
+  """
+  xp = namespace(mask)
+  ends = []
+  for axis in (-1, -2):
+    some = (mask != 0).any(-2 if axis == -1 else -1)
+    size = some.shape[-1]
+    at = xp.arange(size)
+    ends.append((xp.where(some, at, size).min(-1), xp.where(some, at, -1).max(-1)))
+  (left, right), (top, bottom) = ends
+  there = xp.asarray(right >= 0)
+  box = xp.stack([left, top, right - left, bottom - top], axis=-1).astype(np.float32)
+  return xp.where(there[..., None], box, 0), there
+
+
 def process_box(
   box: Float[Array, "*b 4"], crop_hw: tuple[int, int], factor: float = BOX_FACTOR
 ) -> Float[Array, "*b 4"]:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxhands import schema
@@ -92,6 +93,68 @@ class System(Protocol):
   def import_weights(self, state_dict: Mapping[str, np.ndarray]) -> Variables:
     """Variables from the authors' release; raises, naming it, on any key unused or used twice."""
     ...
+
+
+def nested(name: str, variables: Mapping[str, Any]) -> Variables:
+  """A network's variables as the part `name` of a system's: {"params": {name: ...}, ...}."""
+  return {collection: {name: tree} for collection, tree in variables.items()}
+
+
+def part(variables: Mapping[str, Any], name: str) -> Variables:
+  """A part's variables; undoes `nested`."""
+  return {collection: tree[name] for collection, tree in variables.items() if name in tree}
+
+
+def joined(*parts: Mapping[str, Any]) -> Variables:
+  """The variables of all parts."""
+  collections = dict.fromkeys(collection for found in parts for collection in found)
+  return {
+    collection: {name: tree for found in parts for name, tree in found.get(collection, {}).items()}
+    for collection in collections
+  }
+
+
+def with_system(config: Any, system: Any, **data: Any) -> Any:
+  """The config of a system that is a part of another one: `system` in place of its own, nothing frozen.
+
+  Args:
+    config: of the run.
+    system: what `config.system` is of the part.
+    data: fields of `config.data` that differ.
+  """
+  own = config.copy_and_resolve_references()
+  with own.unlocked():
+    own.system = system.copy_and_resolve_references()
+    own.freeze = ()
+    own.data.update(data)
+  return own
+
+
+T = TypeVar("T")
+
+
+def from_fields(system: Callable[..., T], config: Any, tuples: Sequence[str] = (), **given: Any) -> T:
+  """A system (a dataclass) from the fields of `config.system`, which need not name all.
+
+  Crop size, arithmetic and frozen parts come from elsewhere in the config.
+
+  Args:
+    system: the class.
+    config: of a run.
+    tuples: fields that are sequences.
+    given: further fields, which `config.system` does not have as they are.
+  Raises:
+    ValueError: an unknown field, with the known ones.
+  """
+  fields = {key: config.system[key] for key in config.system if key not in ("name", *given)}
+  fields |= {key: tuple(fields[key]) for key in tuples if key in fields}
+  fixed = {
+    "crop_hw": tuple(config.data.crop_hw), "dtype": jnp.dtype(config.compute_dtype), "frozen": tuple(config.freeze),
+  }  # fmt: skip
+  known = {field.name for field in dataclasses.fields(system)} - fixed.keys()  # pyright: ignore[reportArgumentType]
+  if unknown := sorted(set(fields) - known):
+    raise ValueError(f"config.system has unknown fields {unknown}; {system.__name__} has {sorted(known)}")  # pyright: ignore[reportAttributeAccessIssue]
+  return system(**fields, **fixed, **given)
 
 
 def load(config: Any) -> System:
