@@ -1,0 +1,36 @@
+"""VGG-16 (Simonyan and Zisserman, 2015) up to its third pooling: what perceptual losses and distances compare with.
+
+Never trained here; its weights come from a file (`weights.vgg`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxhands.models.pooling import max_pool
+
+LAYERS = (("conv1_1", "conv1_2"), ("conv2_1", "conv2_2"), ("conv3_1", "conv3_2", "conv3_3"))
+
+
+def pools(params: Mapping[str, Any], image: Float[Array, "b h w 3"]) -> list[Float[Array, "b p q c"]]:
+  """The maps after the three poolings, float32.
+
+  Args:
+    params: layer -> {"kernel" [3, 3, in, out], "bias" [out]}.
+    image: RGB without ImageNet's mean and deviation; at least 8 x 8 px.
+  """
+  x, found = jnp.asarray(image, jnp.float32), []
+  for layers in LAYERS:
+    for layer in layers:
+      kernel, bias = jnp.asarray(params[layer]["kernel"]), params[layer]["bias"]
+      pads = ((1, 1), (1, 1))
+      x = jax.lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+      x = jax.nn.relu(x + bias)
+    x = max_pool(x, 2, 2)
+    found.append(x)
+  return found

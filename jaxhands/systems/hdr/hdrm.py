@@ -1,0 +1,291 @@
+"""HDRM, de-occlusion and removal: a hand's crop is made a crop of this hand alone, whole (Meng et al., ECCV 2022).
+
+HDRNet fills the part of the hand that the other one hides, and what the other one hides of the background; it learns
+from pictures without the other hand and from a discriminator that is trained beside it.
+
+The masks that say where the holes are come with the data (`masks="true"`), or from HASM, which is then a part of the
+system, `hasm`, to be filled from its run and frozen. HASM sees the hand's crop here: AIH's pictures are such crops,
+and the pair that they were cut from is not kept.
+
+Where paper and release differ, `released` chooses:
+
+* a partial convolution is scaled by the size of its window over what of it is valid (Liu et al., whom the paper cites),
+  or by one over what is valid;
+* the visible part of the other hand is removed (paper, equation 2), or its amodal mask.
+
+In both: the discriminator's power iterations advance with the two passes of its own loss, not with the generator's as
+well; its learning rate and momentum are its optimizer's (`configs/hdr.py`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxhands import losses, schema
+from jaxhands.data import augment, host_ops
+from jaxhands.geometry import crop
+from jaxhands.models import discriminator as gan
+from jaxhands.models.backbones import vgg
+from jaxhands.models.discriminator import Discriminator
+from jaxhands.models.hdrnet import HDRNet
+from jaxhands.models.partial_conv import Mask
+from jaxhands.systems import base
+from jaxhands.systems.hdr import colours, holes
+from jaxhands.weights.convert import check_shapes, convert
+from jaxhands.weights.hdr import discriminator as discriminator_map
+from jaxhands.weights.hdr import hdrnet as hdrnet_map
+from jaxhands.weights.vgg import read as read_vgg
+
+GENERATOR, DISCRIMINATOR, SEGMENTER = "hdrnet", "discriminator", "hasm"
+Features = Callable[[Float[Array, "b h w 3"]], Sequence[jax.Array]]
+_AUGMENTATION = dataclasses.replace(augment.INTERNET, mirror_probability=0.0)  # the view shows right hands already
+_RECONSTRUCTION = ("hole_occluded", "hole_distractor", "valid")
+
+
+@dataclasses.dataclass(frozen=True)
+class HDRM:
+  """The system; see `configs/hdr.py` for the sizes.
+
+  Attributes:
+    crop_hw: size of the input in px, a multiple of 2 ** levels.
+    released: the release's conventions instead of the paper's (see the module).
+    masks: "true" ones of the data, or those that `hasm` "predicted".
+    hasm: the system that predicts them; None with true masks.
+    width, levels, transformers: of `models.hdrnet.HDRNet`.
+    discriminator_width: of `models.discriminator.Discriminator`.
+    over: which holes predictions fill; the paper's ablations without removal ("occluded") and without de-occlusion
+      ("distractor").
+    dilation: px by which predictions enlarge the holes (`holes.composite`).
+    adversarial, l1, perceptual, style: weights of the losses; without an adversarial one there is no discriminator.
+    vgg: file of VGG-16's weights (`weights.vgg`); "" leaves the perceptual and the style loss out.
+    box_factor: enlargement of the hand's box, which is the tight one of its joints 1.2 times.
+    dtype: of the networks' arithmetic.
+    frozen: parts whose norm stays in evaluation mode.
+  """
+
+  crop_hw: tuple[int, int] = (256, 256)
+  released: bool = False
+  masks: Literal["true", "predicted"] = "true"
+  hasm: base.System | None = None
+  width: int = 64
+  levels: int = 8
+  transformers: bool = True
+  discriminator_width: int = 64
+  over: holes.Over = "both"
+  dilation: int = 9
+  adversarial: float = 0.1
+  l1: float = 3.0
+  perceptual: float = 0.1
+  style: float = 250.0
+  vgg: str = ""
+  box_factor: float = crop.BOX_FACTOR
+  dtype: jnp.dtype | type = jnp.float32
+  frozen: tuple[str, ...] = ()
+
+  view = "hand"
+
+  def __post_init__(self):
+    if (self.masks == "predicted") != (self.hasm is not None):
+      raise ValueError(f"masks={self.masks!r}, but there is {'a' if self.hasm else 'no'} system hasm to predict them")
+    if unknown := sorted(set(self.frozen) - {GENERATOR, DISCRIMINATOR, SEGMENTER}):
+      raise ValueError(f"freeze={unknown}: HDRM has the parts {GENERATOR!r}, {DISCRIMINATOR!r} and {SEGMENTER!r}")
+
+  @property
+  def needs(self) -> frozenset[str]:
+    return frozenset({"image", "crop_from_img", "masks", "masks_valid", "removed", "removed_valid"})
+
+  @property
+  def generator(self) -> HDRNet:
+    return HDRNet(self.width, self.levels, self.transformers, self.released, self.dtype)
+
+  @property
+  def discriminator(self) -> Discriminator:
+    return Discriminator(self.discriminator_width, self.dtype)
+
+  @property
+  def objectives(self) -> tuple[base.Objective, ...]:
+    generator = base.Objective("generator", (GENERATOR,), (f"batch_stats/{GENERATOR}",), self.generator_loss)
+    if not self.adversarial:
+      return (generator,)
+    owned = (f"{gan.STATE}/{DISCRIMINATOR}",)
+    return (generator, base.Objective("discriminator", (DISCRIMINATOR,), owned, self.discriminator_loss))
+
+  def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
+    """Fresh variables: He's for partial convolutions, PVT's for transformers, deviation 0.02 for the discriminator.
+
+    With `masks="predicted"` the part `hasm` is fresh, too, to be filled from its run. VGG-16 is a constant.
+    """
+    generator_key, discriminator_key, segmenter_key = jax.random.split(rng, 3)
+    image = batch["image"]
+    x, mask = holes.network_input(image, holes.find(_binary(batch["masks"])))
+    parts = [base.nested(GENERATOR, self.generator.init(generator_key, x, mask, True))]
+    if self.adversarial:
+      seen = jnp.zeros((*image.shape[:3], 5))
+      parts.append(base.nested(DISCRIMINATOR, self.discriminator.init(discriminator_key, seen, True)))
+    if self.hasm is not None:
+      parts.append(base.nested(SEGMENTER, self.hasm.init(segmenter_key, {**batch, "image": batch["hasm_image"]})))
+    if self.vgg:
+      parts.append({"constants": {"vgg": read_vgg(self.vgg)}})
+    return base.joined(*parts)
+
+  def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
+    """Crop of the hand with label maps as large; HDR's augmentation in training."""
+    return host_ops.crop_ops(
+      self.crop_hw, self.crop_hw, _AUGMENTATION if train else None, box_factor=self.box_factor, shrink=True
+    )
+
+  def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
+    """`image`, and in training `truth`, without ImageNet's mean and deviation; both with the same colour factors."""
+    colour_key, segmenter_key = jax.random.split(rng)
+    image = batch["image"].astype(jnp.float32) / 255
+    made = dict(batch)
+    if train:
+      factor = colours.factors(colour_key, len(image))
+      image = colours.jittered(image, factor)
+      truth = batch["removed"][:, 0].astype(jnp.float32) / 255
+      made["truth"] = colours.normalised(colours.jittered(truth, factor))
+    if self.hasm is not None:
+      made["hasm_image"] = self.hasm.device_ops({**batch, "image": 255 * image}, segmenter_key, False)["image"]
+    return made | {"image": colours.normalised(image)}
+
+  def holes(self, variables: base.Variables, batch: schema.Batch) -> holes.Holes:
+    """Where this hand's crop is to be recovered, by the masks of the data or of the frozen `hasm`."""
+    masks = batch["masks"]
+    if self.hasm is not None:
+      seen = {**batch, "image": batch["hasm_image"]}
+      found = self.hasm.predict(base.part(variables, SEGMENTER), seen, jax.random.key(0))["masks"]
+      masks = jax.image.resize(found, (*found.shape[:3], *self.crop_hw), "linear")
+    masks = jax.lax.stop_gradient(_binary(masks))
+    return holes.find(masks, "amodal" if self.released else "visible")
+
+  def generate(self, variables: base.Variables, image: jax.Array, found: holes.Holes, train: bool) -> tuple[Any, Any]:
+    """HDRNet's output, and its batch statistics."""
+    x, mask = holes.network_input(image, found)
+    training = train and GENERATOR not in self.frozen
+    return self.generator.apply(base.part(variables, GENERATOR), x, mask, training, mutable=["batch_stats"])
+
+  def recover(self, variables: base.Variables, image: Float[Array, "b h w 3"], found: holes.Holes) -> jax.Array:
+    """Normalised crops with their holes filled."""
+    output, _ = self.generate(variables, image, found, False)
+    return holes.composite(output, image, found, self.over, self.dilation)
+
+  def generator_loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
+    """Reconstruction, perceptual, style and adversarial loss (paper, equation 4)."""
+    found = self.holes(variables, batch)
+    output, state = self.generate(variables, batch["image"], found, True)
+    params = variables.get("constants", {}).get("vgg")
+    features = functools.partial(vgg.pools, params) if params is not None else None
+    values = recovery_terms(output, batch["truth"], found, features)
+    if self.adversarial:
+      scores, _ = self._scores(variables, output, found, train=False)
+      values["adversarial"] = losses.adversarial(scores, "generator")
+    weight = _weight(batch)
+    terms = {name: losses.weighted_mean(value, weight) for name, value in values.items()}
+    return base.LossOut(self.weighted(terms), terms, base.nested(GENERATOR, state))
+
+  def discriminator_loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
+    """Half the cross-entropies of true pictures and of the generator's, one power iteration for each."""
+    found = self.holes(variables, batch)
+    fake = jax.lax.stop_gradient(self.generate(variables, batch["image"], found, True)[0])
+    weight, terms = _weight(batch), {}
+    roles: tuple[tuple[Literal["real", "fake"], jax.Array], ...] = (("real", batch["truth"]), ("fake", fake))
+    for role, picture in roles:
+      scores, state = self._scores(variables, picture, found, train=True)
+      variables = {**variables, gan.STATE: {**variables[gan.STATE], **base.nested(DISCRIMINATOR, state)[gan.STATE]}}
+      terms[role] = losses.weighted_mean(losses.adversarial(scores, role), weight)
+    state = {gan.STATE: {DISCRIMINATOR: variables[gan.STATE][DISCRIMINATOR]}}
+    return base.LossOut((terms["real"] + terms["fake"]) / 2, terms, state)
+
+  def _scores(
+    self, variables: base.Variables, picture: jax.Array, found: holes.Holes, train: bool
+  ) -> tuple[jax.Array, Any]:
+    """The discriminator's scores of pictures with the masks of the hand's visible part and of the background."""
+    seen = jnp.concatenate([picture, found.visible[..., None], found.background[..., None]], axis=-1)
+    training = train and DISCRIMINATOR not in self.frozen
+    return self.discriminator.apply(base.part(variables, DISCRIMINATOR), seen, training, mutable=[gan.STATE])  # pyright: ignore[reportReturnType]
+
+  def weighted(self, terms: Mapping[str, Any]) -> Any:
+    """The generator's loss: all terms that there are with their weights (paper, equation 4)."""
+    weights = dict.fromkeys(_RECONSTRUCTION, self.l1) | {"adversarial": self.adversarial}
+    for hole in ("occluded", "distractor"):
+      weights |= {f"perceptual_{hole}": self.perceptual, f"style_{hole}": self.style}
+    return sum((weights[name] * value for name, value in terms.items()), jnp.float32(0))
+
+  def predict(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> schema.Prediction:
+    """`recovered` alone, of hand 0; see `schema.PREDICTION`."""
+    made = self.recover(variables, batch["image"], self.holes(variables, batch))
+    made = jnp.clip(colours.restored(made), 0, 1)
+    return {"recovered": jnp.stack([made, jnp.zeros_like(made)], axis=1)}
+
+  def import_weights(self, state_dict: Mapping[str, np.ndarray]) -> base.Variables:
+    """Variables of the generator, or of the discriminator, from the release's files.
+
+    Raises:
+      ValueError: a key that is unknown, missing or of another shape.
+    """
+    of_discriminator = any(key.startswith(("conv1.", "features.0.")) for key in state_dict)
+    x = jnp.zeros((1, *self.crop_hw, 8))
+    if of_discriminator:
+      kept = {key: value for key, value in state_dict.items() if not key.startswith("features.0.")}
+      found, name = convert(kept, discriminator_map("")), DISCRIMINATOR
+      shapes = jax.eval_shape(lambda: self.discriminator.init(jax.random.key(0), x[..., :5], True))
+    else:
+      kept = {key: value for key, value in state_dict.items() if ".mask_conv." not in key}
+      found, name = convert(kept, hdrnet_map("", self.levels)), GENERATOR
+      mask = Mask((x[..., 0],), (8,))
+      shapes = jax.eval_shape(lambda: self.generator.init(jax.random.key(0), x, mask, True))
+    check_shapes(found, shapes)
+    return base.nested(name, found)
+
+
+def recovery_terms(
+  output: Float[Array, "b h w 3"], truth: Float[Array, "b h w 3"], found: holes.Holes, features: Features | None
+) -> dict[str, Float[Array, " b"]]:
+  """What separates a recovered picture from the truth, both normalised, of each example.
+
+  Mean absolute differences over all pixels: where the hand is hidden, where the other hand was, and elsewhere. With
+  `features`, the perceptual and the style loss of each hole alone, everything around it being 0.
+  """
+  masks = {"occluded": found.occluded[..., None], "distractor": found.distractor[..., None]}
+  difference = jnp.abs(output - truth)
+  terms = {f"hole_{name}": (mask * difference).mean((1, 2, 3)) for name, mask in masks.items()}
+  terms["valid"] = ((1 - masks["occluded"]) * (1 - masks["distractor"]) * difference).mean((1, 2, 3))
+  if features is not None:
+    # Both holes as one batch: half the graph.
+    seen, wanted = (features(jnp.concatenate([mask * x for mask in masks.values()])) for x in (output, truth))
+    for kind, distance in (("perceptual", losses.feature_distance), ("style", losses.style_distance)):
+      of_holes = jnp.split(distance(seen, wanted), len(masks))
+      terms |= {f"{kind}_{name}": values for name, values in zip(masks, of_holes, strict=True)}
+  return terms
+
+
+def _binary(masks: jax.Array) -> jax.Array:
+  """0 | 1 from masks or their probabilities."""
+  return (masks > 0.5).astype(jnp.float32)
+
+
+def _weight(batch: schema.Batch) -> jax.Array:
+  """0 for examples without a true picture or true masks."""
+  known = batch["removed_valid"][:, 0] & batch["masks_valid"].all((1, 2))
+  return jnp.where(known, batch["weight"], 0)
+
+
+def build(config: Any) -> HDRM:
+  """The system that `config.system` describes; fields it does not name keep their defaults.
+
+  `config.system.hasm` describes the system that predicts masks, as `config.system` would; {} with true masks.
+
+  Raises:
+    ValueError: an unknown field, with the known ones.
+  """
+  inner = config.system.get("hasm")
+  hasm = base.load(base.with_system(config, inner)) if inner else None
+  return base.from_fields(HDRM, config, hasm=hasm, vgg=config.vgg)
