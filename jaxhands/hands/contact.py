@@ -18,6 +18,7 @@ from jaxhands.hands import skeleton
 
 CUTOFF_MM = 20.0  # deeper than half a palm: beyond it a point counts as outside
 _BOX_FACES = 10  # triangles in a box: the fastest of 6, 10, 16
+_GROUP_BOXES = 16
 
 
 class Nearest(NamedTuple):
@@ -126,7 +127,7 @@ class Probes(NamedTuple):
 
   def on(self, skin: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, "n 3"]:
     """Where the points lie on a posed skin."""
-    return skin[self.corners].mean(axis=1)
+    return _means(np.ascontiguousarray(skin, np.float64), self.corners)
 
   def coarse(self) -> Probes:
     """The vertices alone."""
@@ -218,6 +219,16 @@ def self_penetration(hand: HandSolids, vertices: Float[np.ndarray, "V 3"], cutof
   for solid, probes in zip(hand.parts, hand.probes, strict=True):
     deepest = max(deepest, -signed_distance(solid, vertices, probes.on(vertices), cutoff_mm).distance_mm.min())
   return deepest
+
+
+@numba.njit(cache=True)
+@no_type_check
+def _means(skin, corners):
+  points = np.empty((len(corners), 3))
+  for n in range(len(corners)):
+    for i in range(3):
+      points[n, i] = (skin[corners[n, 0], i] + skin[corners[n, 1], i] + skin[corners[n, 2], i]) / 3.0
+  return points
 
 
 @numba.njit(cache=True)
@@ -314,18 +325,50 @@ def _inside(x, y, z, vertices, faces, starts, boxes):
 
 @numba.njit(cache=True)
 @no_type_check
+def _balls(vertices, faces):
+  """Centre and radius, a little too large, of a ball round each triangle, [F, 4]."""
+  balls = np.zeros((len(faces), 4))
+  for f in range(len(faces)):
+    for i in range(3):
+      balls[f, i] = (vertices[faces[f, 0], i] + vertices[faces[f, 1], i] + vertices[faces[f, 2], i]) / 3.0
+    for c in range(3):
+      square = 0.0
+      for i in range(3):
+        square += (vertices[faces[f, c], i] - balls[f, i]) ** 2
+      balls[f, 3] = max(balls[f, 3], np.sqrt(square) + 1e-6)
+  return balls
+
+
+@numba.njit(cache=True)
+@no_type_check
+def _box_distance(box, x, y, z):
+  """Squared distance of a point to a box."""
+  dx = max(box[0] - x, x - box[3], 0.0)
+  dy = max(box[1] - y, y - box[4], 0.0)
+  dz = max(box[2] - z, z - box[5], 0.0)
+  return dx * dx + dy * dy + dz * dz
+
+
+@numba.njit(cache=True)
+@no_type_check
 def _signed_distance(vertices, faces, starts, points, cutoff):
-  boxes = _boxes(vertices, faces, starts)
+  boxes, balls = _boxes(vertices, faces, starts), _balls(vertices, faces)
   count = len(boxes)
+  # Boxes in a row are neighbours: most of a group's are ruled out by one look at the box round them all.
+  groups = (count + _GROUP_BOXES - 1) // _GROUP_BOXES
+  outer = np.empty((groups, 6))
+  outer[:, :3], outer[:, 3:] = 1e30, -1e30
   low, high = np.full(3, 1e30), np.full(3, -1e30)
   for k in range(count):
     for i in range(3):
+      outer[k // _GROUP_BOXES, i] = min(outer[k // _GROUP_BOXES, i], boxes[k, i])
+      outer[k // _GROUP_BOXES, 3 + i] = max(outer[k // _GROUP_BOXES, 3 + i], boxes[k, 3 + i])
       low[i] = min(low[i], boxes[k, i])
       high[i] = max(high[i], boxes[k, 3 + i])
   distance = np.full(len(points), cutoff)
   nearest = np.zeros(len(points), np.int64)
   weights = np.zeros((len(points), 3))
-  bounds = np.zeros(count)
+  group_bounds, bounds = np.zeros(groups), np.zeros(_GROUP_BOXES)
   for n in range(len(points)):
     x, y, z = points[n, 0], points[n, 1], points[n, 2]
     outside = max(low[0] - x, x - high[0], 0.0) ** 2
@@ -333,30 +376,40 @@ def _signed_distance(vertices, faces, starts, points, cutoff):
     outside += max(low[2] - z, z - high[2], 0.0) ** 2
     if outside >= cutoff * cutoff:
       continue
-    first = 0
-    for k in range(count):
-      dx = max(boxes[k, 0] - x, x - boxes[k, 3], 0.0)
-      dy = max(boxes[k, 1] - y, y - boxes[k, 4], 0.0)
-      dz = max(boxes[k, 2] - z, z - boxes[k, 5], 0.0)
-      bounds[k] = dx * dx + dy * dy + dz * dz
-      if bounds[k] < bounds[first]:
-        first = k
-    best = cutoff * cutoff
-    for turn in range(-1, count):
-      k = first if turn < 0 else turn
-      if turn == first or bounds[k] >= best:
+    first_group = 0
+    for g in range(groups):
+      group_bounds[g] = _box_distance(outer[g], x, y, z)
+      if group_bounds[g] < group_bounds[first_group]:
+        first_group = g
+    best, reach = cutoff * cutoff, cutoff
+    for group_turn in range(-1, groups):
+      g = first_group if group_turn < 0 else group_turn
+      if group_turn == first_group or group_bounds[g] >= best:
         continue
-      for f in range(starts[k], starts[k + 1]):
-        a, b, c = vertices[faces[f, 0]], vertices[faces[f, 1]], vertices[faces[f, 2]]
-        u, v, w = _closest_on_triangle(x, y, z, a, b, c)
-        dx = u * a[0] + v * b[0] + w * c[0] - x
-        dy = u * a[1] + v * b[1] + w * c[1] - y
-        dz = u * a[2] + v * b[2] + w * c[2] - z
-        square = dx * dx + dy * dy + dz * dz
-        if square < best:
-          best = square
-          nearest[n] = f
-          weights[n, 0], weights[n, 1], weights[n, 2] = u, v, w
+      begin, end = g * _GROUP_BOXES, min((g + 1) * _GROUP_BOXES, count)
+      first = 0
+      for k in range(end - begin):
+        bounds[k] = _box_distance(boxes[begin + k], x, y, z)
+        if bounds[k] < bounds[first]:
+          first = k
+      for turn in range(-1, end - begin):
+        k = first if turn < 0 else turn
+        if turn == first or bounds[k] >= best:
+          continue
+        for f in range(starts[begin + k], starts[begin + k + 1]):
+          dx, dy, dz = balls[f, 0] - x, balls[f, 1] - y, balls[f, 2] - z
+          if dx * dx + dy * dy + dz * dz > (reach + balls[f, 3]) ** 2:
+            continue
+          a, b, c = vertices[faces[f, 0]], vertices[faces[f, 1]], vertices[faces[f, 2]]
+          u, v, w = _closest_on_triangle(x, y, z, a, b, c)
+          dx = u * a[0] + v * b[0] + w * c[0] - x
+          dy = u * a[1] + v * b[1] + w * c[1] - y
+          dz = u * a[2] + v * b[2] + w * c[2] - z
+          square = dx * dx + dy * dy + dz * dz
+          if square < best:
+            best, reach = square, np.sqrt(square)
+            nearest[n] = f
+            weights[n, 0], weights[n, 1], weights[n, 2] = u, v, w
     if best < cutoff * cutoff:
       inside = outside == 0.0 and _inside(x, y, z, vertices, faces, starts, boxes)
       distance[n] = -np.sqrt(best) if inside else np.sqrt(best)

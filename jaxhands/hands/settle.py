@@ -261,13 +261,27 @@ def _near(
     probes = probes.coarse()
   points, surface = probes.on(skins[hand]), skins[other]
   nearest = contact.signed_distance(solid, surface, points, _DEEPEST_MM)
-  close = np.flatnonzero(nearest.distance_mm < _LOOK_AHEAD_MM)
-  on_surface, distance = solid.faces[nearest.face[close]], nearest.distance_mm[close]
-  foot = np.einsum("nk,nkc->nc", nearest.weights[close], surface[on_surface])
-  outward = (points[close] - foot) / np.where(np.abs(distance) < 1e-6, np.inf, distance)[:, None]
-  weights = np.stack([np.full((len(close), 3), 1 / 3), nearest.weights[close]], axis=1)
-  both = np.stack([probes.corners[close], on_surface], axis=1)
-  return np.tile(np.array([hand, other]), (len(close), 1)), both, weights, outward, distance - effort.margin_mm
+  found = _meet(points, surface, probes.corners, solid.faces, *nearest, _LOOK_AHEAD_MM, effort.margin_mm)
+  return np.tile(np.array([hand, other]), (len(found[0]), 1)), *found
+
+
+@numba.njit(cache=True)
+@no_type_check
+def _meet(points, surface, corners, faces, distances, nearest, feet, look_ahead_mm, margin_mm):
+  """Of the points that are near: corners and their weights on both sides, outward direction, gap beyond the margin."""
+  close = np.flatnonzero(distances < look_ahead_mm)
+  both = np.empty((len(close), 2, 3), np.int64)
+  weights = np.full((len(close), 2, 3), 1.0 / 3.0)
+  outward, gaps = np.empty((len(close), 3)), np.empty(len(close))
+  for n in range(len(close)):
+    p = close[n]
+    face, distance = faces[nearest[p]], distances[p]
+    both[n, 0], both[n, 1], weights[n, 1] = corners[p], face, feet[p]
+    gaps[n] = distance - margin_mm
+    for i in range(3):
+      foot = feet[p, 0] * surface[face[0], i] + feet[p, 1] * surface[face[1], i] + feet[p, 2] * surface[face[2], i]
+      outward[n, i] = 0.0 if abs(distance) < 1e-6 else (points[p, i] - foot) / distance
+  return both, weights, outward, gaps
 
 
 @numba.njit(cache=True)

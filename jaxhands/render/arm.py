@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int32
 
+from jaxhands.render.compiled import kernel
 from jaxhands.render.surface import HandSurface
 
 PLAIN, STRIPES, CHECKS = 0, 1, 2  # Sleeve.pattern
@@ -69,18 +71,60 @@ class WristFrame(NamedTuple):
 
 def wrist_frame(surface: HandSurface, vertices_mm: Float[np.ndarray, "V 3"]) -> WristFrame:
   """The frame of the wrist's rim, in the frame of `vertices_mm`; right-handed for neither hand in particular."""
-  rim = vertices_mm[surface.rim].astype(np.float64)
-  centre = rim.mean(0)
-  offset = rim - centre
-  axis = np.cross(offset, np.roll(offset, -1, axis=0)).sum(0)
-  axis = axis * np.sign(axis @ (centre - vertices_mm.mean(0)))
-  axis = _unit(axis)
-  place = surface.skin_mm[surface.rim].astype(np.float64)
-  place = place - place.mean(0)
-  thumb = place[:, 1] @ offset
-  thumb = _unit(thumb - (thumb @ axis) * axis)
-  palm = np.cross(axis, thumb)
-  return WristFrame(centre, axis, thumb, palm * np.sign(palm @ (place[:, 2] @ offset)))
+  frame = _wrist_frame(np.ascontiguousarray(vertices_mm), surface.rim, surface.skin_mm)
+  return WristFrame(frame[0], frame[1], frame[2], frame[3])
+
+
+@kernel
+def _wrist_frame(vertices, rim, skin):
+  """Rows: centre, axis, thumb, palm."""
+  frame = np.zeros((4, 3))
+  count, total = rim.shape[0], vertices.shape[0]
+  middle, place = np.zeros(3), np.zeros(3)
+  for i in range(3):
+    for k in range(count):
+      frame[0, i] += vertices[rim[k], i] / count
+      place[i] += skin[rim[k], i] / count
+    for k in range(total):
+      middle[i] += vertices[k, i] / total
+  towards_palm = np.zeros(3)
+  for k in range(count):
+    here, ahead = rim[k], rim[(k + 1) % count]
+    ux, uy, uz = vertices[here, 0] - frame[0, 0], vertices[here, 1] - frame[0, 1], vertices[here, 2] - frame[0, 2]
+    vx, vy, vz = vertices[ahead, 0] - frame[0, 0], vertices[ahead, 1] - frame[0, 1], vertices[ahead, 2] - frame[0, 2]
+    frame[1, 0] += uy * vz - uz * vy
+    frame[1, 1] += uz * vx - ux * vz
+    frame[1, 2] += ux * vy - uy * vx
+    across, out = skin[here, 1] - place[1], skin[here, 2] - place[2]
+    frame[2, 0], frame[2, 1], frame[2, 2] = (
+      frame[2, 0] + across * ux,
+      frame[2, 1] + across * uy,
+      frame[2, 2] + across * uz,
+    )
+    towards_palm[0], towards_palm[1], towards_palm[2] = (
+      towards_palm[0] + out * ux, towards_palm[1] + out * uy, towards_palm[2] + out * uz
+    )  # fmt: skip
+  axis, thumb = frame[1], frame[2]
+  along = (
+    axis[0] * (frame[0, 0] - middle[0]) + axis[1] * (frame[0, 1] - middle[1]) + axis[2] * (frame[0, 2] - middle[2])
+  )
+  scale = np.sign(along) / np.sqrt(axis[0] * axis[0] + axis[1] * axis[1] + axis[2] * axis[2])
+  for i in range(3):
+    axis[i] *= scale
+  along = axis[0] * thumb[0] + axis[1] * thumb[1] + axis[2] * thumb[2]
+  for i in range(3):
+    thumb[i] -= along * axis[i]
+  scale = 1.0 / np.sqrt(thumb[0] * thumb[0] + thumb[1] * thumb[1] + thumb[2] * thumb[2])
+  for i in range(3):
+    thumb[i] *= scale
+  palm = frame[3]
+  palm[0] = axis[1] * thumb[2] - axis[2] * thumb[1]
+  palm[1] = axis[2] * thumb[0] - axis[0] * thumb[2]
+  palm[2] = axis[0] * thumb[1] - axis[1] * thumb[0]
+  sign = np.sign(palm[0] * towards_palm[0] + palm[1] * towards_palm[1] + palm[2] * towards_palm[2])
+  for i in range(3):
+    palm[i] *= sign
+  return frame
 
 
 def forearm_direction(frame: WristFrame, bend_rad: tuple[float, float]) -> Float[np.ndarray, " 3"]:
@@ -130,15 +174,13 @@ def forearm(surface: HandSurface, vertices_mm: Float[np.ndarray, "V 3"], arm: Fo
   own = np.stack([rim @ frame.thumb, rim @ frame.palm], axis=-1)
   places, section = rings(along, 0.0, angle, own)
   count, around = len(vertices_mm), len(surface.rim)
-  grid = np.concatenate([surface.rim[None], count + np.arange(len(along) * around).reshape(-1, around)])
   end = count + places.shape[0] * around
   vertices = [places.reshape(-1, 3), centres[-1:]]
   skin = wrist + np.concatenate([np.broadcast_to(-along[:, None, None], (*section.shape[:2], 1)), section], axis=-1)
   coordinates = [skin.reshape(-1, 3), wrist[None] - (along[-1], 0.0, 0.0)]
   palm = [np.clip(0.5 + section[..., 1] / (1.4 * radius_palm), 0, 1).ravel(), np.array([0.5])]
-  fan = np.stack([np.roll(grid[-1], -1), grid[-1], np.full(around, end)], axis=1)
-  faces = [_tube(grid), fan]
-  num_skin = sum(len(f) for f in faces)
+  faces = [_arm_faces(surface, count, len(along))]
+  num_skin = len(faces[0])
 
   if arm.sleeve is not None and arm.sleeve.start_mm < arm.length_mm:
     distance = np.concatenate([[arm.sleeve.start_mm], along[along > arm.sleeve.start_mm]])
@@ -148,7 +190,7 @@ def forearm(surface: HandSurface, vertices_mm: Float[np.ndarray, "V 3"], arm: Fo
     middle = cloth[0].mean(0)
     cloth[0] = middle + (cloth[0] - middle) * (1 - _CUFF_MM / np.hypot(radius_thumb, radius_palm))
     first = end + 1
-    faces.append(_tube(first + np.arange(cloth.shape[0] * len(turn)).reshape(-1, len(turn)), closed=False))
+    faces.append(first + _cloth_faces(*cloth.shape[:2]))
     vertices.append(cloth.reshape(-1, 3))
     length = np.concatenate([distance[:1] - _CUFF_MM, distance])[:, None]
     girth = np.abs(turn) * np.sqrt((flat**2).sum(-1).mean())
@@ -156,7 +198,7 @@ def forearm(surface: HandSurface, vertices_mm: Float[np.ndarray, "V 3"], arm: Fo
     palm.append(np.zeros(cloth.shape[0] * len(turn)))
   return Attachment(
     np.concatenate(vertices).astype(np.float32),
-    np.concatenate(faces).astype(np.int32),
+    np.concatenate(faces),
     num_skin,
     np.concatenate(coordinates).astype(np.float32),
     np.concatenate(palm).astype(np.float32),
@@ -175,7 +217,8 @@ def sample_forearm(
   bends = rng.normal(0.0, _BEND_SPREAD_RAD, (_CANDIDATES, 2)).clip(-2 * _BEND_SPREAD_RAD, 2 * _BEND_SPREAD_RAD)
   best = 0
   if others_mm is not None:
-    clearance = [_clearance(frame, forearm_direction(frame, (bend[0], bend[1])), others_mm) for bend in bends]
+    directions = _unit(frame.axis + np.tan(bends[:, :1]) * frame.palm + np.tan(bends[:, 1:]) * frame.thumb)
+    clearance = _clearances(np.ascontiguousarray(others_mm), frame.centre, directions)
     # Any direction that is clear will do: the first, not the one farthest away.
     best = int(np.argmax(np.minimum(clearance, _CLEAR_MM)))
   return Forearm(
@@ -218,6 +261,21 @@ def _tube(grid: np.ndarray, closed: bool = True) -> np.ndarray:
   return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
 
 
+@functools.lru_cache(maxsize=8)
+def _arm_faces(surface: HandSurface, count: int, rings: int) -> Int32[np.ndarray, "M 3"]:
+  """Tube and end of a bare arm whose vertices follow the hand's `count`."""
+  around = len(surface.rim)
+  grid = np.concatenate([surface.rim[None], count + np.arange(rings * around).reshape(-1, around)])
+  fan = np.stack([np.roll(grid[-1], -1), grid[-1], np.full(around, count + rings * around)], axis=1)
+  return np.concatenate([_tube(grid), fan]).astype(np.int32)
+
+
+@functools.lru_cache(maxsize=32)
+def _cloth_faces(rings: int, around: int) -> Int32[np.ndarray, "M 3"]:
+  """An open tube of vertices 0, 1, ..."""
+  return _tube(np.arange(rings * around).reshape(-1, around), closed=False).astype(np.int32)
+
+
 def _winding(angle: np.ndarray) -> float:
   """Sense in which the rim runs round the wrist."""
   return float(np.sin(np.roll(angle, -1) - angle).sum())
@@ -227,8 +285,15 @@ def _unit(v: np.ndarray) -> np.ndarray:
   return v / np.sqrt((v * v).sum(-1, keepdims=True))
 
 
-def _clearance(frame: WristFrame, direction: np.ndarray, others_mm: np.ndarray) -> float:
-  """Distance of the nearest point from the forearm's axis, mm."""
-  offset = others_mm - frame.centre
-  along = np.clip(offset @ direction, 0.0, _LENGTH_MM)
-  return float(np.linalg.norm(offset - along[:, None] * direction, axis=1).min())
+@kernel
+def _clearances(others, centre, directions):
+  """Distance of the nearest point [N, 3] from each of the forearm's axes [K, 3], mm."""
+  nearest = np.full(directions.shape[0], np.inf)
+  for n in range(others.shape[0]):
+    x, y, z = others[n, 0] - centre[0], others[n, 1] - centre[1], others[n, 2] - centre[2]
+    for k in range(directions.shape[0]):
+      dx, dy, dz = directions[k, 0], directions[k, 1], directions[k, 2]
+      along = min(max(x * dx + y * dy + z * dz, 0.0), _LENGTH_MM)
+      ox, oy, oz = x - along * dx, y - along * dy, z - along * dz
+      nearest[k] = min(nearest[k], ox * ox + oy * oy + oz * oz)
+  return np.sqrt(nearest)

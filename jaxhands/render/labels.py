@@ -136,11 +136,19 @@ def part_labels(
 
 @kernel
 def _fill_parts(face_map, seen, points, faces, weights, classes, labels):
+  owner = np.zeros(weights.shape[0], np.int64)
+  for vertex in range(weights.shape[0]):
+    for joint in range(1, weights.shape[1]):
+      if weights[vertex, joint] > weights[vertex, owner[vertex]]:
+        owner[vertex] = joint
   for y in range(face_map.shape[0]):
     for x in range(face_map.shape[1]):
       if not seen[y, x]:
         continue
       a, b, c = faces[face_map[y, x], 0], faces[face_map[y, x], 1], faces[face_map[y, x], 2]
+      if owner[a] == owner[b] == owner[c]:  # largest at all corners is largest between them
+        labels[y, x] = classes[owner[a]]
+        continue
       ux, uy = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1]
       vx, vy = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1]
       dx, dy = x - points[a, 0], y - points[a, 1]

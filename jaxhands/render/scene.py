@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,9 @@ PICTURES = ("picture", "deoccluded", "removed")
 _SKY_HIDDEN, _SKY_HIDDEN_BY_OTHER = 0.8, 0.4
 # mm per texel of the noise volume, once for the blotches and once for the grain.
 _BLOTCH_TEXEL_MM, _GRAIN_TEXEL_MM = 1.5, 0.42
-_NO_CLOTH = np.zeros(8, np.float32)
+_NO_CLOTH, _NO_SHADOW = np.zeros(8, np.float32), np.zeros((0, 0), np.float32)
+
+_Box = tuple[int, int, int, int]  # first row, past the last, first column, past the last
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -155,25 +158,27 @@ def _pictures(
 ) -> dict[str, np.ndarray]:
   size = (view.height, view.width)
   nearness = np.zeros((2, size[0] * samples, size[1] * samples), np.float32)
-  shaded = np.zeros((2, *size, 3), np.float32)  # linear light
+  shaded = np.empty((2, *size, 3), np.float32)  # linear light, where there is a layer
   light = lighting.turned(view.cam_from_world[:, :3])
   matrix = light_matrix(light.towards[0], np.concatenate([layer.hand_vertices for layer in layers.values()]))
   shadows = {side: shadow_map(matrix, layer.vertices, layer.faces) for side, layer in layers.items()}
   fine = {side: _colour_buffers(layer, drawn[side], view, samples, nearness[side]) for side, layer in layers.items()}
+  boxes = {side: _covered_box(points, size, samples) for side, (_, points) in fine.items()}
+  covered = _around(boxes.values())
   # What is hidden in the scene itself is seen in the other pictures only.
-  nothing = np.zeros_like(nearness[0])
+  nothing = nearness[1] if 1 not in layers else nearness[0] if 0 not in layers else np.zeros_like(nearness[0])
   for side, layer in layers.items():
     face_map, points = fine[side]
     _shade(
       layer, layers.get(1 - side), face_map, nearness[side],
       nearness[1 - side] if pictures == ("picture",) else nothing,
-      points, samples, light, matrix, shadows[side], shadows.get(1 - side, np.zeros_like(shadows[side])),
+      points, samples, boxes[side], light, matrix, shadows[side], shadows.get(1 - side, _NO_SHADOW),
       shaded[side],
     )  # fmt: skip
 
   def mixed(order: int) -> np.ndarray:
     linear = np.empty((*size, 3), np.float32)
-    shading.compose(nearness, shaded, background, _linear(), samples, order, linear)
+    shading.compose(nearness, shaded, background, _linear(), samples, order, covered, linear)
     return develop(linear, sensor)
 
   def per_hand(orders: tuple[int, int]) -> np.ndarray:
@@ -218,46 +223,44 @@ def _shade(
   hidden_by: np.ndarray,
   points: np.ndarray,
   samples: int,
+  box: _Box,
   light: Lighting,
   matrix: np.ndarray,
   own_shadow: np.ndarray,
   other_shadow: np.ndarray,
   shaded: np.ndarray,
 ) -> None:
-  """Adds the layer's colours to `shaded`, which is 0."""
+  """Writes the layer's colours into `shaded`, where it is seen."""
   surface, skin, arm = layer.hand.surface, layer.hand.skin, layer.hand.forearm
-  room = face_map.size
+  room = (box[1] - box[0]) * (box[3] - box[2]) * samples**2
   pixels, faces = np.empty(room, np.int32), np.empty(room, np.int32)
   places, shares = np.empty((room, 2), np.float32), np.empty(room, np.float32)
-  box = _covered_box(points, face_map.shape, samples)
   count = shading.find_points(face_map, nearness, hidden_by, samples, box, pixels, faces, places, shares)
-  pixels, faces, places, shares = pixels[:count], faces[:count], places[:count], shares[:count]
-  attributes = _attributes(layer, other)
-  table = np.empty((count, attributes.shape[1] + 3), np.float32)
-  shading.interpolate(points, layer.faces, layer.vertices, attributes, faces, places, table)
-  materials = np.empty((count, 6), np.float32)
-  shading.material(
-    table, faces, layer.num_hand, layer.num_skin, noise_volume(), np.array(skin.noise_offset_mm, np.float32),
+  shading.shade(
+    pixels[:count], faces[:count], places[:count], shares[:count],
+    points, layer.faces, layer.vertices, _attributes(layer, other), layer.num_hand, layer.num_skin,
+    noise_volume(), np.array(skin.noise_offset_mm, np.float32),
     surface.marks.strength, surface.marks.origin_mm, np.float32(surface.marks.texel_mm), _packed_skin(skin),
-    _NO_CLOTH if arm is None or arm.sleeve is None else _packed_cloth(arm.sleeve), materials,
+    _NO_CLOTH if arm is None or arm.sleeve is None else _packed_cloth(arm.sleeve),
+    np.concatenate([light.towards, light.colours], axis=1), np.concatenate([light.up, light.sky, light.ground]),
+    matrix.astype(np.float32), own_shadow, other_shadow, shaded,
   )  # fmt: skip
-  colours = np.empty((count, 3), np.float32)
-  shading.light(
-    table, materials, faces, layer.num_skin, np.concatenate([light.towards, light.colours], axis=1),
-    np.concatenate([light.up, light.sky, light.ground]), matrix.astype(np.float32), own_shadow, other_shadow,
-    colours,
-  )  # fmt: skip
-  shading.scatter(pixels, shares, colours, shaded)
 
 
-def _covered_box(points: np.ndarray, shape: tuple[int, ...], samples: int) -> tuple[int, int, int, int]:
-  """Rows and columns of pixels that a mesh can cover: first and past the last of each."""
+def _covered_box(points: np.ndarray, size: tuple[int, int], samples: int) -> _Box:
+  """The pixels that a mesh, in samples, can cover."""
   ahead = points[points[:, 2] > 0, :2]
   if not len(ahead):
     return (0, 0, 0, 0)
-  low = np.clip(ahead.min(0) // samples, 0, (shape[1] // samples, shape[0] // samples)).astype(int)
-  high = np.clip(ahead.max(0) // samples + 1, 0, (shape[1] // samples, shape[0] // samples)).astype(int)
+  low = np.clip(ahead.min(0) // samples, 0, size[::-1]).astype(int)
+  high = np.clip(ahead.max(0) // samples + 1, 0, size[::-1]).astype(int)
   return (int(low[1]), int(high[1]), int(low[0]), int(high[0]))
+
+
+def _around(boxes: Iterable[_Box]) -> _Box:
+  """The box around all."""
+  top, bottom, left, right = zip(*boxes, strict=True)
+  return (min(top), max(bottom), min(left), max(right))
 
 
 def _attributes(layer: _Layer, other: _Layer | None) -> Float32[np.ndarray, "N 13"]:

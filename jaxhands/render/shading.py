@@ -29,6 +29,7 @@ _SHADOW_BORDER = np.float32(8.0)  # texels over which shadows fade out towards t
 # Samples of a pixel whose nearness differs by less belong to one surface, which is shaded once.
 _SAME_SURFACE = np.float32(0.994)
 _NAIL_SHARPNESS = np.float32(90.0)
+_AT_ONCE = 1024  # shading points whose tables fit in a core's cache
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _HALF, _TWO, _THREE, _EIGHT = np.float32(0.5), np.float32(2.0), np.float32(3.0), np.float32(8.0)
 
@@ -52,6 +53,20 @@ def find_points(face_map, nearness, hidden_by, samples, box, pixels, faces, plac
   points = 0
   for y in range(box[0], box[1]):
     for x in range(box[2], box[3]):
+      if samples == 2:
+        i, j = 2 * y, 2 * x
+        face = face_map[i, j]
+        if face == face_map[i, j + 1] and face == face_map[i + 1, j] and face == face_map[i + 1, j + 1]:  # most pixels
+          if face >= 0 and (
+            hidden_by[i, j] <= nearness[i, j]
+            or hidden_by[i, j + 1] <= nearness[i, j + 1]
+            or hidden_by[i + 1, j] <= nearness[i + 1, j]
+            or hidden_by[i + 1, j + 1] <= nearness[i + 1, j + 1]
+          ):
+            pixels[points], faces[points], shares[points] = y * width + x, face, _ONE
+            places[points, 0], places[points, 1] = j + _HALF, i + _HALF
+            points += 1
+          continue
       count, seen = 0, False
       for i in range(y * samples, (y + 1) * samples):
         for j in range(x * samples, (x + 1) * samples):
@@ -64,7 +79,7 @@ def find_points(face_map, nearness, hidden_by, samples, box, pixels, faces, plac
       one = True
       for k in range(1, count):
         one &= found[k] == found[0]
-      if one:  # most pixels
+      if one:
         sum_x, sum_y = 0, 0
         for k in range(count):
           sum_x, sum_y = sum_x + column[k], sum_y + row[k]
@@ -134,6 +149,13 @@ def volume_at(volume, x, y, z):
 
 
 @fast_kernel
+def _nearest_in(volume, x, y, z):
+  """The texel at a place: the grain is finer than a pixel, so that nobody sees what lies between its texels."""
+  last = volume.shape[0] - 1
+  return volume[int(np.floor(x)) & last, int(np.floor(y)) & last, int(np.floor(z)) & last]
+
+
+@fast_kernel
 def volume_at_points(volume, points):
   """`volume_at` of points [N, 3], float32."""
   values = np.empty(points.shape[0], np.float32)
@@ -186,10 +208,10 @@ def material(
   table, faces, num_hand, num_skin, noise, noise_offset, marks, marks_origin, marks_texel, skin, cloth, materials
 ):
   """Fills `materials`. Faces from `num_hand` on are of the arm (no nails), from `num_skin` on of cloth."""
-  texel = _ONE / skin[18]
+  texel, marks_per_mm = _ONE / skin[18], _ONE / marks_texel
   for p in range(table.shape[0]):
     u, v, w = table[p, 0], table[p, 1], table[p, 2]
-    fine = volume_at(noise, u * texel + noise_offset[0], v * texel + noise_offset[1], w * texel + noise_offset[2])
+    fine = _nearest_in(noise, u * texel + noise_offset[0], v * texel + noise_offset[1], w * texel + noise_offset[2])
     if faces[p] >= num_skin:
       mix = _ZERO
       if cloth[6] > _ZERO:
@@ -203,7 +225,7 @@ def material(
       continue
     palm = min(_ONE, max(_ZERO, table[p, 6]))
     line, vein = _ZERO, _ZERO
-    mx, my = (u - marks_origin[0]) / marks_texel, (v - marks_origin[1]) / marks_texel
+    mx, my = (u - marks_origin[0]) * marks_per_mm, (v - marks_origin[1]) * marks_per_mm
     if palm > np.float32(0.1):
       line = palm * _mark_at(marks, 1, mx, my, 0)
     if palm < np.float32(0.9):
@@ -237,7 +259,7 @@ def light(table, materials, faces, num_skin, lights, surroundings, light_matrix,
   """Fills the colours [P, 3] of the shading points.
 
   Wrapped diffuse light, which creeps farthest in red, and Blinn's gloss; the first light is stopped by the shadow
-  maps, the others are as dim in hidden places as the root of the surroundings' light there.
+  maps (the other hand's may be empty), the others are as dim in hidden places as the root of the surroundings' light.
   """
   for p in range(table.shape[0]):
     nx, ny, nz = table[p, 3], table[p, 4], table[p, 5]
@@ -272,15 +294,21 @@ def light(table, materials, faces, num_skin, lights, surroundings, light_matrix,
         row = light_matrix[1, 0] * mx + light_matrix[1, 1] * my + light_matrix[1, 2] * mz + light_matrix[1, 3]
         near = light_matrix[2, 0] * mx + light_matrix[2, 1] * my + light_matrix[2, 2] * mz + light_matrix[2, 3]
         reaches = _lit(own_shadow, column, row, near + _SHADOW_BIAS_MM) * dim
-        reaches *= _ONE - _OTHER_SHADE * (_ONE - _lit(other_shadow, column, row, near + _SHADOW_BIAS_MM))
+        if other_shadow.shape[0] > 0:
+          reaches *= _ONE - _OTHER_SHADE * (_ONE - _lit(other_shadow, column, row, near + _SHADOW_BIAS_MM))
       else:
         reaches = np.sqrt(sky)
       hx, hy, hz = lx + vx, ly + vy, lz + vz
       half = (nx * hx + ny * hy + nz * hz) / np.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-9))
       shine = _ZERO
-      # Below exp(-7) the gloss is not seen; log(half) <= half - 1.
-      if cosine > _ZERO and sharpness * (half - _ONE) > np.float32(-7.0):
-        shine = gloss * (sharpness * np.float32(0.125) + _ONE) * half**sharpness * min(_ONE, np.float32(4.0) * cosine)
+      lobe = _ONE + sharpness * (half - _ONE) * np.float32(1.0 / 16.0)
+      if cosine > _ZERO and lobe > np.float32(0.55):
+        # About half^sharpness, which is about exp(sharpness (half - 1)); at 0.55 it is no longer seen.
+        lobe *= lobe
+        lobe *= lobe
+        lobe *= lobe
+        lobe *= lobe
+        shine = gloss * (sharpness * np.float32(0.125) + _ONE) * lobe * min(_ONE, np.float32(4.0) * cosine)
       colours[p, 0] += lights[k, 3] * reaches * (red * max(_ZERO, cosine + creep) / (_ONE + creep) + shine)
       colours[p, 1] += lights[k, 4] * reaches * (green * max(_ZERO, cosine + wrap_green) / (_ONE + wrap_green) + shine)
       colours[p, 2] += lights[k, 5] * reaches * (blue * max(_ZERO, cosine + wrap_blue) / (_ONE + wrap_blue) + shine)
@@ -288,16 +316,46 @@ def light(table, materials, faces, num_skin, lights, surroundings, light_matrix,
 
 @kernel
 def scatter(pixels, shares, colours, picture):
-  """Adds the shares of the shading points to their pixels of `picture` [h, w, 3]."""
+  """Sums the shares of the shading points of each pixel, which follow one another, in `picture` [h, w, 3]."""
   width = picture.shape[1]
+  last = -1
   for p in range(pixels.shape[0]):
     y, x = pixels[p] // width, pixels[p] % width
     for channel in range(3):
-      picture[y, x, channel] += shares[p] * colours[p, channel]
+      before = picture[y, x, channel] if pixels[p] == last else _ZERO
+      picture[y, x, channel] = before + shares[p] * colours[p, channel]
+    last = pixels[p]
 
 
 @kernel
-def compose(nearness, shaded, background, linear, samples, order, picture):
+def shade(
+  pixels, faces, places, shares, points, triangles, vertices, attributes, num_hand, num_skin, noise, noise_offset,
+  marks, marks_origin, marks_texel, skin, cloth, lights, surroundings, light_matrix, own_shadow, other_shadow, picture
+):  # fmt: skip
+  """`interpolate`, `material`, `light` and `scatter`, for a few points at a time: their tables stay in the cache."""
+  table = np.empty((_AT_ONCE, attributes.shape[1] + 3), np.float32)
+  materials, colours = np.empty((_AT_ONCE, 6), np.float32), np.empty((_AT_ONCE, 3), np.float32)
+  start, total = 0, pixels.shape[0]
+  while start < total:
+    end = min(start + _AT_ONCE, total)
+    while end < total and pixels[end] == pixels[end - 1]:  # no pixel in two parts
+      end -= 1
+    n = end - start
+    interpolate(points, triangles, vertices, attributes, faces[start:end], places[start:end], table[:n])
+    material(
+      table[:n], faces[start:end], num_hand, num_skin, noise, noise_offset, marks, marks_origin, marks_texel, skin,
+      cloth, materials[:n],
+    )  # fmt: skip
+    light(
+      table[:n], materials[:n], faces[start:end], num_skin, lights, surroundings, light_matrix, own_shadow,
+      other_shadow, colours[:n],
+    )  # fmt: skip
+    scatter(pixels[start:end], shares[start:end], colours[:n], picture)
+    start = end
+
+
+@kernel
+def compose(nearness, shaded, background, linear, samples, order, box, picture):
   """Mixes the layers of both hands with the background into `picture` [h, w, 3], linear light.
 
   Args:
@@ -305,23 +363,29 @@ def compose(nearness, shaded, background, linear, samples, order, picture):
     shaded: [2, h, w, 3] its colours.
     background: [h, w, 3] uint8; `linear` [256] its linear light.
     order: 0 nearest first, 1 right before left, 2 left before right, 3 right alone, 4 left alone.
+    box: first and last row, first and last column of pixels that hands may cover, the last ones excluded.
   """
   height, width = picture.shape[0], picture.shape[1]
   scale = _ONE / np.float32(samples * samples)
   for y in range(height):
     for x in range(width):
+      for channel in range(3):
+        picture[y, x, channel] = linear[background[y, x, channel]]
+  for y in range(box[0], box[1]):
+    for x in range(box[2], box[3]):
       right, left = 0, 0
-      for i in range(samples):
-        for j in range(samples):
-          a = nearness[0, y * samples + i, x * samples + j]
-          b = nearness[1, y * samples + i, x * samples + j]
+      for i in range(y * samples, (y + 1) * samples):
+        for j in range(x * samples, (x + 1) * samples):
+          a, b = nearness[0, i, j], nearness[1, i, j]
           if a > _ZERO and order != 4 and (b == _ZERO or order == 1 or order == 3 or (order == 0 and a >= b)):
             right += 1
           elif b > _ZERO and order != 3:
             left += 1
+      if right == 0 and left == 0:
+        continue
       wr, wl = np.float32(right) * scale, np.float32(left) * scale
       for channel in range(3):
-        colour = (_ONE - wr - wl) * linear[background[y, x, channel]]
+        colour = (_ONE - wr - wl) * picture[y, x, channel]
         if right > 0:
           colour += wr * shaded[0, y, x, channel]
         if left > 0:

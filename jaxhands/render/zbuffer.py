@@ -18,6 +18,8 @@ NOTHING = -1  # in a face map
 _MIN_AREA = 1e-9  # px^2, twice the triangle's area
 # Barycentric and px: keep rounding from opening a shared edge or corner.
 _EDGE, _SLACK = -1e-9, 1e-7
+_WIDE = 6.0  # px, from which on it pays to look where a row of a triangle begins
+_FLAT = 1e-7  # per px
 _PAIRS_AT_ONCE = 1 << 20
 
 
@@ -96,10 +98,23 @@ def _fill(points, faces, face_map, inverse_depth, first_face, pixel_centre, cull
     if x0 > x1 or y0 > y1:
       continue
     per_area = 1.0 / area
+    # How each barycentric coordinate changes along a row, to begin and end wide rows near the triangle.
+    s1, s2 = vy * per_area, -uy * per_area
+    s0 = -s1 - s2
+    wide = x1 - x0 > _WIDE
     for y in range(int(y0), int(y1) + 1):
       dy = y - ay
+      first, last = x0, x1
+      if wide:
+        w1 = ((x0 - ax) * vy - dy * vx) * per_area
+        w2 = (ux * dy - uy * (x0 - ax)) * per_area
+        for w, slope in ((1.0 - w1 - w2, s0), (w1, s1), (w2, s2)):
+          if slope > _FLAT and w < 0.0:
+            first = max(first, x0 + np.floor(-w / slope) - 1.0)
+          elif slope < -_FLAT:
+            last = min(last, x0 + np.ceil(-w / slope) + 1.0)
       entered = False
-      for x in range(int(x0), int(x1) + 1):
+      for x in range(int(first), int(last) + 1):
         dx = x - ax
         w1 = (dx * vy - dy * vx) * per_area
         w2 = (ux * dy - uy * dx) * per_area

@@ -74,7 +74,7 @@ def test_sampled_forearm_keeps_clear_of_the_other_hand():
   for others in (None, other):
     found = [arm.sample_forearm(np.random.default_rng(s), surface, vertices, others) for s in range(20)]
     distances.append(
-      np.mean([arm._clearance(frame, arm.forearm_direction(frame, chosen.bend_rad), other) for chosen in found])
+      np.mean([arm._clearances(other, frame.centre, arm.forearm_direction(frame, c.bend_rad)[None]) for c in found])
     )
   assert distances[1] > distances[0] + 5
 
