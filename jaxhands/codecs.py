@@ -10,13 +10,17 @@ Heatmaps are laid out `[*b, rows, columns, joints, depth bins]`, as the last con
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
+from jaxhands import schema
+from jaxhands.geometry import crop
 from jaxhands.geometry.arrays import Array, namespace
+from jaxhands.hands import skeleton
 
 _TINY = 1e-6  # DetNet's, added to lengths that are divided by
 
@@ -170,6 +174,36 @@ def pasted_gaussian(
   return factor(1, grid_hw[0]), factor(0, grid_hw[1]), meets
 
 
+def encode_pose(batch: schema.Batch, joints: HeatmapCodec, root: RootDepthCodec) -> dict[str, Any]:
+  """What a network of `joints` and `root` is compared with, as InterNet's and DIGIT's releases build and mask it.
+
+  Args:
+    batch: with the joints in picture and space, hands present and the crop's affine.
+    joints: gives the voxels.
+    root: gives the bin of the depth between the wrists.
+  Returns:
+    "voxels" [B, 2, 21, 3]; "voxels_valid" [B, 2, 21]: in the crop and in the depth range, with depth and wrist
+    annotated; "cells_valid" [B, 2, 21]: x and y are annotated and in the crop; "root_bin" [B] and
+    "root_bin_valid" [B]: both hands there, both wrists in the crop, the difference in range.
+  """
+  joints_crop = crop.apply_affine(batch["crop_from_img"], batch["joints_img"])
+  depth, depth_valid = batch["joints_cam"][..., 2], batch["joints_cam_valid"]
+  wrist = skeleton.WRIST
+  voxels = joints.encode(joints_crop, depth - depth[..., wrist : wrist + 1])
+  cells_valid = batch["joints_img_valid"] & crop.inside(joints_crop, joints.crop_hw)
+  with_depth = depth_valid & depth_valid[..., wrist : wrist + 1] & joints.inside_range(voxels)
+  voxels_valid = cells_valid & with_depth
+  root_bin = root.encode(depth[:, schema.LEFT, wrist] - depth[:, schema.RIGHT, wrist])
+  both = voxels_valid[..., wrist].all(-1) & batch["hand_present"].all(-1)
+  return {
+    "voxels": voxels,
+    "voxels_valid": voxels_valid,
+    "cells_valid": cells_valid,
+    "root_bin": root_bin,
+    "root_bin_valid": both & root.inside(root_bin),
+  }
+
+
 def gaussian_factors(
   voxels: Float[Array, "*b j 3"], grid: tuple[int, int, int], sigma: float
 ) -> tuple[Float[Array, "*b h j"], Float[Array, "*b w j"], Float[Array, "*b j d"]]:
@@ -229,6 +263,17 @@ def expected_cell(weights: Float[jax.Array, "*b h w j"]) -> Float[jax.Array, "*b
   x = _expected_index(weights.sum(-3).swapaxes(-1, -2))
   y = _expected_index(weights.sum(-2).swapaxes(-1, -2))
   return jnp.stack([x, y], axis=-1)
+
+
+def confidence_of_spread(
+  weights: Float[jax.Array, "*b h w j"], cells: Float[jax.Array, "*b j 2"], sigma: float
+) -> Float[jax.Array, "*b j"]:
+  """Variance of a Gaussian of `sigma` cells over that of `weights` around their mean `cells`, at most 1."""
+  rows, columns = (jnp.arange(size, dtype=jnp.float32) for size in weights.shape[-3:-1])
+  x, y = cells[..., 0], cells[..., 1]
+  across = (weights.sum(-3) * (columns[:, None] - x[..., None, :]) ** 2).sum(-2)
+  down = (weights.sum(-2) * (rows[:, None] - y[..., None, :]) ** 2).sum(-2)
+  return jnp.clip(2 * sigma**2 / jnp.maximum(across + down, 1e-6), 0, 1)
 
 
 def soft_argmax_1d(scores: Float[jax.Array, "*b n"]) -> Float[jax.Array, "*b"]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
 from jaxhands.codecs import gaussian_factors
 from jaxhands.geometry.arrays import Array
@@ -50,6 +50,19 @@ def binary_cross_entropy(
   loss = target * jnp.minimum(jax.nn.softplus(-scores), 100)
   loss += (1 - target) * jnp.minimum(jax.nn.softplus(scores), 100)
   return jnp.where(mask, loss, 0)
+
+
+def label_cross_entropy(
+  scores: Float[Array, "b h w c"], labels: UInt8[Array, "b h w"], mask: Bool[Array, " b"]
+) -> Float[jax.Array, " b"]:
+  """Mean over an example's pixels of the cross-entropy of softmax(scores) with the pixel's class, 0 where masked.
+
+  Labels beyond the last class count as 0 each, and should not be there.
+  """
+  scores = jnp.where(mask[:, None, None, None], jnp.asarray(scores, jnp.float32), 0)
+  chosen = labels[..., None] == jnp.arange(scores.shape[-1], dtype=labels.dtype)
+  found = jnp.where(chosen, jax.nn.logsumexp(scores, axis=-1, keepdims=True) - scores, 0).sum(-1).mean((1, 2))
+  return jnp.where(mask, found, 0)
 
 
 def gaussian_heatmap(

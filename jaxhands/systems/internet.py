@@ -27,9 +27,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxhands import codecs, losses, schema
-from jaxhands.data import augment, host_ops
+from jaxhands.data import augment, colours, host_ops
 from jaxhands.geometry import crop
-from jaxhands.hands import skeleton
 from jaxhands.models.backbones.resnet import ResNet, structure
 from jaxhands.models.heads.dense import DenseHead
 from jaxhands.models.heads.heatmap import PlaneHead, Upsampler, VolumeHead
@@ -42,7 +41,6 @@ Head = Literal["heatmap3d", "soft_argmax_2p5d"]
 _PARTS = ("backbone", *(f"{part}_{hand}" for hand in schema.HANDS for part in ("upsampler", "heatmap")), "root_depth",
           "handedness")  # fmt: skip
 _SHARPNESS = 20.0  # of the sub-voxel decoding: softmax of 20 x heatmap / its own peak
-_COLOUR = (0.8, 1.2)  # range of the factor of each channel in training
 
 
 class Network(nn.Module):
@@ -188,33 +186,11 @@ class InterNet:
     image = batch["image"].astype(jnp.float32) / 255
     if not train:
       return {**batch, "image": image}
-    factors = jax.random.uniform(rng, (image.shape[0], 1, 1, 3), minval=_COLOUR[0], maxval=_COLOUR[1])
-    return {**batch, "image": jnp.clip(image * factors, 0, 1), **self.targets(batch)}
+    return {**batch, "image": colours.scale_channels(image, rng), **self.targets(batch)}
 
   def targets(self, batch: schema.Batch) -> dict[str, Any]:
-    """What the losses compare with, as the release builds and masks it.
-
-    Returns:
-      "voxels" [B, 2, 21, 3]; "voxels_valid" [B, 2, 21]: in the crop and in the depth range, with depth and wrist
-      annotated; "cells_valid" [B, 2, 21]: x and y are annotated and in the crop; "root_bin" [B] and
-      "root_bin_valid" [B]: both hands there, both wrists in the crop, the difference in range.
-    """
-    joints_crop = crop.apply_affine(batch["crop_from_img"], batch["joints_img"])
-    depth, depth_valid = batch["joints_cam"][..., 2], batch["joints_cam_valid"]
-    wrist = skeleton.WRIST
-    voxels = self.joints_codec.encode(joints_crop, depth - depth[..., wrist : wrist + 1])
-    cells_valid = batch["joints_img_valid"] & crop.inside(joints_crop, self.crop_hw)
-    with_depth = depth_valid & depth_valid[..., wrist : wrist + 1] & self.joints_codec.inside_range(voxels)
-    voxels_valid = cells_valid & with_depth
-    root_bin = self.root_codec.encode(depth[:, schema.LEFT, wrist] - depth[:, schema.RIGHT, wrist])
-    both = voxels_valid[..., wrist].all(-1) & batch["hand_present"].all(-1)
-    return {
-      "voxels": voxels,
-      "voxels_valid": voxels_valid,
-      "cells_valid": cells_valid,
-      "root_bin": root_bin,
-      "root_bin_valid": both & self.root_codec.inside(root_bin),
-    }
+    """What the losses compare with: see `codecs.encode_pose`."""
+    return codecs.encode_pose(batch, self.joints_codec, self.root_codec)
 
   def loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
     """Sum of the pose, relative root depth and handedness losses; see the paper, 4.5."""
@@ -273,7 +249,7 @@ class InterNet:
     """Voxels [B, 2, 21, 3], confidence [B, 2, 21], 2D heatmaps [B, 2, h, w, 21]."""
     if self.head == "soft_argmax_2p5d" or self.pose_loss == "soft_argmax":
       voxels, cells = self._expectation(out)
-      return voxels, _confidence_of_spread(cells, voxels[..., :2], self.sigma), cells
+      return voxels, codecs.confidence_of_spread(cells, voxels[..., :2], self.sigma), cells
     height = self.joints_codec.peak
     planes = jnp.stack([volume.max(-1) for volume in out["volumes"]], axis=1).astype(jnp.float32)
     voxels, peak = (jnp.stack(x, axis=1) for x in zip(*map(codecs.argmax_3d, out["volumes"]), strict=True))
@@ -317,15 +293,6 @@ class InterNet:
     variables = convert(state_dict, name_map(*structure(self.depth)))
     check_shapes(variables, shapes)
     return variables
-
-
-def _confidence_of_spread(weights: jax.Array, cells: jax.Array, sigma: float) -> jax.Array:
-  """Variance of the target's Gaussian over that of `weights` [B, 2, h, w, 21] around `cells`, at most 1."""
-  rows, columns = (jnp.arange(size, dtype=jnp.float32) for size in weights.shape[2:4])
-  x, y = cells[..., 0], cells[..., 1]
-  across = (weights.sum(2) * (columns[:, None] - x[:, :, None]) ** 2).sum(2)
-  down = (weights.sum(3) * (rows[:, None] - y[:, :, None]) ** 2).sum(2)
-  return jnp.clip(2 * sigma**2 / jnp.maximum(across + down, 1e-6), 0, 1)
 
 
 def build(config: Any) -> InterNet:

@@ -1,0 +1,353 @@
+"""DIGIT (Fan et al., 3DV 2021): which pixel belongs to which part of which hand, and from that both hands' pose.
+
+One crop of both hands goes through HRNet. A head gives scores of 33 classes (background, 16 parts of each hand) at half
+the crop's size; convolutions make semantic features of these scores, unnormalised, so that what is uncertain stays so.
+A UNet fuses them with the visual features. On its output, 1x1 convolutions give a 2D heatmap and a depth map of every
+joint, read by their expectation; a pooled vector gives the probability of each hand and a 1D heatmap of the depth
+between the wrists.
+
+What the pose is estimated from is a choice (the paper's figure 6 and table 2; it says no channel counts, so UNet and
+heads stay as they are and the concatenation has the inputs that there are):
+
+* `visual` and `semantic="scores"`: both, which is DIGIT;
+* `semantic="none"`: visual features alone, beside the segmentation if that has a loss (6b), or without (6a);
+* `visual=False`: the segmentation alone (6c), as scores or as hard `"labels"`, which no gradient passes;
+* `pose=False`: the segmentation is all there is, the first of two trainings.
+
+Where paper and release differ, `released` chooses:
+
+* bones: mean absolute difference of the 2.5D bone vectors over both hands (paper, whose equations 7 and 8 have sums:
+  beside the means of the other terms they would drown these), or 0.1 x the mean squared one of each hand, added;
+* soft-argmax counts cells from 0, as the targets do (paper), or from 0.5;
+* x and y of a joint count where they are annotated (paper), or where its depth is known and in range, too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxhands import codecs, losses, schema
+from jaxhands.data import augment, colours, host_ops
+from jaxhands.geometry import crop
+from jaxhands.hands import skeleton
+from jaxhands.models.backbones.hrnet import HRNet
+from jaxhands.models.heads import segmentation
+from jaxhands.models.heads.dense import DenseHead
+from jaxhands.models.unet import UNet
+from jaxhands.systems import base
+from jaxhands.weights.convert import check_shapes, convert
+from jaxhands.weights.digit import digit as name_map
+from jaxhands.weights.digit import without_wrapper
+from jaxhands.weights.hrnet import import_imagenet
+
+Semantic = Literal["scores", "labels", "none"]
+_JOINTS = 2 * skeleton.NUM_JOINTS
+_SEGMENTATION_PARTS = ("segmentation",)
+_POSE_PARTS = ("fusion", "heatmap", "depth", "pooled", "root_depth", "handedness")
+_RELEASED_BONE_FACTOR = 0.1  # of the squared differences
+_SURE_CELLS = 2.0  # a heatmap of this deviation, or less, has confidence 1
+_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # PyTorch's, which the release leaves as it is
+
+
+class Network(nn.Module):
+  """Everything that is learned; the attributes are those of `DIGIT`."""
+
+  width: int
+  modules: tuple[int, ...]
+  blocks: int
+  stem: int
+  visual: bool
+  semantic: Semantic
+  segmentation: bool
+  pose: bool
+  segmentation_kind: segmentation.Kind
+  segmentation_features: tuple[int, ...]
+  semantic_features: tuple[int, ...]
+  fusion_features: tuple[int, ...]
+  pooled_features: tuple[int, ...]
+  bins: int
+  dtype: jnp.dtype | type
+  bn_groups: int
+  frozen: tuple[str, ...]
+
+  @nn.compact
+  def __call__(self, image: Float[Array, "b h w 3"], train: bool) -> dict[str, jax.Array]:
+    """Scores of everything, for an image in 0..1.
+
+    Returns:
+      "parts" [B, H / 2, W / 2, 33], with a segmentation; and with a pose "planes" and "depths" [B, H / 4, W / 4, 42]
+      (right hand first; depths in bins), "root_depth" [B, bins], "hands" [B, 2].
+    """
+
+    def training(name: str) -> bool:
+      return train and name not in self.frozen
+
+    shared = {"dtype": self.dtype, "bn_groups": self.bn_groups}
+    trunk = HRNet(self.width, self.modules, self.blocks, self.stem, name="backbone", **shared)
+    features = trunk(image, training("backbone"))[f"stage{len(self.modules) + 1}"][0]
+    out, inputs = {}, [features] if self.visual else []
+    if self.segmentation:
+      head = segmentation.SegmentationHead(
+        schema.NUM_PARTS, self.segmentation_features, self.segmentation_kind, _init, name="segmentation", **shared
+      )
+      out["parts"] = head(features, training("segmentation"))
+    if not self.pose:
+      return out
+    if self.semantic != "none":
+      scores = segmentation.hard_labels(out["parts"]) if self.semantic == "labels" else out["parts"]
+      to_features = segmentation.ConvPool(
+        (self.semantic_features,), self.segmentation_kind == "shuffle", _init, self.dtype, name="semantic"
+      )
+      inputs.append(to_features(scores.astype(self.dtype)))
+
+    x = jnp.concatenate(inputs, axis=-1)
+    x = UNet(self.fusion_features, x.shape[-1], _init, name="fusion", **shared)(x, training("fusion"))
+
+    def per_joint(name: str, bias: float) -> jax.Array:
+      conv = nn.Conv(
+        _JOINTS, (1, 1), dtype=self.dtype, kernel_init=_init, bias_init=nn.initializers.constant(bias), name=name
+      )
+      return conv(x).astype(jnp.float32)
+
+    pairs = tuple(zip(self.pooled_features[::2], self.pooled_features[1::2], strict=True))
+    pooled = segmentation.ConvPool(pairs, False, _init, self.dtype, name="pooled")(x)
+    pooled = jnp.mean(pooled.astype(jnp.float32), axis=(1, 2))
+    std = (3 * pooled.shape[-1]) ** -0.5  # of `_init`
+    dense = {"hidden": pooled.shape[-1], "kernel_std": std, "dtype": self.dtype}
+    return out | {
+      "planes": per_joint("heatmap", 0.0),
+      "depths": per_joint("depth", self.bins / 2),  # untrained: at the wrist's depth
+      "root_depth": DenseHead(self.bins, name="root_depth", **dense)(pooled),
+      "hands": DenseHead(2, name="handedness", **dense)(pooled),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class DIGIT:
+  """The system; see `configs/digit.py` for the sizes and for the paper's rows.
+
+  Attributes:
+    crop_hw: size of the input in px, a multiple of 32.
+    released: the release's conventions instead of the paper's (see the module).
+    visual, semantic, pose: what the pose is estimated from, and whether it is (see the module).
+    segmentation_weight: of the segmentation's loss; 0 = none. Without features of it there is then no segmentation.
+    bone_weight: of the bone vectors' loss; 0 = none. The release's 0.1 is a factor of its own.
+    width, modules, blocks, stem: of HRNet.
+    segmentation_kind: "conv" (paper) or "shuffle" (fast on a CPU).
+    segmentation_features, semantic_features: channels of the convolutions before and after the scores.
+    fusion_features: of the UNet's levels.
+    pooled_features: of the convolutions before the pooled vector, which is half as fine after every second one.
+    bins: depth bins of joints and of the relative root depth.
+    depth_range_mm: that they cover.
+    dtype: of the network's arithmetic.
+    bn_groups: see `models.norm.BatchNorm`.
+    frozen: parts whose norm stays in evaluation mode; the trainer keeps their variables.
+  """
+
+  crop_hw: tuple[int, int] = (256, 256)
+  released: bool = False
+  visual: bool = True
+  semantic: Semantic = "scores"
+  pose: bool = True
+  segmentation_weight: float = 10.0
+  bone_weight: float = 1.0
+  width: int = 32
+  modules: tuple[int, ...] = (1, 4, 3)
+  blocks: int = 4
+  stem: int = 64
+  segmentation_kind: segmentation.Kind = "conv"
+  segmentation_features: tuple[int, ...] = (16, 64)
+  semantic_features: tuple[int, ...] = (64, 512)
+  fusion_features: tuple[int, ...] = (64, 128, 256, 256)
+  pooled_features: tuple[int, ...] = (64, 128, 256, 512, 512, 512)
+  bins: int = 64
+  depth_range_mm: float = 400.0
+  dtype: jnp.dtype | type = jnp.float32
+  bn_groups: int = 1
+  frozen: tuple[str, ...] = ()
+
+  view = "pair"
+
+  def __post_init__(self):
+    if self.crop_hw[0] % 32 or self.crop_hw[1] % 32:
+      raise ValueError(f"crop_hw={self.crop_hw} is not a multiple of 32, the coarsest stride of backbone and UNet")
+    if not self.visual and self.semantic == "none":
+      raise ValueError("visual=False and semantic='none' leave nothing to estimate a pose from")
+    if not self.pose and not self.segmentation_weight:
+      raise ValueError("pose=False and segmentation_weight=0 leave nothing to train")
+    if unknown := sorted(set(self.frozen) - set(self.parts)):
+      raise ValueError(f"freeze={unknown}: DIGIT freezes whole parts, here {self.parts}")
+
+  @property
+  def segments(self) -> bool:
+    """Whether there is a segmentation."""
+    return self.segmentation_weight > 0 or self.semantic != "none"
+
+  @property
+  def parts(self) -> tuple[str, ...]:
+    """Parts of the network: keys of its parameters."""
+    segmentation_parts = ("segmentation",) if self.segments else ()
+    semantic_parts = ("semantic",) if self.pose and self.semantic != "none" else ()
+    return ("backbone", *segmentation_parts, *semantic_parts, *(_POSE_PARTS if self.pose else ()))
+
+  @property
+  def needs(self) -> frozenset[str]:
+    needs = {
+      "image", "crop_from_img", "joints_cam", "joints_cam_valid", "joints_img", "joints_img_valid", "hand_present",
+      "hand_present_valid",
+    }  # fmt: skip
+    return frozenset(needs | {"parts", "parts_valid"} if self._tells_parts else needs)
+
+  @property
+  def network(self) -> Network:
+    fields = {field.name for field in dataclasses.fields(Network)} & {field.name for field in dataclasses.fields(self)}
+    return Network(segmentation=self.segments, **{name: getattr(self, name) for name in fields})
+
+  @property
+  def joints_codec(self) -> codecs.HeatmapCodec:
+    grid_hw = (self.crop_hw[0] // 4, self.crop_hw[1] // 4)
+    return codecs.HeatmapCodec(self.crop_hw, grid_hw, self.bins, self.depth_range_mm)
+
+  @property
+  def root_codec(self) -> codecs.RootDepthCodec:
+    return codecs.RootDepthCodec(self.bins, self.depth_range_mm)
+
+  @property
+  def hands_codec(self) -> codecs.HandednessCodec:
+    return codecs.HandednessCodec()
+
+  @property
+  def objectives(self) -> tuple[base.Objective, ...]:
+    return (base.Objective("pose" if self.pose else "segmentation", self.parts, ("batch_stats",), self.loss),)
+
+  def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
+    """Fresh variables; the backbone as for training from scratch (He), everything else as PyTorch's layers begin."""
+    return dict(self.network.init(rng, batch["image"], True))
+
+  def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
+    """Crop of both hands, label maps of half its size; InterNet's augmentation in training."""
+    return host_ops.crop_ops(self.crop_hw, augmentation=augment.INTERNET if train else None)
+
+  def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
+    """`image` as float32 in 0..1, without mean and deviation; in training also colour factors and the targets."""
+    image = batch["image"].astype(jnp.float32) / 255
+    if not train:
+      return {**batch, "image": image}
+    targets = codecs.encode_pose(batch, self.joints_codec, self.root_codec)
+    return {**batch, "image": colours.scale_channels(image, rng), **targets}
+
+  def loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
+    """Equation 6 of the paper."""
+    out, state = self.network.apply(variables, batch["image"], True, mutable=["batch_stats"])
+    values = self.loss_values(out, batch)
+    terms = {name: losses.weighted_mean(value, batch["weight"]) for name, value in values.items()}
+    return base.LossOut(sum(terms.values(), jnp.float32(0)), terms, dict(state))
+
+  def loss_values(self, out: Mapping[str, Any], batch: schema.Batch) -> dict[str, Float[Array, " b"]]:
+    """The loss terms of each example with their weights, from the network's output and a batch with targets."""
+    values = {}
+    if self.pose:
+      voxels, truth, valid = self._expectation(out)[0], batch["voxels"], batch["voxels_valid"]
+      plane = valid if self.released else batch["cells_valid"]
+      valid = jnp.stack([plane, plane, valid], axis=-1)
+      root_bin = codecs.soft_argmax_1d(out["root_depth"])
+      hands = self.hands_codec.encode(batch["hand_present"])
+      hands_valid = jnp.broadcast_to(batch["hand_present_valid"][:, None], hands.shape)
+      values |= {
+        "joints": losses.absolute_error(voxels, truth, valid).mean((1, 2, 3)),
+        "root_depth": losses.absolute_error(root_bin, batch["root_bin"], batch["root_bin_valid"]),
+        "handedness": losses.binary_cross_entropy(out["hands"], hands, hands_valid).mean(-1),
+      }
+      if self.bone_weight:
+        values["bone"] = self.bone_weight * self._bone_loss(voxels, truth, valid)
+    if self.segmentation_weight:
+      entropy = losses.label_cross_entropy(out["parts"], batch["parts"], batch["parts_valid"])
+      values["segmentation"] = self.segmentation_weight * entropy
+    return values
+
+  def _bone_loss(self, voxels: jax.Array, truth: jax.Array, valid: jax.Array) -> jax.Array:
+    child, parent = skeleton.BONES.T
+    vectors, true_vectors = (x[:, :, child] - x[:, :, parent] for x in (voxels, truth))
+    both = valid[:, :, child] & valid[:, :, parent]
+    if self.released:
+      each_hand = losses.squared_error(vectors, true_vectors, both).mean((2, 3))
+      return _RELEASED_BONE_FACTOR * each_hand.sum(-1)
+    return losses.absolute_error(vectors, true_vectors, both).mean((1, 2, 3))
+
+  def _expectation(self, out: Mapping[str, Any]) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Voxels [B, 2, 21, 3] by soft-argmax; the heatmaps [B, h, w, 42] and mean cells [B, 42, 2] that they come from."""
+    heatmaps = jax.nn.softmax(out["planes"], axis=(1, 2))
+    cells = codecs.expected_cell(heatmaps)
+    z = (heatmaps * out["depths"]).sum((1, 2))
+    first_cell = 0.5 if self.released else 0.0
+    voxels = jnp.concatenate([cells + first_cell, z[..., None]], axis=-1)
+    return voxels.reshape(-1, 2, skeleton.NUM_JOINTS, 3), heatmaps, cells
+
+  @property
+  def _tells_parts(self) -> bool:
+    """Whether the segmentation is about the hands' parts: it is, or was, trained on them."""
+    return self.segmentation_weight > 0 or "segmentation" in self.frozen
+
+  def predict(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> schema.Prediction:
+    """See `schema.PREDICTION`; confidence falls with the spread of a joint's heatmap."""
+    out: dict[str, Any] = self.network.apply(variables, batch["image"], False)  # pyright: ignore[reportAssignmentType]
+    prediction = {"parts": out["parts"].argmax(-1).astype(jnp.uint8)} if self._tells_parts else {}
+    if not self.pose:
+      return prediction
+    voxels, heatmaps, cells = self._expectation(out)
+    joints_crop, rel_depth = self.joints_codec.decode(voxels)
+    b, h, w, _ = heatmaps.shape
+    confidence = codecs.confidence_of_spread(heatmaps, cells, _SURE_CELLS)
+    return prediction | {
+      "joints_img": crop.apply_affine(crop.invert_affine(batch["crop_from_img"]), joints_crop),
+      "joints_rel_depth": rel_depth,
+      "rel_root_depth": self.root_codec.decode(codecs.soft_argmax_1d(out["root_depth"])),
+      "hand_prob": self.hands_codec.decode(out["hands"]),
+      "confidence": confidence.reshape(b, 2, skeleton.NUM_JOINTS),
+      "scale_known": jnp.ones(b, bool),
+      "heatmaps": heatmaps.transpose(0, 3, 1, 2).reshape(b, 2, skeleton.NUM_JOINTS, h, w),
+    }
+
+  def import_weights(self, state_dict: Mapping[str, np.ndarray]) -> base.Variables:
+    """Variables from the release; or those of the backbone alone from an HRNet that was trained on ImageNet.
+
+    Raises:
+      ValueError: the system is not the released one; or a key that is unknown, missing or of another shape.
+    """
+    shapes = jax.eval_shape(lambda: self.init(jax.random.key(0), {"image": jnp.zeros((1, *self.crop_hw, 3))}))
+    if "conv1.weight" in state_dict:
+      trunk = import_imagenet(state_dict, self.modules, self.blocks)
+      check_shapes(trunk, {collection: tree["backbone"] for collection, tree in shapes.items()})
+      return {collection: {"backbone": tree} for collection, tree in trunk.items()}
+    if not self.released or not self.visual or self.semantic != "scores" or self.segmentation_kind != "conv":
+      raise ValueError(
+        "the release estimates poses from visual features and scores, counts cells from 0.5, and segments by "
+        "convolutions; set system.released=True, visual=True, semantic='scores', segmentation_kind='conv' (now "
+        f"{self.released}, {self.visual}, {self.semantic!r}, {self.segmentation_kind!r})"
+      )
+    variables = convert(without_wrapper(state_dict), name_map(self.modules, self.blocks))
+    check_shapes(variables, shapes)
+    return variables
+
+
+def build(config: Any) -> DIGIT:
+  """The system that `config.system` describes; fields it does not name keep their defaults.
+
+  Raises:
+    ValueError: an unknown field, with the known ones.
+  """
+  fields = {key: config.system[key] for key in config.system if key != "name"}
+  known = {field.name for field in dataclasses.fields(DIGIT)} - {"crop_hw", "dtype", "frozen"}
+  if unknown := sorted(set(fields) - known):
+    raise ValueError(f"config.system has unknown fields {unknown}; DIGIT has {sorted(known)}")
+  return DIGIT(
+    **fields, crop_hw=tuple(config.data.crop_hw), dtype=jnp.dtype(config.compute_dtype), frozen=tuple(config.freeze)
+  )
