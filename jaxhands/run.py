@@ -157,7 +157,8 @@ class Run:
       distributed.check_batch_size(config.batch_size, config.accumulation, self.mesh)
     distributed.check_batch_size(config.eval.batch_size, 1, self.mesh)
     protocol = Protocol(**config.eval.protocol)
-    found = metrics_of(config, protocol, _hand_model(config) if "mano" in self.system.needs else None)
+    needs = self.system.needs
+    found = metrics_of(config, protocol, _hand_model(config) if "mano" in needs else None, "parts" in needs)
     also = [dataclasses.replace(protocol, **changes) for changes in config.eval.also.values()]
     self.evaluator = evaluate.Evaluator(self.system, self.mesh, found, protocol, also, self._mean_pose(), config.seed)
     transfer.check_sources(dict(config.init_from))
@@ -316,13 +317,15 @@ class Run:
     return variables | {"constants": constants}
 
 
-def metrics_of(config: Any, protocol: Protocol, hand_model: HandModel | None) -> tuple[Metric, ...]:
+def metrics_of(
+  config: Any, protocol: Protocol, hand_model: HandModel | None, with_parts: bool = False
+) -> tuple[Metric, ...]:
   """The metrics that a config names; all standard ones where it names none.
 
   Raises:
     ValueError: an unknown metric, or `best_metric` or `best_mode` that do not fit them.
   """
-  standard = metrics.standard(protocol, hand_model)
+  standard = metrics.standard(protocol, hand_model, with_parts)
   known = [metric.name for metric in standard]
   for name in config.eval.metrics:
     if name not in known:

@@ -58,7 +58,7 @@ VIEWS: tuple[View, ...] = ("pair", "right", "left")  # of a record; each is an e
 _IDS_OF_RECORD = 4  # views, rounded up
 MAX_RECORD_ID = 2**31 // _IDS_OF_RECORD - 1  # example_id has 32 bits, as JAX keeps no more by default
 
-# Axis letters: B batch, H W network input, P Q original picture (padded), h w label maps, A annotations,
+# Axis letters: B batch, H W network input, P Q original picture (padded), h w label maps, u v heatmaps, A annotations,
 # S samples, V vertices, D depth bins.
 BATCH: dict[str, Field] = {
   "image": _f("B H W 3", "uint8", "sRGB 0..255", "crop", "The network's input."),
@@ -120,7 +120,7 @@ PREDICTION: dict[str, Field] = {
   "masks": _f("B 2 2 h w", "float32", "0..1", "crop", "Probabilities by hand and kind (amodal, visible)."),
   "parts": _f("B h w", "uint8", "class 0..32", "crop", "Most likely part."),
   "recovered": _f("B 2 H W 3", "float32", "0..1", "crop", "Per hand: occluded parts filled, the other hand removed."),
-  "heatmaps": _f("B 2 21 h w", "float32", "-", "crop", "2D heatmaps."),
+  "heatmaps": _f("B 2 21 u v", "float32", "-", "crop", "2D heatmaps, of any size; they cover the crop."),
 }
 # A pose: a prediction has all of these keys, or none where a system predicts only wrists, masks or pictures.
 POSE = frozenset({"joints_img", "joints_rel_depth", "rel_root_depth", "hand_prob", "confidence", "scale_known"})

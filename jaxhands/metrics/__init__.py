@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxhands.hands.model import HandModel
-from jaxhands.metrics import handedness, pose
+from jaxhands.metrics import handedness, parts, pose
 from jaxhands.metrics.base import Metric, Protocol
 
 
@@ -13,6 +13,8 @@ def poses(protocol: Protocol, model: HandModel | None = None) -> tuple[Metric, .
   return (pose.mpjpe(protocol), pose.pck_auc(protocol), *meshes, pose.mrrpe(protocol))
 
 
-def standard(protocol: Protocol, model: HandModel | None = None) -> tuple[Metric, ...]:
-  """`poses`, 2D error and handedness."""
-  return (*poses(protocol, model), pose.epe2d(protocol), handedness.average_precision(), handedness.accuracy())
+def standard(protocol: Protocol, model: HandModel | None = None, with_parts: bool = False) -> tuple[Metric, ...]:
+  """`poses`, 2D error, bones of unequal length, handedness; with parts where a system reads them."""
+  more = (parts.parts_iou(), parts.hands_iou()) if with_parts else ()
+  hands = handedness.average_precision(), handedness.accuracy()
+  return (*poses(protocol, model), pose.epe2d(protocol), pose.bone_asymmetry(protocol), *hands, *more)

@@ -66,6 +66,23 @@ def epe2d(protocol: Protocol) -> Metric:
   return Metric("epe2d", "px", quantity, AVERAGES[protocol.average])
 
 
+def bone_asymmetry(protocol: Protocol) -> Metric:
+  """Mean difference in length between the same bone of right and left hand in mm, in pictures of two hands (DIGIT).
+
+  It is about predictions alone: no truth is read but that there are two hands.
+  """
+
+  def fn(prediction: schema.Prediction, batch: schema.Batch) -> tuple[Any, Any]:
+    lifted = _lift(protocol, prediction, batch, protocol.left_root)
+    difference = bones.asymmetry(lifted.joints_cam)
+    both = (batch["hand_present"] & lifted.valid).all(-1, keepdims=True)
+    return _masked(difference, jnp.broadcast_to(both, difference.shape))
+
+  needs = frozenset({"hand_present"}) | lift.NEEDS[protocol.depth]
+  quantity = Quantity("bone_asymmetry", fn, needs, _predicts(protocol))
+  return Metric("bone_asymmetry", "mm", quantity, AVERAGES["pooled"])
+
+
 def joint_error(protocol: Protocol) -> Quantity:
   """Distance of each joint from the truth, [B, 2, 21] in mm, as `protocol` compares them."""
 

@@ -25,6 +25,7 @@ _METRICS = {
   "pck_auc": ("PCK AUC", "area under the curve of joints within 0 to 50 mm"),
   "mrrpe": ("MRRPE", "left wrist, seen from the right one"),
   "epe2d": ("2D error", "joints in the picture"),
+  "bone_asymmetry": ("Bone asymmetry", "the same bone of right and left hand, in length"),
   "handedness_ap": ("Handedness AP", "average precision of finding a hand"),
   "handedness_accuracy": ("Handedness", "pictures with both hands right"),
   "mmd": ("MMD", "samples from the annotated poses"),

@@ -56,6 +56,10 @@ class Case:
     """[B, H, W, C] float32 in 0..1, from the arguments under `name` in `case.json`."""
     return self._deterministic.image(**self.json("case.json")[name])
 
+  def deterministic_image(self, seed: int, height: int, width: int) -> np.ndarray:
+    """[H, W, 3] float32 in 0..1, for cases that keep several seeds among their arrays."""
+    return self._deterministic.image(seed, 1, height, width)[0]
+
   def state_dict(self) -> dict[str, np.ndarray]:
     """The reference's tensors in the reference's layout, `gains.json` applied where there is one."""
     tensors = self._deterministic.state_dict(self.json("tensors.json"))

@@ -1,5 +1,7 @@
 """DIGIT's network, losses, gradients and running statistics against the release."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from jaxhands.weights.digit import digit as name_map
 from tests.parity.cases import Case
 
 SYSTEM = DIGIT(released=True)
+QUICK = {"xla_backend_optimization_level": 0}  # compiles in half the time
 # Golden array -> (module whose output it is, which of several, step over channels, step over pixels).
 MAPS = {
   "layer1": ("backbone/layer1_3", None, 16, 4),
@@ -93,7 +96,7 @@ def evaluated(variables, batch):
     terms = _terms(out, batch)
     return sum(terms.values()), {"out": out, "maps": state["intermediates"], "terms": terms}
 
-  @jax.jit
+  @functools.partial(jax.jit, compiler_options=QUICK)
   def run(variables, batch):
     rest = {"batch_stats": variables["batch_stats"]}
     (_, found), grads = jax.value_and_grad(loss, has_aux=True)(variables["params"], rest, batch)
@@ -109,7 +112,7 @@ def evaluated(variables, batch):
 def trained(variables, batch):
   """In training mode: loss terms and running statistics."""
 
-  @jax.jit
+  @functools.partial(jax.jit, compiler_options=QUICK)
   def run(variables, batch):
     out, state = SYSTEM.network.apply(variables, batch["image"], True, mutable=["batch_stats"])
     return _terms(out, batch), state["batch_stats"]

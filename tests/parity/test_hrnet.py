@@ -1,5 +1,7 @@
 """HRNet-W32 against DIGIT's backbone, in evaluation mode."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from jaxhands.weights.hrnet import import_imagenet
 from tests.parity.cases import Case
 
 NET = HRNet()
+QUICK = {"xla_backend_optimization_level": 0}  # compiles in half the time
 # Golden array -> (module whose output it is, which of several, step over channels, step over pixels).
 # "module0" is what module 1 has made of it: the reference writes its branches into the list that holds them.
 MAPS = {
@@ -50,7 +53,7 @@ def seen(case, variables):
   """Output of every module that a map comes from."""
   wanted = {tuple(module.split("/")) for module, *_ in MAPS.values()}
 
-  @jax.jit
+  @functools.partial(jax.jit, compiler_options=QUICK)
   def forward(variables, image):
     _, state = NET.apply(
       variables, image, False, mutable=["intermediates"], capture_intermediates=lambda module, _: module.path in wanted
