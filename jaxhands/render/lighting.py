@@ -12,6 +12,7 @@ from jaxhands.render import zbuffer
 _SHADOW_TEXELS = 160
 _SHADOW_MARGIN_MM = 30.0
 UP, VIEWER = np.array([0.0, -1.0, 0.0]), np.array([0.0, 0.0, -1.0])
+_TINT = 0.045  # cameras balance the light's colour: what is left, and what lights differ by
 _FAR_MM = 10_000.0  # larger than any distance along the light within a scene
 
 
@@ -59,9 +60,9 @@ def sample_lighting(
   total = rng.uniform(0.5, 0.75) if studio else rng.uniform(0.55, 1.0)
   shares = rng.dirichlet([6.0] + [3.0] * (count - 1)) if count > 1 else np.ones(1)
   shares = np.sort(shares)[::-1]
-  tint = _tints(rng, count, 0.03 if studio else 0.09)
+  tint = _tints(rng, count, 0.03 if studio else _TINT)
   ambient = rng.uniform(0.18, 0.32) if studio else rng.uniform(0.08, 0.25)
-  sky, ground = _tints(rng, 2, 0.06)
+  sky, ground = _tints(rng, 2, _TINT)
   return Lighting(
     towards=towards.astype(np.float32),
     colours=(total * shares[:, None] * tint).astype(np.float32),

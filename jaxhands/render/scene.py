@@ -165,6 +165,9 @@ def _pictures(
   fine = {side: _colour_buffers(layer, drawn[side], view, samples, nearness[side]) for side, layer in layers.items()}
   boxes = {side: _covered_box(points, size, samples) for side, (_, points) in fine.items()}
   covered = _around(boxes.values())
+  k = view.camera_img * samples
+  shift = (samples - 1) / 2  # see `_colour_buffers`
+  camera = np.array([k[0, 0], k[1, 1], k[0, 2] + shift, k[1, 2] + shift], np.float32)
   # What is hidden in the scene itself is seen in the other pictures only.
   nothing = nearness[1] if 1 not in layers else nearness[0] if 0 not in layers else np.zeros_like(nearness[0])
   for side, layer in layers.items():
@@ -172,7 +175,7 @@ def _pictures(
     _shade(
       layer, layers.get(1 - side), face_map, nearness[side],
       nearness[1 - side] if pictures == ("picture",) else nothing,
-      points, samples, boxes[side], light, matrix, shadows[side], shadows.get(1 - side, _NO_SHADOW),
+      points, samples, boxes[side], camera, light, matrix, shadows[side], shadows.get(1 - side, _NO_SHADOW),
       shaded[side],
     )  # fmt: skip
 
@@ -224,6 +227,7 @@ def _shade(
   points: np.ndarray,
   samples: int,
   box: _Box,
+  camera: Float32[np.ndarray, " 4"],
   light: Lighting,
   matrix: np.ndarray,
   own_shadow: np.ndarray,
@@ -243,7 +247,7 @@ def _shade(
     surface.marks.strength, surface.marks.origin_mm, np.float32(surface.marks.texel_mm), _packed_skin(skin),
     _NO_CLOTH if arm is None or arm.sleeve is None else _packed_cloth(arm.sleeve),
     np.concatenate([light.towards, light.colours], axis=1), np.concatenate([light.up, light.sky, light.ground]),
-    matrix.astype(np.float32), own_shadow, other_shadow, shaded,
+    matrix.astype(np.float32), own_shadow, other_shadow, nearness, camera, shaded,
   )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ class Sensor:
 def sample_sensor(rng: np.random.Generator, studio: bool = False) -> Sensor:
   """A camera's settings; `studio`: like a capture stage's (darker, often greenish or monochrome)."""
   monochrome = bool(rng.uniform() < (0.35 if studio else 0.06))
-  warm, green = rng.normal(0, 0.05), rng.normal(0.0, 0.03)
+  warm, green = rng.normal(0, 0.035), rng.normal(0.0, 0.02)  # what balancing leaves
   if studio:
     warm, green = rng.normal(0.12, 0.08), abs(rng.normal(0.0, 0.06))
   speed = 0.0 if rng.uniform() < 0.7 else rng.uniform(1.0, 7.0)

@@ -1,7 +1,8 @@
 """Colour of a hand's pixels in linear light, by compiled passes over shading points.
 
-A shading point is a face in a pixel. `find_points` lists them, `interpolate` gives each its attributes, `material`
-what the surface is made of there, `light` its colour, `scatter` brings the colours back into the picture.
+A shading point is a face in a pixel. `find_points` lists them, `interpolate` gives each its attributes, `material` what
+the surface is made of there, `crevices` what hides it close by, `light` its colour, `scatter` brings the colours back
+into the picture.
 
 The passes share small packed float32 arrays, whose columns are named here.
 
@@ -29,6 +30,8 @@ _SHADOW_BORDER = np.float32(8.0)  # texels over which shadows fade out towards t
 # Samples of a pixel whose nearness differs by less belong to one surface, which is shaded once.
 _SAME_SURFACE = np.float32(0.994)
 _NAIL_SHARPNESS = np.float32(90.0)
+_CREVICE_MM = np.float32(7.0)
+_AROUND = np.array([(np.cos(k * np.pi / 3 + 0.3), np.sin(k * np.pi / 3 + 0.3)) for k in range(6)], np.float32)
 _AT_ONCE = 1024  # shading points whose tables fit in a core's cache
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _HALF, _TWO, _THREE, _EIGHT = np.float32(0.5), np.float32(2.0), np.float32(3.0), np.float32(8.0)
@@ -255,7 +258,41 @@ def material(
 
 
 @fast_kernel
-def light(table, materials, faces, num_skin, lights, surroundings, light_matrix, own_shadow, other_shadow, colours):
+def crevices(table, places, nearness, camera, open_sky):
+  """Fills `open_sky`: the share of light from all around that what lies close by lets through, 1 in the open.
+
+  Looks at the surface some millimetres away in six directions of the picture: what rises over the point's tangent
+  plane there hides a part of its sky. So fingers on one another, or a thumb on the palm, are seen apart.
+
+  Args:
+    nearness: of the layer, in samples. camera [4]: focal lengths and principal point in samples.
+  """
+  for p in range(table.shape[0]):
+    px, py, pz = table[p, 13], table[p, 14], table[p, 15]
+    nx, ny, nz = table[p, 3], table[p, 4], table[p, 5]
+    scale = _ONE / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-12))
+    step = camera[0] * _CREVICE_MM / pz
+    hidden = _ZERO
+    for k in range(6):
+      reach = step if k % 2 == 0 else _HALF * step
+      x, y = int(places[p, 0] + _AROUND[k, 0] * reach), int(places[p, 1] + _AROUND[k, 1] * reach)
+      if x < 0 or y < 0 or x >= nearness.shape[1] or y >= nearness.shape[0] or nearness[y, x] <= _ZERO:
+        continue
+      depth = _ONE / nearness[y, x]
+      vx = (np.float32(x) - camera[2]) / camera[0] * depth - px
+      vy = (np.float32(y) - camera[3]) / camera[1] * depth - py
+      vz = depth - pz
+      square = vx * vx + vy * vy + vz * vz + np.float32(1e-6)
+      rise = (vx * nx + vy * ny + vz * nz) * scale / np.sqrt(square) - np.float32(0.15)
+      if rise > _ZERO:
+        hidden += rise / (_ONE + square * np.float32(1.0 / 200.0))
+    open_sky[p] = _ONE / (_ONE + np.float32(0.45) * hidden * (_ONE + hidden))
+
+
+@fast_kernel
+def light(
+  table, materials, faces, num_skin, lights, surroundings, light_matrix, own_shadow, other_shadow, open_sky, colours
+):
   """Fills the colours [P, 3] of the shading points.
 
   Wrapped diffuse light, which creeps farthest in red, and Blinn's gloss; the first light is stopped by the shadow
@@ -277,7 +314,7 @@ def light(table, materials, faces, num_skin, lights, surroundings, light_matrix,
     wrap_green, wrap_blue = np.float32(0.4) * creep, np.float32(0.25) * creep
 
     up = _HALF + _HALF * (nx * surroundings[0] + ny * surroundings[1] + nz * surroundings[2])
-    own_sky, other_sky = table[p, 11] * dim, table[p, 12]
+    own_sky, other_sky = table[p, 11] * dim * open_sky[p], table[p, 12]
     sky = own_sky * other_sky
     colours[p, 0] = red * sky * (surroundings[6] + up * (surroundings[3] - surroundings[6]))
     colours[p, 1] = green * sky * (surroundings[7] + up * (surroundings[4] - surroundings[7]))
@@ -293,7 +330,7 @@ def light(table, materials, faces, num_skin, lights, surroundings, light_matrix,
         column = light_matrix[0, 0] * mx + light_matrix[0, 1] * my + light_matrix[0, 2] * mz + light_matrix[0, 3]
         row = light_matrix[1, 0] * mx + light_matrix[1, 1] * my + light_matrix[1, 2] * mz + light_matrix[1, 3]
         near = light_matrix[2, 0] * mx + light_matrix[2, 1] * my + light_matrix[2, 2] * mz + light_matrix[2, 3]
-        reaches = _lit(own_shadow, column, row, near + _SHADOW_BIAS_MM) * dim
+        reaches = _lit(own_shadow, column, row, near + _SHADOW_BIAS_MM) * dim * (_HALF + _HALF * open_sky[p])
         if other_shadow.shape[0] > 0:
           reaches *= _ONE - _OTHER_SHADE * (_ONE - _lit(other_shadow, column, row, near + _SHADOW_BIAS_MM))
       else:
@@ -330,11 +367,13 @@ def scatter(pixels, shares, colours, picture):
 @kernel
 def shade(
   pixels, faces, places, shares, points, triangles, vertices, attributes, num_hand, num_skin, noise, noise_offset,
-  marks, marks_origin, marks_texel, skin, cloth, lights, surroundings, light_matrix, own_shadow, other_shadow, picture
+  marks, marks_origin, marks_texel, skin, cloth, lights, surroundings, light_matrix, own_shadow, other_shadow,
+  nearness, camera, picture
 ):  # fmt: skip
-  """`interpolate`, `material`, `light` and `scatter`, for a few points at a time: their tables stay in the cache."""
+  """All passes after `find_points`, for a few points at a time, whose tables stay in the cache."""
   table = np.empty((_AT_ONCE, attributes.shape[1] + 3), np.float32)
   materials, colours = np.empty((_AT_ONCE, 6), np.float32), np.empty((_AT_ONCE, 3), np.float32)
+  open_sky = np.empty(_AT_ONCE, np.float32)
   start, total = 0, pixels.shape[0]
   while start < total:
     end = min(start + _AT_ONCE, total)
@@ -346,9 +385,10 @@ def shade(
       table[:n], faces[start:end], num_hand, num_skin, noise, noise_offset, marks, marks_origin, marks_texel, skin,
       cloth, materials[:n],
     )  # fmt: skip
+    crevices(table[:n], places[start:end], nearness, camera, open_sky[:n])
     light(
       table[:n], materials[:n], faces[start:end], num_skin, lights, surroundings, light_matrix, own_shadow,
-      other_shadow, colours[:n],
+      other_shadow, open_sky[:n], colours[:n],
     )  # fmt: skip
     scatter(pixels[start:end], shares[start:end], colours[:n], picture)
     start = end
