@@ -15,6 +15,9 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from jaxhands import schema
+from jaxhands.hands import parts
+from jaxhands.hands.skeleton import FINGERS
 from jaxhands.render import overlay
 from jaxhands.render.overlay import Mark
 
@@ -27,6 +30,8 @@ _AXES = {
 }
 _LINES_PER_SIDE = 115.0  # a picture's longer side holds so many widths of a line
 _MARGIN = 1.15  # room around the hands in a view
+_PALE = (0.0, 0.22, 0.44)  # share of white in the colour of a finger's parts, from its base to its tip
+_PALE_PALM = 0.7
 _SMALLEST_MM = 60.0  # a view shows at least this much from side to side
 
 
@@ -132,8 +137,29 @@ def _element(mark: Mark) -> str:
   return f'<circle class="{kind} ring" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" stroke-width="{ring:.1f}"/>'
 
 
+def part_colours() -> UInt8[np.ndarray, "33 3"]:
+  """RGB of each part class: a finger as in skeletons, paler towards its tip; the palm palest, the background black."""
+  colours = np.zeros((schema.NUM_PARTS, 3))
+  for hand, name in enumerate(schema.HANDS):
+    for part, joint in enumerate(parts.PART_JOINTS):
+      finger = joint[:-1]
+      colour = overlay.FINGER_RGB[name][FINGERS.index(finger)] if finger in FINGERS else overlay.HAND_RGB[name]
+      pale = _PALE[int(joint[-1]) - 1] if finger in FINGERS else _PALE_PALM
+      colours[1 + part + parts.NUM_HAND_PARTS * hand] = np.add((1 - pale) * np.array(colour), 255 * pale)
+  return colours.round().astype(np.uint8)
+
+
+def png_uri(rgba: UInt8[np.ndarray, "h w 4"]) -> str:
+  """A picture with transparency as a data URI, to be embedded in a page."""
+  return _uri("png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA), [])
+
+
 def jpeg_uri(picture: UInt8[np.ndarray, "h w 3"], quality: int = 85) -> str:
   """An RGB picture as a data URI, to be embedded in a page."""
-  ok, encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+  return _uri("jpeg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def _uri(kind: str, picture: np.ndarray, options: list[int]) -> str:
+  ok, encoded = cv2.imencode(f".{kind}", picture, options)
   assert ok, picture.shape
-  return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+  return f"data:image/{kind};base64," + base64.b64encode(encoded.tobytes()).decode()

@@ -100,3 +100,20 @@ def test_pictures_survive_as_uri():
   again = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR_RGB)
   assert again.shape == picture.shape
   assert np.abs(again.astype(int) - picture).max() < 10
+
+
+def test_parts_have_colours_of_their_hands_and_are_all_different():
+  colours = draw.part_colours().astype(int)
+  assert not colours[0].any()
+  assert len({tuple(colour) for colour in colours}) == 33
+  red, blue = colours[1:, 0], colours[1:, 2]
+  assert (red[:16] > blue[:16]).all()
+  assert (red[16:] < blue[16:]).all()
+
+
+def test_transparency_survives_its_uri():
+  rgba = np.random.default_rng(0).integers(0, 256, (5, 7, 4), np.uint8)
+  kind, data = draw.png_uri(rgba).split(",")
+  assert kind == "data:image/png;base64"
+  read = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_UNCHANGED)
+  np.testing.assert_array_equal(cv2.cvtColor(read, cv2.COLOR_BGRA2RGBA), rgba)

@@ -14,6 +14,7 @@ from jaxhands.geometry import crop
 from jaxhands.hands.skeleton import WRIST
 from jaxhands.render import overlay
 from jaxhands.render.overlay import Mark
+from jaxhands.report import readings
 from jaxhands.report.charts import number
 from jaxhands.report.examples import example_errors
 from jaxhands.report.files import RunFiles
@@ -34,11 +35,22 @@ def _card(run: RunFiles, row: int) -> str:
   rows = [_over_picture(example, row, seen)]
   if {"lifted/joints_cam", "batch/joints_cam"} <= set(example):
     rows += _in_space(example, seen)
+  rows += _readings(example, row)
   truths, predictions = zip(*rows, strict=True)
   title = _title(run, example)
   panels = "".join((*truths, *predictions))
   style = f"--columns:{len(rows)}"
   return f'<figure class="card" style="{style}">{panels}<figcaption>{title}</figcaption></figure>'
+
+
+def _readings(example: Mapping[str, Any], row: int) -> list[tuple[str, str]]:
+  """Over the picture again, what the network read in it."""
+  height, width = example["batch/image"].shape[:2]
+  size, picture = (_SIDE, round(height * _SIDE / width)), f'<use href="#picture-{row}"/>'
+  return [
+    tuple(_panel(size, "photo", layer.label, picture + layer.content, layer.tag) for layer in pair)
+    for pair in readings.parts_and_heatmaps(example, _SIDE)
+  ]
 
 
 def _title(run: RunFiles, example: Mapping[str, Any]) -> str:

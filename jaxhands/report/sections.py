@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxhands.hands.skeleton import FINGERS
 from jaxhands.report import charts
 from jaxhands.report.cards import cards
 from jaxhands.report.charts import Bar, Curve, number
@@ -245,6 +246,24 @@ def _bar(name: str, errors: np.ndarray, reference: np.ndarray) -> Bar | None:
   return Bar(name, float(errors.mean()), half, compared, f"{len(errors):,}")
 
 
+def bones(run: RunFiles) -> str | None:
+  """How much the bones of a finger differ in length between the two hands."""
+  values = run.values
+  if "bone_asymmetry" not in values or not values["bone_asymmetry_weight"].any():
+    return None
+  rows = []
+  for finger, name in enumerate(FINGERS):
+    own = slice(4 * finger, 4 * finger + 4)  # a finger's four bones, see `hands.skeleton`
+    errors = mean_of_each(values["bone_asymmetry"][:, own], values["bone_asymmetry_weight"][:, own])
+    rows.append(_bar(name, errors, np.full(len(errors), np.nan)))
+  caption = (
+    "Mean absolute difference in length between the same predicted bone of right and left hand, in pictures of two "
+    "hands, which hands of one person do not have. Line: 95 % interval of the mean."
+  )
+  title = "Bones of unequal length"
+  return _section(title, charts.bars([row for row in rows if row], "mm", "pictures", title), caption)
+
+
 def closeness(run: RunFiles) -> str | None:
   """Share of joints within a distance of the truth."""
   curves = []
@@ -270,8 +289,8 @@ def _shares_within(error: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def overlap_and_closeness(run: RunFiles) -> str | None:
-  """Two narrow sections beside each other."""
-  found = [text for text in (overlap(run), closeness(run)) if text]
+  """Narrow sections beside each other."""
+  found = [text for text in (overlap(run), closeness(run), bones(run)) if text]
   return f'<div class="two">{"".join(found)}</div>' if found else None
 
 
@@ -292,6 +311,8 @@ def _examples(run: RunFiles, worst: bool, title: str, caption: str) -> str | Non
     '<span class="key right">right</span> <span class="key left">left</span>, thumb light to little finger dark; '
     '<span class="key ghost">truth</span> behind the prediction, both from one wrist on. Larger dots: more confident.'
   )
+  if "prediction/heatmaps" in run.shown:
+    legend += " In the heatmap of the joint that went worst in each hand, + is the prediction and × the truth."
   return _section(title, f'<div class="cards">{"".join(cards(run, worst))}</div>', f"{caption} {legend}")
 
 

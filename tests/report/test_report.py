@@ -20,7 +20,7 @@ from tests.metrics import scenes
 COUNT = 14
 TITLES = [
   "Pictures at random", "Results", "Under other protocols", "Error by joint", "Error by overlap of the hands",
-  "Joints within a distance", "The worst pictures", "Training",
+  "Joints within a distance", "Bones of unequal length", "The worst pictures", "Training",
 ]  # fmt: skip
 
 
@@ -57,7 +57,7 @@ class Reader(html.parser.HTMLParser):
     return [attrs for _, attrs in self.tags if kind in attrs.get("class", "").split()]
 
 
-def evaluated(workdir, metrics=None, pictures=True, baseline=True):
+def evaluated(workdir, metrics=None, pictures=True, baseline=True, readings=False):
   """A run's folder with an evaluation of noisy truth."""
   truth = scenes.truth(count=COUNT)
   prediction = scenes.prediction(truth)
@@ -66,6 +66,11 @@ def evaluated(workdir, metrics=None, pictures=True, baseline=True):
     rng = np.random.default_rng(0)
     truth["image"] = rng.integers(0, 255, (COUNT, 32, 24, 3), np.uint8)
     truth["crop_from_img"] = np.repeat(np.float32([[[0.04, 0, 0], [0, 0.06, 0]]]), COUNT, 0)
+  if readings:
+    truth["parts"] = rng.integers(0, 33, (COUNT, 16, 12), np.uint8)
+    truth["parts_valid"] = np.arange(COUNT) % 3 > 0
+    prediction["parts"] = rng.integers(0, 33, (COUNT, 16, 12), np.uint8)
+    prediction["heatmaps"] = rng.random((COUNT, 2, 21, 8, 6), np.float32)
   mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
   protocol, other = Protocol(depth="gt"), Protocol(depth="gt", scale="gt")
   mean = mean_pose.MeanPose.fit([scenes.truth(seed=5, count=40)]) if baseline else None
@@ -157,6 +162,19 @@ def test_every_chosen_example_has_truth_and_prediction_in_three_panels(page):
   assert len(reader.having("photo")) == 2 * 5
   assert len(reader.having("space")) == 2 * 2 * 5
   assert reader.having("ghost")
+
+
+def test_parts_and_heatmaps_are_shown_where_they_are_predicted(tmp_path):
+  evaluated(tmp_path, readings=True)
+  text = report.write(tmp_path).read_text()
+  reader = Reader(text)
+  assert len(reader.having("card")) == 5
+  assert len(reader.having("photo")) == 6 * 5
+  assert len(reader.having("layer")) == 2 * 5
+  crosses = [attributes for attributes in reader.having("cross") if "casing" not in attributes["class"].split()]
+  assert len(crosses) == 4 * 5  # truth and prediction in two heatmaps of each example
+  assert text.count("data:image/png;base64,") == 4 * 5
+  assert "× the truth" in text
 
 
 def test_stages_have_their_own_curves(tmp_path, workdir):
