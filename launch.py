@@ -14,6 +14,8 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from jaxhands.data import folders
+
 # Heavy imports are in `main`: a wrong flag is refused at once, and data workers, which import this file, stay light.
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/NAME.py[:VARIANT]")
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run (default: runs/NAME-VARIANT); goes on if it exists")
@@ -51,8 +53,8 @@ def _report(workdir: pathlib.Path) -> None:
 def _parse_flags(arguments: list[str]) -> list[str]:
   """The flags, with one line instead of a traceback for what a config does not have."""
   try:
-    return app.parse_flags_with_usage(arguments)
-  except (AttributeError, TypeError, ValueError) as error:
+    return app.parse_flags_with_usage(folders.named_in_flags(arguments))
+  except (AttributeError, FileNotFoundError, TypeError, ValueError) as error:
     reason = error
     while isinstance(reason, Exception):
       reason = reason.args[0]

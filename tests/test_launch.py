@@ -26,6 +26,7 @@ def _launch(*arguments, cwd=ROOT):
     (("--mode=trian",), "train|eval|train_and_eval"),
     (("--wrokdir=x",), "Did you mean: workdir"),
     (("runs/x",), "unknown arguments ['runs/x']"),
+    (("--config.data.eval.dir=/x",), "--config.data.eval.dir needs --config.data.eval.name=NAME"),
   ],
 )
 def test_what_is_not_known_is_refused_with_a_suggestion(arguments, message):
@@ -46,7 +47,9 @@ def test_a_run_ends_with_a_table_and_a_report_and_can_be_evaluated_again(tmp_pat
   arguments = (
     f"--config={ROOT}/configs/internet.py:tiny",
     f"--config.data.train=('{folder}:train',)",
-    f"--config.data.eval=('{folder}:val',)",
+    "--config.data.eval.name=tiny",
+    f"--config.data.eval.dir={folder}",
+    "--config.data.eval.split=val",
     "--config.train_for=2 steps",
   )
   found = _launch(*arguments, cwd=tmp_path)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
+from collections.abc import Sequence
+
+_SPLITS = {"train": "train", "eval": "test"}  # that a data set's name alone stands for in flags
 
 
 def root(folder: str = "") -> pathlib.Path:
@@ -56,3 +60,37 @@ def find(name: str, variant: str = "", folder: str = "") -> pathlib.Path:
 
 def _is_hash(text: str) -> bool:
   return all(character in "0123456789abcdef" for character in text)
+
+
+def named_in_flags(arguments: Sequence[str]) -> list[str]:
+  """Flags with `--config.data.eval.name=NAME` and its kin as the tuple and the folder that a config has.
+
+  For a shell, where a tuple must be quoted: `--config.data.train.` and `--config.data.eval.` may each be followed by
+  `name=NAME[/VARIANT]`, `split=SPLIT` (without it "train" and "test") and `dir=DIR`, the data set's own folder or the
+  one that holds it.
+
+  Raises:
+    ValueError: a split or folder without a name, or another word.
+  """
+  given: dict[str, dict[str, str]] = {"train": {}, "eval": {}}
+  kept = []
+  for argument in arguments:
+    found = re.fullmatch(r"--config\.data\.(train|eval)\.(\w+)=(.*)", argument)
+    if found is None:
+      kept.append(argument)
+    elif found[2] in ("name", "split", "dir"):
+      given[found[1]][found[2]] = found[3]
+    else:
+      raise ValueError(f"--config.data.{found[1]}.{found[2]}: write name=, split= or dir=")
+  for use, words in given.items():
+    if not words:
+      continue
+    if "name" not in words:
+      raise ValueError(f"--config.data.{use}.{next(iter(words))} needs --config.data.{use}.name=NAME beside it")
+    name, variant, split = parse(f"{words['name']}:{words.get('split', _SPLITS[use])}")
+    where = words["name"]
+    if "dir" in words:
+      folder = pathlib.Path(words["dir"]).expanduser().absolute()
+      where = str(folder if (folder / "features.json").is_file() else find(name, variant, str(folder)))
+    kept.append(f"--config.data.{use}=('{where}:{split}',)")
+  return kept

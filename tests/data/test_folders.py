@@ -66,3 +66,33 @@ def test_what_the_builder_of_embedded_data_wrote_is_found(tmp_path, monkeypatch,
     synthetic.build(synthetic.SyntheticConfig(variant=name), root=tmp_path)
   _make(*built)
   assert folders.find("synthetic", variant, str(tmp_path)) == built[["", "demo", "other"].index(variant)]
+
+
+def test_flags_may_name_a_data_set_without_a_tuple(tmp_path):
+  _make(tmp_path / "all" / "interhand26m", tmp_path / "own")
+  others = ["launch.py", "--config=x.py:tiny", "--mode=eval", "--config.data.eval=('a:val',)"]
+  assert folders.named_in_flags(others) == others
+
+  def made(*flags):
+    return folders.named_in_flags(["launch.py", *(f"--config.data.{flag}" for flag in flags)])[1:]
+
+  assert made("eval.name=interhand26m") == ["--config.data.eval=('interhand26m:test',)"]
+  assert made("train.name=interhand26m/human") == ["--config.data.train=('interhand26m/human:train',)"]
+  assert made("eval.name=a", "eval.split=val[:9]") == ["--config.data.eval=('a:val[:9]',)"]
+  found = made("eval.name=interhand26m", f"eval.dir={tmp_path / 'all'}")
+  assert found == [f"--config.data.eval=('{tmp_path / 'all' / 'interhand26m'}:test',)"]
+  own = made("eval.name=interhand26m", f"eval.dir={tmp_path / 'own'}", "train.name=b")
+  assert own == ["--config.data.train=('b:train',)", f"--config.data.eval=('{tmp_path / 'own'}:test',)"]
+
+
+@pytest.mark.parametrize(
+  ("flags", "error", "message"),
+  [
+    (("eval.dir=/x",), ValueError, r"--config\.data\.eval\.dir needs --config\.data\.eval\.name=NAME"),
+    (("eval.nme=a",), ValueError, r"--config\.data\.eval\.nme: write name=, split= or dir="),
+    (("eval.name=a", "eval.dir=/nowhere"), FileNotFoundError, "there is no data set 'a' below /nowhere"),
+  ],
+)
+def test_flags_that_name_no_data_set_are_refused(flags, error, message):
+  with pytest.raises(error, match=message):
+    folders.named_in_flags([f"--config.data.{flag}" for flag in flags])
