@@ -34,7 +34,7 @@ def get_config() -> ConfigDict:
   config.data.dir = ""  # where data sets lie; "" = $JAXHANDS_DATA, or the user's cache
   config.data.kind = "all"  # or "single", "interacting": training pictures of one hand or two
   config.data.limit = 0  # the first examples of each set only; 0 = all
-  config.data.root_depths = ""  # RootNet's results, read as root_depth_estimated: a stage that wrote them, or a file
+  config.data.root_depths = ""  # wrist depths for eval.protocol.depth="rootnet": a run, "stages/NAME", or a file .npz
   config.data.crop_hw = (256, 256)  # the network's input, px
   config.data.map_hw = (128, 128)  # label maps (parts, masks), px
   config.data.threads = 8  # that read and decode

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import rich.console
 import rich.table
@@ -43,8 +44,9 @@ class EvalResult:
     units: key -> unit.
     per_joint: key -> mean of each joint [2, 21], None where a joint never counts.
     also: other protocols, `{"protocol", "method", "metrics"}` each.
-    examples_values: arrays over the examples, as they were seen: quantities, their weights, `example_id`, groups, the
-      hands' overlap, and the mean pose's quantities as `mean_pose_...`.
+    examples_values: arrays over the examples, as they were seen: quantities, their weights, `example_id`,
+      `record_hash`, `scene_id`, groups, the hands' overlap, the mean pose's quantities as `mean_pose_...`; and of
+      systems that place the wrists, their depths as `root_depth_mm` [N, 2] with `root_depth_mm_valid`.
   """
 
   system: str
@@ -144,7 +146,8 @@ class Evaluator:
   def needs(self) -> frozenset[str]:
     """Keys of the batches: the system's and the metrics', and what tells one scene, or one overlap, from another."""
     quantities = [metric.quantity.needs for part in self._parts for metric in part.metrics]
-    return self._system.needs | base.GROUP_NEEDS | {"scene_id"} | overlap.NEEDS | frozenset().union(*quantities)
+    identity = {"scene_id", "record_hash"}
+    return self._system.needs | base.GROUP_NEEDS | identity | overlap.NEEDS | frozenset().union(*quantities)
 
   def __call__(
     self,
@@ -216,7 +219,11 @@ class Evaluator:
     for part in self._parts:
       of = self._baseline.predict(batch) if part.of_baseline and self._baseline is not None else prediction
       quantities.append({q.name: q.fn(of, batch) for q in _quantities(part.metrics, of, batch)})
-    kept = {key: batch[key] for key in ("example_id", "weight", "scene_id")}
+    kept = {key: batch[key] for key in ("example_id", "weight", "scene_id", "record_hash")}
+    if "root_cam" in prediction:
+      depth = prediction["root_cam"][..., 2]
+      valid = prediction.get("root_cam_valid", jnp.ones(depth.shape, bool))
+      kept["root_depth"] = {"root_depth_mm": depth, "root_depth_mm_valid": valid}
     return {"quantities": tuple(quantities), "groups": base.groups(batch), "overlap": overlap.overlap(batch), **kept}
 
   def _result(self, values: Mapping[str, Any], names: tuple[str, str, str], resamples: int) -> EvalResult:
@@ -232,7 +239,8 @@ class Evaluator:
       for part, found in zip(self._parts, numbers, strict=True)
     ]
     mean_poses = [found for part, found in zip(self._parts, numbers, strict=True) if part.of_baseline]
-    arrays = {"example_id": values["example_id"]} | {f"group_{name}": mask for name, mask in groups.items()}
+    arrays = {key: values[key] for key in ("example_id", "record_hash", "scene_id")} | values.get("root_depth", {})
+    arrays |= {f"group_{name}": mask for name, mask in groups.items()}
     arrays |= {"overlap": values["overlap"].overlap, "overlap_known": values["overlap"].known}
     arrays |= {"overlap_from_masks": values["overlap"].from_masks}
     of_mean_pose = [found for part, found in zip(self._parts, values["quantities"], strict=True) if part.of_baseline]
@@ -248,7 +256,7 @@ class Evaluator:
       intervals=_intervals(self._main.metrics, main, groups, values["scene_id"], numbers[0], resamples),
       units={key: metric.unit for metric in self._main.metrics for key in metric.results() if key in numbers[0]},
       per_joint=_per_joint(self._main.metrics, main, groups),
-      also=tuple(entry for entry in reported if entry["protocol"] != self._main.protocol),
+      also=tuple(entry for entry in reported if entry["metrics"] and entry["protocol"] != self._main.protocol),
       examples_values=arrays,
     )
 

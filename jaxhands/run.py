@@ -9,7 +9,7 @@ import itertools
 import json
 import pathlib
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -20,7 +20,7 @@ from jax.experimental import multihost_utils
 
 from jaxhands import evaluate, metrics, schema
 from jaxhands.data import feed, folders, host_ops, source
-from jaxhands.data.records import DataSet, Kind, Records
+from jaxhands.data.records import DataSet, Kind, Records, RootDepths
 from jaxhands.hands.model import EMBEDDED, HandModel
 from jaxhands.metrics import mean_pose
 from jaxhands.metrics.base import Metric, Protocol
@@ -33,6 +33,8 @@ from jaxhands.train import step as steps
 Mode = Literal["train", "eval", "train_and_eval"]
 FindData = Callable[[str, str, Any], pathlib.Path]
 Report = Callable[[pathlib.Path], None]
+
+_ROOT_DEPTHS = "root_depths.npz"  # beside the metrics of a run that estimates the wrists' depths
 
 # What decides the numbers of a run: a folder that was begun with other values is not continued.
 _DECISIVE = (
@@ -77,7 +79,8 @@ def run(
       variables = part.train()
       if variables is None:
         return False
-    if mode != "train":
+    # The depths that an evaluation writes may be what a later stage is evaluated with while it is trained.
+    if mode != "train" or any(later.reads_depths_of(part) for later in parts):
       part.evaluate(variables)
   if mode != "train" and jax.process_index() == 0:
     if parts[-1].workdir != workdir:
@@ -91,7 +94,8 @@ def stages(config: Any) -> list[tuple[str, Any]]:
   """The runs that a config consists of, in order, as (name, config of this run); one without stages is called "".
 
   Raises:
-    ValueError: a stage that is not described, or a change of a key or to a type that the config does not have.
+    ValueError: a stage that is not described, or a change of a key or to a type that the config does not have. A stage
+      that names another system describes that system whole.
   """
   result = []
   for name in config.stages or ("",):
@@ -101,8 +105,12 @@ def stages(config: Any) -> list[tuple[str, Any]]:
     if name:
       if name not in config.stage:
         raise ValueError(f"config.stages names {name!r}, but config.stage has {sorted(config.stage)}")
+      change = config.stage[name].copy_and_resolve_references()
+      if change.get("system", {}).get("name", single.system.name) != single.system.name:
+        with single.unlocked():
+          single.system = change.system  # another system has other fields
       try:
-        single.lock().update(config.stage[name])
+        single.lock().update(change)
       except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"config.stage.{name}: {error}") from error
     result.append((name, single))
@@ -162,6 +170,7 @@ class Run:
     also = [dataclasses.replace(protocol, **changes) for changes in config.eval.also.values()]
     self.evaluator = evaluate.Evaluator(self.system, self.mesh, found, protocol, also, self._mean_pose(), config.seed)
     transfer.check_sources(dict(config.init_from))
+    self._check_depths((protocol, *also))
     # What an earlier stage will write is not there yet; everything else must be.
     if not config.data.root_depths.startswith("stages/"):
       _ = self._eval_records
@@ -180,15 +189,31 @@ class Run:
 
   def _open(self, names: Collection[str], needs: Collection[str], kind: Kind = "all") -> list[Records]:
     data = self.config.data
-    depths = str(self._top / data.root_depths) if data.root_depths.startswith("stages/") else data.root_depths
     sets = [
-      DataSet(str(self._find(name, variant, data)), split, kind, data.limit, depths)
+      DataSet(str(self._find(name, variant, data)), split, kind, data.limit, self._root_depths())
       for name, variant, split in map(folders.parse, names)
     ]
     records = source.open_all(sets, self.system.view, needs)
     for identity in {found.hand_model for found in records if {"mano", "annotations_mano"} & set(needs)} - {""}:
       _hand_model(self.config).check_identity(identity)
     return records
+
+  def _root_depths(self) -> str:
+    """The table of wrist depths: a file, or that of a run or stage which estimated them; "" = none."""
+    given = self.config.data.root_depths
+    path = self._top / given if given.startswith("stages/") else pathlib.Path(given).expanduser()
+    return "" if not given else str(path / "eval" / _ROOT_DEPTHS if path.suffix != ".npz" else path)
+
+  def _check_depths(self, protocols: Sequence[Protocol]) -> None:
+    """Raises `ValueError` if a protocol needs estimated depths and there is no table of them."""
+    if any(protocol.depth == "rootnet" for protocol in protocols) and not self.config.data.root_depths:
+      raise ValueError(
+        "eval.protocol.depth='rootnet' needs data.root_depths: a run of configs/rootnet.py, or a table of wrist depths"
+      )
+
+  def reads_depths_of(self, other: Run) -> bool:
+    """Whether this stage is evaluated with the wrist depths that another one estimates."""
+    return self._root_depths() == str(other.workdir / "eval" / _ROOT_DEPTHS)
 
   @property
   def _examples(self) -> int:
@@ -263,9 +288,16 @@ class Run:
     seen = self._look(variables, chosen.positions)
     if jax.process_index() == 0:
       result.write(self.workdir / "eval")
+      self._write_root_depths(result.examples_values)
       examples.save(self.workdir / "eval" / "shown.npz", chosen, seen)
       result.print()
     return result
+
+  def _write_root_depths(self, values: Mapping[str, np.ndarray]) -> None:
+    """Keeps the wrists' depths of a system that estimates them, for others to be evaluated with."""
+    if "root_depth_mm" in values:
+      keys = ("example_id", "record_hash", "root_depth_mm", "root_depth_mm_valid")
+      RootDepths.of_views(*(values[key] for key in keys)).write(self.workdir / "eval" / _ROOT_DEPTHS)
 
   def _look(self, variables: base.Variables, positions: np.ndarray) -> dict[str, np.ndarray]:
     """Batch and prediction of a few of the evaluation's examples."""

@@ -17,6 +17,7 @@ This module imports nothing of ours.
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -55,8 +56,8 @@ def _f(shape: str, dtype: str, unit: str, frame: str, doc: str, required: bool =
 
 View = Literal["pair", "right", "left"]
 VIEWS: tuple[View, ...] = ("pair", "right", "left")  # of a record; each is an example
-_IDS_OF_RECORD = 4  # views, rounded up
-MAX_RECORD_ID = 2**31 // _IDS_OF_RECORD - 1  # example_id has 32 bits, as JAX keeps no more by default
+IDS_OF_RECORD = 4  # views, rounded up
+MAX_RECORD_ID = 2**31 // IDS_OF_RECORD - 1  # example_id has 32 bits, as JAX keeps no more by default
 
 # Axis letters: B batch, H W network input, P Q original picture (padded), h w label maps, u v heatmaps, A annotations,
 # S samples, V vertices, D depth bins.
@@ -95,6 +96,7 @@ BATCH: dict[str, Field] = {
   "removed_valid": _f("B 2", "bool", "-", "-", "The distractor-free picture exists."),
   "example_id": _f("B", "int32", "-", "-", "(record, view), stable across runs.", True),
   "weight": _f("B", "float32", "-", "-", "1, or 0 for padding.", True),
+  "record_hash": _f("B", "int32", "-", "-", "Of the record's source and box: tells equal ids of two data sets apart."),
   "subject_id": _f("B", "int32", "-", "-", "Person, or synthetic hand shape."),
   "scene_id": _f(
     "B", "int32", "-", "-", "Pictures that depend on each other: of a sequence, or of one synthetic pose."
@@ -113,6 +115,7 @@ PREDICTION: dict[str, Field] = {
   "scale_known": _f("B", "bool", "-", "-", "Depths are metric, not up to the hand's scale."),
   "joints_cam": _f("B 2 21 3", "float32", "mm", "cam", "Absolute joints, where the system gives them."),
   "root_cam": _f("B 2 3", "float32", "mm", "cam", "Wrists."),
+  "root_cam_valid": _f("B 2", "bool", "-", "-", "The wrist's position is known; without this key, all are."),
   "vertices_cam": _f("B 2 V 3", "float32", "mm", "cam", "Hand meshes."),
   "mano": _f("B 2 61", "float32", "rad | 1 | mm", "cam", "Model parameters."),
   "samples": _f("B S 2 21 3", "float32", "mm", "cam", "Pose hypotheses, wrist-relative."),
@@ -128,12 +131,18 @@ POSE = frozenset({"joints_img", "joints_rel_depth", "rel_root_depth", "hand_prob
 
 def example_id(record_id: Any, view: View) -> Any:
   """Identity of examples: of each of `record_id` (an int or an integer array), as shown from one of `VIEWS`."""
-  return _IDS_OF_RECORD * record_id + VIEWS.index(view)
+  return IDS_OF_RECORD * record_id + VIEWS.index(view)
+
+
+def record_hash(source: bytes | str, box_img: np.ndarray) -> np.int32:
+  """Stands for what a record shows: which picture (`source`) and which part of it (`box_img` [4], as stored)."""
+  name = source.encode() if isinstance(source, str) else source
+  return np.uint32(zlib.crc32(np.asarray(box_img, "<f4").tobytes(), zlib.crc32(name))).view(np.int32)
 
 
 def record_and_view(example_id: int) -> tuple[int, View]:
   """Undoes `example_id`."""
-  return example_id // _IDS_OF_RECORD, VIEWS[example_id % _IDS_OF_RECORD]
+  return example_id // IDS_OF_RECORD, VIEWS[example_id % IDS_OF_RECORD]
 
 
 class SchemaError(ValueError):

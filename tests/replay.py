@@ -37,7 +37,8 @@ def batches(rows, batch_size):
   """Rows of all examples in batches, the last one padded, as `data.source.eval_batches` gives them."""
   count = len(rows["hand_present"])
   number = np.arange(count, dtype=np.int32)
-  rows = {"scene_id": number, "example_id": 4 * number, "weight": np.ones(count, np.float32)} | rows
+  identity = {"scene_id": number, "example_id": 4 * number, "record_hash": number}
+  rows = identity | {"weight": np.ones(count, np.float32)} | rows
   for at in range(0, count, batch_size):
     chosen = np.arange(at, at + batch_size)
     batch = {key: value[chosen % count] for key, value in rows.items()}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from data_builders.interhand26m.survey import KINDS, Split, to_camera
+from data_builders.interhand26m.survey import KINDS, Split, source_name, to_camera
 from data_builders.mesh_labels import mesh_labels
 from data_builders.schema import Record, empty_record, picture_size
 from data_builders.shards import BuildError
@@ -77,7 +77,7 @@ def make_record(source: Source, split: str, index: int) -> Record:
   joints_cam = exact.astype(np.float32)
   record = empty_record() | {
     "record_id": np.int32(row["record_id"]),
-    "source": f"{split}/{name}",
+    "source": source_name(split, name),
     "annotation_kind": KINDS[row["kind"]],
     "picture": picture,
     "picture_hw": np.array(hw, np.int32),

@@ -9,14 +9,15 @@ import numpy as np
 from data_builders.interhand26m import json_stream
 from data_builders.interhand26m.layout import SplitFiles
 from data_builders.interhand26m.problems import Problems
-from data_builders.interhand26m.survey import Split
+from data_builders.interhand26m.survey import Split, source_name
 from jaxhands import schema
 
 
 def write_root_depths(files: SplitFiles, split: Split, path: pathlib.Path, problems: Problems) -> pathlib.Path | None:
   """Converts the result file that has depths for most of the split's records; those without are reported.
 
-  The table has a row for each record with depths: `example_id` [N], `depth_mm` [N, 2] (right, left), `valid` [N, 2].
+  The table is one of `jaxhands.data.records.RootDepths`, with a row for each record with depths: `example_id` [N],
+  `record_hash` [N], `depth_mm` [N, 2] (right, left), `valid` [N, 2].
   As in the reference, depths count for both hands whatever the file's `root_valid` says. Its boxes are not used: they
   are the annotated ones made square and enlarged, as every reader does itself, but clipped to the picture before.
 
@@ -48,9 +49,12 @@ def write_root_depths(files: SplitFiles, split: Split, path: pathlib.Path, probl
   if not known.any():
     return None
   with path.open("wb") as file:
-    example_id = schema.example_id(rows["record_id"][known], "pair")
     np.savez(
-      file, example_id=example_id, depth_mm=best[known].astype(np.float32), valid=np.ones((known.sum(), 2), bool)
+      file,
+      example_id=schema.example_id(rows["record_id"][known], "pair"),
+      record_hash=[schema.record_hash(source_name(files.split, split.name(row)), row["box"]) for row in rows[known]],
+      depth_mm=best[known].astype(np.float32),
+      valid=np.ones((known.sum(), 2), bool),
     )
   return used
 

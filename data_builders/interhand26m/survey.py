@@ -81,6 +81,11 @@ class Split:
     return bytes(self._names[row["name_start"] : row["name_start"] + row["name_length"]]).decode()
 
 
+def source_name(split: str, picture: str) -> str:
+  """How a record names its picture."""
+  return f"{split}/{picture}"
+
+
 def survey(
   files: SplitFiles,
   folder: pathlib.Path,

@@ -58,4 +58,5 @@ class Augmentation:
 
 
 INTERNET = Augmentation()
-ROOTNET = Augmentation(translation=0.0, scale=0.0, rotation_deg=30.0)  # a changed scale would change its k
+ROOTNET = Augmentation(translation=0.0, scale=0.0, rotation_deg=30.0)
+ROOTNET_HAND = dataclasses.replace(ROOTNET, mirror_probability=0.0)  # a hand view has right hands only

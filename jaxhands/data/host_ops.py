@@ -30,12 +30,15 @@ Example = dict[str, Any]
 
 _REDUCED = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
 # Record keys that one batch key is made of; all others have the same name.
-_SOURCES = {"image": ("picture",), "annotations_valid": ("annotations_mano",)} | {
-  kind: tuple(f"{kind}_{hand}" for hand in schema.HANDS) for kind in ("deoccluded", "removed")
-}
+_SOURCES = {
+  "image": ("picture",), "annotations_valid": ("annotations_mano",),
+  "record_hash": ("source",), "root_depth_estimated": ("source",),
+} | {kind: tuple(f"{kind}_{hand}" for hand in schema.HANDS) for kind in ("deoccluded", "removed")}  # fmt: skip
 ENCODED = ("picture", "parts", "masks", *_SOURCES["deoccluded"], *_SOURCES["removed"])
 _ALWAYS = {"record_id", "box_img", "joints_img", "joints_img_valid"}  # what views and crops are made of
-_MADE_HERE = {"example_id", "weight", "crop_from_img", "root_depth_estimated", "root_depth_estimated_valid"}
+_MADE_HERE = {
+  "example_id", "weight", "record_hash", "crop_from_img", "root_depth_estimated", "root_depth_estimated_valid",
+}  # fmt: skip
 
 
 def record_keys(needs: Collection[str]) -> frozenset[str]:
@@ -91,6 +94,8 @@ class ToView:
     name = example["view"]
     example["example_id"] = np.int32(schema.example_id(int(example.pop("record_id")), name))
     example["weight"] = np.float32(1)
+    if "source" in example:
+      example["record_hash"] = schema.record_hash(example.pop("source"), example["box_img"])
     if name != "pair":
       example |= mirror.view(_scene(example), name)
       own = np.asarray(crop.box_around(example["joints_img"][0], example["joints_img_valid"][0]))
@@ -134,6 +139,7 @@ class Crop:
     map_hw: size of `parts` and `masks`; they cover the same region.
     box_factor: enlargement of `box_img`.
     augmentation: None = the neutral crop.
+    clip: only the part of the box that is in the picture counts (RootNet); see `geometry.crop.clip_box`.
 
   Raises:
     ValueError: the augmentation mirrors a hand view, which would be a left hand among right ones.
@@ -143,6 +149,7 @@ class Crop:
   map_hw: tuple[int, int]
   box_factor: float = crop.BOX_FACTOR
   augmentation: augment.Augmentation | None = None
+  clip: bool = False
 
   def __call__(self, example: Example, rng: np.random.Generator) -> Example:
     draw = self.augmentation.draw(rng) if self.augmentation else augment.NEUTRAL
@@ -152,7 +159,11 @@ class Crop:
     mirrored = draw.mirror or name == "left"
     if draw.mirror:
       example |= mirror.mirror(_scene(example))
-    box = crop.process_box(example["box_img"], self.crop_hw, self.box_factor)
+    box = example["box_img"]
+    if self.clip:
+      decoded_hw = example["picture"].shape[:2]
+      box = crop.clip_box(box, [size * example["reduction"] for size in decoded_hw])
+    box = crop.process_box(box, self.crop_hw, self.box_factor)
     affine = crop.crop_affine(box, self.crop_hw, draw.translation, draw.scale, draw.rotation, mirrored)
     example["crop_from_img"] = affine
     # Pixel i of a picture decoded smaller is the mean of `reduction` pixels from i * reduction on.
@@ -225,6 +236,7 @@ def crop_ops(
   augmentation: augment.Augmentation | None = None,
   box_factor: float = crop.BOX_FACTOR,
   shrink: bool = False,
+  clip: bool = False,
 ) -> tuple[ToView | Decode | Crop, ...]:
   """The ops that make an example of either view.
 
@@ -234,10 +246,11 @@ def crop_ops(
     augmentation: None = the neutral crop.
     box_factor: enlargement of `box_img`.
     shrink: decode pictures at a part of their size where the crop has so few pixels anyway; see `Decode`.
+    clip: cut the box at the picture's edges first; see `Crop`.
   """
   map_hw = map_hw or (crop_hw[0] // 2, crop_hw[1] // 2)
   decode = Decode(max(crop_hw) if shrink else 0, box_factor)
-  return (ToView(), decode, Crop(crop_hw, map_hw, box_factor, augmentation))
+  return (ToView(), decode, Crop(crop_hw, map_hw, box_factor, augmentation, clip))
 
 
 def select(example: Mapping[str, Any], needs: Collection[str]) -> Example:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import threading
@@ -36,7 +37,7 @@ class DataSet:
     split: of TFDS, e.g. "train" or "val[:10%]".
     kind: pictures of one hand, of two, or all.
     limit: the first examples only, after `kind`; 0 = all.
-    root_depths: file of `write_root_depths` with RootNet's results for this split; "" = none.
+    root_depths: file of `RootDepths` with RootNet's results for this split; "" = none.
   """
 
   folder: str
@@ -77,7 +78,9 @@ class Records:
       raise ValueError(f"{data_set.folder}:{data_set.split} has no example of kind {data_set.kind!r} in view {view!r}")
     # Training data need no row in a table that only evaluation reads.
     wanted = data_set.root_depths and _ESTIMATES & set(needs)
-    self._depths = read_root_depths(data_set.root_depths) if wanted else {}
+    self._depths = RootDepths.read(data_set.root_depths) if wanted else None
+    if self._depths is not None:
+      self[0]  # a table of other data is found before anything is computed
 
   @property
   def hand_model(self) -> str:
@@ -102,12 +105,12 @@ class Records:
       error.add_note(f"while reading {self.name(index)}; if its shard is damaged, delete it and build again")
       raise
     record["view"] = schema.VIEWS[self._views[index]]
-    if self._depths:
-      depths = self._depths.get(4 * record["record_id"])
-      if depths is None:
-        raise ValueError(
-          f"{self.data_set.root_depths} has no depth for record {record['record_id']} of {self.name(index)}"
-        )
+    if self._depths is not None:
+      identity = schema.record_hash(record["source"], record["box_img"])
+      try:
+        depths = self._depths.of(int(record["record_id"]), int(identity))
+      except KeyError as error:
+        raise ValueError(f"{self.data_set.root_depths} {error.args[0]}: {self.name(index)}") from None
       record["root_depth_estimated"], record["root_depth_estimated_valid"] = depths
     return record
 
@@ -149,22 +152,100 @@ class Kept:
     self.__init__(state["_source"], state["_prepare"], state["_limit"])
 
 
-def write_root_depths(
-  path: str | pathlib.Path,
-  example_id: Integer[np.ndarray, " N"],
-  depth_mm: Float[np.ndarray, "N 2"],
-  valid: Bool[np.ndarray, "N 2"],
-) -> None:
-  """Writes RootNet's results: wrist depths (right, left) of pair-view examples, read as `root_depth_estimated`."""
-  with open(path, "wb") as file:
-    np.savez(file, example_id=example_id, depth_mm=depth_mm.astype(np.float32), valid=valid)
+@dataclasses.dataclass(frozen=True, eq=False)
+class RootDepths:
+  """RootNet's results: wrist depths of pair-view examples, read as `root_depth_estimated`.
+
+  A row says not only which record it belongs to, but also, by `schema.record_hash`, which picture and box that was: ids
+  are unique within one data set only, so a table may hold several sets, and is refused for any that it does not hold.
+
+  Attributes:
+    example_id: of the pair view.
+    record_hash: see `schema.BATCH`.
+    depth_mm: (right, left).
+    valid: which of them are known.
+  """
+
+  example_id: Integer[np.ndarray, " N"]
+  record_hash: Integer[np.ndarray, " N"]
+  depth_mm: Float[np.ndarray, "N 2"]
+  valid: Bool[np.ndarray, "N 2"]
+
+  @classmethod
+  def of_views(
+    cls,
+    example_id: Integer[np.ndarray, " M"],
+    record_hash: Integer[np.ndarray, " M"],
+    depth_mm: Float[np.ndarray, "M 2"],
+    valid: Bool[np.ndarray, "M 2"],
+  ) -> RootDepths:
+    """A row for each record, of examples of any view: a hand view has its one hand's depth at place 0."""
+    record, view = np.divmod(example_id, schema.IDS_OF_RECORD)
+    keys, row = np.unique(_key(schema.example_id(record, "pair"), record_hash), return_inverse=True)
+    depths, known = np.zeros((len(keys), 2), np.float32), np.zeros((len(keys), 2), bool)
+    for place, name in enumerate(schema.VIEWS):
+      seen = view == place
+      if name == "pair":
+        depths[row[seen]], known[row[seen]] = depth_mm[seen], valid[seen]
+      else:
+        hand = schema.HANDS.index(name)
+        depths[row[seen], hand], known[row[seen], hand] = depth_mm[seen, 0], valid[seen, 0]
+    return cls(*_ids_and_hash(keys), np.where(known, depths, 0), known)
+
+  @classmethod
+  def read(cls, path: str | pathlib.Path) -> RootDepths:
+    """The table in a file, in the order of its keys.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it holds something else.
+    """
+    names = [field.name for field in dataclasses.fields(cls)]
+    with np.load(path) as file:
+      if missing := sorted(set(names) - set(file.files)):
+        raise ValueError(f"{path} is no table of wrist depths, it lacks {missing}; write it anew")
+      table = cls(*(file[name] for name in names))
+    _, first = np.unique(_key(table.example_id, table.record_hash), return_index=True)
+    return cls(*(getattr(table, name)[first] for name in names))
+
+  def write(self, path: pathlib.Path) -> None:
+    """Writes the table, whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    arrays: dict[str, Any] = dataclasses.asdict(self) | {"depth_mm": self.depth_mm.astype(np.float32)}
+    with open(partial, "wb") as file:
+      np.savez(file, **arrays)
+    os.replace(partial, path)
+
+  def of(self, record_id: int, record_hash: int) -> tuple[np.ndarray, np.ndarray]:
+    """Depths (mm) and validity of both wrists of a record.
+
+    Raises:
+      KeyError: there is no row for the record, or only one of another picture or box; the argument says which.
+    """
+    wanted = _key(np.array([schema.example_id(record_id, "pair")]), np.array([record_hash]))[0]
+    place = np.searchsorted(self._keys, wanted)
+    if place < len(self._keys) and self._keys[place] == wanted:
+      return self.depth_mm[place], self.valid[place]
+    if (self.example_id == schema.example_id(record_id, "pair")).any():
+      raise KeyError(f"is of another data set: its record {record_id} is another picture, or has another box")
+    raise KeyError(f"has no depth for record {record_id}")
+
+  @functools.cached_property
+  def _keys(self) -> np.ndarray:
+    return _key(self.example_id, self.record_hash)
+
+  def __len__(self) -> int:
+    return len(self.example_id)
 
 
-def read_root_depths(path: str | pathlib.Path) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-  """`example_id` -> depths (mm) and validity of both wrists."""
-  with np.load(path) as file:
-    rows = zip(file["example_id"], file["depth_mm"], file["valid"], strict=True)
-    return {int(example): (depth, valid) for example, depth, valid in rows}
+def _key(example_id: np.ndarray, record_hash: np.ndarray) -> np.ndarray:
+  """One number of both, ordered by the example."""
+  return example_id.astype(np.int64) << 32 | record_hash.astype(np.int32).view(np.uint32).astype(np.int64)
+
+
+def _ids_and_hash(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Undoes `_key`."""
+  return (keys >> 32).astype(np.int32), (keys & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
 
 
 @dataclasses.dataclass(frozen=True)

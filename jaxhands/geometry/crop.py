@@ -50,6 +50,21 @@ def box_of_mask(mask: Shaped[Array, "*b h w"]) -> tuple[Float[Array, "*b 4"], Bo
   return xp.where(there[..., None], box, 0), there
 
 
+def clip_box(box: Float[Array, "*b 4"], picture_hw: Any) -> Float[Array, "*b 4"]:
+  """RootNet's box: the part of `box` [x, y, width, height] between the centres of the picture's outermost pixels.
+
+  As released, a box that begins before the picture keeps its width from the picture's edge on, and any loses one pixel
+  of width and height. A box without area in the picture, which the release drops, is kept as it is.
+  """
+  xp = namespace(box)
+  height, width = picture_hw
+  x, y = xp.maximum(box[..., 0], 0), xp.maximum(box[..., 1], 0)
+  right = xp.minimum(x + xp.maximum(box[..., 2] - 1, 0), width - 1)
+  bottom = xp.minimum(y + xp.maximum(box[..., 3] - 1, 0), height - 1)
+  some = (right > x) & (bottom > y)
+  return xp.where(some[..., None], xp.stack([x, y, right - x, bottom - y], axis=-1), box).astype(box.dtype)
+
+
 def process_box(
   box: Float[Array, "*b 4"], crop_hw: tuple[int, int], factor: float = BOX_FACTOR
 ) -> Float[Array, "*b 4"]:

@@ -59,6 +59,7 @@ _RULES: dict[str, _Rule] = {
   "root_depth_estimated_valid": _Rule(-1),
   "rel_root_depth": _Rule(None, lambda depth: -depth),
   "root_cam": _Rule(-2, _negate_x),
+  "root_cam_valid": _Rule(-1),
   "vertices_cam": _Rule(-3, _negate_x),
   "samples": _Rule(-3, _negate_x),
   "mano": _Rule(-2, mirror_mano),
@@ -78,8 +79,8 @@ _RULES: dict[str, _Rule] = {
 } | dict.fromkeys(
   (
     "image", "crop_from_img", "camera_valid", "box_img", "picture", "picture_hw", "hand_present_valid", "parts_valid",
-    "annotations_valid", "example_id", "weight", "subject_id", "scene_id", "camera_id", "frame", "scale_known",
-    "log_prob",
+    "annotations_valid", "example_id", "weight", "record_hash", "subject_id", "scene_id", "camera_id", "frame",
+    "scale_known", "log_prob",
   ),
   _Rule(),
 )  # fmt: skip

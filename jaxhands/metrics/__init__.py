@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from jaxhands.hands.model import HandModel
-from jaxhands.metrics import handedness, parts, pose
+from jaxhands.metrics import handedness, parts, pose, root
 from jaxhands.metrics.base import Metric, Protocol
+from jaxhands.schema import HANDS
 
 
 def poses(protocol: Protocol, model: HandModel | None = None) -> tuple[Metric, ...]:
@@ -13,8 +14,13 @@ def poses(protocol: Protocol, model: HandModel | None = None) -> tuple[Metric, .
   return (pose.mpjpe(protocol), pose.pck_auc(protocol), *meshes, pose.mrrpe(protocol))
 
 
+def roots() -> tuple[Metric, ...]:
+  """Metrics of the wrists' place, for systems that predict it."""
+  return (root.root_depth(), *map(root.root_depth_of_hand, HANDS), root.mrpe())
+
+
 def standard(protocol: Protocol, model: HandModel | None = None, with_parts: bool = False) -> tuple[Metric, ...]:
-  """`poses`, 2D error, bones of unequal length, handedness; with parts where a system reads them."""
+  """`poses`, 2D error, bones of unequal length, handedness and `roots`; with parts where a system reads them."""
   more = (parts.parts_iou(), parts.hands_iou()) if with_parts else ()
   hands = handedness.average_precision(), handedness.accuracy()
-  return (*poses(protocol, model), pose.epe2d(protocol), pose.bone_asymmetry(protocol), *hands, *more)
+  return (*poses(protocol, model), pose.epe2d(protocol), pose.bone_asymmetry(protocol), *hands, *roots(), *more)

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxhands import draw, schema
 from jaxhands.draw import Cube
-from jaxhands.geometry import crop
+from jaxhands.geometry import camera, crop
 from jaxhands.hands.skeleton import WRIST
 from jaxhands.render import overlay
 from jaxhands.render.overlay import Mark
@@ -31,13 +31,15 @@ def cards(run: RunFiles, worst: bool) -> list[str]:
 
 def _card(run: RunFiles, row: int) -> str:
   example = {key: value[row] for key, value in run.shown.items()}
+  if wrists_alone := "prediction/joints_img" not in example:
+    example |= _hands_at_wrists(example)
   seen = example["prediction/hand_prob"] > 0.5
   rows = [_over_picture(example, row, seen)]
   if {"lifted/joints_cam", "batch/joints_cam"} <= set(example):
-    rows += _in_space(example, seen)
+    rows += _in_space(example, seen, moved_onto_truth=not wrists_alone)
   rows += _readings(example, row)
   truths, predictions = zip(*rows, strict=True)
-  title = _title(run, example)
+  title = _title(run, example, _depths(example) if wrists_alone else ())
   panels = "".join((*truths, *predictions))
   style = f"--columns:{len(rows)}"
   return f'<figure class="card" style="{style}">{panels}<figcaption>{title}</figcaption></figure>'
@@ -53,8 +55,34 @@ def _readings(example: Mapping[str, Any], row: int) -> list[tuple[str, str]]:
   ]
 
 
-def _title(run: RunFiles, example: Mapping[str, Any]) -> str:
-  """Error, overlap, wrong hands, and which record it is."""
+def _hands_at_wrists(example: Mapping[str, Any]) -> dict[str, np.ndarray]:
+  """A pose for a prediction of wrists alone: the true hands, moved as they are to where the wrists are said to be."""
+  truth, valid = example["batch/joints_cam"], example["batch/joints_cam_valid"]
+  known = example["batch/hand_present"] & valid[:, WRIST] & example["prediction/root_cam_valid"]
+  wrist = truth[:, WRIST:]
+  moved = np.where(valid[..., None], truth, wrist) - wrist + example["prediction/root_cam"][:, None]
+  intrinsics = np.where(example["batch/camera_valid"], example["batch/camera_img"], np.eye(3, dtype=np.float32))
+  return {
+    "prediction/joints_img": camera.project(moved, intrinsics),
+    "prediction/hand_prob": known.astype(np.float32),
+    "prediction/confidence": valid.astype(np.float32),
+    "lifted/joints_cam": moved,
+    "lifted/valid": known,
+  }
+
+
+def _depths(example: Mapping[str, Any]) -> list[str]:
+  """Each wrist's depth beside the true one."""
+  found, true = example["prediction/root_cam"][:, 2], example["batch/root_depth"]
+  return [
+    f"{name} wrist {found[hand]:.0f} mm away, truly {true[hand]:.0f}"
+    for hand, name in enumerate(HANDS)
+    if example["batch/root_depth_valid"][hand]
+  ]
+
+
+def _title(run: RunFiles, example: Mapping[str, Any], more: Sequence[str]) -> str:
+  """Error, overlap, wrong hands, what else is to be said, and which record it is."""
   position = int(example["position"])
   errors, unit = example_errors(run.values)
   error = float(errors[position])
@@ -64,6 +92,7 @@ def _title(run: RunFiles, example: Mapping[str, Any]) -> str:
   if "overlap" in run.values and run.values["overlap_known"][position]:
     words.append(f"overlap {100 * float(run.values['overlap'][position]):.0f} %")
   present, seen = example["batch/hand_present"], example["prediction/hand_prob"] > 0.5
+  words += more
   if (present != seen).any():
     words.append(f"{_hands(present)}, taken for {_hands(seen)}")
   record, view = schema.record_and_view(int(example["batch/example_id"]))
@@ -98,13 +127,13 @@ def _over_picture(example: Mapping[str, Any], row: int, seen: np.ndarray) -> tup
   )
 
 
-def _in_space(example: Mapping[str, Any], seen: np.ndarray) -> list[tuple[str, str]]:
-  """For each view truth and prediction, the latter moved onto the truth at the first wrist that both have."""
+def _in_space(example: Mapping[str, Any], seen: np.ndarray, moved_onto_truth: bool) -> list[tuple[str, str]]:
+  """For each view truth and prediction, the latter perhaps moved onto the truth at the first wrist that both have."""
   truth, valid = example["batch/joints_cam"], example["batch/joints_cam_valid"]
   predicted = example["lifted/joints_cam"]
   shown = np.repeat((seen & example["lifted/valid"])[:, None], 21, 1)
   shared = np.flatnonzero(valid[:, WRIST] & shown[:, WRIST])
-  if len(shared):
+  if len(shared) and moved_onto_truth:
     predicted = predicted + (truth - predicted)[shared[0], WRIST]
   cube = Cube.around(np.stack([truth, predicted]), np.stack([valid, shown]))
   size = _SIDE, _SIDE

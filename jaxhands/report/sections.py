@@ -29,6 +29,8 @@ _METRICS = {
   "bone_asymmetry": ("Bone asymmetry", "the same bone of right and left hand, in length"),
   "handedness_ap": ("Handedness AP", "average precision of finding a hand"),
   "handedness_accuracy": ("Handedness", "pictures with both hands right"),
+  "root_depth": ("Wrist depth", "distance of the wrists from the camera"),
+  "mrpe": ("MRPE", "wrists in space"),
   "mmd": ("MMD", "samples from the annotated poses"),
   "iou": ("IoU", "masks with the true ones"),
   "psnr": ("PSNR", "recovered pictures"),
@@ -36,7 +38,8 @@ _METRICS = {
 }
 _HIGHER_IS_BETTER = ("pck", "handedness", "iou", "psnr", "ssim")
 _GROUPS = {"all": "all", "single": "one hand", "interacting": "two hands", "inter": "two, over 30 joints"}
-_HEADLINE = ("mpjpe/all", "mpjpe/interacting", "mpvpe/all", "mrrpe", "handedness_accuracy", "epe2d")
+_HEADLINE = ("mpjpe/all", "mpjpe/interacting", "mpvpe/all", "mrrpe", "handedness_accuracy", "epe2d", "root_depth/all",
+             "mrpe/all")  # fmt: skip
 _TILES = 4
 _MINOR_TERMS = ("learning_rate", "gradient_norm")  # besides losses; shown on demand
 _MANY = 12.0  # a curve that falls or rises so many times over is drawn on a logarithmic axis
@@ -305,11 +308,14 @@ def worst(run: RunFiles) -> str | None:
 
 
 def _examples(run: RunFiles, worst: bool, title: str, caption: str) -> str | None:
-  if "prediction/joints_img" not in run.shown or not (run.shown["worst"] == worst).any():
+  drawn = {"prediction/joints_img", "prediction/root_cam"} & set(run.shown)
+  if not drawn or not (run.shown["worst"] == worst).any():
     return None
   legend = (
     '<span class="key right">right</span> <span class="key left">left</span>, thumb light to little finger dark; '
-    '<span class="key ghost">truth</span> behind the prediction, both from one wrist on. Larger dots: more confident.'
+    '<span class="key ghost">truth</span> behind the prediction, '
+    + ("both from one wrist on." if "prediction/joints_img" in drawn else "the true hands at the predicted wrists.")
+    + " Larger dots: more confident."
   )
   if "prediction/heatmaps" in run.shown:
     legend += " In the heatmap of the joint that went worst in each hand, + is the prediction and × the truth."

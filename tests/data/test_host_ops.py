@@ -14,9 +14,9 @@ MIRRORED = augment.Augmentation(mirror_probability=1.0)
 PLAIN = augment.Augmentation(mirror_probability=0.0)
 
 
-def example_of(index=2, view="pair", augmentation=None, seed=0, **changes):
+def example_of(index=2, view="pair", augmentation=None, seed=0, clip=False, **changes):
   example = make_record("train", index) | {"view": view} | changes
-  for op in host_ops.crop_ops(CROP_HW, MAP_HW, augmentation):
+  for op in host_ops.crop_ops(CROP_HW, MAP_HW, augmentation, clip=clip):
     example = op(example, np.random.default_rng(seed))
   return example
 
@@ -106,6 +106,28 @@ def test_hand_views_have_their_own_box_and_id():
     assert not example["joints_img_valid"][1].any()
     assert example["hand_present"].all()
   np.testing.assert_array_equal(pair["box_img"], record["box_img"])
+
+
+def test_records_know_which_picture_and_box_they_are():
+  hashes = {(split, row): example_hash(split, row) for split in ("train", "val") for row in range(5)}
+  assert len(set(hashes.values())) == 10
+  assert {example_hash("train", 2, view) for view in schema.VIEWS} == {hashes["train", 2]}
+  record = make_record("train", 2)
+  assert schema.record_hash(record["source"].encode(), record["box_img"]) == hashes["train", 2]
+  assert schema.record_hash(record["source"], record["box_img"] + 1) != hashes["train", 2]
+
+
+def example_hash(split, row, view="pair"):
+  example = make_record(split, row) | {"view": view}
+  return int(host_ops.ToView()(example, np.random.default_rng(0))["record_hash"])
+
+
+def test_a_box_may_be_cut_at_the_pictures_edges():
+  box = np.float32([-10, 5, 60, 80])
+  cut = example_of(clip=True, box_img=box)
+  expected = crop.crop_affine(crop.process_box(crop.clip_box(box, (48, 64)), CROP_HW), CROP_HW)
+  np.testing.assert_allclose(cut["crop_from_img"], expected, rtol=1e-5)
+  assert not np.allclose(cut["crop_from_img"], example_of(box_img=box)["crop_from_img"])
 
 
 def test_hand_views_are_never_mirrored_again():

@@ -1,11 +1,13 @@
 """Reading by index: views, kinds, limits, the kept index, and messages for what is missing."""
 
+import dataclasses
 import pathlib
 import pickle
 
 import numpy as np
 import pytest
 
+from jaxhands import schema
 from jaxhands.data import records
 from jaxhands.data.records import DataSet, Records
 from tests.data.conftest import make_record
@@ -88,16 +90,58 @@ def test_estimated_depths_join_by_example(folder, tmp_path):
   path = tmp_path / "depths.npz"
   depths = np.random.default_rng(0).uniform(300, 500, (7, 2)).astype(np.float32)
   valid = np.arange(14).reshape(7, 2) % 3 > 0
-  records.write_root_depths(path, 4 * np.arange(7)[::-1], depths[::-1], valid[::-1])
+  table = records.RootDepths(4 * np.arange(7)[::-1], hashes("val", 7)[::-1], depths[::-1], valid[::-1])
+  table.write(path)
   needs = NEEDS | {"root_depth_estimated", "root_depth_estimated_valid"}
   opened = Records(DataSet(folder, "val", root_depths=str(path)), "pair", needs)
   for row in range(7):
     np.testing.assert_array_equal(opened[row]["root_depth_estimated"], depths[row])
     np.testing.assert_array_equal(opened[row]["root_depth_estimated_valid"], valid[row])
-  with pytest.raises(ValueError, match="no depth for record 7"):
+  with pytest.raises(ValueError, match=r"is of another data set: its record 0 is another picture.*train\[0\]"):
+    Records(DataSet(folder, "train", root_depths=str(path)), "pair", needs)
+  dataclasses.replace(table, record_hash=hashes("train", 7)[::-1]).write(path)
+  with pytest.raises(ValueError, match=r"depths.npz has no depth for record 7: .*train\[7\]"):
     Records(DataSet(folder, "train", root_depths=str(path)), "pair", needs)[7]
   # Training on the set beside, which needs no estimate, is not stopped by a table of the evaluated one.
   assert "root_depth_estimated" not in Records(DataSet(folder, "train", root_depths=str(path)), "pair", NEEDS)[7]
+
+
+def test_a_table_of_several_sets_keeps_them_apart(folder, tmp_path):
+  """Ids are the same in both splits here; each reads its own rows."""
+  ids = np.tile(4 * np.arange(5), 2)
+  depths = np.arange(20, dtype=np.float32).reshape(10, 2)
+  table = records.RootDepths(
+    ids, np.concatenate([hashes("train", 5), hashes("val", 5)]), depths, np.ones((10, 2), bool)
+  )
+  table.write(tmp_path / "both.npz")
+  for number, split in enumerate(("train", "val")):
+    data_set = DataSet(folder, f"{split}[:5]", root_depths=str(tmp_path / "both.npz"))
+    opened = Records(data_set, "pair", {"root_depth_estimated"})
+    found = [opened[row]["root_depth_estimated"] for row in range(5)]
+    np.testing.assert_array_equal(found, depths[5 * number : 5 * number + 5])
+
+
+def test_hands_seen_one_by_one_make_a_row_of_the_pair():
+  views = ["right", "left", "right", "left", "pair"]
+  ids = np.array([schema.example_id(record, view) for record, view in zip([3, 3, 5, 6, 7], views, strict=True)])
+  depth = np.array([[300, 0], [310, 0], [500, 0], [600, 0], [700, 710]], np.float32)
+  valid = np.array([[True, False]] * 4 + [[False, True]])
+  made = records.RootDepths.of_views(ids, np.array([1, 1, 2, 2, 2], np.int32) - 2, depth, valid)
+  np.testing.assert_array_equal(made.example_id, 4 * np.array([3, 5, 6, 7]))
+  np.testing.assert_array_equal(made.record_hash, [-1, 0, 0, 0])
+  np.testing.assert_array_equal(made.depth_mm, [[300, 310], [500, 0], [0, 600], [0, 710]])
+  np.testing.assert_array_equal(made.valid, [[True, True], [True, False], [False, True], [False, True]])
+
+
+def test_a_file_of_something_else_is_no_table(tmp_path):
+  np.savez(tmp_path / "old.npz", example_id=np.arange(3), depth_mm=np.ones((3, 2)), valid=np.ones((3, 2), bool))
+  with pytest.raises(ValueError, match=r"old.npz is no table of wrist depths, it lacks \['record_hash'\]"):
+    records.RootDepths.read(tmp_path / "old.npz")
+
+
+def hashes(split: str, count: int) -> np.ndarray:
+  made = [make_record(split, row) for row in range(count)]
+  return np.array([schema.record_hash(record["source"], record["box_img"]) for record in made])
 
 
 def test_records_can_be_sent_to_a_process(folder):

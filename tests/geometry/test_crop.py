@@ -151,3 +151,18 @@ def test_device_warp_batches():
   together = jax.vmap(lambda p, a: crop.warp(p, a, (16, 16)))(pictures, affines)
   apart = jnp.stack([crop.warp(pictures[i], affines[i], (16, 16)) for i in range(2)])
   np.testing.assert_allclose(together, apart, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+  ("box", "expected"),
+  [
+    ([20, 4, 30, 40], [20, 4, 29, 39]),  # inside: a pixel less
+    ([-10, -6, 30, 40], [0, 0, 29, 39]),  # begins before: moved to the edge, as released
+    ([50, 40, 30, 40], [50, 40, 13, 7]),  # ends behind
+    ([70, 10, 30, 40], [70, 10, 30, 40]),  # outside: kept
+  ],
+)
+def test_rootnets_box_is_cut_at_the_outermost_pixels(box, expected):
+  """Worked out by hand from the release's steps, in a picture of 48 x 64."""
+  for xp in (np, jnp):
+    np.testing.assert_array_equal(crop.clip_box(xp.asarray(np.float32(box)), (48, 64)), expected)

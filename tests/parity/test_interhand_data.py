@@ -15,9 +15,9 @@ import tensorflow_datasets as tfds
 from jax.sharding import AxisType
 
 from data_builders.interhand26m import InterHandConfig, build
-from jaxhands import codecs
+from jaxhands import codecs, schema
 from jaxhands.data import augment, host_ops
-from jaxhands.data.records import read_root_depths
+from jaxhands.data.records import RootDepths
 from jaxhands.evaluate import Evaluator
 from jaxhands.geometry import camera, crop
 from jaxhands.metrics import handedness, poses
@@ -93,10 +93,10 @@ def test_records_are_what_the_reference_reads(case, records):
 
 
 def test_rootnet_depths_are_found_by_example(case, built, records):
-  depths = read_root_depths(built / "root_depths-test.npz")
+  depths = RootDepths.read(built / "root_depths-test.npz")
   assert len(depths) == len(records)
   for index, record in enumerate(records):
-    depth_mm, valid = depths[4 * int(record["record_id"])]
+    depth_mm, valid = depths.of(int(record["record_id"]), int(schema.record_hash(record["source"], record["box_img"])))
     np.testing.assert_allclose(depth_mm, case["abs_depth_rootnet"][index], rtol=1e-6)
     assert valid.all()
 

@@ -13,7 +13,7 @@ from data_builders import shards
 from data_builders.interhand26m import InterHandConfig, build
 from data_builders.shards import BuildError
 from jaxhands.data import folders
-from jaxhands.data.records import DataSet, Records, read_root_depths
+from jaxhands.data.records import DataSet, Records, RootDepths
 from tests.data_builders.interhand26m import download as made_up
 
 build_module = importlib.import_module("data_builders.interhand26m.build")  # the package has a function of this name
@@ -130,12 +130,11 @@ def test_rootnet_depths_become_a_table_that_evaluation_reads(download, tmp_path)
   out, problems = build(InterHandConfig(str(download)), tmp_path / "out", jobs=1)
   assert problems == []
   path = out / "root_depths-test.npz"
-  depths = read_root_depths(path)
+  depths = RootDepths.read(path)
   first = 2 * 2**27
-  assert {(example // 4) - first: depth.tolist() for example, (depth, _) in depths.items()} == {
-    rank: [1000.5 + id_, 900.25] for rank, id_ in enumerate((12, 33, 45, 70, 99))
-  }
-  assert all(valid.all() for _, valid in depths.values())
+  found = dict(zip((depths.example_id // 4 - first).tolist(), depths.depth_mm.tolist(), strict=True))
+  assert found == {rank: [1000.5 + id_, 900.25] for rank, id_ in enumerate((12, 33, 45, 70, 99))}
+  assert depths.valid.all()
   needs = {"joints_cam", "root_depth_estimated", "root_depth_estimated_valid"}
   records = Records(DataSet(str(out), "test", root_depths=str(path)), "pair", needs)
   assert records[0]["root_depth_estimated"].tolist() == [1033.5, 900.25]

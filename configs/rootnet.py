@@ -1,0 +1,124 @@
+"""RootNet (Moon et al., ICCV 2019): depth of both wrists, which turns relative poses into places in the camera's frame.
+
+    python launch.py --config=configs/rootnet.py                      # demo: 2 CPU cores, minutes
+    python launch.py --config=configs/rootnet.py:synth                # the paper's network on embedded data: one GPU
+    python launch.py --config=configs/rootnet.py:paper                # InterHand2.6M, or any set with absolute depth
+
+A run writes `WORKDIR/eval/root_depths.npz`, the depths of all wrists of the evaluated pictures. Others are evaluated
+with them by
+
+    python launch.py --config=configs/internet.py:paper --config.data.root_depths=WORKDIR \\
+        --config.eval.protocol.depth=rootnet
+
+or do both in one run, `configs/internet.py:SIZE,rootnet`. The table knows which pictures it belongs to: it is refused
+for others. The authors' own results (JSON) become such a table when InterHand2.6M is built (docs/data.md).
+
+Training takes any data set whose camera and wrist depths are known (`--config.data.train`); pictures without them teach
+the wrist's pixel alone. Metrics are the error of the depth (`root_depth`, mm) and of the place (`mrpe`, mm).
+
+Sizes:
+  demo   ResNet-18 a quarter as wide, 96 px; embedded data of upright hands
+  tiny   seconds, for tests
+  small  `demo` on fewer pictures and half the steps: for ablations
+  synth  the paper's network on embedded data
+  paper  the paper's network and schedule on InterHand2.6M (`python -m data_builders.interhand26m`)
+
+Switches:
+  hand      one crop of each hand with one root, instead of one of both with two
+  released  the public network, with `hand`, and what its weights need: `--config.init_from.all=FILE` (.npz by name)
+
+The paper starts the backbone from ImageNet weights: `--config.init_from.backbone=FILE`, torchvision's ResNet-50 as
+arrays by name (.npz).
+
+Where paper and release differ; the first value is the default, the second is `released`:
+  pixels      0..1, normalised with ImageNet's mean and deviation | 0..255 with the same mean and deviation (a slip)
+  batch norm  over the whole batch | over the 32 examples of each of 4 GPUs
+In both: k from the box cut at the picture's edges, made square, 1.25 times as large; hands are 300 x 300 mm.
+The network behind the published results for hands was never released: those have two depths a picture, so that the
+default, one crop with two roots, is a reading of them. `released` is the public network for bodies.
+
+InterNet's left wrist from the right one, with these depths, mm (MRRPE on InterHand2.6M test):
+  paper, RootNet's depth for the left wrist as well  92.14 (`--config.eval.protocol.left_root=own`)
+  paper, InterNet's relative depth                   32.57
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+SWITCHES = ("hand", "released")
+VARIANTS = (
+  "demo", "tiny", "small", "synth", "paper", "tiny,hand", "tiny,released", "paper,hand", "paper,released",
+)  # fmt: skip
+
+
+def get_config(variant: str = "") -> ConfigDict:
+  """The config of `[size][,switch...]`; see the module.
+
+  Raises:
+    ValueError: an unknown word.
+  """
+  config: Any = base.get_config()
+  config.name = "rootnet"
+  choice = base.choose(config, variant, switches=SWITCHES)
+  released = "released" in choice
+  config.system = ConfigDict({
+    "name": "rootnet",
+    "released": released,
+    "view": "hand" if "hand" in choice or released else "pair",
+    "depth": 50,
+    "width": 64,
+    "upsampler": "deconv",  # or "shuffle", fast on a CPU
+    "upsampler_features": 256,
+    "real_mm": (300.0, 300.0),
+    "bn_groups": 4 if released and choice.size == "paper" else 1,
+  })  # fmt: skip
+  config.eval.mean_pose = 0  # a pose, which says nothing of the wrist
+  {"demo": _demo, "tiny": _tiny, "small": _small, "synth": _synth, "paper": _paper}[choice.size](config)
+  return config
+
+
+def _paper(config: Any) -> None:
+  config.data.train, config.data.eval = ("interhand26m:train",), ("interhand26m:test",)
+  config.init_from.backbone = ""
+  config.train_for = "20 epochs"
+  config.batch_size = 128
+  config.optimizer.learning_rate = 1e-3
+  config.schedule.name, config.schedule.drops = "drops", (("17 epochs", 0.1),)
+
+
+def _synth(config: Any) -> None:
+  _paper(config)
+  config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:val",)
+  config.data.synthetic.train = 100_000
+
+
+def _demo(config: Any) -> None:
+  config.system.update(depth=18, width=16, upsampler="shuffle", upsampler_features=32)
+  config.data.crop_hw, config.data.map_hw = (96, 96), (48, 48)
+  config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:val",)
+  config.data.synthetic.update(train=4_000, val=500, test=0)
+  config.train_for = "3000 steps"
+  config.batch_size = 32
+  config.optimizer.learning_rate = 1e-3
+  config.schedule.name = "cosine"
+  config.ema = 0.999
+  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "1000 steps", "1000 steps"
+
+
+def _small(config: Any) -> None:
+  _demo(config)
+  config.data.synthetic.update(train=2_000, val=500)
+  config.train_for = "1500 steps"
+
+
+def _tiny(config: Any) -> None:
+  config.system.update(depth=18, width=4, upsampler_features=8)
+  config.data.crop_hw, config.data.map_hw = (64, 64), (32, 32)
+  config.data.synthetic.update(train=32, val=16, test=16)
+  config.train_for = "4 steps"
+  config.batch_size = config.eval.batch_size = 8
+  config.optimizer.learning_rate = 1e-3
+  config.log_every, config.eval_every, config.checkpoint_every = "1 step", "2 steps", "2 steps"

@@ -1,0 +1,283 @@
+"""RootNet (Moon et al., ICCV 2019): where the wrists are in the camera's frame.
+
+A crop through a ResNet gives two things for each wrist: a 2D heatmap, whose expectation is the wrist's pixel, and a
+factor gamma, by which k, the depth at which a square of known size would fill the crop, becomes the wrist's depth.
+
+The public network finds one root in a crop. Results for hands have two depths a picture, but the network that gave
+them was never published. `view` chooses:
+
+* "pair": one crop of all hands, a heatmap and a factor for each; the simplest network that gives such results.
+* "hand": one crop of each hand, with one root: the public network, whose weights fit. What it finds for the two hands
+  of a picture is joined when the table of depths is written.
+
+Where the paper's text and the release differ, `released` chooses:
+
+* pixels in 0..1 are normalised with ImageNet's mean and deviation; or, by a slip that all public weights need, pixels
+  in 0..255.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from jaxhands import codecs, losses, schema
+from jaxhands.data import augment, host_ops
+from jaxhands.geometry import camera, crop
+from jaxhands.geometry.arrays import Array
+from jaxhands.hands import skeleton
+from jaxhands.models.backbones.resnet import ResNet, structure
+from jaxhands.models.heads.heatmap import Upsampler
+from jaxhands.systems import base
+from jaxhands.weights.convert import check_shapes, convert
+from jaxhands.weights.resnet import import_torchvision
+from jaxhands.weights.rootnet import rootnet as name_map
+
+_PARTS = ("backbone", "upsampler", "position", "depth")
+_COLOUR = (0.8, 1.2)  # range of the factor of each channel in training
+_MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
+_HEAD_STD = 0.001
+_CELL_PX = 4  # the upsampler doubles three times what the backbone has divided by 32
+
+
+class Position(nn.Module):
+  """Scores of the cells for each root, by a 1x1 convolution."""
+
+  roots: int
+  dtype: jnp.dtype | type
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w {self.roots}"]:
+    init = nn.initializers.normal(_HEAD_STD)
+    return nn.Conv(self.roots, (1, 1), dtype=self.dtype, kernel_init=init, name="conv")(x).astype(jnp.float32)
+
+
+class Network(nn.Module):
+  """Backbone and heads; the attributes are those of `RootNet`."""
+
+  roots: int
+  depth: int
+  width: int
+  upsampler: Literal["deconv", "shuffle"]
+  upsampler_features: int
+  dtype: jnp.dtype | type
+  bn_groups: int
+  frozen: tuple[str, ...]
+
+  @nn.compact
+  def __call__(self, image: Float[Array, "b h w 3"], train: bool) -> dict[str, jax.Array]:
+    """ "scores" [B, h, w, roots] of the cells and "gamma" [B, roots], for a normalised image."""
+
+    def training(name: str) -> bool:
+      return train and name not in self.frozen
+
+    shared = {"dtype": self.dtype, "bn_groups": self.bn_groups}
+    features = ResNet(self.depth, self.width, name="backbone", **shared)(image, training("backbone"))["layer4"]
+    pooled = jnp.mean(features.astype(jnp.float32), axis=(1, 2))
+    kernel_std = _HEAD_STD if self.upsampler == "deconv" else 0.0
+    upsampler = Upsampler(self.upsampler, self.upsampler_features, kernel_std=kernel_std, name="upsampler", **shared)
+    return {
+      "scores": Position(self.roots, self.dtype, name="position")(upsampler(features, training("upsampler"))),
+      "gamma": nn.Dense(self.roots, kernel_init=nn.initializers.normal(_HEAD_STD), name="depth")(pooled),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class RootNet:
+  """The system; see `configs/rootnet.py` for the sizes.
+
+  Attributes:
+    crop_hw: size of the input in px, a multiple of 32.
+    view: both hands in one crop, or one hand in each.
+    released: the release's normalisation instead of the one that its authors meant (see the module).
+    depth, width: of the ResNet.
+    upsampler: "deconv" (paper) or "shuffle" (fast on a CPU).
+    upsampler_features: channels of its layers.
+    real_mm: width and height of the square that k is about (hands 300 x 300, bodies 2000 x 2000).
+    dtype: of the network's arithmetic; the factor and everything after it stay float32.
+    bn_groups: see `models.norm.BatchNorm`.
+    frozen: parts whose norm stays in evaluation mode; the trainer keeps their variables.
+  """
+
+  crop_hw: tuple[int, int] = (256, 256)
+  view: Literal["pair", "hand"] = "pair"
+  released: bool = False
+  depth: int = 50
+  width: int = 64
+  upsampler: Literal["deconv", "shuffle"] = "deconv"
+  upsampler_features: int = 256
+  real_mm: tuple[float, float] = (300.0, 300.0)
+  dtype: jnp.dtype | type = jnp.float32
+  bn_groups: int = 1
+  frozen: tuple[str, ...] = ()
+
+  needs = frozenset(
+    {
+      "image", "crop_from_img", "camera_img", "camera_valid", "joints_img", "joints_img_valid", "root_depth",
+      "root_depth_valid",
+    }
+  )  # fmt: skip
+
+  def __post_init__(self):
+    if self.crop_hw[0] % 32 or self.crop_hw[1] % 32:
+      raise ValueError(f"crop_hw={self.crop_hw} is not a multiple of 32, the stride of the backbone")
+    if self.view not in ("pair", "hand"):
+      raise ValueError(f"view={self.view!r}: RootNet sees a 'pair' of hands, or one 'hand'")
+    if unknown := sorted(set(self.frozen) - set(_PARTS)):
+      raise ValueError(f"freeze={unknown}: RootNet freezes whole parts, {_PARTS}")
+
+  @property
+  def roots(self) -> int:
+    """That are found in one crop; a hand view's is that of hand 0."""
+    return 2 if self.view == "pair" else 1
+
+  @property
+  def network(self) -> Network:
+    return Network(
+      self.roots, self.depth, self.width, self.upsampler, self.upsampler_features, self.dtype, self.bn_groups,
+      self.frozen,
+    )  # fmt: skip
+
+  @property
+  def objectives(self) -> tuple[base.Objective, ...]:
+    return (base.Objective("root", _PARTS, ("batch_stats",), self.loss),)
+
+  def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
+    """Fresh variables; the backbone as for training from scratch (He), the heads as the release."""
+    return dict(self.network.init(rng, batch["image"], True))
+
+  def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
+    """Crop of the box within the picture; in training turned, and mirrored where both hands are in it."""
+    augmentation = augment.ROOTNET if self.view == "pair" else augment.ROOTNET_HAND
+    return host_ops.crop_ops(self.crop_hw, augmentation=augmentation if train else None, clip=True)
+
+  def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
+    """`image` normalised; in training also colour factors and `targets`."""
+    image = batch["image"].astype(jnp.float32)
+    if train:
+      factors = jax.random.uniform(rng, (image.shape[0], 1, 1, 3), minval=_COLOUR[0], maxval=_COLOUR[1])
+      image = jnp.clip(image * factors, 0, 255)
+    image = (image if self.released else image / 255) - _MEAN
+    return {**batch, "image": image / _DEVIATION} | (self.targets(batch) if train else {})
+
+  def k_mm(self, batch: schema.Batch) -> Float[jax.Array, " b"]:
+    """Depth at which `real_mm` would fill the crop; 0 where the camera is unknown.
+
+    sqrt(real area x fx x fy / box area), the box being the crop's region of the picture.
+    """
+    return k_value(batch["crop_from_img"], batch["camera_img"], self.crop_hw, self.real_mm)
+
+  def targets(self, batch: schema.Batch) -> dict[str, jax.Array]:
+    """What the losses compare with.
+
+    Returns:
+      "cells" [B, roots, 2] of the wrists; "cells_valid" [B, roots]: annotated and in the crop; "depth" [B, roots] in
+      mm; "depth_valid" [B, roots]: known, with the camera, of a wrist in the crop; "k" [B].
+    """
+    wrist_img = batch["joints_img"][:, : self.roots, skeleton.WRIST]
+    wrist_crop = crop.apply_affine(batch["crop_from_img"], wrist_img)
+    cells_valid = batch["joints_img_valid"][:, : self.roots, skeleton.WRIST] & crop.inside(wrist_crop, self.crop_hw)
+    depth_valid = batch["root_depth_valid"][:, : self.roots] & batch["camera_valid"][:, None]
+    return {
+      "cells": wrist_crop / _CELL_PX,
+      "cells_valid": cells_valid,
+      "depth": batch["root_depth"][:, : self.roots],
+      "depth_valid": cells_valid & depth_valid,
+      "k": self.k_mm(batch),
+    }
+
+  def loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
+    """Mean of the L1 losses of x, y (cells) and depth (mm)."""
+    out, state = self.network.apply(variables, batch["image"], True, mutable=["batch_stats"])
+    values = self.loss_values(self.decode(out, batch["k"]), batch)  # pyright: ignore[reportArgumentType]
+    terms = {name: losses.weighted_mean(value, batch["weight"]) for name, value in values.items()}
+    return base.LossOut(sum(terms.values(), jnp.float32(0)), terms, dict(state))
+
+  def loss_values(self, found: Float[Array, "b r 3"], batch: schema.Batch) -> dict[str, Float[Array, " b"]]:
+    """The loss terms of each example, from (x, y, depth) and a batch with `targets`; masked roots count as 0."""
+    cells_valid = jnp.repeat(batch["cells_valid"][..., None], 2, axis=-1)
+    cells = losses.absolute_error(found[..., :2], batch["cells"], cells_valid).sum(-1)
+    depth = losses.absolute_error(found[..., 2], batch["depth"], batch["depth_valid"])
+    return {"position": cells.mean(-1) / 3, "depth": depth.mean(-1) / 3}
+
+  def decode(self, out: Mapping[str, Array], k: Float[Array, " b"]) -> Float[jax.Array, "b r 3"]:
+    """x, y in cells and depth in mm of each root, from the network's output and k."""
+    cells = codecs.expected_cell(jax.nn.softmax(out["scores"], axis=(1, 2)))
+    return jnp.concatenate([cells, (out["gamma"] * k[:, None])[..., None]], axis=-1)
+
+  def predict(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> schema.Prediction:
+    """`root_cam` and whether it is known: of every hand that the crop may show, wherever the camera is known."""
+    out: dict[str, Any] = self.network.apply(variables, batch["image"], False)  # pyright: ignore[reportAssignmentType]
+    found = self.decode(out, self.k_mm(batch))
+    wrist_img = crop.apply_affine(crop.invert_affine(batch["crop_from_img"]), found[..., :2] * _CELL_PX)
+    known = batch["camera_valid"]
+    intrinsics = jnp.where(known[:, None, None], batch["camera_img"], jnp.eye(3, dtype=jnp.float32))
+    root_cam = camera.back_project(wrist_img, found[..., 2], intrinsics)
+    valid = jnp.broadcast_to(known[:, None], found.shape[:2])
+    missing = 2 - self.roots  # a hand view's other hand
+    root_cam = jnp.pad(jnp.where(valid[..., None], root_cam, 0), ((0, 0), (0, missing), (0, 0)))
+    return {"root_cam": root_cam, "root_cam_valid": jnp.pad(valid, ((0, 0), (0, missing)))}
+
+  def import_weights(self, state_dict: Mapping[str, np.ndarray]) -> base.Variables:
+    """Variables from the release ("network" of a snapshot); or those of the backbone alone from torchvision's ResNet.
+
+    Raises:
+      ValueError: the system is not the released one; or a key that is unknown, missing or of another shape.
+    """
+    shapes = jax.eval_shape(lambda: self.init(jax.random.key(0), {"image": jnp.zeros((1, *self.crop_hw, 3))}))
+    if "conv1.weight" in state_dict:
+      trunk = import_torchvision(state_dict, *structure(self.depth))
+      check_shapes(trunk, {collection: tree["backbone"] for collection, tree in shapes.items()})
+      return {collection: {"backbone": tree} for collection, tree in trunk.items()}
+    if not self.released or self.view != "hand" or self.upsampler != "deconv":
+      raise ValueError(
+        "the release's weights are of one root behind transposed convolutions, and of pixels in 0..255; set "
+        f"system.released=True, view='hand', upsampler='deconv' (now {self.released}, {self.view!r}, "
+        f"{self.upsampler!r})"
+      )
+    variables = convert(state_dict, name_map(*structure(self.depth)))
+    check_shapes(variables, shapes)
+    return variables
+
+
+def k_value(
+  crop_from_img: Float[Array, "b 2 3"],
+  camera_img: Float[Array, "b 3 3"],
+  crop_hw: tuple[int, int],
+  real_mm: tuple[float, float] = (300.0, 300.0),
+) -> Float[jax.Array, " b"]:
+  """RootNet's k: the depth in mm at which a rectangle of `real_mm` covers as much of the picture as the crop does.
+
+  Args:
+    crop_from_img: of the example; turning and mirroring change nothing.
+    camera_img: intrinsics; a mirrored view's focal length is negative.
+    crop_hw: of the crop in px.
+    real_mm: width and height of the rectangle.
+  """
+  linear = jnp.asarray(crop_from_img)[..., :2]
+  crop_px_of_img_px = jnp.abs(linear[..., 0, 0] * linear[..., 1, 1] - linear[..., 0, 1] * linear[..., 1, 0])
+  box_area_px = crop_hw[0] * crop_hw[1] / crop_px_of_img_px
+  focal_px2 = jnp.abs(jnp.asarray(camera_img)[..., 0, 0] * camera_img[..., 1, 1])
+  return jnp.sqrt(real_mm[0] * real_mm[1] * focal_px2 / box_area_px)
+
+
+def build(config: Any) -> RootNet:
+  """The system that `config.system` describes; fields it does not name keep their defaults.
+
+  Raises:
+    ValueError: an unknown field, with the known ones.
+  """
+  fields = {key: config.system[key] for key in config.system if key != "name"}
+  known = {field.name for field in dataclasses.fields(RootNet)} - {"crop_hw", "dtype", "frozen"}
+  if unknown := sorted(set(fields) - known):
+    raise ValueError(f"config.system has unknown fields {unknown}; RootNet has {sorted(known)}")
+  return RootNet(
+    **fields, crop_hw=tuple(config.data.crop_hw), dtype=jnp.dtype(config.compute_dtype), frozen=tuple(config.freeze)
+  )
