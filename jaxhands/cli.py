@@ -33,6 +33,8 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+  "compare": Command("jaxhands.compare", "difference of two runs, example by example: interval and p-value"),
+  "results": Command("jaxhands.results", "keep a run's result; write RESULTS.md beside the papers' numbers"),
   "doctor": Command("jaxhands.doctor", "what works on this machine, and what to do about the rest"),
 }
 

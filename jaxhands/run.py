@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -18,7 +19,7 @@ import numpy as np
 from flax import traverse_util
 from jax.experimental import multihost_utils
 
-from jaxhands import evaluate, metrics, schema
+from jaxhands import evaluate, metrics, origin, schema
 from jaxhands.data import feed, folders, host_ops, source
 from jaxhands.data.records import DataSet, Kind, Records, RootDepths
 from jaxhands.hands.model import EMBEDDED, HandModel
@@ -27,6 +28,7 @@ from jaxhands.metrics.base import Metric, Protocol
 from jaxhands.report import examples
 from jaxhands.systems import base
 from jaxhands.train import checkpoint, distributed, loop, transfer
+from jaxhands.train import plan as plans
 from jaxhands.train import state as states
 from jaxhands.train import step as steps
 
@@ -215,6 +217,10 @@ class Run:
     """Whether this stage is evaluated with the wrist depths that another one estimates."""
     return self._root_depths() == str(other.workdir / "eval" / _ROOT_DEPTHS)
 
+  @staticmethod
+  def _data_versions(opened: Sequence[Records]) -> list[dict[str, Any]]:
+    return [origin.data_set(one.data_set.folder, one.data_set.split, len(one)) for one in opened]
+
   @property
   def _examples(self) -> int:
     return sum(map(len, self._train_records))
@@ -259,11 +265,19 @@ class Run:
     """Trains, or goes on; what to evaluate, or None if a signal came. A system without objectives is assembled."""
     if not self.system.objectives:
       return self._assembled()
+    if jax.process_index() == 0 and not self._is_trained():
+      origin.note_training(self.workdir, self._data_versions(self._train_records))
     result = loop.train(
       self.system, self.config, self.workdir, self.train_batches, self._examples, self.mesh,
       fill=self._filled, evaluate=lambda variables: self._result(variables, resamples=0).metrics,
     )  # fmt: skip
     return result.variables if result.finished else None
+
+  def _is_trained(self) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+      done = int(checkpoint.checkpoint_folder(self.workdir).name)
+      return done >= plans.Plan.of(self.config, self._examples).steps
+    return False
 
   def _filled(self, variables: states.Tree) -> states.Tree:
     return transfer.fill(variables, dict(self.config.init_from), self._imported, self._top)
@@ -288,6 +302,7 @@ class Run:
     seen = self._look(variables, chosen.positions)
     if jax.process_index() == 0:
       result.write(self.workdir / "eval")
+      origin.note_evaluation(self.workdir, self._data_versions(self._eval_records))
       self._write_root_depths(result.examples_values)
       examples.save(self.workdir / "eval" / "shown.npz", chosen, seen)
       result.print()

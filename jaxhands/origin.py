@@ -1,0 +1,89 @@
+"""What a run's numbers came from: the code's commit, the software, the machine, and which data in which version.
+
+`WORKDIR/origin.json` has one entry for each version of the code that trained here; `WORKDIR/eval/origin.json` is about
+the evaluation beside it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import pathlib
+import platform
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+import jaxhands
+
+_SOFTWARE = ("jax", "flax", "optax", "numpy", "opencv-python")
+
+
+def code() -> dict[str, Any]:
+  """Version of the package, its git commit ("" where it is installed without one), and whether files were changed."""
+  root = pathlib.Path(jaxhands.__file__).resolve().parents[1]
+  top = _git(root, "rev-parse", "--show-toplevel")
+  ours = bool(top) and pathlib.Path(top).resolve() == root  # not a repository of the user that holds an environment
+  return {
+    "version": jaxhands.__version__,
+    "commit": _git(root, "rev-parse", "HEAD") if ours else "",
+    "modified": bool(ours and _git(root, "status", "--porcelain", "--untracked-files=no")),
+  }
+
+
+def machine() -> dict[str, Any]:
+  """Software and devices of this process."""
+  versions = {"python": platform.python_version()}
+  for name in _SOFTWARE:
+    try:
+      versions[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+      continue
+  devices = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+  return {"software": versions, "devices": devices, "processes": jax.process_count()}
+
+
+def data_set(folder: str, split: str, examples: int) -> dict[str, Any]:
+  """A data set with its version: the builder's name, and the hash of the arguments that decide every record."""
+  found: dict[str, Any] = {"name": pathlib.Path(folder).name, "split": split, "examples": examples}
+  path = pathlib.Path(folder) / "build.json"
+  if path.is_file():
+    built = json.loads(path.read_text())
+    found |= {"builder": built["builder"], "hash": built["hash"]}
+    known = {key: built["arguments"].get(key) for key in ("version", "variant", "branch", "seed")}
+    found |= {key: value for key, value in known.items() if value not in (None, "")}
+  return found
+
+
+def note_training(workdir: pathlib.Path, data: Sequence[dict[str, Any]]) -> None:
+  """Adds an entry to `WORKDIR/origin.json`, unless the last one is the same."""
+  path = workdir / "origin.json"
+  entries = json.loads(path.read_text()) if path.is_file() else []
+  entry = {"code": code(), **machine(), "data": list(data)}
+  if not entries or entries[-1] != entry:
+    _write(path, [*entries, entry])
+
+
+def note_evaluation(workdir: pathlib.Path, data: Sequence[dict[str, Any]]) -> None:
+  """Writes `WORKDIR/eval/origin.json`."""
+  _write(workdir / "eval" / "origin.json", {"code": code(), **machine(), "data": list(data)})
+
+
+def _write(path: pathlib.Path, content: Any) -> None:
+  path.parent.mkdir(parents=True, exist_ok=True)
+  partial = path.with_name(f"{path.name}.partial")
+  partial.write_text(json.dumps(content, indent=2) + "\n")
+  partial.replace(path)
+
+
+def _git(folder: pathlib.Path, *arguments: str) -> str:
+  """What git answers; "" where there is no git, no repository, or one that it does not trust."""
+  try:
+    found = subprocess.run(
+      ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20, check=False
+    )
+  except (OSError, subprocess.TimeoutExpired):
+    return ""
+  return found.stdout.strip() if found.returncode == 0 else ""

@@ -1,0 +1,164 @@
+"""RESULTS.md: every number of the papers beside ours, what is missing, and all experiments with their origins."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import pathlib
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Records = Mapping[str, Mapping[str, Any]]
+_MISSING = "missing"
+_OWN_DATA = "synthetic"  # data sets of rendered hands have names that begin so
+
+
+def write(path: pathlib.Path, records: Records) -> None:
+  """Writes the page, whole or not at all."""
+  partial = path.with_name(f".{path.name}.partial")
+  partial.write_text(page(records), encoding="utf-8")
+  partial.replace(path)
+
+
+def published() -> list[dict[str, Any]]:
+  """The papers with their tables: `published.json` of this package."""
+  text = importlib.resources.files("jaxhands.results").joinpath("published.json").read_text(encoding="utf-8")
+  return json.loads(text)["papers"]
+
+
+def page(records: Records) -> str:
+  """The page as Markdown.
+
+  Args:
+    records: name -> record, of `record.read_all`.
+  """
+  papers = published()
+  bodies = [_paper(paper, records) for paper in papers]
+  rows = [row for paper in papers for table in paper["tables"] for row in _rows(paper, table, records)]
+  there = sum(row[-2] != _MISSING for row in rows)
+  parts = [
+    "# Results",
+    "Written by `python -m jaxhands results` from `results/*.json`, one file for each finished experiment, and from "
+    "the papers' numbers in `jaxhands/results/published.json`. Not to be edited by hand.",
+    f"{len(records)} experiments. Of {len(rows)} published numbers, {there} have a result of ours on the same data; "
+    f"the other {len(rows) - there} are missing. Rendered hands are the embedded data: they show the direction of an "
+    "effect, and their numbers do not compare with those of real pictures. In brackets: the 95 % interval, by scenes; "
+    "of several seeds, the mean and each of them.",
+    *bodies,
+    _experiments(records),
+  ]
+  return "\n\n".join(parts) + "\n"
+
+
+def _paper(paper: Mapping[str, Any], records: Records) -> str:
+  parts = [f"## {paper['name']} ({paper['cite']})"]
+  for table in paper["tables"]:
+    rows = _rows(paper, table, records)
+    protocol = ", ".join(f"`{key}={value}`" for key, value in table.get("protocol", {}).items())
+    about = [f"{table['data']}.", table.get("note", ""), f"Compared with {protocol}." if protocol else ""]
+    head = ("experiment", "split", "metric", "paper", "ours, same data", "ours, rendered hands")
+    parts += [
+      f"### {table['source']}: {table['about']}",
+      " ".join(text for text in about if text),
+      _table(head, rows),
+    ]
+  return "\n\n".join(parts)
+
+
+def _rows(paper: Mapping[str, Any], table: Mapping[str, Any], records: Records) -> list[tuple[str, ...]]:
+  """One for each published number."""
+  rows = []
+  for row in table["rows"]:
+    ours = [record for record in records.values() if _is_of(record, paper["config"], row["variant"])]
+    for (key, unit), value in zip(table["metrics"], row["values"], strict=True):
+      if value is None:
+        continue
+      found = [(record, metrics) for record in ours for metrics in _metrics(record, table.get("protocol", {}), key)]
+      same = [
+        (record, metric)
+        for record, metric in found
+        if (record["dataset"], record["split"]) == (table["dataset"], row["split"]) and _size(record) == "paper"
+      ]
+      rendered = [(record, metric) for record, metric in found if record["dataset"].startswith(_OWN_DATA)]
+      by_size = [
+        f"{size}: {_numbers([metric for record, metric in rendered if _size(record) == size])}"
+        for size in dict.fromkeys(_size(record) for record, _ in rendered)
+      ]
+      rows.append((
+        row["what"], row["split"], key, f"{value:g} {unit}".strip(),
+        _numbers([metric for _, metric in same]) if same else _MISSING, "; ".join(by_size) or _MISSING,
+      ))  # fmt: skip
+  return rows
+
+
+def _size(record: Mapping[str, Any]) -> str:
+  return record["variant"].split("-")[0]
+
+
+def _is_of(record: Mapping[str, Any], config: str, variant: str | None) -> bool:
+  """Whether a record is of a config's variant, whatever its size; None is no experiment of ours."""
+  rest = "-".join(record["variant"].split("-")[1:])
+  return variant is not None and record["config_name"] == config and rest == variant.replace(",", "-")
+
+
+def _metrics(record: Mapping[str, Any], protocol: Mapping[str, str], key: str) -> list[dict[str, Any]]:
+  """The metric under a protocol that has the words of `protocol`: the main one, or one of those besides."""
+  if _fits(record["protocol"], protocol):
+    return [record["metrics"][key]] if key in record["metrics"] else []
+  for entry in record["also"]:
+    if entry["method"] == record["system"] and _fits(entry["protocol"], protocol) and key in entry["metrics"]:
+      return [{"value": entry["metrics"][key]}]
+  return []
+
+
+def _fits(text: str, protocol: Mapping[str, str]) -> bool:
+  return {f"{key}={value}" for key, value in protocol.items()} <= set(text.split())
+
+
+def _numbers(found: Sequence[Mapping[str, Any]]) -> str:
+  """One result with its interval, or the mean of several and each of them."""
+  if len(found) == 1:
+    interval = found[0].get("interval")
+    return f"{found[0]['value']:.4g}" + (f" [{interval[0]:.4g}, {interval[1]:.4g}]" if interval else "")
+  values = [metric["value"] for metric in found]
+  return f"{statistics.fmean(values):.4g} ({', '.join(f'{value:.4g}' for value in values)})"
+
+
+def _experiments(records: Records) -> str:
+  parts = ["## All experiments"]
+  if not records:
+    return parts[0] + "\n\nNone yet."
+  for name, record in records.items():
+    code = record["evaluated_with"]["code"]
+    commit = (code["commit"][:10] or f"version {code['version']}") + (" with changes" if code["modified"] else "")
+    data = [f"{entry['name']}:{entry['split']}" for entry in record["evaluated_with"]["data"]]
+    trained = [entry["name"] for entry in record["trained_with"][-1]["data"]] if record["trained_with"] else []
+    facts = [
+      f"`configs/{record['config_name']}.py:{record['variant'].replace('-', ',')}`, seed {record['seed']}",
+      f"{record['examples']:,} pictures of {', '.join(data)}"
+      + (f", trained on {', '.join(trained)}" if trained else ""),
+      f"{commit}, {record['evaluated_with']['devices']}, {record['date']}",
+    ]
+    rows = [
+      (
+        key,
+        f"{metric['value']:.4g}",
+        f"{metric['interval'][0]:.4g} – {metric['interval'][1]:.4g}",
+        f"{record['mean_pose'][key]:.4g}" if key in record["mean_pose"] else "",
+        metric["unit"],
+      )
+      for key, metric in record["metrics"].items()
+    ]
+    parts += [
+      f"### {name}",
+      "; ".join(facts) + "." + (f" {record['note']}" if record["note"] else ""),
+      f"`{record['protocol']}`",
+      _table(("metric", "value", "95 %", "mean pose", "unit"), rows),
+    ]
+  return "\n\n".join(parts)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+  lines = [head, ["---"] * len(head), *rows]
+  return "\n".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |" for line in lines)

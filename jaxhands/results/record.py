@@ -1,0 +1,127 @@
+"""The record of a finished experiment: one small JSON file, made from the folder of its run."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+FORMAT = 1
+LARGEST_BYTES = 20_000
+_DIGITS = 6  # of numbers; more say nothing
+
+
+def of_run(workdir: pathlib.Path, note: str = "") -> dict[str, Any]:
+  """The record of an evaluated run.
+
+  Args:
+    workdir: its folder.
+    note: a sentence to stand beside it.
+  Raises:
+    FileNotFoundError: the run was not evaluated, or by a version that did not note where its numbers come from.
+  """
+  config = _read(workdir / "config.json")
+  result = _read(workdir / "eval" / "metrics.json")
+  evaluated = _read(workdir / "eval" / "origin.json")
+  trained = [entry for path in _training_notes(workdir, config) for entry in _read(path)]
+  when = datetime.datetime.fromtimestamp((workdir / "eval" / "metrics.json").stat().st_mtime, datetime.UTC)
+  return {
+    "format": FORMAT,
+    "config_name": config["name"],
+    "variant": config["variant"],
+    "seed": config["seed"],
+    "date": when.date().isoformat(),
+    "note": note,
+    "system": result["system"],
+    "dataset": _without_folders(result["dataset"]),
+    "split": result["split"],
+    "examples": result["examples"],
+    "protocol": result["protocol"],
+    "metrics": {
+      key: {
+        "value": _rounded(value),
+        "interval": [_rounded(end) for end in result["intervals"][key]],
+        "unit": result["units"][key],
+      }
+      for key, value in result["metrics"].items()
+    },
+    "mean_pose": {key: _rounded(value) for key, value in result["mean_pose"].items()},
+    "also": [
+      entry | {"metrics": {key: _rounded(value) for key, value in entry["metrics"].items()}} for entry in result["also"]
+    ],
+    "evaluated_with": evaluated,
+    "trained_with": trained,
+    "config": _without_folders(config),
+  }
+
+
+def name_of(record: Mapping[str, Any]) -> str:
+  """A file's name for it: config, variant, seed."""
+  return f"{record['config_name']}-{record['variant']}-seed{record['seed']}"
+
+
+def write(record: Mapping[str, Any], path: pathlib.Path) -> None:
+  """Writes it, whole or not at all.
+
+  Raises:
+    ValueError: it is larger than a record may be.
+  """
+  content = json.dumps(record, indent=1) + "\n"
+  if len(content.encode()) > LARGEST_BYTES:
+    content = json.dumps(record, separators=(",", ":")) + "\n"
+  if (size := len(content.encode())) > LARGEST_BYTES:
+    raise ValueError(
+      f"the record would have {size:,} bytes of {LARGEST_BYTES:,}: evaluate with fewer eval.metrics or eval.also"
+    )
+  path.parent.mkdir(parents=True, exist_ok=True)
+  partial = path.with_name(f".{path.name}.partial")
+  partial.write_text(content)
+  partial.replace(path)
+
+
+def read_all(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
+  """Name -> record of all that lie in a folder, by name.
+
+  Raises:
+    ValueError: a file that is none, or too large.
+  """
+  found = {}
+  for path in sorted(folder.glob("*.json")):
+    if path.stat().st_size > LARGEST_BYTES:
+      raise ValueError(f"{path} has {path.stat().st_size:,} bytes; a record has at most {LARGEST_BYTES:,}")
+    try:
+      record = json.loads(path.read_text())
+      if record["format"] != FORMAT:
+        raise ValueError(f"format {record['format']}")
+    except (ValueError, KeyError, TypeError) as error:
+      raise ValueError(f"{path} is no record of an experiment ({error}); `results add RUN` writes them") from error
+    found[path.stem] = record
+  return found
+
+
+def _training_notes(workdir: pathlib.Path, config: Mapping[str, Any]) -> list[pathlib.Path]:
+  """Of all stages; a system that was only assembled has none."""
+  folders = [workdir / "stages" / stage for stage in config.get("stages") or ()] or [workdir]
+  return [folder / "origin.json" for folder in folders if (folder / "origin.json").is_file()]
+
+
+def _read(path: pathlib.Path) -> Any:
+  if not path.is_file():
+    raise FileNotFoundError(f"there is no {path}: train and evaluate the run first, with launch.py")
+  return json.loads(path.read_text())
+
+
+def _without_folders(value: Any) -> Any:
+  """The same with absolute paths cut to their last part: where things lay on one machine is nobody's business."""
+  if isinstance(value, Mapping):
+    return {key: _without_folders(inner) for key, inner in value.items()}
+  if isinstance(value, list):
+    return [_without_folders(inner) for inner in value]
+  return re.sub(r"(?<![\w.])~?/(?:[^+:]*/)?", "", value) if isinstance(value, str) else value
+
+
+def _rounded(value: float) -> float:
+  return float(f"{value:.{_DIGITS}g}")

@@ -1,0 +1,213 @@
+"""Records of experiments and the page made of them: whole, small, honest about what is missing."""
+
+import importlib
+import json
+import pathlib
+import subprocess
+
+import pytest
+
+from configs import base as base_config
+from configs import rootnet
+from jaxhands import cli, origin, run
+from jaxhands.results import page, record
+from tests.data.conftest import build
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PROTOCOL = "depth=rootnet root=wrist left_root=relative"
+
+
+def made_up(variant="paper-human", seed=0, config="internet", value=12.0, dataset="interhand26m", **changes):
+  metric = {"value": value, "interval": [value - 1, value + 1], "unit": "mm"}
+  return {
+    "format": 1, "config_name": config, "variant": variant, "seed": seed, "date": "2026-11-25", "note": "",
+    "system": "internet", "dataset": dataset, "split": "test", "examples": 1000, "protocol": PROTOCOL,
+    "metrics": {"mpjpe/single": metric, "mrrpe": metric}, "mean_pose": {"mpjpe/single": 30.0},
+    "also": [{"protocol": PROTOCOL.replace("relative", "own"), "method": "internet", "metrics": {"mrrpe": 91.5}}],
+    "evaluated_with": {
+      "code": {"version": "0.1.0", "commit": "0123456789abcdef", "modified": False}, "devices": "1 x cpu",
+      "data": [{"name": dataset, "split": "test", "examples": 1000}],
+    },
+    "trained_with": [{"data": [{"name": f"{dataset}-train", "split": "train"}]}], "config": {},
+  } | changes  # fmt: skip
+
+
+def lines_of(records, *words):
+  return [line for line in page.page(records).splitlines() if all(word in line for word in words)]
+
+
+def test_what_is_missing_is_listed_as_missing():
+  text = page.page({})
+  numbers = sum(
+    value is not None
+    for paper in page.published() for table in paper["tables"] for row in table["rows"] for value in row["values"]
+  )  # fmt: skip
+  assert f"0 experiments. Of {numbers} published numbers, 0 have a result" in text
+  assert text.count("| missing | missing |") == numbers
+  assert "None yet." in text
+
+
+def test_a_result_on_the_papers_data_stands_beside_its_number():
+  records = {"a": made_up()}
+  (line,) = lines_of(records, "| human | test | mpjpe/single | 12.58 mm |")
+  assert line.endswith("| 12 [11, 13] | missing |")
+  # Of another split, data set, variant or config it does not.
+  assert not [line for line in lines_of(records, "| human | val |") if "12 [" in line]
+  assert not [line for line in lines_of(records, "| machine |") if "12 [" in line]
+  assert "1 experiments. Of" in page.page(records)
+  for other in (made_up(config="digit"), made_up("paper"), made_up(split="val"), made_up(dataset="interhand26m/human")):
+    (line,) = lines_of({"a": other}, "| human | test | mpjpe/single | 12.58 mm |")
+    assert line.endswith("| missing | missing |")
+
+
+def test_seeds_are_averaged_and_each_is_shown():
+  records = {f"s{seed}": made_up(seed=seed, value=12.0 + seed) for seed in range(3)}
+  (line,) = lines_of(records, "| human | test | mpjpe/single | 12.58 mm |")
+  assert line.endswith("| 13 (12, 13, 14) | missing |")
+
+
+def test_rendered_hands_are_never_put_beside_real_ones():
+  records = {"a": made_up("small-single_only", dataset="synthetic/demo", value=51.0)}
+  records["a"]["metrics"]["mpjpe/interacting"] = records["a"]["metrics"]["mpjpe/single"]
+  (line,) = lines_of(records, "| one hand only | test | mpjpe/interacting | 51.19 mm |")
+  assert line.endswith("| missing | small: 51 [50, 52] |")
+
+
+def test_another_protocol_is_found_among_those_besides():
+  (line,) = lines_of({"a": made_up("paper")}, "| 92.14 mm |")
+  assert line.endswith("| 91.5 | missing |")
+  (line,) = lines_of({"a": made_up("paper")}, "| 32.57 mm |", "InterNet | test")
+  assert "12 [11, 13]" in line
+
+
+def test_every_experiment_says_where_it_comes_from():
+  text = page.page({"mine": made_up(note="With a note.")})
+  assert "### mine\n" in text
+  assert "`configs/internet.py:paper,human`, seed 0; 1,000 pictures of interhand26m:test, trained on" in text
+  assert "0123456789, 1 x cpu, 2026-11-25. With a note." in text
+  assert "| mpjpe/single | 12 | 11 – 13 | 30 | mm |" in text
+  code = {"version": "0.1.0", "commit": "0123456789abcdef", "modified": True}
+  changed = made_up() | {"evaluated_with": made_up()["evaluated_with"] | {"code": code}}
+  assert "0123456789 with changes" in page.page({"mine": changed})
+
+
+def test_published_experiments_are_variants_that_exist():
+  for paper in page.published():
+    path = pathlib.Path(base_config.__file__).parent / f"{paper['config']}.py"
+    if not path.is_file():
+      continue
+    module = importlib.import_module(f"configs.{paper['config']}")
+    for table in paper["tables"]:
+      for row in table["rows"]:
+        assert len(row["values"]) == len(table["metrics"])
+        if row["variant"] is not None:
+          config = module.get_config(",".join(word for word in ("paper", row["variant"]) if word))
+          assert page._is_of({"variant": config.variant, "config_name": config.name}, paper["config"], row["variant"])
+
+
+def test_the_committed_page_is_what_the_committed_records_give():
+  assert (ROOT / "RESULTS.md").read_text() == page.page(record.read_all(ROOT / "results")), (
+    "run `python -m jaxhands results` and commit RESULTS.md"
+  )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> pathlib.Path:
+  """A run of seconds on a small data set."""
+  folder = tmp_path_factory.mktemp("results")
+  data = build(folder / "data", train=13, val=7)
+  config = rootnet.get_config("tiny")
+  config.data.train, config.data.eval, config.data.threads = (f"{data}:train",), (f"{data}:val",), 2
+  config.train_for, config.eval_every = "1 step", "1 step"
+  assert run.run(config, folder / "run")
+  return folder / "run"
+
+
+def test_a_finished_run_becomes_a_record_and_a_line(finished, tmp_path, capsys, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert cli.main(["results", "add", str(finished), "--note", "One step."]) == 0
+  path = tmp_path / "results" / "rootnet-tiny-seed0.json"
+  assert path.stat().st_size <= record.LARGEST_BYTES
+  made = json.loads(path.read_text())
+  answer = json.loads((finished / "eval" / "metrics.json").read_text())
+  assert made["metrics"].keys() == answer["metrics"].keys()
+  for key, metric in made["metrics"].items():
+    assert metric["value"] == pytest.approx(answer["metrics"][key], rel=1e-5)
+    assert metric["interval"] == pytest.approx(answer["intervals"][key], rel=1e-5)
+  assert made["config"]["system"]["name"] == "rootnet"
+  assert made["config"]["data"]["train"] == ["data:train"]  # no folder of one machine
+  assert made["dataset"] == "data"
+  (data,) = made["evaluated_with"]["data"]
+  assert (data["builder"], data["split"], data["examples"]) == ("tiny", "val", 7)
+  assert len(data["hash"]) == 8
+  assert [entry["data"][0]["split"] for entry in made["trained_with"]] == ["train"]
+  assert made["evaluated_with"]["code"] == origin.code()
+  text = (tmp_path / "RESULTS.md").read_text()
+  assert "### rootnet-tiny-seed0" in text
+  assert "One step." in text
+  capsys.readouterr()
+  assert cli.main(["results", "add", str(finished)]) == 1
+  assert "is there already; give another --name, or --replace it" in capsys.readouterr().err
+  assert cli.main(["results", "add", str(finished), "--replace"]) == 0
+  assert cli.main(["results", "add", str(finished), "--name", "again"]) == 0
+  assert cli.main(["results"]) == 0
+  assert page.page(record.read_all(tmp_path / "results")) == (tmp_path / "RESULTS.md").read_text()
+
+
+def test_a_run_compares_with_itself(finished, capsys, monkeypatch):
+  monkeypatch.setenv("COLUMNS", "200")
+  assert cli.main(["compare", str(finished), str(finished), "--resamples", "50"]) == 0
+  assert "root_depth/all" in capsys.readouterr().out
+
+
+def test_what_is_no_record_is_named(tmp_path):
+  with pytest.raises(FileNotFoundError, match=r"no .*config\.json: train and evaluate the run first"):
+    record.of_run(tmp_path)
+  (tmp_path / "odd.json").write_text("{}")
+  with pytest.raises(ValueError, match=r"odd\.json is no record of an experiment"):
+    record.read_all(tmp_path)
+  with pytest.raises(ValueError, match=r"the record would have .* bytes of 20,000"):
+    record.write(made_up(note="x" * 30_000), tmp_path / "large.json")
+  assert not (tmp_path / "large.json").exists()
+  (tmp_path / "odd.json").write_text(json.dumps(made_up(note="x" * 30_000)))
+  with pytest.raises(ValueError, match="a record has at most 20,000"):
+    record.read_all(tmp_path)
+
+
+@pytest.mark.parametrize(
+  ("text", "expected"),
+  [
+    ("/home/me/data/set:train", "set:train"), ("~/runs/a:backbone", "a:backbone"), ("/a/b+/c/d", "b+d"),
+    ("synthetic/demo:train", "synthetic/demo:train"), ("stages/first", "stages/first"), ("", ""), ("1/2", "1/2"),
+  ],
+)  # fmt: skip
+def test_folders_of_a_machine_are_left_out(text, expected):
+  assert record._without_folders({"a": [text, 3]}) == {"a": [expected, 3]}
+
+
+def test_the_code_is_known_by_its_commit_and_changes(tmp_path, monkeypatch):
+  def git(*arguments):
+    subprocess.run(["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *arguments], check=True)
+
+  (tmp_path / "jaxhands").mkdir()
+  source = tmp_path / "jaxhands" / "__init__.py"
+  source.write_text("")
+  monkeypatch.setattr(origin.jaxhands, "__file__", str(source))
+  assert origin.code()["commit"] == ""
+  git("init", "-q")
+  git("add", "-A")
+  git("commit", "-qm", "first")
+  found = origin.code()
+  assert len(found["commit"]) == 40
+  assert not found["modified"]
+  source.write_text("changed = True\n")
+  assert origin.code() == found | {"modified": True}
+
+
+def test_code_that_trained_is_noted_once_a_version(tmp_path, monkeypatch):
+  versions = iter(["a", "a", "b"])
+  monkeypatch.setattr(origin, "code", lambda: {"commit": next(versions)})
+  for _ in range(3):
+    origin.note_training(tmp_path, [])
+  entries = json.loads((tmp_path / "origin.json").read_text())
+  assert [entry["code"]["commit"] for entry in entries] == ["a", "b"]
