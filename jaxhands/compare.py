@@ -123,7 +123,7 @@ def compare(
   order_a, order_b = (np.lexsort(run.keys.T[::-1]) for run in (a, b))
   scenes = np.unique(a.values["scene_id"][order_a], return_inverse=True)[1]
   found, known = [], []
-  for metric in metrics.standard(a.protocol(), HandModel.default()):
+  for metric in metrics.standard(a.protocol(), HandModel.default(), with_parts=True):
     name = metric.quantity.name
     if not all(name in run.values and f"{name}_weight" in run.values for run in (a, b)):
       continue
