@@ -16,20 +16,20 @@ from typing import Any
 
 import jax
 
-import jaxhands
+from jaxhands import __version__
 
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
 _SOFTWARE = ("jax", "flax", "optax", "numpy", "opencv-python")
 
 
 def code() -> dict[str, Any]:
   """Version of the package, its git commit ("" where it is installed without one), and whether files were changed."""
-  root = pathlib.Path(jaxhands.__file__).resolve().parents[1]
-  top = _git(root, "rev-parse", "--show-toplevel")
-  ours = bool(top) and pathlib.Path(top).resolve() == root  # not a repository of the user that holds an environment
+  top = _git("rev-parse", "--show-toplevel")
+  ours = bool(top) and pathlib.Path(top).resolve() == _ROOT  # not a repository of the user that holds an environment
   return {
-    "version": jaxhands.__version__,
-    "commit": _git(root, "rev-parse", "HEAD") if ours else "",
-    "modified": bool(ours and _git(root, "status", "--porcelain", "--untracked-files=no")),
+    "version": __version__,
+    "commit": _git("rev-parse", "HEAD") if ours else "",
+    "modified": bool(ours and _git("status", "--porcelain", "--untracked-files=no")),
   }
 
 
@@ -78,11 +78,11 @@ def _write(path: pathlib.Path, content: Any) -> None:
   partial.replace(path)
 
 
-def _git(folder: pathlib.Path, *arguments: str) -> str:
+def _git(*arguments: str) -> str:
   """What git answers; "" where there is no git, no repository, or one that it does not trust."""
   try:
     found = subprocess.run(
-      ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20, check=False
+      ["git", "-C", str(_ROOT), *arguments], capture_output=True, text=True, timeout=20, check=False
     )
   except (OSError, subprocess.TimeoutExpired):
     return ""

@@ -194,7 +194,7 @@ def test_the_code_is_known_by_its_commit_and_changes(tmp_path, monkeypatch):
   (tmp_path / "jaxhands").mkdir()
   source = tmp_path / "jaxhands" / "__init__.py"
   source.write_text("")
-  monkeypatch.setattr(origin.jaxhands, "__file__", str(source))
+  monkeypatch.setattr(origin, "_ROOT", tmp_path.resolve())
   assert origin.code()["commit"] == ""
   git("init", "-q")
   git("add", "-A")
