@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import internet, rootnet
-from jaxhands import run
+from jaxhands import report, run
 from jaxhands.data.records import RootDepths
 from tests.data.conftest import build
 
@@ -101,3 +101,10 @@ def test_one_hand_a_crop_makes_the_table_of_pairs(data, tmp_path):
   index = np.arange(7)
   np.testing.assert_array_equal(table.valid, np.stack([index % 3 != 1, index % 3 != 0], -1))  # hands that are there
   assert len(np.unique(table.depth_mm[table.valid])) == table.valid.sum()
+
+
+def test_the_report_shows_the_true_hands_where_the_wrists_are_said_to_be(staged):
+  page = report.write(staged / "stages" / "rootnet").read_text()
+  assert "mm away, truly" in page
+  assert "the true hands at the predicted wrists" in page
+  assert 'aria-label="prediction from above, truth behind it"' in page
