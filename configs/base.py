@@ -37,6 +37,10 @@ def get_config() -> ConfigDict:
   config.data.root_depths = ""  # wrist depths for eval.protocol.depth="rootnet": a run, "stages/NAME", or a file .npz
   config.data.crop_hw = (256, 256)  # the network's input, px
   config.data.map_hw = (128, 128)  # label maps (parts, masks), px
+  # Random crops in training, as InterNet, DIGIT and HDR have them: jaxhands.data.augment.Augmentation.
+  config.data.augmentation = ConfigDict({
+    "translation": 0.15, "scale": 0.25, "rotation_deg": 45.0, "rotation_probability": 0.6, "mirror_probability": 0.5,
+  })  # fmt: skip
   config.data.threads = 8  # that read and decode
   config.data.processes = 0  # worker processes besides the trainer's own; 0 = threads only
   config.data.keep_mb = 2000  # memory for decoded examples, so that a small set is decoded once

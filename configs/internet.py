@@ -91,6 +91,8 @@ def get_config(variant: str = "") -> ConfigDict:
     "bins": 64,  # of depth
     "depth_range_mm": 400.0,
     "sigma": 2.5,  # of the target's Gaussian, cells
+    "root_depth_weight": 1.0,  # factors of these two losses
+    "handedness_weight": 1.0,
     "pose_loss": "soft_argmax" if "soft_argmax" in choice else "heatmap",
     "decode": "argmax",  # or "soft_argmax", sub-voxel
     "give_heatmaps": False,  # with predictions
@@ -143,23 +145,25 @@ def _synth(config: Any) -> None:
 
 def _demo(config: Any) -> None:
   config.system.update(
-    head="soft_argmax_2p5d", depth=18, width=16, upsampler="shuffle", upsampler_features=64, sigma=1.0
-  )
+    head="soft_argmax_2p5d", depth=18, width=16, upsampler="shuffle", upsampler_features=32, sigma=1.0,
+    root_depth_weight=0.03, handedness_weight=5.0,
+  )  # fmt: skip
   config.data.crop_hw, config.data.map_hw = (96, 96), (48, 48)
-  config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:val",)
-  config.data.synthetic.update(train=8_000, val=1_000, test=0)
-  config.train_for = "9000 steps"
+  config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:test",)
+  config.data.synthetic.update(train=8_000, val=0, test=1_000)
+  config.data.augmentation.update(translation=0.08, scale=0.15, rotation_deg=20.0)
+  config.train_for = "7500 steps"
   config.batch_size = 16
-  config.optimizer.learning_rate = 1e-3
-  config.schedule.name = "cosine"
+  config.optimizer.learning_rate = 1.5e-3
+  config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
   config.ema = 0.999
-  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "3000 steps", "3000 steps"
+  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "2500 steps", "2500 steps"
 
 
 def _small(config: Any) -> None:
   _demo(config)
-  config.data.synthetic.update(train=6_000, val=500)
-  config.train_for = "6000 steps"
+  config.data.synthetic.update(train=6_000, test=500)
+  config.train_for = "3500 steps"
 
 
 def _tiny(config: Any) -> None:

@@ -92,7 +92,8 @@ def _posed(config: SyntheticConfig, split: str, number: int) -> tuple[Subject, P
   rng = stream(config, Stream.POSE, split, number)
   person = subject(config, split, int(rng.integers(SUBJECTS[split])))
   kind = PAIR if rng.uniform() < INTERACTING_SHARE[config.hands] else SINGLE
-  return person, default_bank().sample(rng, split, kind, shape=person.shape)
+  # The half turn is further from upright than any limit.
+  return person, default_bank().sample(rng, split, kind, shape=person.shape, from_behind=config.max_tilt_deg >= 180)
 
 
 @functools.lru_cache(maxsize=1)  # the cameras of a scene are consecutive records

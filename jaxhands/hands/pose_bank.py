@@ -117,20 +117,22 @@ class PoseBank:
     family: str | None = None,
     shape: Float[np.ndarray, 10] | None = None,
     jitter_deg: float = 2.0,
+    from_behind: bool = True,
   ) -> PoseDraw:
-    """Draws a family, then an entry of it, then how it is varied; a pair may be mirrored, all may be seen from behind.
+    """Draws a family, then an entry of it, then how it is varied; all may be mirrored, and seen from behind.
 
     Args:
       split, kind, family: what to draw from; a family is drawn evenly among those of the split and kind.
       shape: of both hands (one person); default the mean shape.
       jitter_deg: spread of every joint angle about its entry.
+      from_behind: half of the draws are turned by 180 degrees about the vertical, back for palm.
     """
     name = family or str(rng.choice(self.family_names(split, kind)))
     rig = self.rig if shape is None else shaped(self.rig, np.asarray(shape, np.float64))
     best: PoseDraw | None = None
     for attempt in range(_TRIES):
       entry = int(rng.choice(self.entries(name)))
-      draw = self._vary(rng, rig, entry, jitter_deg / (1 + attempt))
+      draw = self._vary(rng, rig, entry, jitter_deg / (1 + attempt), from_behind)
       if best is None or draw.penetration_mm < best.penetration_mm:
         best = draw
       if best.penetration_mm <= MAX_PENETRATION_MM:
@@ -138,7 +140,7 @@ class PoseBank:
     assert best is not None
     return best
 
-  def _vary(self, rng: np.random.Generator, rig: Rig, entry: int, jitter_deg: float) -> PoseDraw:
+  def _vary(self, rng: np.random.Generator, rig: Rig, entry: int, jitter_deg: float, from_behind: bool) -> PoseDraw:
     """One entry with its angles shaken, in another shape, settled again; then mirrored, turned and centred."""
     placed, pair = self.placed(entry), self.is_pair(entry)
     present = np.array([True, pair])
@@ -155,7 +157,7 @@ class PoseBank:
     pose, wrist = self._parameters(rig, settled, present)
     if rng.random() < 0.5:
       pose, wrist, present = mirror(pose, wrist, present)
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 and from_behind:
       pose, wrist = turn(_HALF_TURN, pose, wrist)
     return PoseDraw(pose * present[:, None], wrist * present[:, None], present, self._name(entry), entry, deepest)
 

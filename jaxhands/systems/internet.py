@@ -113,6 +113,8 @@ class InterNet:
     dtype: of the network's arithmetic.
     bn_groups: see `models.norm.BatchNorm`.
     frozen: parts whose norm stays in evaluation mode; the trainer keeps their variables.
+    augmentation: of crops in training.
+    root_depth_weight, handedness_weight: factors of these losses; the paper has none.
   """
 
   crop_hw: tuple[int, int] = (256, 256)
@@ -131,6 +133,9 @@ class InterNet:
   dtype: jnp.dtype | type = jnp.float32
   bn_groups: int = 1
   frozen: tuple[str, ...] = ()
+  augmentation: augment.Augmentation = augment.INTERNET
+  root_depth_weight: float = 1.0
+  handedness_weight: float = 1.0
 
   view = "pair"
   needs = frozenset(
@@ -178,8 +183,8 @@ class InterNet:
     return dict(self.network.init(rng, batch["image"], True))
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
-    """Crop of both hands; InterNet's augmentation in training."""
-    return host_ops.crop_ops(self.crop_hw, augmentation=augment.INTERNET if train else None)
+    """Crop of both hands; moved, turned, scaled and mirrored in training."""
+    return host_ops.crop_ops(self.crop_hw, augmentation=self.augmentation if train else None)
 
   def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
     """`image` as float32 in 0..1, without mean and deviation; in training also colour factors and `targets`."""
@@ -203,12 +208,14 @@ class InterNet:
     """The loss terms of each example, from the network's output and a batch with `targets`."""
     root_bin = codecs.soft_argmax_1d(out["root_depth"])
     root_error = losses.absolute_error(root_bin, batch["root_bin"], batch["root_bin_valid"])
+    unit = 1.0 if self.released else self.root_codec.range_mm / self.root_codec.bins
     hand_target = self.hands_codec.encode(batch["hand_present"])
     hand_valid = jnp.broadcast_to(batch["hand_present_valid"][:, None], hand_target.shape)
+    hand_error = losses.binary_cross_entropy(out["hands"], hand_target, hand_valid).mean(-1)
     return {
       **self._pose_losses(out, batch),
-      "root_depth": root_error * (1.0 if self.released else self.root_codec.range_mm / self.root_codec.bins),
-      "handedness": losses.binary_cross_entropy(out["hands"], hand_target, hand_valid).mean(-1),
+      "root_depth": root_error * self.root_depth_weight * unit,
+      "handedness": hand_error * self.handedness_weight,
     }
 
   def _pose_losses(self, out: Mapping[str, Any], batch: schema.Batch) -> dict[str, jax.Array]:
@@ -302,9 +309,13 @@ def build(config: Any) -> InterNet:
     ValueError: an unknown field, with the known ones.
   """
   fields = {key: config.system[key] for key in config.system if key != "name"}
-  known = {field.name for field in dataclasses.fields(InterNet)} - {"crop_hw", "dtype", "frozen"}
+  elsewhere = {
+    "crop_hw": tuple(config.data.crop_hw),
+    "dtype": jnp.dtype(config.compute_dtype),
+    "frozen": tuple(config.freeze),
+    "augmentation": augment.Augmentation(**config.data.augmentation),
+  }
+  known = {field.name for field in dataclasses.fields(InterNet)} - set(elsewhere)
   if unknown := sorted(set(fields) - known):
     raise ValueError(f"config.system has unknown fields {unknown}; InterNet has {sorted(known)}")
-  return InterNet(
-    **fields, crop_hw=tuple(config.data.crop_hw), dtype=jnp.dtype(config.compute_dtype), frozen=tuple(config.freeze)
-  )
+  return InterNet(**fields, **elsewhere)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from configs import base
 from jaxhands.data import augment
 
 
@@ -57,3 +58,7 @@ def test_a_coin_does_not_change_later_draws():
   first = [never.draw(rngs[0]), always.draw(rngs[1])]
   assert first[0].rotation != first[1].rotation
   assert rngs[0].random() == rngs[1].random()
+
+
+def test_configs_start_from_the_released_augmentation():
+  assert augment.Augmentation(**base.get_config().data.augmentation) == augment.INTERNET

@@ -204,3 +204,14 @@ def test_a_broken_photo_is_named(photos):
   config = dataclasses.replace(INPUT, background_dir=str(photos))
   with pytest.raises(BuildError, match=rf"cannot read the photo {photos}"):
     [make_record(config, "train", index) for index in range(30)]
+
+
+def test_half_of_the_hands_are_turned_back_for_palm_but_none_of_those_that_stay_near_upright():
+  anywhere, upright = (SyntheticConfig(pictures="input", hands="single", upright_deg=deg) for deg in (180, 60))
+  turned = []
+  for scene in range(0, 12 * SCENES_PER_POSE, SCENES_PER_POSE):
+    full, near = (moment(config, "train", scene).joints_world for config in (anywhere, upright))
+    same = np.abs(full - near).max() < 1e-3
+    assert same or np.abs(full * (-1, 1, -1) - near).max() < 1e-3
+    turned.append(not same)
+  assert 0 < sum(turned) < len(turned)
