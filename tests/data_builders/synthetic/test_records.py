@@ -92,7 +92,7 @@ def test_three_in_five_pictures_show_two_hands(monkeypatch):
   class Bank:
     """Draws nothing but the kind, at once."""
 
-    def sample(self, rng, split, kind, shape):
+    def sample(self, rng, split, kind, shape, from_behind):
       present = np.array([True, kind == PAIR])
       return PoseDraw(np.zeros((2, 48)), np.zeros((2, 3)), present, "none", 0, 0.0)
 
