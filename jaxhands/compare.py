@@ -136,7 +136,7 @@ def compare(
         value, weight = run.values[name][order], run.values[f"{name}_weight"][order].astype(np.float64)
         chosen = run.values[f"group_{group}"][order].reshape((-1,) + (1,) * (weight.ndim - 1))
         sides.append((value.astype(np.float64), weight * chosen))
-      difference = _difference(metric, key, *sides, scenes, resamples, seed)
+      difference = _difference(metric, key, sides[0], sides[1], scenes, resamples, seed)
       if difference is not None:
         found.append(difference)
   unknown = [name for name in names if not any(key == name or key.split("/")[0] == name for key in known)]

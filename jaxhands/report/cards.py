@@ -55,7 +55,7 @@ def _readings(example: Mapping[str, Any], row: int) -> list[tuple[str, str]]:
   ]
 
 
-def _hands_at_wrists(example: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _hands_at_wrists(example: Mapping[str, Any]) -> dict[str, Any]:
   """A pose for a prediction of wrists alone: the true hands, moved as they are to where the wrists are said to be."""
   truth, valid = example["batch/joints_cam"], example["batch/joints_cam_valid"]
   known = example["batch/hand_present"] & valid[:, WRIST] & example["prediction/root_cam_valid"]

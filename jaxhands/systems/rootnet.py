@@ -26,12 +26,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from jaxhands import codecs, losses, schema
 from jaxhands.data import augment, host_ops
-from jaxhands.geometry import camera, crop
-from jaxhands.geometry.arrays import Array
+from jaxhands.geometry import arrays, camera, crop
 from jaxhands.hands import skeleton
 from jaxhands.models.backbones.resnet import ResNet, structure
 from jaxhands.models.heads.heatmap import Upsampler
@@ -174,7 +173,7 @@ class RootNet:
     """
     return k_value(batch["crop_from_img"], batch["camera_img"], self.crop_hw, self.real_mm)
 
-  def targets(self, batch: schema.Batch) -> dict[str, jax.Array]:
+  def targets(self, batch: schema.Batch) -> dict[str, Any]:
     """What the losses compare with.
 
     Returns:
@@ -207,7 +206,7 @@ class RootNet:
     depth = losses.absolute_error(found[..., 2], batch["depth"], batch["depth_valid"])
     return {"position": cells.mean(-1) / 3, "depth": depth.mean(-1) / 3}
 
-  def decode(self, out: Mapping[str, Array], k: Float[Array, " b"]) -> Float[jax.Array, "b r 3"]:
+  def decode(self, out: Mapping[str, jax.Array], k: Float[Array, " b"]) -> Float[jax.Array, "b r 3"]:
     """x, y in cells and depth in mm of each root, from the network's output and k."""
     cells = codecs.expected_cell(jax.nn.softmax(out["scores"], axis=(1, 2)))
     return jnp.concatenate([cells, (out["gamma"] * k[:, None])[..., None]], axis=-1)
@@ -248,8 +247,8 @@ class RootNet:
 
 
 def k_value(
-  crop_from_img: Float[Array, "b 2 3"],
-  camera_img: Float[Array, "b 3 3"],
+  crop_from_img: Float[arrays.Array, "b 2 3"],
+  camera_img: Float[arrays.Array, "b 3 3"],
   crop_hw: tuple[int, int],
   real_mm: tuple[float, float] = (300.0, 300.0),
 ) -> Float[jax.Array, " b"]:

@@ -1,6 +1,7 @@
 """RootNet's network and loss against the release."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -37,7 +38,7 @@ def runs(case, batch):
       variables, image, train, mutable=["batch_stats", "intermediates"],
       capture_intermediates=lambda module, _: module.name == "backbone",
     )  # fmt: skip
-    found = SYSTEM.decode(out, case["in_k_value"][:, 0])
+    found = SYSTEM.decode(out, jnp.asarray(case["in_k_value"][:, 0]))
     losses = sum(SYSTEM.loss_values(found, batch).values())
     features = state["intermediates"]["backbone"]["__call__"][0]["layer4"]
     return {"out": out, "found": found, "losses": losses, "layer4": features}
