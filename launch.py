@@ -53,7 +53,9 @@ def _report(workdir: pathlib.Path) -> None:
 def _parse_flags(arguments: list[str]) -> list[str]:
   """The flags, with one line instead of a traceback for what a config does not have."""
   try:
-    return app.parse_flags_with_usage(folders.named_in_flags(arguments))
+    # The config's flag reads what overrides it from sys.argv itself.
+    sys.argv[:] = folders.named_in_flags(arguments)
+    return app.parse_flags_with_usage(sys.argv)
   except (AttributeError, FileNotFoundError, TypeError, ValueError) as error:
     reason = error
     while isinstance(reason, Exception):
