@@ -49,10 +49,11 @@ def _readings(example: Mapping[str, Any], row: int) -> list[tuple[str, str]]:
   """Over the picture again, what the network read in it."""
   height, width = example["batch/image"].shape[:2]
   size, picture = (_SIDE, round(height * _SIDE / width)), f'<use href="#picture-{row}"/>'
-  return [
-    tuple(_panel(size, "photo", layer.label, picture + layer.content, layer.tag) for layer in pair)
-    for pair in readings.parts_and_heatmaps(example, _SIDE)
-  ]
+
+  def panel(layer: readings.Layer) -> str:
+    return _panel(size, "photo", layer.label, picture + layer.content, layer.tag)
+
+  return [(panel(truth), panel(found)) for truth, found in readings.parts_and_heatmaps(example, _SIDE)]
 
 
 def _hands_at_wrists(example: Mapping[str, Any]) -> dict[str, Any]:

@@ -226,6 +226,8 @@ def test_evaluation_of_the_samples(case):
     "joints_rel_depth": rel_depth,
     "rel_root_depth": codecs.RootDepthCodec().decode(case["eval_in_rel_root_depth"]),
     "hand_prob": case["eval_in_hand_type"],
+    "confidence": np.ones((count, 2, 21), np.float32),
+    "scale_known": np.ones(count, bool),
   }
   truth = {
     "joints_cam": case["joint_cam"].reshape(-1, 2, 21, 3),
