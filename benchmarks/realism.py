@@ -21,6 +21,10 @@ A `plain` hand is what someone shows who holds up an open hand before a camera. 
   in colour: mean difference of red and blue at least 2 grey levels.
 A thumb laid over or behind the palm, or a hand in the dark, is a hard hand, not a plain one; it counts under `any`.
 
+Measured once on seeds 11, 12, 13 after all was decided on seeds 1 to 3, test split, 100 pictures of each kind and seed:
+found, and found with the right side, of 300 plain hands 98.7 % and 98.7 % (the least of the three: 97 %), of 300 any
+63.7 % and 60.3 %, of the 600 hands of 300 pairs 44.0 % and 36.8 %.
+
 A hand counts as found where a detection lies nearer to it than a quarter of its box's longer side (mean over the 21
 joints); its side is right where the detector, which expects mirrored pictures, names the other one.
 """

@@ -109,8 +109,8 @@ class HandModel:
   def forward(
     self,
     pose: Float[Array, " ..."],
-    shape: Float[Array, "*s 10"],
-    translation_mm: Float[Array, "*t 3"],
+    shape: Float[Array, " ..."],
+    translation_mm: Float[Array, " ..."],
     hand: int | None = None,
   ) -> PosedHand:
     """Poses both hands, or the one that `hand` names.
@@ -123,9 +123,11 @@ class HandModel:
     Returns:
       `PosedHand`, in the frame of the global rotation and the translation.
     Raises:
-      ValueError: a pose of another shape.
+      ValueError: an array of another shape; the message names it.
     """
     matrices = pose_matrices(pose)
+    _check_shape("shape", shape, 10, hand)
+    _check_shape("translation_mm", translation_mm, 3, hand)
     if hand is None:
       return _forward(self, matrices, shape, translation_mm)
     one = _forward(self._one(hand), matrices[..., None, :, :, :], shape[..., None, :], translation_mm[..., None, :])
@@ -133,8 +135,9 @@ class HandModel:
       one.vertices[..., 0, :, :], one.joints[..., 0, :, :], one.transforms[..., 0, :, :, :], one.keypoints[..., 0, :, :]
     )
 
-  def forward_mano(self, mano: Float[Array, "*b 61"], hand: int | None = None) -> PosedHand:
+  def forward_mano(self, mano: Float[Array, " ..."], hand: int | None = None) -> PosedHand:
     """`forward` of the layout that the schema stores: `mano[*b, 2, 61]`, or `mano[*b, 61]` of one `hand`."""
+    _check_shape("mano", mano, schema.MANO_DIM, hand)
     pose = mano[..., schema.MANO_POSE].reshape(mano.shape[:-1] + (NUM_ROTATIONS, 3))
     return self.forward(pose, mano[..., schema.MANO_SHAPE], mano[..., schema.MANO_TRANSLATION], hand)
 
@@ -236,6 +239,14 @@ def pose_matrices(pose: Float[Array, " ..."]) -> Float[Array, "*b 16 3 3"]:
   if pose.shape[-2:] == (NUM_ROTATIONS, 6):
     return rotations.matrix_from_6d(pose)
   raise ValueError(f"pose has shape {pose.shape}; expected [..., 16, 3], [..., 16, 6] or [..., 16, 3, 3]")
+
+
+def _check_shape(name: str, array: Any, width: int, hand: int | None) -> None:
+  """ValueError unless `array` is [..., 2, width], or [..., width] of one hand."""
+  hands = array.shape[-2:-1] if hand is None else ()
+  if array.shape[-1:] != (width,) or hands not in ((), (1,), (2,)):
+    axes = f"[..., 2, {width}]" if hand is None else f"[..., {width}] of one hand"
+    raise ValueError(f"{name} has shape {tuple(array.shape)}; expected {axes}")
 
 
 def mirror_mano(mano: Float[Array, "*b 61"]) -> Float[Array, "*b 61"]:

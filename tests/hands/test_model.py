@@ -120,6 +120,21 @@ def test_pose_in_every_form(model):
     model.forward(pose[:, 0], shape[:, 0], translation[:, 0], hand=2)
 
 
+def test_wrong_shapes_are_named(model):
+  mano = random_mano(5, 2)
+  pose, shape, translation = mano[..., :48].reshape(2, 2, 16, 3), mano[..., 48:58], mano[..., 58:]
+  with pytest.raises(ValueError, match=r"^shape has shape \(2, 2, 9\); expected \[\.\.\., 2, 10\]$"):
+    model.forward(pose, shape[..., 1:], translation)
+  with pytest.raises(ValueError, match=r"^translation_mm has shape \(2, 2, 2\)"):
+    model.forward(pose, shape, translation[..., 1:])
+  with pytest.raises(ValueError, match=r"^mano has shape \(2, 2, 58\); expected \[\.\.\., 2, 61\]$"):
+    model.forward_mano(mano[..., :58])
+  with pytest.raises(ValueError, match=r"^mano has shape \(3, 61\); expected \[\.\.\., 2, 61\]$"):
+    model.forward_mano(np.zeros((3, 61), np.float32))
+  with pytest.raises(ValueError, match=r"of one hand$"):
+    model.forward_mano(mano[0, 0, :58], hand=0)
+
+
 def test_one_shape_and_place_for_many_poses(model):
   mano = random_mano(7, 3)
   pose, shape, translation = mano[..., :48].reshape(3, 2, 16, 3), mano[0, :, 48:58], mano[0, :, 58:]
