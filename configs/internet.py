@@ -119,7 +119,7 @@ def _evaluate_with_rootnet(config: Any, size: str) -> None:
                  "checkpoint_every")  # fmt: skip
   config.stages = ("rootnet", "internet")
   config.stage.rootnet = ConfigDict({key: estimator[key] for key in ("system", *of_training)})
-  config.stage.rootnet.data = ConfigDict({"kind": "all"})
+  config.stage.rootnet.data = ConfigDict({"kind": "all", "augmentation": estimator.data.augmentation})
   config.stage.rootnet.eval = ConfigDict({"mean_pose": 0})
   config.stage.internet = ConfigDict(
     {"data": {"root_depths": "stages/rootnet"}, "eval": {"protocol": {"depth": "rootnet"}}}

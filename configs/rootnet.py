@@ -33,7 +33,9 @@ arrays by name (.npz).
 Where paper and release differ; the first value is the default, the second is `released`:
   pixels      0..1, normalised with ImageNet's mean and deviation | 0..255 with the same mean and deviation (a slip)
   batch norm  over the whole batch | over the 32 examples of each of 4 GPUs
-In both: k from the box cut at the picture's edges, made square, 1.25 times as large; hands are 300 x 300 mm.
+In both: crops are turned, by up to 60 degrees in 60 % of the pictures, and mirrored, but neither moved nor scaled
+(`data.augmentation`); k comes from the box cut at the picture's edges, made square, 1.25 times as large; hands are
+300 x 300 mm.
 The network behind the published results for hands was never released: those have two depths a picture, so that the
 default, one crop with two roots, is a reading of them. `released` is the public network for bodies.
 
@@ -75,6 +77,9 @@ def get_config(variant: str = "") -> ConfigDict:
     "real_mm": (300.0, 300.0),
     "bn_groups": 4 if released and choice.size == "paper" else 1,
   })  # fmt: skip
+  config.data.augmentation.update(translation=0.0, scale=0.0, rotation_deg=30.0)
+  if config.system.view == "hand":
+    config.data.augmentation.mirror_probability = 0.0
   config.eval.mean_pose = 0  # a pose, which says nothing of the wrist
   {"demo": _demo, "tiny": _tiny, "small": _small, "synth": _synth, "paper": _paper}[choice.size](config)
   return config

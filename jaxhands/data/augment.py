@@ -59,4 +59,3 @@ class Augmentation:
 
 INTERNET = Augmentation()
 ROOTNET = Augmentation(translation=0.0, scale=0.0, rotation_deg=30.0)
-ROOTNET_HAND = dataclasses.replace(ROOTNET, mirror_probability=0.0)  # a hand view has right hands only

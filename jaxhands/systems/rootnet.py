@@ -100,6 +100,7 @@ class RootNet:
     upsampler: "deconv" (paper) or "shuffle" (fast on a CPU).
     upsampler_features: channels of its layers.
     real_mm: width and height of the square that k is about (hands 300 x 300, bodies 2000 x 2000).
+    augmentation: of crops in training; a hand view, which has right hands only, may not be mirrored.
     dtype: of the network's arithmetic; the factor and everything after it stay float32.
     bn_groups: see `models.norm.BatchNorm`.
     frozen: parts whose norm stays in evaluation mode; the trainer keeps their variables.
@@ -113,6 +114,7 @@ class RootNet:
   upsampler: Literal["deconv", "shuffle"] = "deconv"
   upsampler_features: int = 256
   real_mm: tuple[float, float] = (300.0, 300.0)
+  augmentation: augment.Augmentation = augment.ROOTNET
   dtype: jnp.dtype | type = jnp.float32
   bn_groups: int = 1
   frozen: tuple[str, ...] = ()
@@ -153,9 +155,8 @@ class RootNet:
     return dict(self.network.init(rng, batch["image"], True))
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
-    """Crop of the box within the picture; in training turned, and mirrored where both hands are in it."""
-    augmentation = augment.ROOTNET if self.view == "pair" else augment.ROOTNET_HAND
-    return host_ops.crop_ops(self.crop_hw, augmentation=augmentation if train else None, clip=True)
+    """Crop of the box within the picture; in training with `augmentation`."""
+    return host_ops.crop_ops(self.crop_hw, augmentation=self.augmentation if train else None, clip=True)
 
   def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
     """`image` normalised; in training also colour factors and `targets`."""
@@ -274,9 +275,10 @@ def build(config: Any) -> RootNet:
     ValueError: an unknown field, with the known ones.
   """
   fields = {key: config.system[key] for key in config.system if key != "name"}
-  known = {field.name for field in dataclasses.fields(RootNet)} - {"crop_hw", "dtype", "frozen"}
+  known = {field.name for field in dataclasses.fields(RootNet)} - {"crop_hw", "augmentation", "dtype", "frozen"}
   if unknown := sorted(set(fields) - known):
     raise ValueError(f"config.system has unknown fields {unknown}; RootNet has {sorted(known)}")
   return RootNet(
-    **fields, crop_hw=tuple(config.data.crop_hw), dtype=jnp.dtype(config.compute_dtype), frozen=tuple(config.freeze)
-  )
+    **fields, crop_hw=tuple(config.data.crop_hw), augmentation=augment.Augmentation(**config.data.augmentation),
+    dtype=jnp.dtype(config.compute_dtype), frozen=tuple(config.freeze),
+  )  # fmt: skip
