@@ -42,6 +42,15 @@ def test_a_log_file_gets_a_line_now_and_then(capsys, monkeypatch):
   assert len(out) == 3
 
 
+def test_work_that_begins_late_has_no_speed_yet(capsys, monkeypatch):
+  now = [0.0]
+  monkeypatch.setattr(command.time, "monotonic", lambda: now[0])
+  lines = command._Lines(rich.console.Console(stderr=True, width=200), "synthetic")
+  now[0] = 100.0
+  lines(7, 64)
+  assert capsys.readouterr().err == "synthetic: 7 of 64 records, 0.0 records/s\n"
+
+
 def test_a_terminal_gets_a_bar(monkeypatch, capsys):
   monkeypatch.setenv("FORCE_COLOR", "1")
   monkeypatch.setenv("COLUMNS", "120")
