@@ -18,7 +18,7 @@ ALLOWED: dict[str, set[str]] = {
   "draw": {"schema", "geometry", "hands", "render"},
   "report": {"schema", "geometry", "hands", "render", "draw"},
   "data": {"schema", "geometry", "hands", "codecs"},
-  "weights": {"schema"},
+  "weights": {"schema", "hands"},
   "models": {"schema", "geometry", "hands", "codecs", "losses"},
   "systems": {"schema", "geometry", "hands", "codecs", "losses", "data", "weights", "models"},
 }
@@ -31,8 +31,10 @@ ALLOWED |= {
 }
 ALLOWED |= {"origin": set(), "compare": {"hands", "metrics"}, "results": set()}
 ALLOWED["run"] = set(ALLOWED) | {"systems.base"}
-ALLOWED["doctor"] = {"data", "train"}
-ALLOWED["cli"] = set(ALLOWED) | {"run"}
+ALLOWED["photo"] = {"schema", "geometry", "hands", "render", "draw", "predict"}
+ALLOWED["trained"] = set(ALLOWED)
+ALLOWED["commands"] = set(ALLOWED) | {"systems.base"}
+ALLOWED["cli"] = set()
 ALLOWED["__main__"] = {"cli"}
 ALLOWED["__init__"] = set(ALLOWED)
 BUILDERS_MAY_USE = {"schema", "geometry", "hands", "render", "data.folders"}

@@ -29,10 +29,10 @@ def load_arrays(content: bytes) -> dict[Any, np.ndarray | None]:
   loaded = _Unpickler(io.BytesIO(content), encoding="latin1").load()
   if not isinstance(loaded, dict):
     raise RefusedPickle(f"holds a {type(loaded).__name__}, not a dictionary")
-  return {key: _value(item) for key, item in loaded.items()}
+  return {key: as_array(item) for key, item in loaded.items()}
 
 
-class _Stub:
+class Stub:
   """Stands for an object of a foreign class: its state, nothing of its behaviour."""
 
   def __init__(self, *args: Any):
@@ -42,15 +42,15 @@ class _Stub:
     self.state = state
 
 
-class _Chumpy(_Stub):
+class _Chumpy(Stub):
   pass
 
 
-class _Sparse(_Stub):
+class _Sparse(Stub):
   pass
 
 
-class _Dtype(_Stub):
+class _Dtype(Stub):
   """`dtype(code, align, copy)`, then (version, byte order, …)."""
 
   def __init__(self, *args: Any):
@@ -60,8 +60,12 @@ class _Dtype(_Stub):
     self.order = state[1]
 
 
-class _Array(_Stub):
+class _Array(Stub):
   """(version, shape, dtype, Fortran order, bytes or latin-1 text)."""
+
+
+class _Scalar(Stub):
+  """(dtype, bytes or latin-1 text)."""
 
 
 class _Encoded:
@@ -80,7 +84,7 @@ class _Encoded:
     raise RefusedPickle("gives a state to `encode`, which has none")
 
 
-_KNOWN: dict[tuple[str, str], Any] = {
+KNOWN: dict[tuple[str, str], Any] = {
   ("numpy", "ndarray"): _Array,
   ("numpy", "dtype"): _Dtype,
   ("_codecs", "encode"): _Encoded,
@@ -88,40 +92,46 @@ _KNOWN: dict[tuple[str, str], Any] = {
   ("builtins", "set"): set,
 }
 for _core in ("numpy.core.multiarray", "numpy._core.multiarray"):
-  _KNOWN[_core, "_reconstruct"] = _Array
-  _KNOWN[_core, "scalar"] = _Stub
+  KNOWN[_core, "_reconstruct"] = _Array
+  KNOWN[_core, "scalar"] = _Scalar
 for _csc in ("scipy.sparse.csc", "scipy.sparse._csc"):
-  _KNOWN[_csc, "csc_matrix"] = _Sparse
+  KNOWN[_csc, "csc_matrix"] = _Sparse
 
 
 class _Unpickler(pickle.Unpickler):
   def find_class(self, module_name: str, global_name: str) -> Any:
     if re.fullmatch(r"chumpy(\.\w+)*", module_name):
       return _Chumpy
-    if (module_name, global_name) not in _KNOWN:
+    if (module_name, global_name) not in KNOWN:
       raise RefusedPickle(f"refused, as it asks for {module_name}.{global_name}; a hand model holds arrays only")
-    return _KNOWN[module_name, global_name]
+    return KNOWN[module_name, global_name]
 
 
-def _value(item: Any) -> np.ndarray | None:
+def as_array(item: Any) -> np.ndarray | None:
   """The array that an entry stands for, None for anything else."""
   if isinstance(item, _Array):
-    _, shape, dtype, fortran, raw = item.state
-    if not re.fullmatch("[fiu][1248]", dtype.code):
-      return None
-    raw = raw.encode("latin1") if isinstance(raw, str) else raw
-    return np.frombuffer(raw, dtype.order + dtype.code).reshape(shape, order="F" if fortran else "C")
+    return _numbers(*item.state[1:])
+  if isinstance(item, _Scalar):
+    dtype, raw = item.state
+    return _numbers((), dtype, False, raw)
   if isinstance(item, _Sparse):
     return _dense(item.state)
   if isinstance(item, _Chumpy) and "x" in item.state:
-    return _value(item.state["x"])
+    return as_array(item.state["x"])
   if isinstance(item, _Chumpy) and "idxs" in item.state:
     return _array(item.state["a"]).ravel()[_array(item.state["idxs"])].reshape(item.state["preferred_shape"])
   return None
 
 
+def _numbers(shape: tuple[int, ...], dtype: _Dtype, fortran: bool, raw: bytes | str) -> np.ndarray | None:
+  if not re.fullmatch("[fiu][1248]", dtype.code):
+    return None
+  raw = raw.encode("latin1") if isinstance(raw, str) else raw
+  return np.frombuffer(raw, dtype.order + dtype.code).reshape(shape, order="F" if fortran else "C")
+
+
 def _array(item: Any) -> np.ndarray:
-  value = _value(item)
+  value = as_array(item)
   if value is None:
     raise RefusedPickle(f"has a {type(item).__name__.strip('_')} where numbers belong")
   return value

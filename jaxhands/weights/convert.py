@@ -90,15 +90,17 @@ def convert(state_dict: Mapping[str, np.ndarray], tensors: Iterable[Tensor]) -> 
   """Variables from a reference's `state_dict`; a prefix "module." (torch's data parallel wrapper) is dropped.
 
   Raises:
-    ValueError: a key that no entry of `tensors` reads, one read twice, one that is missing, or two entries with
-      the same target. The message names them.
+    ValueError: a key that no entry of `tensors` reads, one read twice, one that is needed and missing, or two
+      entries with the same target. The message names them.
   """
   state_dict = {key.removeprefix("module."): np.asarray(value) for key, value in state_dict.items()}
   tensors = list(tensors)
   used = Counter(tensor.source for tensor in tensors)
   written = Counter(target for tensor in tensors for target in tensor.targets if target != IGNORED)
   _refuse("tensors that the name map does not know", [key for key in state_dict if key not in used])
-  _refuse("tensors that are missing", [key for key in used if key not in state_dict])
+  # What is left out may be missing: ImageNet weights from before torch 0.4.1 have no step counters.
+  needed = [tensor.source for tensor in tensors if tensor.target != IGNORED]
+  _refuse("tensors that are missing", [key for key in needed if key not in state_dict])
   _refuse("tensors that the name map reads twice", [key for key, count in used.items() if count > 1])
   _refuse("variables that the name map writes twice", [key for key, count in written.items() if count > 1])
 

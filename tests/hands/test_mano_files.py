@@ -197,12 +197,12 @@ def _attributes(value):
   return dict(vars(value)), getattr(value, "__defaults__", None), getattr(value, "__kwdefaults__", None)
 
 
-@pytest.mark.parametrize("name", [*array_pickle._KNOWN, ("chumpy.ch", "Ch")], ids=".".join)
+@pytest.mark.parametrize("name", [*array_pickle.KNOWN, ("chumpy.ch", "Ch")], ids=".".join)
 @pytest.mark.parametrize(
   "state", [{"__defaults__": ("x",), "hidden": 1}, (None, {"__defaults__": ("x",), "hidden": 1})]
 )
 def test_no_state_changes_what_a_pickle_may_name(name, state):
-  known = array_pickle._KNOWN.get(name, array_pickle._Chumpy)
+  known = array_pickle.KNOWN.get(name, array_pickle._Chumpy)
   before = _attributes(known)
   # GLOBAL pushes what is named, the state follows without its own opcodes for protocol and end, BUILD gives it away.
   hostile = b"c%s\n%s\n" % tuple(part.encode() for part in name) + pickle.dumps(state, protocol=0)[:-1] + b"b."

@@ -1,0 +1,227 @@
+"""Files of weights: what torch wrote, what we write in its formats, what is damaged, and what is hostile."""
+
+import json
+import os
+import pathlib
+import pickle
+import struct
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+
+from jaxhands.weights import files, torch_files
+from jaxhands.weights.files import RefusedFile
+from tests.weights import torch_writer
+
+GOLDENS = pathlib.Path(__file__).parents[1] / "goldens" / "torch_files"
+STORAGE = np.arange(24, dtype=np.float32)
+VIEWS = {"rows": (0, (4, 6), (6, 1)), "columns": (1, (5, 4), (1, 6)), "one": (23, (), ()), "none": (0, (0, 3), (3, 1))}
+WRITERS = {
+  "zip": torch_writer.write_zip, "stream": torch_writer.write_stream, "tar": torch_writer.write_tar,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["zip.pth", "stream.pth"])
+def test_what_torch_wrote(name):
+  stored = files.read(GOLDENS / name)
+  found = files.state_dict(stored)
+  with np.load(GOLDENS / "golden.npz") as golden:
+    assert set(found) == set(golden)
+    for key in golden:
+      np.testing.assert_array_equal(np.asarray(found[key], golden[key].dtype), golden[key], err_msg=key)
+  assert found["brain"].dtype.name == "bfloat16"
+  assert stored.tree["epoch"] == 3
+  assert stored.tree["best"] == 2.5
+  assert stored.tree["size"] == [2, 3]
+  assert stored.tree["options"] == "<foreign>"
+  np.testing.assert_allclose(dict(files.arrays(stored.tree))["optimizer/state/1/exp_avg"], 0.1, rtol=1e-6)
+
+
+def test_a_whole_module_is_refused_with_advice():
+  with pytest.raises(RefusedFile, match=r"module.pth: it holds a whole program .*Linear\); save its state_dict"):
+    files.read(GOLDENS / "module.pth")
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_views_of_one_storage(kind, tmp_path):
+  tree = {name: torch_writer.Tensor(STORAGE, *view) for name, view in VIEWS.items()}
+  tree["counter"] = torch_writer.Tensor.of(np.array(5))
+  WRITERS[kind](tmp_path / "x.pth", tree)
+  found = files.state_dict(files.read(tmp_path / "x.pth"))
+  np.testing.assert_array_equal(found["rows"], STORAGE.reshape(4, 6))
+  np.testing.assert_array_equal(found["columns"], STORAGE.reshape(4, 6)[:, 1:].T)
+  assert found["one"] == 23
+  assert found["none"].shape == (0, 3)
+  assert found["counter"].dtype == np.int64
+
+
+def test_safetensors_and_npz(tmp_path):
+  arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([1, 2], np.int64)}
+  np.savez(tmp_path / "x.npz", **arrays)
+  raw = b"".join(array.tobytes() for array in arrays.values())
+  header = {
+    "__metadata__": {"format": "pt"},
+    "a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},
+    "b": {"dtype": "I64", "shape": [2], "data_offsets": [24, 40]},
+  }
+  text = json.dumps(header).encode()
+  (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + raw)
+  (tmp_path / "cut.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + raw[:-1])
+  for name, kind in (("x.npz", "npz"), ("x.safetensors", "safetensors")):
+    stored = files.read(tmp_path / name)
+    assert stored.format == kind
+    assert files.checksum(files.state_dict(stored)) == files.checksum(arrays)
+  with pytest.raises(RefusedFile, match="'b' lies beyond its end"):
+    files.read(tmp_path / "cut.safetensors")
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_cut_file_is_called_so(kind, tmp_path):
+  """Wherever it ends, there is one kind of error, which names the file, and never a wrong answer."""
+  path = tmp_path / "x.pth"
+  WRITERS[kind](path, {name: torch_writer.Tensor(STORAGE, *view) for name, view in VIEWS.items()})
+  whole = path.read_bytes()
+  for length in range(0, len(whole), max(len(whole) // 97, 1)):
+    path.write_bytes(whole[:length])
+    if kind == "tar" and length >= len(whole.rstrip(b"\0")):  # what is cut is padding
+      continue
+    with pytest.raises(RefusedFile) as caught:
+      files.read(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    (b"", "it is empty"),
+    (b"\x89HDF\r\n\x1a\n" + bytes(20), "HDF5"),
+    (b"a picture of a hand", "neither a torch file nor safetensors nor npz"),
+    (pickle.dumps({"a": 1}), "a bare pickle"),
+    (b"PK\x03\x04 and nothing more", "damaged or cut"),
+  ],
+)
+def test_other_files_are_named(content, message, tmp_path):
+  (tmp_path / "x.pth").write_bytes(content)
+  with pytest.raises(RefusedFile, match=rf"x.pth: .*{message}"):
+    files.read(tmp_path / "x.pth")
+
+
+def test_other_archives_are_named(tmp_path):
+  with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+    archive.writestr("readme.txt", "x")
+  with tarfile.open(tmp_path / "x.tar", "w") as archive:
+    archive.add(tmp_path / "x.zip", "x.zip")
+  np.savez(tmp_path / "x.npz", a=np.array([{}], object))
+  for name, message in (("x.zip", "'readme.txt'"), ("x.tar", "a tar of"), ("x.npz", "array 'a.npy' cannot be read")):
+    with pytest.raises(RefusedFile, match=message):
+      files.read(tmp_path / name)
+  with pytest.raises(FileNotFoundError, match="a folder of that name"):
+    files.read(tmp_path)
+
+
+# ---- hostile files ---------------------------------------------------------------
+
+
+class Runs:
+  """Would create a file when it is unpickled."""
+
+  def __init__(self, function, *arguments):
+    self.call = (function, arguments)
+
+  def __reduce__(self):
+    return self.call
+
+
+def _hostile(marker):
+  return {
+    "system": Runs(os.system, f"touch {marker}"),
+    "eval": Runs(eval, f"open({str(marker)!r}, 'w')"),
+    "open": Runs(open, str(marker), "w"),
+    "getattr": Runs(getattr, "x", "upper"),
+    "numpy": Runs(np.save, str(marker), 1),
+  }
+
+
+@pytest.mark.parametrize("what", ["system", "eval", "open", "getattr", "numpy"])
+@pytest.mark.parametrize("kind", ["zip", "stream", "tar"])
+def test_nothing_of_a_file_is_run(what, kind, tmp_path):
+  marker, path = tmp_path / "was_run", tmp_path / "x.pth"
+  tree = {"weight": torch_writer.Tensor.of(STORAGE), "bad": _hostile(marker)[what]}
+  if kind == "tar":  # beside the tensors, in the head of the storages
+    content = pickle.dumps(tree["bad"], protocol=2)
+    with tarfile.open(path, "w") as archive:
+      for name in ("pickle", "tensors", "storages"):
+        (tmp_path / name).write_bytes(content)
+        archive.add(tmp_path / name, name)
+  else:
+    WRITERS[kind](path, tree)
+  with pytest.raises(RefusedFile, match=r"it asks for .*nothing was run"):
+    files.read(path)
+  assert not list(tmp_path.glob("was_run*"))
+
+
+@pytest.mark.parametrize("name", torch_files._KNOWN, ids=".".join)
+@pytest.mark.parametrize("state", [{"hidden": 1, "array": 2}, (None, {"hidden": 1, "array": 2})])
+def test_no_state_changes_what_a_pickle_may_name(name, state, tmp_path):
+  known = torch_files._KNOWN[name]
+  before = dict(vars(known)) if hasattr(known, "__dict__") else {}
+  hostile = b"c%s\n%s\n" % tuple(part.encode() for part in name) + pickle.dumps(state, protocol=0)[:-1] + b"b."
+  with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
+    archive.writestr("archive/data.pkl", hostile)
+  with pytest.raises(RefusedFile):
+    files.read(tmp_path / "x.pth")
+  assert (dict(vars(known)) if hasattr(known, "__dict__") else {}) == before
+
+
+@pytest.mark.parametrize(
+  ("offset", "size", "stride", "message"),
+  [
+    (0, (5, 6), (6, 1), "needs 30 elements of a storage of 24"),
+    (20, (6,), (1,), "needs 26 elements"),
+    (-1, (2,), (1,), "offset -1"),
+    (0, (4,), (-1,), "stride"),
+    (0, (2, 2), (1,), "stride"),
+    (0, (1 << 40,), (0,), "of 1099511627776 elements"),
+  ],
+)
+def test_a_tensor_stays_inside_its_storage(offset, size, stride, message, tmp_path):
+  torch_writer.write_zip(tmp_path / "x.pth", {"a": torch_writer.Tensor(STORAGE, offset, size, stride)})
+  with pytest.raises(RefusedFile, match=message):
+    files.read(tmp_path / "x.pth")
+
+
+def test_a_compressed_member_is_refused(tmp_path):
+  """Torch never compresses; what unpacks to a thousand times its size is none of its files."""
+  with zipfile.ZipFile(tmp_path / "x.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+    archive.writestr("archive/data.pkl", pickle.dumps({}) + bytes(1 << 20))
+  with pytest.raises(RefusedFile, match="compressed"):
+    files.read(tmp_path / "x.pth")
+
+
+# ---- the network inside of a checkpoint ------------------------------------------
+
+
+def test_the_network_is_found_by_itself_or_by_its_key(tmp_path):
+  def stored(tree):
+    return files.Stored(tmp_path / "x.pth", "torch", tree)
+
+  a, b = {"w": np.ones(2)}, {"w": np.zeros(2)}
+  assert files.state_dict(stored(a)) == a
+  assert files.state_dict(stored({"epoch": 1, "network": a, "ema": b})) == a
+  assert files.state_dict(stored({"epoch": 1, "anything": b})) == b
+  assert files.state_dict(stored({"deep": {"er": b}}), "deep/er") == b
+  with pytest.raises(ValueError, match=r"there are several: \['x', 'y'\]"):
+    files.state_dict(stored({"x": a, "y": b}))
+  with pytest.raises(ValueError, match="there are none"):
+    files.state_dict(stored({"epoch": 1}))
+  with pytest.raises(ValueError, match="has no 'net' in 'net'"):
+    files.state_dict(stored({"network": a}), "net")
+
+
+def test_a_checksum_tells_values_names_and_shapes():
+  a = {"x": np.arange(6.0), "y": np.ones(2)}
+  assert files.checksum(a) == files.checksum(dict(reversed(a.items())))
+  others = [{**a, "x": a["x"].reshape(2, 3)}, {**a, "x": a["x"] + 1e-9}, {"z": a["x"], "y": a["y"]}]
+  assert len({files.checksum(found) for found in [a, *others]}) == 4
