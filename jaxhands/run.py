@@ -23,7 +23,7 @@ from jaxhands import evaluate, metrics, origin, schema
 from jaxhands.data import feed, folders, host_ops, source
 from jaxhands.data.records import DataSet, Kind, Records, RootDepths
 from jaxhands.hands.model import EMBEDDED, HandModel
-from jaxhands.metrics import mean_pose
+from jaxhands.metrics import confidence, mean_pose
 from jaxhands.metrics.base import Metric, Protocol
 from jaxhands.report import examples
 from jaxhands.systems import base
@@ -31,6 +31,7 @@ from jaxhands.train import checkpoint, distributed, loop, transfer
 from jaxhands.train import plan as plans
 from jaxhands.train import state as states
 from jaxhands.train import step as steps
+from jaxhands.weights import files
 
 Mode = Literal["train", "eval", "train_and_eval"]
 FindData = Callable[[str, str, Any], pathlib.Path]
@@ -71,7 +72,7 @@ def run(
   """
   check_continues(workdir, config)
   folder = {name: workdir / "stages" / name if name else workdir for name, _ in stages(config)}
-  parts = [Run(stage, folder[name], workdir, find_data) for name, stage in stages(config)]
+  parts = [Run(stage, folder[name], workdir, find_data, mode != "eval") for name, stage in stages(config)]
   if jax.process_index() == 0:
     for path, written in (*((part.workdir, part.config) for part in parts), (workdir, config)):
       checkpoint.write_config(path, written)
@@ -148,7 +149,14 @@ class Run:
     evaluator: with the metrics that the config names.
   """
 
-  def __init__(self, config: Any, workdir: pathlib.Path, top: pathlib.Path, find_data: FindData | None = None):
+  def __init__(
+    self,
+    config: Any,
+    workdir: pathlib.Path,
+    top: pathlib.Path,
+    find_data: FindData | None = None,
+    trains: bool = True,
+  ):
     """Builds the parts.
 
     Args:
@@ -156,6 +164,7 @@ class Run:
       workdir: folder of this stage.
       top: folder of the whole run, that "stages/NAME" in the config is relative to.
       find_data: see `run`.
+      trains: the training data must be there; whoever only evaluates may not have them.
     Raises:
       ValueError, FileNotFoundError: see `run`.
     """
@@ -176,7 +185,7 @@ class Run:
     # What an earlier stage will write is not there yet; everything else must be.
     if not config.data.root_depths.startswith("stages/"):
       _ = self._eval_records
-      if self.system.objectives:
+      if self.system.objectives and trains:
         loop.prepare(self.system, config, next(self.train_batches(0)), self._examples)
 
   # ---- data -----------------------------------------------------------------
@@ -283,9 +292,8 @@ class Run:
     return transfer.fill(variables, dict(self.config.init_from), self._imported, self._top)
 
   def _imported(self, path: pathlib.Path) -> states.Tree:
-    """Weights of the authors, from arrays by their names."""
-    with np.load(path) as file:
-      return self.system.import_weights(dict(file))
+    """Weights of the authors, from a file in any format."""
+    return self.system.import_weights(files.state_dict(files.read(path)))
 
   # ---- evaluation -----------------------------------------------------------
 
@@ -304,6 +312,7 @@ class Run:
       result.write(self.workdir / "eval")
       origin.note_evaluation(self.workdir, self._data_versions(self._eval_records))
       self._write_root_depths(result.examples_values)
+      self._write_calibration(result.examples_values)
       examples.save(self.workdir / "eval" / "shown.npz", chosen, seen)
       result.print()
     return result
@@ -313,6 +322,14 @@ class Run:
     if "root_depth_mm" in values:
       keys = ("example_id", "record_hash", "root_depth_mm", "root_depth_mm_valid")
       RootDepths.of_views(*(values[key] for key in keys)).write(self.workdir / "eval" / _ROOT_DEPTHS)
+
+  def _write_calibration(self, values: Mapping[str, np.ndarray]) -> None:
+    """Keeps what makes a probability of the system's confidence, for the predictor and the report."""
+    name = confidence.QUANTITY
+    if name in values:
+      found = confidence.calibrate(values[name], values[f"{name}_weight"], values["scene_id"])
+      if found is not None:
+        (self.workdir / "eval" / confidence.FILE).write_text(json.dumps(found, indent=2) + "\n")
 
   def _look(self, variables: base.Variables, positions: np.ndarray) -> dict[str, np.ndarray]:
     """Batch and prediction of a few of the evaluation's examples."""

@@ -67,7 +67,8 @@ def test_batch_size_and_devices_change_nothing(result, truth, prediction, baseli
 def test_the_keys_of_the_answer(result):
   groups = ("all", "single", "interacting", "inter")
   expected = {f"{name}/{group}" for name in ("mpjpe", "pck_auc") for group in groups}
-  assert set(result.metrics) == expected | {"mrrpe", "epe2d", "handedness_ap", "handedness_accuracy"}
+  single = {"mrrpe", "epe2d", "confidence_ece", "bone_asymmetry", "handedness_ap", "handedness_accuracy"}
+  assert set(result.metrics) == expected | single
   assert set(result.mean_pose) == expected
   assert set(result.units) == set(result.metrics)
   assert result.protocol == str(PROTOCOL)
@@ -166,7 +167,7 @@ def test_predictions_that_are_not_finite_are_named(truth, prediction, evaluator)
   joints = prediction["joints_img"].copy()
   joints[3, 0, 5] = np.nan
   broken = prediction | {"joints_img": joints}
-  with pytest.raises(ValueError, match=r"joint_error is not finite for 1 examples, the first of them \[12\]"):
+  with pytest.raises(ValueError, match=r"(bone_asymmetry|joint_error) is not finite for 1 examples, the first of them \[12\]"):
     evaluator(replay.variables(broken), replay.batches(truth, 8))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxhands.hands.model import HandModel
-from jaxhands.metrics import handedness, parts, pose, root
+from jaxhands.metrics import confidence, handedness, parts, pose, root
 from jaxhands.metrics.base import Metric, Protocol
 from jaxhands.schema import HANDS
 
@@ -20,7 +20,12 @@ def roots() -> tuple[Metric, ...]:
 
 
 def standard(protocol: Protocol, model: HandModel | None = None, with_parts: bool = False) -> tuple[Metric, ...]:
-  """`poses`, 2D error, bones of unequal length, handedness and `roots`; with parts where a system reads them."""
+  """All of one protocol, in the order of tables.
+
+  `poses`, 2D error, calibration of confidence, bones of unequal length, handedness and `roots`; with parts where a
+  system reads them.
+  """
   more = (parts.parts_iou(), parts.hands_iou()) if with_parts else ()
   hands = handedness.average_precision(), handedness.accuracy()
-  return (*poses(protocol, model), pose.epe2d(protocol), pose.bone_asymmetry(protocol), *hands, *roots(), *more)
+  seen = pose.epe2d(protocol), confidence.calibration_error()
+  return (*poses(protocol, model), *seen, pose.bone_asymmetry(protocol), *hands, *roots(), *more)

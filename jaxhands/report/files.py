@@ -23,6 +23,7 @@ class RunFiles:
     result: `eval/metrics.json`.
     values: `eval/examples.npz`: arrays over the evaluated examples.
     shown: `eval/shown.npz`: the examples to draw; {} if there are none.
+    calibration: `eval/calibration.json`; {} if there is none.
   """
 
   config: Mapping[str, Any]
@@ -30,6 +31,7 @@ class RunFiles:
   result: Mapping[str, Any]
   values: Mapping[str, np.ndarray]
   shown: Mapping[str, np.ndarray]
+  calibration: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   @classmethod
   def read(cls, workdir: pathlib.Path) -> RunFiles:
@@ -42,7 +44,7 @@ class RunFiles:
     for name in ("metrics.json", "examples.npz"):
       if not (folder / name).is_file():
         raise FileNotFoundError(f"{folder} has no {name}: evaluate the run first, with --mode=eval")
-    config = workdir / "config.json"
+    config, calibration = workdir / "config.json", folder / "calibration.json"
     settings = json.loads(config.read_text()) if config.is_file() else {}
     stages = settings.get("stages") or [""]
     found = {stage: _lines((workdir / "stages" / stage if stage else workdir) / "metrics.jsonl") for stage in stages}
@@ -52,6 +54,7 @@ class RunFiles:
       result=json.loads((folder / "metrics.json").read_text()),
       values=_arrays(folder / "examples.npz"),
       shown=_arrays(folder / "shown.npz"),
+      calibration=json.loads(calibration.read_text()) if calibration.is_file() else {},
     )
 
 

@@ -26,6 +26,7 @@ _METRICS = {
   "pck_auc": ("PCK AUC", "area under the curve of joints within 0 to 50 mm"),
   "mrrpe": ("MRRPE", "left wrist, seen from the right one"),
   "epe2d": ("2D error", "joints in the picture"),
+  "confidence_ece": ("Calibration error", "confidence, from the share of joints near the truth"),
   "bone_asymmetry": ("Bone asymmetry", "the same bone of right and left hand, in length"),
   "handedness_ap": ("Handedness AP", "average precision of finding a hand"),
   "handedness_accuracy": ("Handedness", "pictures with both hands right"),
@@ -293,8 +294,28 @@ def _shares_within(error: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def overlap_and_closeness(run: RunFiles) -> str | None:
   """Narrow sections beside each other."""
-  found = [text for text in (overlap(run), closeness(run), bones(run)) if text]
+  found = [text for text in (overlap(run), closeness(run), bones(run), confidence(run)) if text]
   return f'<div class="two">{"".join(found)}</div>' if found else None
+
+
+def confidence(run: RunFiles) -> str | None:
+  """How often joints are near the truth, by the confidence that they have; before and after calibration."""
+  found = run.calibration
+  if not found:
+    return None
+  before, after = (np.array(found[f"reliability_{when}"]) for when in ("before", "after"))
+  curves = [
+    Curve("as it should be", [0.0, 1.0], [0.0, 1.0], "reference"),
+    Curve("before", before[:, 0].tolist(), before[:, 1].tolist(), "s1"),
+    Curve("calibrated", after[:, 0].tolist(), after[:, 1].tolist(), "s0"),
+  ]
+  drawn = charts.chart(curves, "share of joints near the truth", "confidence", y_range=(0.0, 1.0))
+  caption = (
+    f"Near: closer in the picture than {100 * found['near']:.0f} % of the hand's size. Mean difference from the "
+    f"diagonal: {number(found['error_before'])} before, {number(found['error_after'])} calibrated, on scenes that the "
+    f"calibration was not made with; {found['joints']:,} joints."
+  )
+  return _section("Confidence", drawn, caption)
 
 
 def drawn_at_random(run: RunFiles) -> str | None:

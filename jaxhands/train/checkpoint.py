@@ -150,6 +150,15 @@ def read_variables(workdir: pathlib.Path, target: states.Tree, which: Which = "l
   return states.merge(target, traverse_util.unflatten_dict(found, sep="/"))
 
 
+def stored(workdir: pathlib.Path, which: Which = "latest") -> dict[str, Any]:
+  """Path -> shape and dtype of the variables of a run, without reading them.
+
+  Raises:
+    FileNotFoundError: no such run, or no checkpoint in it.
+  """
+  return _stored(checkpoint_folder(workdir, which) / "variables")
+
+
 def checkpoint_folder(workdir: pathlib.Path, which: Which = "latest") -> pathlib.Path:
   """Folder of the latest or best checkpoint of a run; of its last stage, if it has stages.
 
