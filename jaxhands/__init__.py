@@ -1,3 +1,17 @@
 """3D pose, shape and uncertainty of two interacting hands from one colour picture, in JAX."""
 
+from __future__ import annotations
+
+from typing import Any
+
 __version__ = "0.1.0"
+
+
+def load(path: Any, **options: Any) -> Any:
+  """A trained system from the folder of a run, or from a file of released weights: see `jaxhands.trained.load`.
+
+  hands = jaxhands.load("runs/internet-demo").predict([picture])
+  """
+  from jaxhands import trained  # JAX is imported when it is needed
+
+  return trained.load(path, **options)

@@ -33,9 +33,13 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+  "predict": Command("jaxhands.commands.predict", "find hands in your own pictures and videos, in 3D"),
+  "import": Command("jaxhands.commands.import_weights", "make a run of a file of weights that the authors released"),
+  "inspect": Command("jaxhands.commands.inspect", "list what a file of weights or a run holds"),
   "compare": Command("jaxhands.compare", "difference of two runs, example by example: interval and p-value"),
   "results": Command("jaxhands.results", "keep a run's result; write RESULTS.md beside the papers' numbers"),
-  "doctor": Command("jaxhands.doctor", "what works on this machine, and what to do about the rest"),
+  "joints": Command("jaxhands.commands.joints", "show how joints are numbered here and elsewhere"),
+  "doctor": Command("jaxhands.commands.doctor", "what works on this machine, and what to do about the rest"),
 }
 
 

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from jaxhands import cli, doctor
+from jaxhands import cli
+from jaxhands.commands import doctor
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
@@ -54,16 +55,54 @@ def test_the_overview_imports_nothing_heavy():
   subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+def _data_set(folder, sizes, announced=None):
+  """Two splits of a data set, their files of so many bytes."""
+  folder.mkdir()
+  splits = []
+  for name, files in sizes.items():
+    for index, size in enumerate(files):
+      (folder / f"x-{name}.array_record-{index:05d}-of-{len(files):05d}").write_bytes(bytes(size))
+    total = sum(files) if announced is None else announced
+    splits.append({"name": name, "shardLengths": ["4"] * len(files), "numBytes": str(total)})
+  (folder / "dataset_info.json").write_text(json.dumps({"splits": splits}))
+
+
+def _findings(what, *arguments):
+  return {
+    finding.found.split(":")[0].split(" has ")[0]: finding
+    for finding in doctor.examine(*arguments)
+    if finding.what == what
+  }
+
+
 def test_the_doctor_tells_sets_that_are_whole_from_broken_ones(tmp_path):
-  info = {"splits": [{"name": "train", "shardLengths": ["3", "4"]}, {"name": "val", "shardLengths": ["2"]}]}
-  for name, content in (("good", json.dumps(info)), ("bad", "{")):
+  _data_set(tmp_path / "good", {"train": (5, 6), "val": (7,)})
+  _data_set(tmp_path / "copy", {"train": (5, 6), "val": (7,)})
+  _data_set(tmp_path / "other", {"train": (5, 7), "val": (7,)})
+  _data_set(tmp_path / "cut", {"train": (5, 6)}, announced=12)
+  _data_set(tmp_path / "lost", {"train": (5, 6)})
+  (tmp_path / "lost" / "x-train.array_record-00001-of-00002").unlink()
+  (tmp_path / "odd").mkdir()
+  (tmp_path / "odd" / "dataset_info.json").write_text("{")
+  found = _findings("data", str(tmp_path), "nowhere", True)
+  checksums = {name: found[str(tmp_path / name)].found.rpartition(" ")[2] for name in ("good", "copy", "other")}
+  assert checksums["good"] == checksums["copy"] != checksums["other"]
+  assert "train 8, val 4" in found[str(tmp_path / "good")].found
+  for name, words in (("cut", "11 bytes, announced were 12"), ("lost", "1 of 2 files"), ("odd", "cannot be read")):
+    finding = found[str(tmp_path / name)]
+    assert (finding.state, words in finding.found, bool(finding.todo)) == ("broken", True, True)
+
+
+def test_the_doctor_lists_runs(tmp_path):
+  assert next(iter(_findings("weights", str(tmp_path), str(tmp_path)).values())).state == "note"
+  for name in ("begun", "trained", "odd"):
     (tmp_path / name).mkdir()
-    (tmp_path / name / "dataset_info.json").write_text(content)
-  found = {finding.found.split(":")[0]: finding for finding in doctor.examine(str(tmp_path)) if finding.what == "data"}
-  assert found[str(tmp_path / "good")].found.endswith(": train 7, val 2")
-  bad = next(finding for finding in found.values() if finding.state == "broken")
-  assert str(tmp_path / "bad") in bad.found
-  assert bad.todo
+    (tmp_path / name / "config.json").write_text("[" if name == "odd" else '{"system": {"name": "internet"}}')
+  (tmp_path / "trained" / "checkpoints" / "12").mkdir(parents=True)
+  found = _findings("weights", str(tmp_path), str(tmp_path))
+  assert found[str(tmp_path / "trained")].found.endswith(": internet, step 12, not evaluated")
+  states = [found[str(tmp_path / name)].state for name in ("begun", "trained", "odd")]
+  assert states == ["note", "ok", "broken"]
 
 
 def test_the_doctor_says_what_it_found(tmp_path, capsys):

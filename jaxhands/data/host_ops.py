@@ -105,7 +105,7 @@ class ToView:
 
 @dataclasses.dataclass(frozen=True)
 class Decode:
-  """Decodes pictures and label maps.
+  """Decodes pictures and label maps; those that are arrays already stay as they are.
 
   Attributes:
     shrink_to: decode pictures at half or a quarter of their size where the box without augmentation still has this
@@ -119,11 +119,11 @@ class Decode:
 
   def __call__(self, example: Example, rng: np.random.Generator) -> Example:
     reduction = 1
-    if self.shrink_to:
+    if self.shrink_to and not isinstance(example.get("picture"), np.ndarray):
       side = float(max(example["box_img"][2:])) * self.box_factor
       reduction = max(factor for factor in _REDUCED if factor == 1 or factor * self.shrink_to <= side)
     for key in ENCODED:
-      if key in example:
+      if key in example and not isinstance(example[key], np.ndarray):
         labels = key in ("parts", "masks")
         example[key] = decode_labels(example[key]) if labels else decode_picture(example[key], reduction)
     example["reduction"] = reduction

@@ -1,16 +1,19 @@
 """Looks at this machine and says, one line each, what works for jaxhands and what to do about what does not.
 
-Devices, versions, memory and disk, the cache of compiled functions, and data sets with their records. The status is 1
-if something is broken. Nothing is changed.
+Devices, versions, memory and disk, the cache of compiled functions, data sets with their records and files, and the
+runs below a folder. The status is 1 if something is broken. Nothing is changed.
 
     python -m jaxhands doctor
-    python -m jaxhands doctor --data DIR
+    python -m jaxhands doctor --data DIR --runs DIR --checksums
+
+Data sets of the same checksum are the same, byte for byte; computing it reads them whole.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -32,6 +35,7 @@ _COLOURS = {"ok": "green", "note": "yellow", "broken": "red"}
 _GB = 1e9
 _LITTLE_DISK_GB = 5.0
 _LITTLE_MEMORY_GB = 3.0
+_LARGE_CACHE_GB = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,29 +50,35 @@ class Finding:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--data", default="", metavar="DIR", help="where data sets lie (default: $JAXHANDS_DATA)")
+  parser.add_argument("--runs", default="runs", metavar="DIR", help="where runs lie (default: runs)")
+  parser.add_argument("--checksums", action="store_true", help="read all data sets, to compare them with others")
 
 
 def main(args: argparse.Namespace) -> int:
   """Prints what was found."""
   console = rich.console.Console(soft_wrap=True, highlight=False)
   broken = 0
-  for finding in examine(args.data):
+  for finding in examine(args.data, args.runs, args.checksums):
     broken += finding.state == "broken"
     line = rich.text.Text.assemble((f"{finding.state:<7}", _COLOURS[finding.state]), f"{finding.what}: {finding.found}")
     console.print(line.append(f" -> {finding.todo}" if finding.todo else ""))
   return 1 if broken else 0
 
 
-def examine(data: str = "") -> Iterator[Finding]:
+def examine(data: str = "", runs: str = "runs", checksums: bool = False) -> Iterator[Finding]:
   """All findings, those that are quick first.
 
   Args:
     data: where data sets lie; "" = where they are looked for.
+    runs: where runs lie.
+    checksums: of data sets, which are read whole for that.
   """
   yield from _versions()
   yield from _room(data)
   yield from _devices()
-  yield from _data_sets(data)
+  yield from _cache()
+  yield from _runs(pathlib.Path(runs))
+  yield from _data_sets(data, checksums)
 
 
 def _versions() -> Iterator[Finding]:
@@ -111,19 +121,65 @@ def _devices() -> Iterator[Finding]:
     yield Finding("note", "devices", "this machine has an NVIDIA GPU that JAX does not use", 'pip install -e ".[cuda]"')
 
 
-def _data_sets(data: str) -> Iterator[Finding]:
+def _cache() -> Iterator[Finding]:
+  place = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(folders.root() / "compiled")
+  files = [path for path in pathlib.Path(place).rglob("*") if path.is_file()]
+  size = sum(path.stat().st_size for path in files) / _GB
+  todo = "" if size < _LARGE_CACHE_GB else "it may be deleted; everything is then compiled once more"
+  yield Finding("note" if todo else "ok", "compiled", f"{len(files)} files, {size:.2f} GB in {place}", todo)
+
+
+def _runs(folder: pathlib.Path) -> Iterator[Finding]:
+  """The trained and imported weights."""
+  found = sorted(path.parent for path in folder.glob("*/config.json"))
+  if not found:
+    yield Finding(
+      "note", "weights", f"there are no runs in {folder}", "train one with launch.py, or import released ones"
+    )
+  for run in found:
+    steps = sorted(int(path.name) for path in run.glob("**/checkpoints/*") if path.name.isdigit())
+    try:
+      system = json.loads((run / "config.json").read_text())["system"]["name"]
+    except (ValueError, KeyError, TypeError) as error:
+      yield Finding("broken", "weights", f"{run} has a config.json that cannot be read: {error}", "delete or mend it")
+      continue
+    evaluated = "evaluated" if (run / "eval" / "metrics.json").is_file() else "not evaluated"
+    if steps:
+      yield Finding("ok", "weights", f"{run}: {system}, step {steps[-1]}, {evaluated}")
+    else:
+      yield Finding(
+        "note", "weights", f"{run}: {system}, no checkpoint yet", "the command that began it goes on with it"
+      )
+
+
+def _data_sets(data: str, checksums: bool) -> Iterator[Finding]:
   root = folders.root(data)
   found = sorted(path.parent for path in root.glob("*/dataset_info.json"))
   if not found:
     yield Finding("note", "data", f"there are none in {root}", "training builds the embedded ones; see data_builders/")
   for folder in found:
-    yield _data_set(folder)
+    yield _data_set(folder, checksums)
 
 
-def _data_set(folder: pathlib.Path) -> Finding:
+def _data_set(folder: pathlib.Path, checksums: bool) -> Finding:
+  again = "delete what is damaged and build it again; what is whole is kept"
   try:
     info = json.loads((folder / "dataset_info.json").read_text())
-    counts = {split["name"]: sum(map(int, split["shardLengths"])) for split in info["splits"]}
+    splits = {
+      split["name"]: (list(map(int, split["shardLengths"])), int(split["numBytes"])) for split in info["splits"]
+    }
   except (ValueError, KeyError, TypeError) as error:
-    return Finding("broken", "data", f"{folder} has a dataset_info.json that cannot be read: {error}", "build it again")
-  return Finding("ok", "data", f"{folder}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+    return Finding("broken", "data", f"{folder} has a dataset_info.json that cannot be read: {error}", again)
+  digest = hashlib.sha256()
+  for name, (lengths, size) in splits.items():
+    shards = sorted(folder.glob(f"*-{name}.array_record-*-of-{len(lengths):05d}"))
+    if len(shards) != len(lengths):
+      return Finding("broken", "data", f"{folder}: {name} has {len(shards)} of {len(lengths)} files", again)
+    found = sum(path.stat().st_size for path in shards)
+    if found != size:
+      return Finding("broken", "data", f"{folder}: {name} has {found:,} bytes, announced were {size:,}", again)
+    for path in shards if checksums else ():
+      with open(path, "rb") as file:
+        digest.update(hashlib.file_digest(file, "sha256").digest())
+  counts = ", ".join(f"{name} {sum(lengths):,}" for name, (lengths, _) in splits.items())
+  return Finding("ok", "data", f"{folder}: {counts}" + (f"; checksum {digest.hexdigest()[:16]}" if checksums else ""))

@@ -1,0 +1,133 @@
+"""`predictions.json` and `predictions.npz`: what was found in each picture, in a format with a version.
+
+`docs/predictions.md` describes it. Numbers are always finite; what is not known is null, or absent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxhands import __version__, schema
+from jaxhands.hands import skeleton
+from jaxhands.predict import Hands
+
+FORMAT, VERSION = "jaxhands-predictions", 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Found:
+  """One picture or frame.
+
+  Attributes:
+    file: path, as it was given.
+    frame: number of the frame in a video, from 0; None = a picture.
+    picture_hw: height and width in pixels.
+    camera_source: "given", "EXIF", or "unknown" (a normal lens was assumed).
+    hands: of this picture alone, N = 1.
+    exchanged: in a video, right and left were exchanged to go on as before.
+  """
+
+  file: str
+  frame: int | None
+  picture_hw: tuple[int, int]
+  camera_source: str
+  hands: Hands
+  exchanged: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Failed:
+  """A file that could not be used, and why."""
+
+  file: str
+  reason: str
+
+
+def as_json(
+  found: Sequence[Found], failed: Sequence[Failed], run: str, system: str, calibrated: bool
+) -> dict[str, Any]:
+  """The content of `predictions.json`."""
+  return {
+    "format": FORMAT,
+    "version": VERSION,
+    "jaxhands": __version__,
+    "run": run,
+    "system": system,
+    "confidence_calibrated": calibrated,
+    "joint_names": list(skeleton.JOINT_NAMES),
+    "pictures": [_picture(each) for each in found],
+    "failed": [dataclasses.asdict(each) for each in failed],
+  }
+
+
+def write(folder: pathlib.Path, content: dict[str, Any], found: Sequence[Found]) -> None:
+  """Writes both files, each whole or not at all."""
+  text = json.dumps(content, allow_nan=False) + "\n"
+  partial = folder / "predictions.json.partial"
+  partial.write_text(text)
+  partial.replace(folder / "predictions.json")
+  partial = folder / "predictions.partial.npz"
+  np.savez_compressed(partial, **_arrays(found))
+  partial.replace(folder / "predictions.npz")
+
+
+def _picture(found: Found) -> dict[str, Any]:
+  hands = found.hands
+  (fx, skew, cx), (_, fy, cy) = hands.camera_img[0, :2].tolist()
+  entry: dict[str, Any] = {"file": found.file}
+  if found.frame is not None:
+    entry |= {"frame": found.frame, "exchanged": found.exchanged}
+  return entry | {
+    "height": found.picture_hw[0],
+    "width": found.picture_hw[1],
+    "camera": {"source": found.camera_source, "fx": fx, "fy": fy, "cx": cx, "cy": cy, "skew": skew},
+    "scale": hands.scale[0],
+    "probability": {name: _number(hands.hand_prob[0, hand]) for hand, name in enumerate(schema.HANDS)},
+    "hands": [_hand(hands, hand) for hand in range(2) if hands.present[0, hand]],
+  }
+
+
+def _hand(hands: Hands, hand: int) -> dict[str, Any]:
+  placed = bool(hands.joints_cam_valid[0, hand])
+  return {
+    "hand": schema.HANDS[hand],
+    "probability": _number(hands.hand_prob[0, hand]),
+    "box_img": _numbers(hands.box_img[0, hand]),
+    "joints_img": _numbers(hands.joints_img[0, hand]),
+    "confidence": _numbers(hands.confidence[0, hand], 4),
+    "joints_cam_mm": _numbers(hands.joints_cam[0, hand]) if placed else None,
+    "reprojection_px": _numbers(hands.reprojection_px[0, hand]) if placed else None,
+  }
+
+
+def _arrays(found: Sequence[Found]) -> dict[str, Any]:
+  names = [field.name for field in dataclasses.fields(Hands) if field.name not in ("raw", "scale")]
+  arrays: dict[str, Any] = (
+    {name: np.concatenate([getattr(each.hands, name) for each in found]) for name in names} if found else {}
+  )
+  arrays |= {
+    "files": np.array([each.file for each in found], str),
+    "frame": np.array([-1 if each.frame is None else each.frame for each in found], np.int32),
+    "picture_hw": np.array([each.picture_hw for each in found], np.int32).reshape(-1, 2),
+    "camera_source": np.array([each.camera_source for each in found], str),
+    "scale": np.array([each.hands.scale[0] for each in found], str),
+    "version": np.int32(VERSION),
+  }
+  for key in ("vertices_cam", "mano", "samples", "log_prob", "root_cam"):
+    if found and all(key in each.hands.raw for each in found):
+      arrays[key] = np.concatenate([each.hands.raw[key] for each in found])
+  return arrays
+
+
+def _number(value: Any) -> float:
+  return round(float(value), 4)
+
+
+def _numbers(values: np.ndarray, digits: int = 2) -> list[Any]:
+  return np.round(values.astype(np.float64), digits).tolist()

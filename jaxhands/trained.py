@@ -1,0 +1,180 @@
+"""Trained systems from the files of others: which config fits a release, and its weights as variables."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import pathlib
+import pkgutil
+from collections.abc import Iterator
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhands import predict, run
+from jaxhands.systems import base
+from jaxhands.train import checkpoint
+from jaxhands.train import state as states
+from jaxhands.weights import files
+
+_CONFIGS = "configs"  # found by its name: packages above this one are not imported
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+  """Weights of a file as variables, with what was counted on the way.
+
+  Attributes:
+    config: of the system that they are for.
+    variables: without "constants".
+    file: what was read.
+    tensors: of the network, by the file's names.
+  """
+
+  config: Any
+  variables: base.Variables
+  file: files.Stored
+  tensors: dict[str, np.ndarray]
+
+  @property
+  def arrays(self) -> dict[str, np.ndarray]:
+    """Path -> array of the variables."""
+    return {path: np.asarray(leaf) for path, leaf in states.leaves(self.variables).items()}
+
+  @property
+  def parts(self) -> list[str]:
+    """Subtrees that are there, e.g. ["backbone", "heatmap_right"]."""
+    return sorted({path.split("/")[1] for path in self.arrays if path.startswith("params/")})
+
+  def summary(self) -> list[str]:
+    """Lines to compare an import with another one, or with the same file read elsewhere."""
+    arrays = self.arrays
+    inside, made = (sum(array.size for array in found.values()) for found in (self.tensors, arrays))
+    params = sum(array.size for path, array in arrays.items() if path.startswith("params/"))
+    digest = files.checksum(arrays)
+    return [
+      f"file       {self.file.path} ({self.file.format}), SHA-256 {files.file_checksum(self.file.path)}",
+      f"tensors    {len(self.tensors)} with {inside:,} values, checksum {files.checksum(self.tensors)}; "
+      "each was used once",
+      f"variables  {len(arrays)} with {made:,} values, of them {params:,} parameters, checksum {digest}",
+      f"left out   {inside - made:,} values that the network has no use for, as counters of batches",
+    ]
+
+
+def released_config(system: str, where: str = "") -> Any:
+  """The config of a system as its authors released it.
+
+  Args:
+    system: name of a module of `jaxhands.systems`.
+    where: "NAME:VARIANT" of a config; "" = the one that fits best: of the released network, of the paper's size.
+  Raises:
+    ValueError: no such config, or none that builds the system; says which there are.
+  """
+  if where:
+    name, _, variant = where.partition(":")
+    found = [config for _, config in run.stages(_module(name).get_config(variant)) if config.system.name == system]
+    if not found:
+      raise ValueError(f"config {where!r} does not build the system {system!r}")
+    return found[-1]
+  best: tuple[tuple[bool, ...], Any] | None = None
+  known = set()
+  for variant, config, whole in _all_configs():
+    known.add(config.system.name)
+    words = variant.split(",")
+    rank = ("released" in words, "paper" in words, whole, not set(words) - {"released", "paper"})
+    if config.system.name == system and (best is None or rank > best[0]):
+      best = rank, config
+  if best is None:
+    close = difflib.get_close_matches(system, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {sorted(known)}"
+    raise ValueError(f"no config builds the system {system!r}; {hint}")
+  return best[1]
+
+
+def import_file(path: pathlib.Path, config: Any, key: str = "") -> Imported:
+  """Reads a file of weights, of whatever format, for the system of a config.
+
+  Args:
+    path: of the file.
+    config: that the system is built of.
+    key: under which the file keeps the network; "" = found by itself.
+  Raises:
+    FileNotFoundError: no such file.
+    ValueError: it cannot be read, or a tensor is unknown, missing or of another shape; named.
+  """
+  stored = files.read(path)
+  tensors = files.state_dict(stored, key)
+  try:
+    variables = base.load(config).import_weights(tensors)
+  except ValueError as error:
+    raise ValueError(f"{path} does not fit system {config.system.name!r}: {error}") from error
+  return Imported(config, variables, stored, tensors)
+
+
+def write_run(imported: Imported, workdir: pathlib.Path) -> None:
+  """Makes a folder of a run that `load`, `launch.py --mode=eval` and `init_from` read.
+
+  Raises:
+    ValueError: the folder holds something already.
+  """
+  if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+    raise ValueError(f"{workdir} is there already and not empty; choose another folder")
+  checkpoint.write_config(workdir, imported.config)
+  with checkpoint.Checkpoints(workdir) as saved:
+    saved.save(0, states.State(jnp.int32(0), imported.variables, {}, {}))
+
+
+def _all_configs() -> Iterator[tuple[str, Any, bool]]:
+  """Variant, config of each of its runs, and whether that is the whole of it, of all configs."""
+  for info in pkgutil.iter_modules(importlib.import_module(_CONFIGS).__path__):
+    module = _module(info.name)
+    for variant in getattr(module, "VARIANTS", ()):
+      stages = run.stages(module.get_config(variant))
+      for _, config in stages:
+        yield variant, config, len(stages) == 1
+
+
+def _module(name: str) -> Any:
+  try:
+    return importlib.import_module(f"{_CONFIGS}.{name}")
+  except ModuleNotFoundError as error:
+    if error.name not in (_CONFIGS, f"{_CONFIGS}.{name}"):
+      raise
+    raise ValueError(f"there is no config {name!r}; configs/ is looked for beside jaxhands") from error
+
+
+def load(
+  path: str | pathlib.Path,
+  system: str = "",
+  config: str = "",
+  which: checkpoint.Which = "latest",
+  batch_size: int = 8,
+) -> predict.Model:
+  """A trained system, ready for pictures: `load("runs/internet-demo").predict([picture])`.
+
+  Args:
+    path: folder of a run, or a file of released weights.
+    system: that a file is for; needed for files.
+    config: "NAME:VARIANT" of a file's config; "" = that of the release.
+    which: the latest or the best checkpoint of a run.
+    batch_size: examples that are computed together.
+  Raises:
+    FileNotFoundError: no such run or file.
+    ValueError: it cannot be read or does not fit; or a file without `system`, or that holds only a part of it.
+  """
+  path = pathlib.Path(path).expanduser()
+  if path.is_dir():
+    return predict.Model.of_run(path, which, batch_size)
+  if not path.exists():
+    raise FileNotFoundError(f"there is no run or file {path}")
+  if not system:
+    raise ValueError(f"{path} is a file: say what it is for, as load({str(path)!r}, system='internet')")
+  imported = import_file(path, released_config(system, config))
+
+  def read(shapes: states.Tree) -> states.Tree:
+    checkpoint.check_same(imported.arrays, states.leaves(shapes), str(path))
+    return imported.variables
+
+  return predict.Model(imported.config, read, batch_size)
