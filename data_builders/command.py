@@ -59,8 +59,8 @@ class _Lines:
 
   def __call__(self, finished: int, total: int) -> None:
     now = time.monotonic()
-    if self.begun is None:
-      self.begun = (now, finished)
+    if self.begun is None:  # a rate is known from the second call on, however late the first one comes
+      self.begun, self.last = (now, finished), now
     if now - self.last < _SECONDS_BETWEEN_LINES:
       return
     self.last = now

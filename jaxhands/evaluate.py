@@ -24,10 +24,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxhands import schema
 from jaxhands.data import feed
 from jaxhands.geometry import lift
-from jaxhands.metrics import base, mean_pose, overlap, poses, standard
+from jaxhands.metrics import base, baselines, mean_pose, overlap, poses, standard
 from jaxhands.systems.base import System, Variables
 
 RESAMPLES = 200
+_MEAN_POSE = "mean_pose"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,7 @@ class EvalResult:
     intervals: key -> bootstrap interval of 95 %, over scenes: pictures of one `scene_id` are resampled together.
     units: key -> unit.
     per_joint: key -> mean of each joint [2, 21], None where a joint never counts.
-    also: other protocols, `{"protocol", "method", "metrics"}` each.
+    also: other protocols and plain baselines, `{"protocol", "method", "metrics"}` each.
     examples_values: arrays over the examples, as they were seen: quantities, their weights, `example_id`,
       `record_hash`, `scene_id`, groups, the hands' overlap, the mean pose's quantities as `mean_pose_...`; and of
       systems that place the wrists, their depths as `root_depth_mm` [N, 2] with `root_depth_mm_valid`.
@@ -72,22 +73,24 @@ class EvalResult:
     _publish(folder / "metrics.json", lambda file: file.write(content.encode()))
 
   def table(self) -> rich.table.Table:
-    """Metric, value with its interval, mean pose."""
+    """Metric, value with its interval, baselines."""
     table = rich.table.Table(title=f"{self.system} on {self.dataset} {self.split}, {self.examples} examples")
-    for column, justify in (
-      ("metric", "left"),
-      ("value", "right"),
-      ("95 %", "right"),
-      ("mean pose", "right"),
-      ("unit", "left"),
-    ):
-      table.add_column(column, justify=justify)  # pyright: ignore[reportArgumentType]
+    beside = self.beside()
+    table.add_column("metric")
+    for column in ("value", "95 %", *(method.replace("_", " ") for method in beside)):
+      table.add_column(column, justify="right")
+    table.add_column("unit")
     for key, value in self.metrics.items():
       low, high = self.intervals[key]
-      baseline = f"{self.mean_pose[key]:.4g}" if key in self.mean_pose else ""
-      table.add_row(key, f"{value:.4g}", f"{low:.4g} .. {high:.4g}", baseline, self.units[key])
+      others = [f"{found[key]:.4g}" if key in found else "" for found in beside.values()]
+      table.add_row(key, f"{value:.4g}", f"{low:.4g} .. {high:.4g}", *others, self.units[key])
     table.caption = self.protocol
     return table
+
+  def beside(self) -> dict[str, Mapping[str, float]]:
+    """The baselines under the main protocol: method -> metrics."""
+    found = {entry["method"]: entry["metrics"] for entry in self.also if entry["protocol"] == self.protocol}
+    return ({_MEAN_POSE: self.mean_pose} if self.mean_pose else {}) | found
 
   def print(self, console: rich.console.Console | None = None) -> None:
     """Shows the table."""
@@ -96,17 +99,36 @@ class EvalResult:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Part:
-  """Metrics under one protocol, of the system or of the baseline."""
+  """Metrics under one protocol, of the system or of a baseline."""
 
   protocol: str
   metrics: tuple[base.Metric, ...]
-  of_baseline: bool = False
+  baseline: base.Baseline | None = None
 
   @classmethod
-  def baseline(cls, protocol: base.Protocol) -> _Part:
+  def of(cls, protocol: base.Protocol, baseline: base.Baseline) -> _Part:
+    return cls(str(protocol), baseline.metrics, baseline)
+
+  @classmethod
+  def mean_pose(cls, protocol: base.Protocol, mean: mean_pose.MeanPose) -> _Part:
     """The mean pose has camera joints, whatever gives the system's depth."""
     placed = poses(dataclasses.replace(protocol, depth="predicted"))
-    return cls(str(protocol), tuple(metric for metric in placed if metric.baseline), of_baseline=True)
+    measured = tuple(metric for metric in placed if metric.baseline)
+    baseline = base.Baseline(_MEAN_POSE, lambda _, batch: mean.predict(batch), measured, frozenset(), frozenset())
+    return cls.of(protocol, baseline)
+
+  @property
+  def method(self) -> str:
+    """The baseline's name; "" = the system."""
+    return self.baseline.name if self.baseline else ""
+
+  def quantities(self, prediction: schema.Prediction, batch: schema.Batch) -> dict[str, Any]:
+    """Those of its metrics; none of a baseline of what the system does not predict."""
+    if self.baseline:
+      if not self.baseline.predicts <= set(prediction) or not self.baseline.needs <= set(batch):
+        return {}
+      prediction = self.baseline.fn(prediction, batch)
+    return {q.name: q.fn(prediction, batch) for q in _quantities(self.metrics, prediction, batch)}
 
 
 class Evaluator:
@@ -132,12 +154,13 @@ class Evaluator:
     baseline: mean_pose.MeanPose | None = None,
     seed: int = 0,
   ):
-    self._system, self._mesh, self._baseline, self._seed = system, mesh, baseline, seed
+    self._system, self._mesh, self._seed = system, mesh, seed
     self._protocol = protocol = protocol or base.Protocol()
     self._main = _Part(str(protocol), tuple(standard(protocol) if metrics is None else metrics))
     others = [_Part(str(other), poses(other)) for other in also]
-    baselines = [_Part.baseline(other) for other in (protocol, *also)] if baseline else []
-    self._parts = (self._main, *others, *baselines)
+    means = [_Part.mean_pose(other, baseline) for other in (protocol, *also)] if baseline else []
+    plain = [_Part.of(protocol, method) for method in baselines()]
+    self._parts = (self._main, *others, *means, *plain)
     self._everywhere = NamedSharding(mesh, PartitionSpec())
     self._step = jax.jit(self._measure, out_shardings=self._everywhere)
     self._predict = jax.jit(self._predicted, out_shardings=self._everywhere)
@@ -215,16 +238,13 @@ class Evaluator:
   def _measure(self, variables: Variables, batch: schema.Batch, index: Any) -> dict[str, Any]:
     """The quantities of each part, groups and identity of every example; jitted."""
     prediction = self._prediction(variables, batch, index)
-    quantities = []
-    for part in self._parts:
-      of = self._baseline.predict(batch) if part.of_baseline and self._baseline is not None else prediction
-      quantities.append({q.name: q.fn(of, batch) for q in _quantities(part.metrics, of, batch)})
+    quantities = tuple(part.quantities(prediction, batch) for part in self._parts)
     kept = {key: batch[key] for key in ("example_id", "weight", "scene_id", "record_hash")}
     if "root_cam" in prediction:
       depth = prediction["root_cam"][..., 2]
       valid = prediction.get("root_cam_valid", jnp.ones(depth.shape, bool))
       kept["root_depth"] = {"root_depth_mm": depth, "root_depth_mm_valid": valid}
-    return {"quantities": tuple(quantities), "groups": base.groups(batch), "overlap": overlap.overlap(batch), **kept}
+    return {"quantities": quantities, "groups": base.groups(batch), "overlap": overlap.overlap(batch), **kept}
 
   def _result(self, values: Mapping[str, Any], names: tuple[str, str, str], resamples: int) -> EvalResult:
     groups, main = values["groups"], values["quantities"][0]
@@ -235,15 +255,17 @@ class Evaluator:
       for part, quantities in zip(self._parts, values["quantities"], strict=True)
     ]
     reported = [
-      {"protocol": part.protocol, "method": "mean_pose" if part.of_baseline else names[0], "metrics": found}
+      {"protocol": part.protocol, "method": part.method or names[0], "metrics": found}
       for part, found in zip(self._parts, numbers, strict=True)
+      if found and (part.protocol != self._main.protocol or part.method not in ("", _MEAN_POSE))
     ]
-    mean_poses = [found for part, found in zip(self._parts, numbers, strict=True) if part.of_baseline]
+    mean_poses = [found for part, found in zip(self._parts, numbers, strict=True) if part.method == _MEAN_POSE]
     arrays = {key: values[key] for key in ("example_id", "record_hash", "scene_id")} | values.get("root_depth", {})
     arrays |= {f"group_{name}": mask for name, mask in groups.items()}
     arrays |= {"overlap": values["overlap"].overlap, "overlap_known": values["overlap"].known}
     arrays |= {"overlap_from_masks": values["overlap"].from_masks}
-    of_mean_pose = [found for part, found in zip(self._parts, values["quantities"], strict=True) if part.of_baseline]
+    with_values = zip(self._parts, values["quantities"], strict=True)
+    of_mean_pose = [found for part, found in with_values if part.method == _MEAN_POSE]
     for prefix, quantities in (("", main), *(("mean_pose_", found) for found in of_mean_pose[:1])):
       for name, (value, weight) in quantities.items():
         arrays |= {f"{prefix}{name}": value, f"{prefix}{name}_weight": weight}
@@ -256,7 +278,7 @@ class Evaluator:
       intervals=_intervals(self._main.metrics, main, groups, values["scene_id"], numbers[0], resamples),
       units={key: metric.unit for metric in self._main.metrics for key in metric.results() if key in numbers[0]},
       per_joint=_per_joint(self._main.metrics, main, groups),
-      also=tuple(entry for entry in reported if entry["metrics"] and entry["protocol"] != self._main.protocol),
+      also=tuple(reported),
       examples_values=arrays,
     )
 

@@ -1,15 +1,20 @@
-"""Random crops: InterNet's augmentation with its constants. It changes the example's affine and nothing else.
+"""Random crops: InterNet's augmentation and SegFormer's, with their constants.
 
-Colours change on the device. The constants are the limits that the InterNet paper gives as +-15 %, +-25 %, +-90
-degrees; the released distributions, clipped normals for scale and rotation, are kept.
+They change the example's affine and nothing else; colours change on the device. InterNet's constants are the limits
+that its paper gives as +-15 %, +-25 %, +-90 degrees; the released distributions, clipped normals for scale and
+rotation, are kept.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+
+_ATTEMPTS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +28,14 @@ class CropDraw:
 
 
 NEUTRAL = CropDraw()
+ShareOfMasks = Callable[[CropDraw], float]
+
+
+@runtime_checkable
+class RandomCrop(Protocol):
+  """Draws crops. `share_of_masks` tells how much of all masks of such a crop together is hand, where masks exist."""
+
+  def draw(self, rng: np.random.Generator, share_of_masks: ShareOfMasks | None = None) -> CropDraw: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +56,8 @@ class Augmentation:
   rotation_probability: float = 0.6
   mirror_probability: float = 0.5
 
-  def draw(self, rng: np.random.Generator) -> CropDraw:
-    """A crop; every call takes the same number of values of each kind from `rng`, whatever they turn out to be."""
+  def draw(self, rng: np.random.Generator, share_of_masks: ShareOfMasks | None = None) -> CropDraw:
+    """A crop, whatever its masks; every call takes the same number of values of each kind from `rng`."""
     shift_x, shift_y = rng.uniform(-self.translation, self.translation, 2)
     scale, turn = rng.standard_normal(2)
     turns, mirrors = rng.random(2)
@@ -55,6 +68,42 @@ class Augmentation:
       rotation=rotation if turns < self.rotation_probability else 0.0,
       mirror=bool(mirrors < self.mirror_probability),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Zoom:
+  """A window of random size and place: SegFormer's resizing and cropping, as one affine.
+
+  A magnified crop is looked at through a window anywhere in it. A crop that shrank lies anywhere in the window, which
+  shows more of the picture around it (there: it lies in the upper left corner, with nothing around).
+
+  Attributes:
+    low, high: of the uniform magnification.
+    most_of_one_class: of a magnified crop, places are drawn up to ten times until no class, background or hand, covers
+      a larger share of all masks together; 1 = the first place.
+    mirror_probability: of mirroring the scene, with the hands changing places.
+  """
+
+  low: float = 0.5
+  high: float = 2.0
+  most_of_one_class: float = 1.0
+  mirror_probability: float = 0.5
+
+  def draw(self, rng: np.random.Generator, share_of_masks: ShareOfMasks | None = None) -> CropDraw:
+    """A crop; see `RandomCrop`."""
+    zoom = float(rng.uniform(self.low, self.high))
+    mirror = bool(rng.random() < self.mirror_probability)
+    reach = abs(1 - 1 / zoom) / 2
+    found = NEUTRAL
+    for _ in range(_ATTEMPTS):
+      x, y = rng.uniform(-reach, reach, 2)
+      found = CropDraw((float(x), float(y)), 1 / zoom, 0.0, mirror)
+      if zoom <= 1 or self.most_of_one_class >= 1 or share_of_masks is None:
+        break
+      hands = share_of_masks(found)
+      if max(hands, 1 - hands) < self.most_of_one_class:
+        break
+    return found
 
 
 INTERNET = Augmentation()

@@ -148,22 +148,22 @@ class Crop:
   crop_hw: tuple[int, int]
   map_hw: tuple[int, int]
   box_factor: float = crop.BOX_FACTOR
-  augmentation: augment.Augmentation | None = None
+  augmentation: augment.RandomCrop | None = None
   clip: bool = False
 
   def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-    draw = self.augmentation.draw(rng) if self.augmentation else augment.NEUTRAL
+    box = example["box_img"]
+    if self.clip:
+      decoded_hw = example["picture"].shape[:2]
+      box = crop.clip_box(box, [size * example["reduction"] for size in decoded_hw])
+    box = np.asarray(crop.process_box(box, self.crop_hw, self.box_factor))
+    draw = self.augmentation.draw(rng, self._share_of_masks(example, box)) if self.augmentation else augment.NEUTRAL
     name = example.pop("view")
     if draw.mirror and name != "pair":
       raise ValueError(f"view {name!r} shows right hands only; give its augmentation mirror_probability=0")
     mirrored = draw.mirror or name == "left"
     if draw.mirror:
       example |= mirror.mirror(_scene(example))
-    box = example["box_img"]
-    if self.clip:
-      decoded_hw = example["picture"].shape[:2]
-      box = crop.clip_box(box, [size * example["reduction"] for size in decoded_hw])
-    box = crop.process_box(box, self.crop_hw, self.box_factor)
     affine = crop.crop_affine(box, self.crop_hw, draw.translation, draw.scale, draw.rotation, mirrored)
     example["crop_from_img"] = affine
     # Pixel i of a picture decoded smaller is the mean of `reduction` pixels from i * reduction on.
@@ -186,6 +186,19 @@ class Crop:
         hands = [warp(example.pop(hand), crop_from_decoded, self.crop_hw) for hand in _SOURCES[key]]
         example[key] = np.stack(hands[::-1] if mirrored else hands)
     return example
+
+  def _share_of_masks(self, example: Example, box: np.ndarray) -> augment.ShareOfMasks | None:
+    if "masks" not in example:
+      return None
+    packed = example["masks"]
+
+    def share(draw: augment.CropDraw) -> float:
+      # Unmirrored: a mirror changes places, not counts.
+      affine = crop.crop_affine(box, self.crop_hw, draw.translation, draw.scale, draw.rotation)
+      map_from_img = np.asarray(crop.resize_affine(affine, self.crop_hw, self.map_hw))
+      return float(schema.unpack_masks(warp(packed, map_from_img, self.map_hw, nearest=True)).mean())
+
+    return share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,7 +246,7 @@ class PadAnnotations:
 def crop_ops(
   crop_hw: tuple[int, int],
   map_hw: tuple[int, int] | None = None,
-  augmentation: augment.Augmentation | None = None,
+  augmentation: augment.RandomCrop | None = None,
   box_factor: float = crop.BOX_FACTOR,
   shrink: bool = False,
   clip: bool = False,

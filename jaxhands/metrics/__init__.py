@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from jaxhands.hands.model import HandModel
-from jaxhands.metrics import confidence, handedness, parts, pose, root
-from jaxhands.metrics.base import Metric, Protocol
+from jaxhands.metrics import confidence, handedness, masks, parts, pose, root
+from jaxhands.metrics.base import Baseline, Metric, Protocol
 from jaxhands.schema import HANDS
 
 
@@ -22,10 +22,15 @@ def roots() -> tuple[Metric, ...]:
 def standard(protocol: Protocol, model: HandModel | None = None, with_parts: bool = False) -> tuple[Metric, ...]:
   """All of one protocol, in the order of tables.
 
-  `poses`, 2D error, calibration of confidence, bones of unequal length, handedness and `roots`; with parts where a
-  system reads them.
+  `poses`, 2D error, calibration of confidence, bones of unequal length, handedness, `roots` and masks; with parts where
+  a system reads them.
   """
   more = (parts.parts_iou(), parts.hands_iou()) if with_parts else ()
   hands = handedness.average_precision(), handedness.accuracy()
-  seen = pose.epe2d(protocol), confidence.calibration_error()
-  return (*poses(protocol, model), *seen, pose.bone_asymmetry(protocol), *hands, *roots(), *more)
+  seen = pose.epe2d(protocol), confidence.calibration_error(), pose.bone_asymmetry(protocol)
+  return (*poses(protocol, model), *seen, *hands, *roots(), *masks.metrics(), *more)
+
+
+def baselines() -> tuple[Baseline, ...]:
+  """Plain methods beside what a system predicts; the mean pose is another, which needs training data."""
+  return masks.baselines()

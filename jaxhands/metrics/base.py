@@ -76,7 +76,7 @@ class Metric:
     quantity: what it is made of.
     reduce: `(values of all examples, weights) -> number`; NaN where nothing has weight.
     groups: of `GROUPS`; () = one number over all examples.
-    baseline: the mean pose is measured too.
+    baseline: the mean pose is measured by it, too.
     better: which way is better.
     optional: left out for systems that do not predict what it reads, instead of an error. Systems that predict no pose
       at all have none of the metrics that read one, optional or not.
@@ -96,6 +96,25 @@ class Metric:
   def results(self) -> dict[str, str]:
     """Key of the result -> group."""
     return {f"{self.name}/{group}": group for group in self.groups} or {self.name: "all"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Baseline:
+  """A plain method that stands beside what a system predicts.
+
+  Attributes:
+    name: of the method.
+    fn: `(prediction of the system, batch) -> prediction`; jit-able.
+    metrics: that it is measured by.
+    needs: keys of the batch that it reads.
+    predicts: keys of the system's prediction without which there is no such baseline.
+  """
+
+  name: str
+  fn: Callable[[schema.Prediction, schema.Batch], schema.Prediction]
+  metrics: tuple[Metric, ...]
+  needs: frozenset[str]
+  predicts: frozenset[str]
 
 
 GROUP_NEEDS = frozenset({"hand_present", "joints_cam_valid"})

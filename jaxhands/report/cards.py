@@ -39,10 +39,10 @@ def _card(run: RunFiles, row: int) -> str:
     rows += _in_space(example, seen, moved_onto_truth=not wrists_alone)
   rows += _readings(example, row)
   truths, predictions = zip(*rows, strict=True)
-  title = _title(run, example, _depths(example) if wrists_alone else ())
+  caption = title(run, example, _depths(example) if wrists_alone else ())
   panels = "".join((*truths, *predictions))
   style = f"--columns:{len(rows)}"
-  return f'<figure class="card" style="{style}">{panels}<figcaption>{title}</figcaption></figure>'
+  return f'<figure class="card" style="{style}">{panels}<figcaption>{caption}</figcaption></figure>'
 
 
 def _readings(example: Mapping[str, Any], row: int) -> list[tuple[str, str]]:
@@ -50,10 +50,10 @@ def _readings(example: Mapping[str, Any], row: int) -> list[tuple[str, str]]:
   height, width = example["batch/image"].shape[:2]
   size, picture = (_SIDE, round(height * _SIDE / width)), f'<use href="#picture-{row}"/>'
 
-  def panel(layer: readings.Layer) -> str:
-    return _panel(size, "photo", layer.label, picture + layer.content, layer.tag)
+  def over(layer: readings.Layer) -> str:
+    return panel(size, "photo", layer.label, picture + layer.content, layer.tag)
 
-  return [(panel(truth), panel(found)) for truth, found in readings.parts_and_heatmaps(example, _SIDE)]
+  return [(over(truth), over(found)) for truth, found in readings.parts_and_heatmaps(example, _SIDE)]
 
 
 def _hands_at_wrists(example: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _depths(example: Mapping[str, Any]) -> list[str]:
   ]
 
 
-def _title(run: RunFiles, example: Mapping[str, Any], more: Sequence[str]) -> str:
+def title(run: RunFiles, example: Mapping[str, Any], more: Sequence[str] = ()) -> str:
   """Error, overlap, wrong hands, what else is to be said, and which record it is."""
   position = int(example["position"])
   errors, unit = example_errors(run.values)
@@ -92,10 +92,11 @@ def _title(run: RunFiles, example: Mapping[str, Any], more: Sequence[str]) -> st
     words.append(f"<strong>{number(error)} {unit}</strong>")
   if "overlap" in run.values and run.values["overlap_known"][position]:
     words.append(f"overlap {100 * float(run.values['overlap'][position]):.0f} %")
-  present, seen = example["batch/hand_present"], example["prediction/hand_prob"] > 0.5
   words += more
-  if (present != seen).any():
-    words.append(f"{_hands(present)}, taken for {_hands(seen)}")
+  if "prediction/hand_prob" in example:
+    present, seen = example["batch/hand_present"], example["prediction/hand_prob"] > 0.5
+    if (present != seen).any():
+      words.append(f"{_hands(present)}, taken for {_hands(seen)}")
   record, view = schema.record_and_view(int(example["batch/example_id"]))
   words.append(f"record {record}" + ("" if view == "pair" else f", {view} hand"))
   return " · ".join(words)
@@ -113,18 +114,18 @@ def _over_picture(example: Mapping[str, Any], row: int, seen: np.ndarray) -> tup
   scale = _SIDE / width
   size = _SIDE, round(height * scale)
 
-  def panel(title: str, background: str, joints_img: np.ndarray, valid: np.ndarray, **options: Any) -> str:
+  def over(tag: str, background: str, joints_img: np.ndarray, valid: np.ndarray, **options: Any) -> str:
     # A pixel's centre is half a pixel from its edge.
     points = (crop.apply_affine(example["batch/crop_from_img"], joints_img) + 0.5) * scale
     marks = overlay.skeleton(points, valid, draw.line_px(*size), **options)
-    return _panel(size, "photo", f"{title} over the picture", background + _marks(marks), title)
+    return panel(size, "photo", f"{tag} over the picture", background + _marks(marks), tag)
 
   name = f"picture-{row}"
   embedded = f'<image id="{name}" width="{size[0]}" height="{size[1]}" href="{draw.jpeg_uri(picture)}"/>'
   predicted, confidence = example["prediction/joints_img"], example["prediction/confidence"]
   return (
-    panel("truth", embedded, example["batch/joints_img"], example["batch/joints_img_valid"]),
-    panel("prediction", f'<use href="#{name}"/>', predicted, np.repeat(seen[:, None], 21, 1), confidence=confidence),
+    over("truth", embedded, example["batch/joints_img"], example["batch/joints_img_valid"]),
+    over("prediction", f'<use href="#{name}"/>', predicted, np.repeat(seen[:, None], 21, 1), confidence=confidence),
   )
 
 
@@ -146,8 +147,8 @@ def _in_space(example: Mapping[str, Any], seen: np.ndarray, moved_onto_truth: bo
     guess = draw.view_marks(view, predicted, shown, cube, _SIDE)
     pairs.append(
       (
-        _panel(size, "space", f"truth {name}", _marks(real) + _scale(cube), name),
-        _panel(size, "space", f"prediction {name}, truth behind it", _marks(behind + guess)),
+        panel(size, "space", f"truth {name}", _marks(real) + _scale(cube), name),
+        panel(size, "space", f"prediction {name}, truth behind it", _marks(behind + guess)),
       )
     )
   return pairs
@@ -164,7 +165,8 @@ def _scale(cube: Cube) -> str:
   return f'{line}<text class="end" x="{x:.1f}" y="{y - 6}">{length_mm} mm</text>'
 
 
-def _panel(size: tuple[int, int], kind: str, label: str, content: str, tag: str = "") -> str:
+def panel(size: tuple[int, int], kind: str, label: str, content: str, tag: str = "") -> str:
+  """A picture of a card: SVG of a size in units of its own; the page's class `kind`; described by `label`."""
   text = f'<text class="tag" x="9" y="18">{html.escape(tag)}</text>' if tag else ""
   described = f'role="img" aria-label="{html.escape(label)}"'
   return f'<svg class="{kind}" viewBox="0 0 {size[0]} {size[1]}" {described}>{content}{text}</svg>'

@@ -13,7 +13,10 @@ from jaxtyping import Bool, Float, Integer
 
 RANDOM, WORST = 6, 6
 # What an example's error is made of, and its unit: the first of these that was measured.
-_ERRORS = {"joint_error": "mm", "vertex_error": "mm", "pixel_error": "px", "root_depth_error": "mm"}
+_ERRORS = {
+  "joint_error": "mm", "vertex_error": "mm", "pixel_error": "px", "root_depth_error": "mm",
+  "mask_error": "of the masks wrong",
+}  # fmt: skip
 # Keys of the batch that are drawn, besides those that every evaluation has.
 NEEDS = frozenset({"image", "crop_from_img"})
 

@@ -14,8 +14,9 @@ from jaxhands.hands.skeleton import FINGERS
 from jaxhands.report import charts
 from jaxhands.report.cards import cards
 from jaxhands.report.charts import Bar, Curve, number
-from jaxhands.report.examples import mean_of_each
+from jaxhands.report.examples import example_errors, mean_of_each
 from jaxhands.report.files import Line, RunFiles
+from jaxhands.report.mask_cards import NEEDS, legend, mask_cards
 
 Section = Callable[[RunFiles], str | None]
 
@@ -33,14 +34,16 @@ _METRICS = {
   "root_depth": ("Wrist depth", "distance of the wrists from the camera"),
   "mrpe": ("MRPE", "wrists in space"),
   "mmd": ("MMD", "samples from the annotated poses"),
-  "iou": ("IoU", "masks with the true ones"),
+  "iou": ("IoU", "masks with the true ones, pixels of all pictures together"),
+  "box_iou": ("Box IoU", "boxes of whole hands by their masks"),
+  "mask_error": ("Mask error", "wrong pixels of each mask's union"),
   "psnr": ("PSNR", "recovered pictures"),
   "ssim": ("SSIM", "recovered pictures"),
 }
-_HIGHER_IS_BETTER = ("pck", "handedness", "iou", "psnr", "ssim")
+_HIGHER_IS_BETTER = ("pck", "handedness", "iou", "box_iou", "psnr", "ssim")
 _GROUPS = {"all": "all", "single": "one hand", "interacting": "two hands", "inter": "two, over 30 joints"}
 _HEADLINE = ("mpjpe/all", "mpjpe/interacting", "mpvpe/all", "mrrpe", "handedness_accuracy", "epe2d", "root_depth/all",
-             "mrpe/all")  # fmt: skip
+             "mrpe/all", "iou/amodal", "iou/visible", "iou/invisible", "box_iou/all")  # fmt: skip
 _TILES = 4
 _MINOR_TERMS = ("learning_rate", "gradient_norm")  # besides losses; shown on demand
 _MANY = 12.0  # a curve that falls or rises so many times over is drawn on a logarithmic axis
@@ -72,7 +75,8 @@ def headline(run: RunFiles) -> str:
 
 def _tile(result: Mapping[str, Any], key: str) -> str:
   name, group = _named(key)
-  baseline = f"mean pose {number(result['mean_pose'][key])}" if key in result["mean_pose"] else "&nbsp;"
+  known = [f"{method} {number(found[key])}" for method, found in _beside(result).items() if key in found]
+  baseline = html.escape(known[0]) if known else "&nbsp;"
   title = html.escape(f"{name}, {group}" if group else name)
   unit = _unit(result, key)
   value = number(result["metrics"][key]) + (f" <small>{html.escape(unit)}</small>" if unit not in _SHARES else "")
@@ -87,7 +91,8 @@ def training(run: RunFiles) -> str | None:
   for stage, lines in run.lines.items():
     title = f"<h3>Stage {html.escape(stage)}</h3>" if stage else ""
     parts.append(title + _charts_of_stage(lines, run.result))
-  caption = "Each term of the loss, then the metrics of each evaluation over the steps; dashed: the mean pose."
+  caption = "Each term of the loss, then the metrics of each evaluation over the steps"
+  caption += "; dashed: the mean pose." if run.result["mean_pose"] else "."
   return _section("Training", "".join(parts), caption)
 
 
@@ -114,7 +119,8 @@ def _charts_of_stage(lines: Sequence[Line], result: Mapping[str, Any]) -> str:
 
 
 def _evaluation_chart(lines: Sequence[Line], metric: str, result: Mapping[str, Any]) -> str:
-  keys = dict.fromkeys(name for line in lines for name in line if name.split("/")[:2] == ["eval", metric])
+  named = dict.fromkeys(name for line in lines for name in line if name.split("/")[:2] == ["eval", metric])
+  keys = [name for name in named if name.count("/") <= 2]  # what is broken down further is in the table
   curves = []
   for index, name in enumerate(key for key in keys if not key.endswith("/inter")):
     group = name.split("/")[2] if name.count("/") > 1 else ""
@@ -144,9 +150,9 @@ def _curves_chart(curves: Sequence[Curve], title: str, log: bool | None = None) 
 
 
 def table(run: RunFiles) -> str:
-  """All metrics with their intervals beside the mean pose, then those under other protocols."""
+  """All metrics with their intervals beside the baselines, then those under other protocols."""
   result = run.result
-  bodies = []
+  beside, bodies = _beside(result), []
   for family in dict.fromkeys(key.split("/")[0] for key in result["metrics"]):
     keys = [key for key in result["metrics"] if key.split("/")[0] == family]
     name, told = _METRICS.get(family, (family, ""))
@@ -154,18 +160,19 @@ def table(run: RunFiles) -> str:
     better = "↑" if family.startswith(_HIGHER_IS_BETTER) else "↓" if unit else ""
     title = f"<b>{html.escape(name)}</b> <small>{html.escape(unit)} {better}</small><p>{html.escape(told)}</p>"
     grouped = "/" in keys[0]
-    bodies.append("<tbody>" + (f'<tr class="family"><th colspan="5">{title}</th></tr>' if grouped else ""))
+    header = f'<tr class="family"><th colspan="{4 + len(beside)}">{title}</th></tr>'
+    bodies.append("<tbody>" + (header if grouped else ""))
     known = [result["mean_pose"].get(key) for key in keys]
     high = max([result["intervals"][key][1] for key in keys] + [value for value in known if value is not None])
     high = 1.0 if unit in _SHARES else high
     bodies += [_row(result, key, html.escape(_named(key)[1]) if grouped else title, high) for key in keys]
     bodies.append("</tbody>")
-  head = '<tr><th></th><th>value</th><th class="interval">95 % interval</th><th></th><th>mean pose</th></tr>'
-  caption = (
-    "Dot and bar: value and bootstrap interval over scenes; tick: the training set's mean pose at the true wrist; "
-    "↓ less, ↑ more is better. "
-    f"Compared with <code>{_protocol(result['protocol'])}</code>."
-  )
+  methods = "".join(f'<th class="method">{html.escape(method)}</th>' for method in beside)
+  head = f'<tr><th></th><th>value</th><th class="interval">95 % interval</th><th></th>{methods}</tr>'
+  tick = "; tick: the training set's mean pose at the true wrist" if result["mean_pose"] else ""
+  caption = f"Dot and bar: value and bootstrap interval over scenes{tick}; ↓ less, ↑ more is better."
+  if "joint_error" in run.values:
+    caption += f" Compared with <code>{_protocol(result['protocol'])}</code>."
   body = f'<div class="scroll"><table class="metrics"><thead>{head}</thead>{"".join(bodies)}</table></div>'
   return _section("Results", body, caption) + _other_protocols(result)
 
@@ -176,18 +183,26 @@ def _row(result: Mapping[str, Any], key: str, title: str, high: float) -> str:
   cells = (
     f'<td><strong>{number(value)}</strong></td><td class="interval">{number(low)} – {number(top)}</td>'
     f'<td class="wide">{charts.strip(value, (low, top), baseline, high)}</td>'
-    f"<td>{number(baseline) if baseline is not None else ''}</td>"
   )
-  return f"<tr><th>{title}</th>{cells}</tr>"
+  others = "".join(f"<td>{number(found[key]) if key in found else ''}</td>" for found in _beside(result).values())
+  return f"<tr><th>{title}</th>{cells}{others}</tr>"
+
+
+def _beside(result: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
+  """The baselines under the main protocol: method as it is written -> metrics."""
+  plain = [entry for entry in result["also"] if entry["protocol"] == result["protocol"]]
+  found = {entry["method"].replace("_", " "): entry["metrics"] for entry in plain}
+  return ({"mean pose": result["mean_pose"]} if result["mean_pose"] else {}) | found
 
 
 def _other_protocols(result: Mapping[str, Any]) -> str:
-  if not result["also"]:
+  others = [entry for entry in result["also"] if entry["protocol"] != result["protocol"]]
+  if not others:
     return ""
-  keys = list(dict.fromkeys(key for entry in result["also"] for key in entry["metrics"] if not key.endswith("/inter")))
+  keys = list(dict.fromkeys(key for entry in others for key in entry["metrics"] if not key.endswith("/inter")))
   head = "".join(f"<th>{html.escape(' '.join(_named(key)))}</th>" for key in keys)
   rows = []
-  for entry in result["also"]:
+  for entry in others:
     cells = "".join(f"<td>{number(entry['metrics'][key]) if key in entry['metrics'] else ''}</td>" for key in keys)
     method = html.escape(entry["method"].replace("_", " "))
     differs = _difference(entry["protocol"], result["protocol"])
@@ -216,11 +231,13 @@ def joints(run: RunFiles) -> str | None:
 def overlap(run: RunFiles) -> str | None:
   """Error by how much the hands overlap in the picture."""
   values = run.values
-  if "overlap" not in values or "joint_error" not in values:
+  if "overlap" not in values:
     return None
-  errors = mean_of_each(values["joint_error"], values["joint_error_weight"])
+  errors, unit = example_errors(values)
+  if not unit:
+    return None
   reference = np.full(len(errors), np.nan)
-  if "mean_pose_joint_error" in values:
+  if "joint_error" in values and "mean_pose_joint_error" in values:
     reference = mean_of_each(values["mean_pose_joint_error"], values["mean_pose_joint_error_weight"])
   amount, known = values["overlap"], values["overlap_known"]
   members = [("one hand", values["group_single"]), ("no overlap", known & (amount <= 0))]
@@ -233,11 +250,12 @@ def overlap(run: RunFiles) -> str | None:
   masks = values["overlap_from_masks"][known]
   kind = "whole (amodal) masks" if masks.all() else "joints' boxes" if not masks.any() else "masks, or joints' boxes"
   caption = (
-    f"Mean error of a picture's joints by intersection over union of the hands' {kind}. "
-    f"Line: 95 % interval of the mean, from {_ENOUGH} pictures on; tick: mean pose."
+    f"Mean error of a picture by intersection over union of the hands' {kind}. "
+    f"Line: 95 % interval of the mean, from {_ENOUGH} pictures on"
+    + ("." if np.isnan(reference).all() else "; tick: mean pose.")
   )
   return _section(
-    "Error by overlap of the hands", charts.bars(shown, "mm", "pictures", "Error by overlap of the hands"), caption
+    "Error by overlap of the hands", charts.bars(shown, unit, "pictures", "Error by overlap of the hands"), caption
   )
 
 
@@ -343,6 +361,22 @@ def _examples(run: RunFiles, worst: bool, title: str, caption: str) -> str | Non
   return _section(title, f'<div class="cards">{"".join(cards(run, worst))}</div>', f"{caption} {legend}")
 
 
+def masks_at_random(run: RunFiles) -> str | None:
+  """Masks of the examples chosen before anything was predicted."""
+  return _masks(run, False, "Masks at random", "Drawn by a fixed seed, whatever came out.")
+
+
+def worst_masks(run: RunFiles) -> str | None:
+  """Masks of the examples with the largest error, where that is an error of masks or of what is made of them."""
+  return _masks(run, True, "The worst masks", "Of the pictures with the largest error, the worst first.")
+
+
+def _masks(run: RunFiles, worst: bool, title: str, caption: str) -> str | None:
+  if not set(run.shown) >= NEEDS or not (run.shown["worst"] == worst).any():
+    return None
+  return _section(title, f'<div class="cards">{"".join(mask_cards(run, worst))}</div>', f"{caption} {legend()}")
+
+
 def configuration(run: RunFiles) -> str | None:
   """The configuration, folded."""
   if not run.config:
@@ -357,8 +391,16 @@ def _section(title: str, body: str, caption: str) -> str:
 
 def _named(key: str) -> tuple[str, str]:
   """How a metric is written, and its group ("" = none)."""
-  family, _, group = key.partition("/")
-  return _METRICS.get(family, (family, ""))[0], _GROUPS.get(group, group)
+  family, *groups = key.split("/")
+  return _METRICS.get(family, (family, ""))[0], ", ".join(_group(group) for group in groups)
+
+
+def _group(group: str) -> str:
+  """How a group is written; `hidden_25-50` are hands of which so many percent are hidden."""
+  if group.startswith("hidden_"):
+    share = group.removeprefix("hidden_").replace("-", " – ")
+    return "nothing hidden" if share == "0" else f"{share} % hidden"
+  return _GROUPS.get(group, group)
 
 
 def _unit(result: Mapping[str, Any], key: str) -> str:
@@ -376,10 +418,12 @@ def _difference(text: str, main: str) -> str:
 SECTIONS: tuple[Section, ...] = (
   headline,
   drawn_at_random,
+  masks_at_random,
   table,
   joints,
   overlap_and_closeness,
   worst,
+  worst_masks,
   training,
   configuration,
 )

@@ -1,7 +1,8 @@
 """What a system is: the one interface that trainer, evaluator and predictor know.
 
 A system is a frozen dataclass without arrays, optimizer or IO. `jaxhands/systems/NAME.py` exports
-`build(config) -> System`; `config.system.name = "NAME"` finds it. Arrays travel in `variables`:
+`build(config) -> System`; `config.system.name = "NAME"` finds it (in a folder, "FOLDER.NAME"). Arrays travel in
+`variables`:
 
     {"params": {...}, "batch_stats": {...}, "constants": {...}}
 
@@ -158,7 +159,7 @@ def from_fields(system: Callable[..., T], config: Any, tuples: Sequence[str] = (
 
 
 def load(config: Any) -> System:
-  """Builds the system that `config.system.name` names.
+  """Builds the system that `config.system.name` names; a dot goes down a folder ("hdr.hasm").
 
   Raises:
     ValueError: no module `jaxhands.systems.NAME`.
@@ -167,7 +168,8 @@ def load(config: Any) -> System:
   try:
     module = importlib.import_module(f"jaxhands.systems.{name}")
   except ModuleNotFoundError as error:
-    if error.name != f"jaxhands.systems.{name}":
+    if not f"jaxhands.systems.{name}.".startswith(f"{error.name}."):
       raise
-    raise ValueError(f"config.system.name is {name!r}, but there is no jaxhands/systems/{name}.py") from error
+    path = name.replace(".", "/")
+    raise ValueError(f"config.system.name is {name!r}, but there is no jaxhands/systems/{path}.py") from error
   return module.build(config)

@@ -114,8 +114,9 @@ class Report:
     self._start, self._waited, self._paused = time.perf_counter(), 0.0, 0.0
 
   def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
-    """Writes the result of an evaluation."""
-    self.say("  ".join([f"evaluation at step {step}", *(f"{name} {value:.4g}" for name, value in metrics.items())]))
+    """Writes the result of an evaluation; on the console without what is broken down further than by group."""
+    shown = [f"{name} {value:.4g}" for name, value in metrics.items() if name.count("/") < 2]
+    self.say("  ".join([f"evaluation at step {step}", *shown]))
     self._write(step, "eval", metrics)
 
   def _write(self, step: int, kind: str, scalars: Mapping[str, float]) -> None:

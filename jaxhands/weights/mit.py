@@ -38,9 +38,9 @@ def mmseg_block(source: str, target: str, reduces: bool) -> list[Tensor]:
     *packed_linear(f"{source}attn.attn.in_proj", packed, joint="_"),
     *linear(f"{source}attn.attn.out_proj", f"{target}attention/out"),
     *layer_norm(f"{source}norm2", f"{target}norm2"),
-    *_pointwise(f"{source}ffn.layers.0", f"{target}ffn/expand"),
+    *pointwise(f"{source}ffn.layers.0", f"{target}ffn/expand"),
     *_depthwise(f"{source}ffn.layers.1", f"{target}ffn/depthwise"),
-    *_pointwise(f"{source}ffn.layers.4", f"{target}ffn/contract"),
+    *pointwise(f"{source}ffn.layers.4", f"{target}ffn/contract"),
   ]
   return tensors + (_reduction(f"{source}attn.", target) if reduces else [])
 
@@ -99,7 +99,7 @@ def _reduction(source: str, target: str) -> list[Tensor]:
   ]
 
 
-def _pointwise(source: str, target: str) -> list[Tensor]:
+def pointwise(source: str, target: str) -> list[Tensor]:
   """A 1x1 convolution as a fully connected layer: OI11 -> IO."""
   kernel = Tensor(f"{source}.weight", f"params/{target}/kernel", lambda w: w[:, :, 0, 0].T)
   return [kernel, Tensor(f"{source}.bias", f"params/{target}/bias")]

@@ -214,3 +214,19 @@ def test_bytes_that_are_no_picture_are_an_error():
     host_ops.decode_picture(b"no picture")
   with pytest.raises(ValueError, match="cannot be decoded"):
     host_ops.decode_labels(b"no labels")
+
+
+def test_windows_are_chosen_by_the_share_that_is_hand():
+  """What the augmentation is told about a crop is what the crop then shows."""
+  told = []
+
+  class Asking(augment.Zoom):
+    def draw(self, rng, share_of_masks=None):
+      found = super().draw(rng, share_of_masks)
+      told.append(share_of_masks(found))
+      return found
+
+  for seed in range(6):
+    example = example_of(augmentation=Asking(0.6, 1.8), seed=seed)
+    assert told[-1] == pytest.approx(example["masks"].mean(), abs=0.02)
+  assert len(set(told)) > 3

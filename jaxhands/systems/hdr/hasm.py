@@ -1,0 +1,198 @@
+"""HASM, the first network of HDR (Meng et al., ECCV 2022): masks of both hands, whole (amodal) and visible.
+
+One crop of both hands goes through SegFormer's MiT; a decoder with a head for each of the four masks scores every
+pixel. What is whole but not visible is where the other hand is in front.
+
+Where paper and release differ, `released` chooses the number of scores: one for the mask, trained by binary
+cross-entropy (paper, equation 1), or one each for background and mask, trained by the cross-entropy of their softmax.
+Both are a cross-entropy of the same log odds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, UInt8
+
+from jaxhands import losses, schema
+from jaxhands.data import augment, colour, host_ops
+from jaxhands.geometry import arrays
+from jaxhands.models.backbones.mit import MiT, structure
+from jaxhands.models.heads.masks import MASKS, MaskDecoder
+from jaxhands.models.resize import resize_bilinear
+from jaxhands.systems import base
+from jaxhands.weights.convert import check_shapes, convert
+from jaxhands.weights.hasm import hasm as name_map
+from jaxhands.weights.mit import import_imagenet, is_imagenet
+
+_PARTS = ("backbone", "decoder")
+
+
+class Network(nn.Module):
+  """Trunk and decoder; the attributes are those of `HASM`."""
+
+  backbone: str
+  width: int
+  drop_path: float
+  decoder_features: int
+  outputs: int
+  dropout: float
+  dtype: jnp.dtype | type
+  bn_groups: int
+  frozen: tuple[str, ...]
+
+  @nn.compact
+  def __call__(self, image: Float[Array, "b h w 3"], train: bool) -> Float[Array, "b p q 2 2 k"]:
+    """Scores by hand and kind at a quarter of the size, rounded up, of an image normalised with ImageNet's mean."""
+
+    def training(name: str) -> bool:
+      return train and name not in self.frozen
+
+    maps = MiT(self.backbone, self.width, self.drop_path, self.dtype, name="backbone")(image, training("backbone"))
+    decoder = MaskDecoder(self.decoder_features, self.outputs, self.dropout, self.dtype, self.bn_groups, name="decoder")
+    return decoder(maps, training("decoder")).astype(jnp.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class HASM:
+  """The system; see `configs/hdr.py` for the sizes.
+
+  Attributes:
+    crop_hw: size of the input in px.
+    map_hw: size of the masks, compared and predicted; divides the crop's.
+    released: two scores for each mask instead of one (see the module).
+    backbone: "b0" to "b5".
+    width: of the trunk, see `MiT.width`; 0 = the published one.
+    drop_path: see `MiT.drop_path`.
+    decoder_features: channels of the decoder.
+    dropout: of its channels.
+    box_factor: enlargement of the box of both hands.
+    zoom: smallest and largest magnification of the crop in training (`augment.Zoom`).
+    most_of_one_class: see `augment.Zoom`.
+    dtype: of the network's arithmetic.
+    bn_groups: see `models.norm.BatchNorm`.
+    frozen: parts in evaluation mode; the trainer keeps their variables.
+  """
+
+  crop_hw: tuple[int, int] = (256, 256)
+  map_hw: tuple[int, int] = (256, 256)
+  released: bool = False
+  backbone: str = "b5"
+  width: int = 0
+  drop_path: float = 0.1
+  decoder_features: int = 256
+  dropout: float = 0.1
+  box_factor: float = 2.0
+  zoom: tuple[float, float] = (0.5, 2.0)
+  most_of_one_class: float = 0.75
+  dtype: jnp.dtype | type = jnp.float32
+  bn_groups: int = 1
+  frozen: tuple[str, ...] = ()
+
+  view = "pair"
+  needs = frozenset({"image", "masks", "masks_valid"})
+
+  def __post_init__(self):
+    strides = {crop / size for crop, size in zip(self.crop_hw, self.map_hw, strict=True)}
+    if len(strides) > 1 or not strides.pop().is_integer():
+      raise ValueError(f"map_hw={self.map_hw} does not divide crop_hw={self.crop_hw} evenly")
+    if unknown := sorted(set(self.frozen) - set(_PARTS)):
+      raise ValueError(f"freeze={unknown}: HASM freezes whole parts, {_PARTS}")
+
+  @property
+  def network(self) -> Network:
+    return Network(
+      backbone=self.backbone, width=self.width, drop_path=self.drop_path, decoder_features=self.decoder_features,
+      outputs=2 if self.released else 1, dropout=self.dropout, dtype=self.dtype, bn_groups=self.bn_groups,
+      frozen=self.frozen,
+    )  # fmt: skip
+
+  @property
+  def objectives(self) -> tuple[base.Objective, ...]:
+    return (base.Objective("masks", _PARTS, ("batch_stats",), self.loss),)
+
+  def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
+    """Fresh variables, everything as for training from scratch."""
+    return dict(self.network.init(rng, batch["image"], False))
+
+  def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
+    """Crop of both hands; in training a window of random size and place, mirrored in one half."""
+    window = augment.Zoom(*self.zoom, most_of_one_class=self.most_of_one_class) if train else None
+    return host_ops.crop_ops(self.crop_hw, self.map_hw, window, self.box_factor)
+
+  def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
+    """`image` normalised with ImageNet's mean and deviation, after a change of colours in training."""
+    image = batch["image"].astype(jnp.float32) / 255
+    return {**batch, "image": colour.normalise(colour.photometric(image, rng) if train else image)}
+
+  def loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
+    """Sum of the four masks' cross-entropies; logged besides, the share of pixels that are right."""
+    out: Any = self.network.apply(variables, batch["image"], True, rngs={"dropout": rng}, mutable=["batch_stats"])
+    scores, state = out
+    log_odds = self.log_odds(scores)
+    valid = jnp.broadcast_to(batch["masks_valid"][..., None, None], batch["masks"].shape)
+    entropy, right = mask_losses(log_odds, batch["masks"], valid)
+    means = [losses.weighted_mean(value, batch["weight"]) for value in entropy.reshape(-1, len(MASKS)).T]
+    terms = dict(zip(MASKS, means, strict=True)) | {
+      "accuracy": losses.weighted_mean(right.mean((1, 2)), batch["weight"])
+    }
+    return base.LossOut(jnp.stack(means).sum(), terms, dict(state))
+
+  def log_odds(self, scores: Float[Array, "b p q 2 2 k"]) -> Float[jax.Array, "b 2 2 h w"]:
+    """Log odds of being in each mask, at the size of the masks, from the network's scores."""
+    odds = scores[..., 1] - scores[..., 0] if self.released else scores[..., 0]
+    flat = odds.reshape(*odds.shape[:3], len(MASKS))
+    resized = resize_bilinear(flat, self.map_hw, stride=self.crop_hw[0] / self.map_hw[0])
+    return resized.transpose(0, 3, 1, 2).reshape(-1, 2, 2, *self.map_hw)
+
+  def predict(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> schema.Prediction:
+    """The probabilities of the masks, each on its own: a visible mask may stick out of the whole one."""
+    scores: Any = self.network.apply(variables, batch["image"], False)
+    return {"masks": jax.nn.sigmoid(self.log_odds(scores))}
+
+  def import_weights(self, state_dict: Mapping[str, np.ndarray]) -> base.Variables:
+    """Variables from the release ("state_dict" of its checkpoint); or those of the trunk alone from ImageNet's MiT.
+
+    Raises:
+      ValueError: the system is not the released one; or a key that is unknown, missing or of another shape.
+    """
+    shapes = jax.eval_shape(lambda: self.init(jax.random.key(0), {"image": jnp.zeros((1, *self.crop_hw, 3))}))
+    _, blocks = structure(self.backbone)
+    if is_imagenet(state_dict):
+      trunk = import_imagenet(state_dict, blocks)["params"]
+      check_shapes({"params": trunk}, {"params": shapes["params"]["backbone"]})
+      return {"params": {"backbone": trunk}}
+    if not self.released:
+      raise ValueError("the release scores background and mask of each head; set system.released=True")
+    variables = convert(state_dict, name_map(blocks))
+    check_shapes(variables, shapes)
+    return variables
+
+
+def mask_losses(
+  log_odds: Float[arrays.Array, "b 2 2 h w"],
+  masks: UInt8[arrays.Array, "b 2 2 h w"],
+  valid: Bool[arrays.Array, "b 2 2 h w"],
+) -> tuple[Float[jax.Array, "b 2 2"], Float[jax.Array, "b 2 2"]]:
+  """Cross-entropy of each mask, and the share of its pixels that are right; pixels that are not valid are neither.
+
+  Both are means over all pixels, valid or not, as in mmsegmentation.
+  """
+  entropy = losses.binary_cross_entropy(log_odds, masks.astype(jnp.float32), valid).mean((3, 4))
+  right = ((log_odds > 0) == (masks > 0)) & valid
+  return entropy, right.mean((3, 4))
+
+
+def build(config: Any) -> HASM:
+  """The system that `config.system` describes; fields it does not name keep their defaults.
+
+  Raises:
+    ValueError: an unknown field, with the known ones.
+  """
+  return base.from_fields(HASM, config, tuples=("zoom",), map_hw=tuple(config.data.map_hw))
