@@ -152,12 +152,12 @@ def _demo(config: Any) -> None:
   config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:test",)
   config.data.synthetic.update(train=8_000, val=0, test=1_000)
   config.data.augmentation.update(translation=0.08, scale=0.15, rotation_deg=20.0)
-  config.train_for = "7500 steps"
+  config.train_for = "7000 steps"
   config.batch_size = 16
   config.optimizer.learning_rate = 1.5e-3
   config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
   config.ema = 0.999
-  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "2500 steps", "2500 steps"
+  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "3500 steps", "3500 steps"
 
 
 def _small(config: Any) -> None:

@@ -14,7 +14,7 @@ PICTURES = ("all", "input")
 HANDS = ("all", "single", "pair")
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 
-VERSION = 5  # of how records are drawn and rendered; raised by changes, so that old records are not mixed with new ones
+VERSION = 6  # of how records are drawn and rendered; raised by changes, so that old records are not mixed with new ones
 _DEMO_UPRIGHT_DEG = 60.0
 
 
@@ -29,8 +29,8 @@ class SyntheticConfig:
       that `full` never has.
     pictures: `input`: the picture and its label maps; `all`: also the de-occluded and distractor-free ones. None: as
       the variant says.
-    upright_deg: how far a camera stands from the front of the pose bank's upright hands, and how far it is turned
-      about its axis, at most; 180 is anywhere and anyhow. None: as the variant says.
+    upright_deg: by how much a camera's view is turned at most, in all, from that of the pose bank's upright hands from
+      their front; 180 is anywhere and anyhow. None: as the variant says.
     cameras: how many consecutive records show one scene, each from another camera.
     background_dir: folder of pictures that join the procedural backgrounds.
     hands: `all`: three pictures in five show two interacting hands, the others one; `single` or `pair`: these alone.

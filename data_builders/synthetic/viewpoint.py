@@ -28,7 +28,8 @@ def draw_view(config: SyntheticConfig, split: str, scene: int, number: int) -> V
   """Camera `number` of a scene.
 
   One camera stands anywhere within `max_tilt_deg` of the front, but not where an arm points at it; several stand evenly
-  around the scene. Each is then turned about its axis by up to `max_tilt_deg` from upright.
+  around the scene. Each then rolls by as much as leaves its whole turn, from an upright view from the front, within
+  `max_tilt_deg`.
   """
   now, rng = moment(config, split, scene), stream(config, Stream.VIEW, split, scene, number)
   ranges, joints = _RANGES[config.variant], now.joints_world[now.present].reshape(-1, 3)
@@ -56,10 +57,29 @@ def turned_view(
   max_tilt_deg: float,
   ranges: ViewRange,
 ) -> View:
-  """A camera in a direction from the hands, turned about its axis by up to `max_tilt_deg` from upright."""
-  roll = np.radians(rng.uniform(-max_tilt_deg, max_tilt_deg))
-  up = np.asarray(matrix_from_axis_angle(roll * direction)) @ _UP_WORLD
+  """A camera in a direction from the hands, rolled so that its whole turn from the front is within `max_tilt_deg`."""
+  roll = rng.uniform(-1, 1) * _roll_left(direction, np.radians(max_tilt_deg))
+  tilt = matrix_from_axis_angle(_from_front(direction))
+  up = np.asarray(matrix_from_axis_angle(roll * direction) @ tilt) @ _UP_WORLD
   return sample_view(rng, joints_world, direction, ranges, up)
+
+
+def _from_front(direction: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
+  """The least turn, as a rotation vector, of a camera at the front (-z) that then looks from `direction`."""
+  axis = np.cross((0, 0, -1), direction)
+  sine = float(np.linalg.norm(axis))
+  if sine < 1e-9:
+    return np.array([0.0, np.arccos(-np.sign(direction[2])), 0.0])
+  return axis / sine * np.arctan2(sine, -direction[2])
+
+
+def _roll_left(direction: Float[np.ndarray, " 3"], max_angle_rad: float) -> float:
+  """By how much such a camera may then roll for its whole turn to stay in the limit.
+
+  The two axes are perpendicular, so that the cosine of half the whole turn is the product of those of half of each.
+  """
+  half_tilt = np.sqrt(max(1 - float(direction[2]), 1e-12) / 2)
+  return 2 * float(np.arccos(min(np.cos(max_angle_rad / 2) / half_tilt, 1.0)))
 
 
 def _near_front(rng: np.random.Generator, max_angle_deg: float) -> Float[np.ndarray, " 3"]:
