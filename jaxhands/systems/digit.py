@@ -50,7 +50,6 @@ from jaxhands.weights.hrnet import import_imagenet
 
 Semantic = Literal["scores", "labels", "none"]
 _JOINTS = 2 * skeleton.NUM_JOINTS
-_SEGMENTATION_PARTS = ("segmentation",)
 _POSE_PARTS = ("fusion", "heatmap", "depth", "pooled", "root_depth", "handedness")
 _RELEASED_BONE_FACTOR = 0.1  # of the squared differences
 _SURE_CELLS = 2.0  # a heatmap of this deviation, or less, has confidence 1
@@ -103,8 +102,8 @@ class Network(nn.Module):
       return out
     if self.semantic != "none":
       scores = segmentation.hard_labels(out["parts"]) if self.semantic == "labels" else out["parts"]
-      to_features = segmentation.ConvPool(
-        (self.semantic_features,), self.segmentation_kind == "shuffle", _init, self.dtype, name="semantic"
+      to_features = segmentation.SemanticFeatures(
+        self.semantic_features, self.segmentation_kind, _init, self.dtype, name="semantic"
       )
       inputs.append(to_features(scores.astype(self.dtype)))
 
@@ -117,9 +116,7 @@ class Network(nn.Module):
       )
       return conv(x).astype(jnp.float32)
 
-    pairs = tuple(zip(self.pooled_features[::2], self.pooled_features[1::2], strict=True))
-    pooled = segmentation.ConvPool(pairs, False, _init, self.dtype, name="pooled")(x)
-    pooled = jnp.mean(pooled.astype(jnp.float32), axis=(1, 2))
+    pooled = segmentation.PooledFeatures(self.pooled_features, _init, self.dtype, name="pooled")(x)
     std = (3 * pooled.shape[-1]) ** -0.5  # of `_init`
     dense = {"hidden": pooled.shape[-1], "kernel_std": std, "dtype": self.dtype}
     return out | {

@@ -50,6 +50,13 @@ def pixel_shuffle(x: Float[Array, "b h w c4"]) -> Float[Array, "b p q c"]:
   return x.reshape(b, 2 * h, 2 * w, c // 4)
 
 
+def pixel_unshuffle(x: Float[Array, "b p q c"]) -> Float[Array, "b h w c4"]:
+  """Undoes `pixel_shuffle`: each 2x2 pixels become one."""
+  b, p, q, c = x.shape
+  x = x.reshape(b, p // 2, 2, q // 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
+  return x.reshape(b, p // 2, q // 2, 4 * c)
+
+
 class VolumeHead(nn.Module):
   """3D heatmaps by a 1x1 convolution (InterNet, 4.2); channel = joint x bins + bin.
 

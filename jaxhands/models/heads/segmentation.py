@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxhands.models.conv import ConvNorm
-from jaxhands.models.heads.heatmap import pixel_shuffle
+from jaxhands.models.heads.heatmap import pixel_shuffle, pixel_unshuffle
 from jaxhands.models.pooling import max_pool
 from jaxhands.models.resize import double_bilinear
 
@@ -53,31 +53,54 @@ class SegmentationHead(nn.Module):
     return (x if whole else pixel_shuffle(x)).astype(jnp.float32)
 
 
-class ConvPool(nn.Module):
-  """Groups of 3x3 convolutions with ReLU, no norm, and max pooling by two after each group.
+class SemanticFeatures(nn.Module):
+  """Features of the classes' scores, at half their rows and columns (DIGIT, 3.2): convolutions with ReLU, no norm.
 
   Attributes:
-    features: channels of each convolution, by group.
-    pool_first: pooling comes before its group, which is then four times cheaper.
+    features: channels of each convolution.
+    kind: of `SegmentationHead`. "conv": 3x3 convolutions, then max pooling; "shuffle": each 2x2 pixels become one with
+      the scores of all, which a 1x1 convolution reads first.
+    kernel_init: of all convolutions.
   """
 
-  features: Sequence[Sequence[int]]
-  pool_first: bool = False
+  features: tuple[int, ...] = (64, 512)
+  kind: Kind = "conv"
   kernel_init: Any = nn.initializers.he_normal()
   dtype: jnp.dtype | type = jnp.float32
 
   @nn.compact
-  def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q d"]:
-    number = 0
-    for group in self.features:
-      x = max_pool(x, 2, 2) if self.pool_first else x
-      for features in group:
-        conv = nn.Conv(
-          features, (3, 3), padding=1, dtype=self.dtype, kernel_init=self.kernel_init, name=f"conv{number}"
-        )
-        x, number = nn.relu(conv(x)), number + 1
-      x = x if self.pool_first else max_pool(x, 2, 2)
-    return x
+  def __call__(self, scores: Float[Array, "b h w c"]) -> Float[Array, "b p q d"]:
+    whole = self.kind == "conv"
+    x = scores if whole else pixel_unshuffle(scores)
+    for i, features in enumerate(self.features):
+      x = _conv_relu(features, 3 if whole or i else 1, self.kernel_init, self.dtype, f"conv{i}")(x)
+    return max_pool(x, 2, 2) if whole else x
+
+
+class PooledFeatures(nn.Module):
+  """A vector for the whole map: 3x3 convolutions with ReLU, no norm, halved after every second one; then the mean.
+
+  Attributes:
+    features: channels of each convolution; an even number of them.
+    kernel_init: of all convolutions.
+  """
+
+  features: tuple[int, ...] = (64, 128, 256, 512, 512, 512)
+  kernel_init: Any = nn.initializers.he_normal()
+  dtype: jnp.dtype | type = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b d"]:
+    """The vector, float32."""
+    for i, features in enumerate(self.features):
+      x = _conv_relu(features, 3, self.kernel_init, self.dtype, f"conv{i}")(x)
+      x = max_pool(x, 2, 2) if i % 2 else x
+    return jnp.mean(x.astype(jnp.float32), axis=(1, 2))
+
+
+def _conv_relu(features: int, kernel: int, kernel_init: Any, dtype: Any, name: str) -> Callable[[jax.Array], jax.Array]:
+  conv = nn.Conv(features, (kernel, kernel), padding=kernel // 2, dtype=dtype, kernel_init=kernel_init, name=name)
+  return lambda x: nn.relu(conv(x))
 
 
 def hard_labels(scores: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
