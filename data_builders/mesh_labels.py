@@ -8,9 +8,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from data_builders.schema import encode_labels
+from jaxhands.hands import parts as parts_of
+from jaxhands.hands.mano_files import MANO
 from jaxhands.hands.model import HandModel
 from jaxhands.render import labels, zbuffer
-from jaxhands.schema import pack_masks
+from jaxhands.schema import RIGHT, pack_masks
 
 
 def mesh_labels(
@@ -24,6 +26,9 @@ def mesh_labels(
   picture_hw: tuple[int, int],
 ) -> dict[str, Any]:
   """Entries of a record: `parts`, `masks`, `joints_visible` and their flags.
+
+  On MANO's own mesh, parts are those of DIGIT's list of faces, and its open wrist is closed as there; on another one
+  skinning weights tell them.
 
   What a hand without a fit may hide is unknown: then the other hand has its amodal mask only. Arms and objects, which
   no model describes, hide nothing.
@@ -47,16 +52,22 @@ def mesh_labels(
   parts, masks = np.zeros(picture_hw, np.uint8), np.zeros((2, 2, *picture_hw), np.uint8)
   drawn = {}
   faces, weights = np.asarray(model.faces), np.asarray(model.weights)
+  of_mano = model.identity == MANO and faces.shape[1] == parts_of.NUM_MANO_FACES
   for hand in np.flatnonzero(mano_valid):
-    points = zbuffer.project(meshes[hand], camera_img)
+    # The list is of the right hand's faces; the left one has the same vertices, and both sides of faces are drawn.
+    vertices, own = parts_of.sealed(meshes[hand], faces[RIGHT]) if of_mano else (meshes[hand], faces[hand])
+    points = zbuffer.project(vertices, camera_img)
     face_map, nearness = zbuffer.buffers(*picture_hw)
-    zbuffer.rasterize(points, faces[hand], face_map, nearness)
+    zbuffer.rasterize(points, own, face_map, nearness)
     drawn[hand] = points, face_map, nearness
   nearest = np.max([nearness for _, _, nearness in drawn.values()], axis=0)
   for hand, (points, face_map, nearness) in drawn.items():
     visible = (face_map != zbuffer.NOTHING) & (nearness == nearest)
     masks[hand] = face_map != zbuffer.NOTHING, visible
-    labels.part_labels(face_map, visible, points, faces[hand], weights[hand], int(hand), parts)
+    if of_mano:
+      parts[visible] = parts_of.face_classes(int(hand))[face_map[visible]]
+    else:
+      labels.part_labels(face_map, visible, points, faces[hand], weights[hand], int(hand), parts)
   masks_valid = np.stack([known, known & known.all()], axis=1)
   entries = {"masks": encode_labels(pack_masks(masks)), "masks_valid": masks_valid}
   if known.all():

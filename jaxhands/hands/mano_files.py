@@ -19,6 +19,7 @@ from jaxhands import schema
 from jaxhands.hands import array_pickle, skeleton
 from jaxhands.hands.side import HandSide
 
+MANO = "mano"  # identity of the released mesh
 _MAX_BYTES = 1 << 27  # 30 times a released file; stops a gzip bomb
 _SHAPES = {
   "v_template": (778, 3),
@@ -62,7 +63,7 @@ def read_mano(path: str | pathlib.Path, mend_left: bool | None = None) -> tuple[
     digest.update(content)
     sides[hand] = _side(file, _arrays(file, content))
   right, left = sides.get(schema.RIGHT), sides.get(schema.LEFT)
-  identity = "mano" if all(_has_mano_rim(side.faces) for side in sides.values()) else digest.hexdigest()[:12]
+  identity = MANO if all(_has_mano_rim(side.faces) for side in sides.values()) else digest.hexdigest()[:12]
   if left is not None:
     left = _mended(left, right, files[schema.LEFT], mend_left)
   if right is None and left is not None:

@@ -21,6 +21,28 @@ def test_order_is_digits():
   ]  # fmt: skip
 
 
+def test_faces_of_mano_have_the_published_counts():
+  found = parts.mano_face_parts()
+  counts = [71, 60, 60, 60, 92, 112, 112, 69, 378, 52, 84, 92, 112, 60, 80, 60]
+  np.testing.assert_array_equal(np.bincount(found), counts)
+  assert {parts.PART_JOINTS[part] for part in found[parts.NUM_MANO_FACES :]} == {"wrist"}  # what closes it
+  np.testing.assert_array_equal(parts.face_classes(schema.LEFT), parts.face_classes(schema.RIGHT) + 16)
+
+
+def test_a_closed_wrist_has_no_open_edge():
+  rng = np.random.default_rng(0)
+  vertices = rng.normal(size=(778, 3))
+  faces = np.zeros((parts.NUM_MANO_FACES, 3), np.int32)
+  closed, all_faces = parts.sealed(vertices, faces)
+  np.testing.assert_allclose(closed[778], vertices[parts.SEAL_RING].mean(0))
+  fan = all_faces[parts.NUM_MANO_FACES :]
+  assert (fan[:, 2] == 778).all()
+  np.testing.assert_array_equal(fan[0, :2], [120, 108])  # as the release begins
+  np.testing.assert_array_equal(fan[-1, :2], [119, 120])
+  spokes = np.sort(np.concatenate([fan[:, [0, 2]], fan[:, [1, 2]]]), axis=1)
+  assert (np.unique(spokes, axis=0, return_counts=True)[1] == 2).all()
+
+
 def test_labels_follow_the_largest_weight():
   weights = np.eye(16, dtype=np.float32) * 0.6 + 0.025
   np.testing.assert_array_equal(parts.vertex_parts(weights, schema.LEFT), parts.CLASS_FROM_JOINT[1])
