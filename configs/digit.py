@@ -95,6 +95,9 @@ def get_config(variant: str = "") -> ConfigDict:
     "pose": True,
     "segmentation_weight": 0.0 if "no_segmentation_loss" in choice else 10.0,
     "bone_weight": 0.0 if "no_bone_loss" in choice else 1.0,
+    "root_depth_weight": 1.0,
+    "handedness_weight": 1.0,
+    "heatmap_weight": 0.0,  # of a loss that is not in the paper, for few steps
     "width": 32,
     "modules": (1, 4, 3),  # exchanges of HRNet's stages 2 to 4
     "blocks": 4,
@@ -164,25 +167,27 @@ def _synth(config: Any) -> None:
 
 def _demo(config: Any) -> None:
   config.system.update(
-    width=12, modules=(1, 1, 1), blocks=1, stem=16, segmentation_kind="shuffle", segmentation_features=(32,),
-    semantic_features=(32, 32), fusion_features=(32, 48, 64, 64), pooled_features=(16, 32, 32, 64, 64, 128),
+    width=12, modules=(1, 1, 1), blocks=1, stem=16, segmentation_kind="shuffle", segmentation_features=(24,),
+    semantic_features=(32, 32), fusion_features=(24, 32, 48, 48), pooled_features=(24, 32, 64, 64),
+    root_depth_weight=0.2, handedness_weight=5.0, heatmap_weight=1.0,
   )  # fmt: skip
   config.data.crop_hw, config.data.map_hw = (96, 96), (48, 48)
-  config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:val",)
-  config.data.synthetic.update(train=8_000, val=1_000, test=0)
-  config.train_for = "6000 steps"
+  config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:test",)
+  config.data.synthetic.update(train=8_000, val=0, test=1_000)
+  config.data.augmentation.update(translation=0.08, scale=0.15, rotation_deg=20.0)
+  config.train_for = "4000 steps"
   config.batch_size = 16
-  config.optimizer.learning_rate = 1e-3
-  config.schedule.name = "cosine"
+  config.optimizer.learning_rate = 1.5e-3
+  config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
   config.ema = 0.999
-  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "3000 steps", "3000 steps"
+  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "2000 steps", "2000 steps"
 
 
 def _small(config: Any) -> None:
   _demo(config)
-  config.data.synthetic.update(train=6_000, val=500)
-  config.train_for = "4000 steps"
-  config.eval_every, config.checkpoint_every = "4000 steps", "1000 steps"
+  config.data.synthetic.update(train=6_000, test=500)
+  config.train_for = "2500 steps"
+  config.eval_every, config.checkpoint_every = "2500 steps", "500 steps"
 
 
 def _tiny(config: Any) -> None:

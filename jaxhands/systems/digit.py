@@ -39,6 +39,7 @@ from jaxhands.data import augment, colours, host_ops
 from jaxhands.geometry import crop
 from jaxhands.hands import skeleton
 from jaxhands.models.backbones.hrnet import HRNet
+from jaxhands.models.conv import conv
 from jaxhands.models.heads import segmentation
 from jaxhands.models.heads.dense import DenseHead
 from jaxhands.models.unet import UNet
@@ -111,10 +112,9 @@ class Network(nn.Module):
     x = UNet(self.fusion_features, x.shape[-1], _init, name="fusion", **shared)(x, training("fusion"))
 
     def per_joint(name: str, bias: float) -> jax.Array:
-      conv = nn.Conv(
-        _JOINTS, (1, 1), dtype=self.dtype, kernel_init=_init, bias_init=nn.initializers.constant(bias), name=name
-      )
-      return conv(x).astype(jnp.float32)
+      bias_init = nn.initializers.constant(bias)
+      scores = conv(_JOINTS, 1, dtype=self.dtype, kernel_init=_init, bias_init=bias_init, name=name)(x)
+      return scores.astype(jnp.float32)
 
     pooled = segmentation.PooledFeatures(self.pooled_features, _init, self.dtype, name="pooled")(x)
     std = (3 * pooled.shape[-1]) ** -0.5  # of `_init`
@@ -137,6 +137,10 @@ class DIGIT:
     visual, semantic, pose: what the pose is estimated from, and whether it is (see the module).
     segmentation_weight: of the segmentation's loss; 0 = none. Without features of it there is then no segmentation.
     bone_weight: of the bone vectors' loss; 0 = none. The release's 0.1 is a factor of its own.
+    root_depth_weight, handedness_weight: of these losses; the paper has none.
+    heatmap_weight: of a cross-entropy of the heatmaps with Gaussians of deviation 1 cell, which neither paper nor
+      release has: with it few steps suffice. 0 = none.
+    augmentation: of crops in training.
     width, modules, blocks, stem: of HRNet.
     segmentation_kind: "conv" (paper) or "shuffle" (fast on a CPU).
     segmentation_features, semantic_features: channels of the convolutions before and after the scores.
@@ -156,6 +160,9 @@ class DIGIT:
   pose: bool = True
   segmentation_weight: float = 10.0
   bone_weight: float = 1.0
+  root_depth_weight: float = 1.0
+  handedness_weight: float = 1.0
+  heatmap_weight: float = 0.0
   width: int = 32
   modules: tuple[int, ...] = (1, 4, 3)
   blocks: int = 4
@@ -170,6 +177,7 @@ class DIGIT:
   dtype: jnp.dtype | type = jnp.float32
   bn_groups: int = 1
   frozen: tuple[str, ...] = ()
+  augmentation: augment.Augmentation = augment.INTERNET
 
   view = "pair"
 
@@ -230,8 +238,8 @@ class DIGIT:
     return dict(self.network.init(rng, batch["image"], True))
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
-    """Crop of both hands, label maps of half its size; InterNet's augmentation in training."""
-    return host_ops.crop_ops(self.crop_hw, augmentation=augment.INTERNET if train else None)
+    """Crop of both hands, label maps of half its size; moved, turned, scaled and mirrored in training."""
+    return host_ops.crop_ops(self.crop_hw, augmentation=self.augmentation if train else None)
 
   def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
     """`image` as float32 in 0..1, without mean and deviation; in training also colour factors and the targets."""
@@ -258,11 +266,17 @@ class DIGIT:
       root_bin = codecs.soft_argmax_1d(out["root_depth"])
       hands = self.hands_codec.encode(batch["hand_present"])
       hands_valid = jnp.broadcast_to(batch["hand_present_valid"][:, None], hands.shape)
+      root_error = losses.absolute_error(root_bin, batch["root_bin"], batch["root_bin_valid"])
+      hands_error = losses.binary_cross_entropy(out["hands"], hands, hands_valid).mean(-1)
       values |= {
         "joints": losses.absolute_error(voxels, truth, valid).mean((1, 2, 3)),
-        "root_depth": losses.absolute_error(root_bin, batch["root_bin"], batch["root_bin_valid"]),
-        "handedness": losses.binary_cross_entropy(out["hands"], hands, hands_valid).mean(-1),
+        "root_depth": self.root_depth_weight * root_error,
+        "handedness": self.handedness_weight * hands_error,
       }
+      if self.heatmap_weight:
+        cells, cells_valid = truth[..., :2].reshape(-1, _JOINTS, 2), plane.reshape(-1, _JOINTS)
+        entropy = losses.heatmap_cross_entropy(out["planes"], cells, cells_valid, sigma=1.0)
+        values["heatmap"] = self.heatmap_weight * entropy.mean(-1)
       if self.bone_weight:
         values["bone"] = self.bone_weight * self._bone_loss(voxels, truth, valid)
     if self.segmentation_weight:
@@ -342,9 +356,13 @@ def build(config: Any) -> DIGIT:
     ValueError: an unknown field, with the known ones.
   """
   fields = {key: config.system[key] for key in config.system if key != "name"}
-  known = {field.name for field in dataclasses.fields(DIGIT)} - {"crop_hw", "dtype", "frozen"}
+  elsewhere = {
+    "crop_hw": tuple(config.data.crop_hw),
+    "dtype": jnp.dtype(config.compute_dtype),
+    "frozen": tuple(config.freeze),
+    "augmentation": augment.Augmentation(**config.data.augmentation),
+  }
+  known = {field.name for field in dataclasses.fields(DIGIT)} - set(elsewhere)
   if unknown := sorted(set(fields) - known):
     raise ValueError(f"config.system has unknown fields {unknown}; DIGIT has {sorted(known)}")
-  return DIGIT(
-    **fields, crop_hw=tuple(config.data.crop_hw), dtype=jnp.dtype(config.compute_dtype), frozen=tuple(config.freeze)
-  )
+  return DIGIT(**fields, **elsewhere)

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxhands.models.conv import conv as convolution
 from jaxhands.models.norm import BatchNorm
 from jaxhands.models.pooling import max_pool
 
@@ -51,11 +52,8 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b p q d"]:
-    def conv(features: int, kernel: int, stride: int, name: str) -> nn.Conv:
-      return nn.Conv(
-        features, (kernel, kernel), (stride, stride), padding=kernel // 2, use_bias=False, dtype=self.dtype,
-        kernel_init=_he_normal, name=name,
-      )  # fmt: skip
+    def conv(features: int, kernel: int, stride: int, name: str) -> nn.Module:
+      return convolution(features, kernel, stride, False, self.dtype, name, kernel_init=_he_normal)
 
     def norm(name: str) -> BatchNorm:
       return BatchNorm(groups=self.bn_groups, dtype=self.dtype, name=name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -10,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxhands.models.conv import ConvNorm
+from jaxhands.models.conv import ConvNorm, conv
 from jaxhands.models.heads.heatmap import pixel_shuffle, pixel_unshuffle
 from jaxhands.models.pooling import max_pool
 from jaxhands.models.resize import double_bilinear
@@ -48,8 +47,7 @@ class SegmentationHead(nn.Module):
         name=f"layer{i}",
       )(x, train)  # fmt: skip
     kernel, outputs = (3, self.classes) if whole else (1, 4 * self.classes)
-    x = nn.Conv(outputs, (kernel, kernel), padding=kernel // 2, dtype=self.dtype, kernel_init=self.kernel_init,
-                name="scores")(x)  # fmt: skip
+    x = conv(outputs, kernel, dtype=self.dtype, kernel_init=self.kernel_init, name="scores")(x)
     return (x if whole else pixel_shuffle(x)).astype(jnp.float32)
 
 
@@ -73,7 +71,8 @@ class SemanticFeatures(nn.Module):
     whole = self.kind == "conv"
     x = scores if whole else pixel_unshuffle(scores)
     for i, features in enumerate(self.features):
-      x = _conv_relu(features, 3 if whole or i else 1, self.kernel_init, self.dtype, f"conv{i}")(x)
+      kernel = 3 if whole or i else 1
+      x = nn.relu(conv(features, kernel, dtype=self.dtype, kernel_init=self.kernel_init, name=f"conv{i}")(x))
     return max_pool(x, 2, 2) if whole else x
 
 
@@ -93,14 +92,9 @@ class PooledFeatures(nn.Module):
   def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b d"]:
     """The vector, float32."""
     for i, features in enumerate(self.features):
-      x = _conv_relu(features, 3, self.kernel_init, self.dtype, f"conv{i}")(x)
+      x = nn.relu(conv(features, 3, dtype=self.dtype, kernel_init=self.kernel_init, name=f"conv{i}")(x))
       x = max_pool(x, 2, 2) if i % 2 else x
     return jnp.mean(x.astype(jnp.float32), axis=(1, 2))
-
-
-def _conv_relu(features: int, kernel: int, kernel_init: Any, dtype: Any, name: str) -> Callable[[jax.Array], jax.Array]:
-  conv = nn.Conv(features, (kernel, kernel), padding=kernel // 2, dtype=dtype, kernel_init=kernel_init, name=name)
-  return lambda x: nn.relu(conv(x))
 
 
 def hard_labels(scores: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
