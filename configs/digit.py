@@ -175,19 +175,19 @@ def _demo(config: Any) -> None:
   config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:test",)
   config.data.synthetic.update(train=8_000, val=0, test=1_000)
   config.data.augmentation.update(translation=0.08, scale=0.15, rotation_deg=20.0)
-  config.train_for = "4000 steps"
+  config.train_for = "3000 steps"
   config.batch_size = 16
   config.optimizer.learning_rate = 1.5e-3
   config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
   config.ema = 0.999
-  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "2000 steps", "2000 steps"
+  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "1500 steps", "1500 steps"
 
 
 def _small(config: Any) -> None:
   _demo(config)
   config.data.synthetic.update(train=6_000, test=500)
-  config.train_for = "2500 steps"
-  config.eval_every, config.checkpoint_every = "2500 steps", "500 steps"
+  config.train_for = "2000 steps"
+  config.eval_every, config.checkpoint_every = "2000 steps", "500 steps"
 
 
 def _tiny(config: Any) -> None:
