@@ -52,7 +52,9 @@ def parts_and_heatmaps(example: Mapping[str, Any], side: int) -> list[tuple[Laye
 def _two_heatmaps(example: Mapping[str, Any], scale: float) -> tuple[Layer, Layer]:
   """Those of the joint that went worst in each hand, or of the two worst joints of the only hand."""
   affine = example["batch/crop_from_img"]
-  truth, predicted = (crop.apply_affine(affine, example[f"{kind}/joints_img"]) for kind in ("batch", "prediction"))
+  truth, predicted = (
+    np.asarray(crop.apply_affine(affine, example[f"{kind}/joints_img"])) for kind in ("batch", "prediction")
+  )
   valid = example["batch/joints_img_valid"]
   error = np.where(valid, np.linalg.norm(truth - predicted, axis=-1), -1.0)
   order = np.argsort(-error, axis=1, kind="stable")
