@@ -21,7 +21,7 @@ Switches:
   released                       the release's conventions in place of the paper's text, and what its weights need
 
 The paper starts the backbone from ImageNet weights: `--config.init_from.backbone=FILE`, torchvision's ResNet-50 of
-2020 as arrays by name (.npz). With RootNet's results, `--config.data.root_depths=FILE_OR_RUN
+2020 as it is published (.pth). With RootNet's results, `--config.data.root_depths=FILE_OR_RUN
 --config.eval.protocol.depth=rootnet`; a run is one of configs/rootnet.py.
 
 Where paper and release differ; the first value is the default, the second is `released`:

@@ -25,7 +25,7 @@ Sizes:
 
 Switches:
   hand      one crop of each hand with one root, instead of one of both with two
-  released  the public network, with `hand`, and what its weights need: `--config.init_from.all=FILE` (.npz by name)
+  released  the public network, with `hand`, and what its weights need: `--config.init_from.all=FILE` (as published)
 
 The paper starts the backbone from ImageNet weights: `--config.init_from.backbone=FILE`, torchvision's ResNet-50 as
 arrays by name (.npz).

@@ -93,7 +93,9 @@ class Session:
     for index, (name, shown, fps) in enumerate(self._pages):
       if shown:
         file = "index.html" if index == 0 else f"{name}.html"
-        text = page.html(shown, self.failed, about, fps, self._faces())
+        stills = sum(each.frame is None for each in self.found)
+        more = f"; the first {len(shown)} of {stills} pictures" if not fps and stills > len(shown) else ""
+        text = page.html(shown, self.failed, about + more, fps, self._faces())
         (self._out / file).write_text(text, encoding="utf-8")
 
   def summary(self) -> str:
