@@ -323,7 +323,7 @@ def confidence(run: RunFiles) -> str | None:
     return None
   before, after = (np.array(found[f"reliability_{when}"]) for when in ("before", "after"))
   curves = [
-    Curve("as it should be", [0.0, 1.0], [0.0, 1.0], "reference"),
+    Curve("ideal", [0.0, 1.0], [0.0, 1.0], "reference"),
     Curve("before", before[:, 0].tolist(), before[:, 1].tolist(), "s1"),
     Curve("calibrated", after[:, 0].tolist(), after[:, 1].tolist(), "s0"),
   ]

@@ -1,8 +1,8 @@
 """VGG-16's weights up to its third pooling, from a file of the user's.
 
-Keras' `.h5` (needs `pip install 'jaxhands[vgg]'`), or torchvision's tensors by name (`.npz`). Their inputs differ:
-torchvision's networks see RGB without ImageNet's mean and deviation, Keras' see BGR in 0..255 without a mean. The
-latter's first layer is changed, so that all take the former.
+Keras' `.h5` (needs `pip install 'jaxhands[vgg]'`), or torchvision's file as it is published (or `.npz`). Their inputs
+differ: torchvision's networks see RGB without ImageNet's mean and deviation, Keras' see BGR in 0..255 without a mean.
+The latter's first layer is changed, so that all take the former.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxhands.weights import files
 from jaxhands.weights.convert import IGNORED, Tensor, conv, convert
 
 Params = dict[str, Any]
@@ -29,18 +30,15 @@ def read(path: str) -> Params:
   Raises:
     FileNotFoundError: there is none.
     ModuleNotFoundError: h5py is missing.
-    ValueError: neither .h5 nor .npz, or a layer is missing or has another shape; the message names it.
+    ValueError: neither Keras' nor torchvision's, or a layer is missing or has another shape; the message names it.
   """
   file = pathlib.Path(path).expanduser()
   if not file.is_file():
     raise FileNotFoundError(f"config.vgg: there is no file {file}")
   if file.suffix in (".h5", ".hdf5"):
     params = _from_keras(file)
-  elif file.suffix == ".npz":
-    with np.load(file) as arrays:
-      params = import_vgg(dict(arrays))
   else:
-    raise ValueError(f"config.vgg is {file}; expected Keras' .h5, or torchvision's tensors by name as .npz")
+    params = import_vgg(files.state_dict(files.read(file)))
   channels = 3
   for layer, block in _layers():
     expected = (3, 3, channels, channels := _WIDTH << block)
