@@ -14,6 +14,7 @@ from jaxhands.predict import Model
 _INSIDE = 0.5  # probability from which on a pixel belongs to a hand
 _SMALLEST = 0.001  # share of the map that a hand has at least
 _AMODAL = 0
+_SMALLEST_PX = 4.0
 _ROUNDS = 2
 
 
@@ -36,7 +37,17 @@ def find_hands(finder: Model, pictures: Sequence[np.ndarray]) -> Float[np.ndarra
       )
     crop_hw = tuple(finder.config.data.crop_hw)
     boxes = np.stack([boxes_of_masks(*each, crop_hw) for each in zip(found["masks"], crop_from_img, strict=True)])
+    boxes = np.stack([_within(box, picture) for box, picture in zip(boxes, pictures, strict=True)])
   return boxes
+
+
+def _within(boxes: np.ndarray, picture: np.ndarray) -> np.ndarray:
+  """The parts of boxes that the picture shows; all 0 of one that lies beside it, in the crop's black margin."""
+  size = np.array(picture.shape[1::-1], np.float32)
+  low = np.clip(boxes[:, :2], -0.5, size - 0.5)
+  high = np.clip(boxes[:, :2] + boxes[:, 2:], -0.5, size - 0.5)
+  shown = (high - low >= _SMALLEST_PX).all(-1, keepdims=True)
+  return np.where(shown, np.concatenate([low, high - low], -1), 0).astype(np.float32)
 
 
 def boxes_of_masks(
