@@ -64,8 +64,7 @@ class _Lines:
     if now - self.last < _SECONDS_BETWEEN_LINES:
       return
     self.last = now
-    seconds = now - self.begun[0]  # 0 where the work itself took long to begin
-    rate = (finished - self.begun[1]) / seconds if seconds else 0.0
+    rate = (finished - self.begun[1]) / (now - self.begun[0])
     left = f", {(total - finished) / rate / 60:.0f} minutes left" if rate else ""
     self.console.print(f"{self.description}: {finished} of {total} records, {rate:.1f} records/s{left}")
 

@@ -42,13 +42,16 @@ def test_a_log_file_gets_a_line_now_and_then(capsys, monkeypatch):
   assert len(out) == 3
 
 
-def test_work_that_begins_late_has_no_speed_yet(capsys, monkeypatch):
+def test_work_that_begins_late_has_a_speed_from_there_on(capsys, monkeypatch):
   now = [0.0]
   monkeypatch.setattr(command.time, "monotonic", lambda: now[0])
   lines = command._Lines(rich.console.Console(stderr=True, width=200), "synthetic")
   now[0] = 100.0
   lines(7, 64)
-  assert capsys.readouterr().err == "synthetic: 7 of 64 records, 0.0 records/s\n"
+  assert capsys.readouterr().err == ""
+  now[0] = 130.0
+  lines(37, 97)
+  assert capsys.readouterr().err == "synthetic: 37 of 97 records, 1.0 records/s, 1 minutes left\n"
 
 
 def test_a_terminal_gets_a_bar(monkeypatch, capsys):

@@ -34,7 +34,7 @@ def test_shared_keys_mean_what_the_batch_says():
 
 
 def test_every_quantity_of_the_batch_has_a_key():
-  derived = {"image", "crop_from_img", "example_id", "weight", "annotations_valid"}
+  derived = {"image", "crop_from_img", "example_id", "weight", "annotations_valid", "record_hash"}
   from_elsewhere = {"root_depth_estimated", "root_depth_estimated_valid"}
   by_hand = {"deoccluded", "removed"}
   assert set(BATCH) - derived - from_elsewhere - by_hand <= set(schema.RECORD)

@@ -13,7 +13,7 @@ from jaxhands.hands.model import HandModel
 def random_values(fields, seed=0, lead=()):
   """Values of every key, without the batch axis, with `lead` axes instead."""
   rng = np.random.default_rng(seed)
-  sizes = {"A": 3, "S": 4, "V": 6, "h": 5, "w": 6, "H": 8, "W": 9, "P": 7, "Q": 10}
+  sizes = {"A": 3, "S": 4, "V": 6, "h": 5, "w": 6, "u": 4, "v": 3, "H": 8, "W": 9, "P": 7, "Q": 10}
   values = {}
   for key, field in fields.items():
     shape = lead + tuple(sizes[axis] if axis in sizes else int(axis) for axis in field.axes[1:])

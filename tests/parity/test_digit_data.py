@@ -22,7 +22,7 @@ class Forced(augment.Augmentation):
 
   chosen: augment.CropDraw = augment.NEUTRAL
 
-  def draw(self, rng):
+  def draw(self, rng, share_of_masks=None):
     return self.chosen
 
 
