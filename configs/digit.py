@@ -23,6 +23,9 @@ Switches, and the paper's rows (table 2; section 4.3 with figure 6c):
   no_visual_features,two_stage                                6c, the segmentation trained first and then kept
   released                                                    the release's conventions in place of the paper's text
 
+`demo` and `small` add what the paper does not have, so that a few thousand steps teach something: a cross-entropy on
+the heatmaps, a handedness loss of weight 5, a root depth loss of weight 0.2, and gentler crops.
+
 The paper starts the backbone from ImageNet weights: `--config.init_from.backbone=FILE`, HRNet-W32 of the HRNet pose
 repository as arrays by name (.npz). With RootNet's results, `--config.data.root_depths=FILE
 --config.eval.protocol.depth=rootnet`.

@@ -11,6 +11,8 @@ Sizes:
   synth  the paper's network and losses on embedded data
   paper  the paper's network, losses and schedule on InterHand2.6M (`python -m data_builders.interhand26m`)
 
+`demo` and `small` weight the handedness loss by 5 and the root depth's by 0.03, and crop more gently than the paper.
+
 Switches:
   single_only, interacting_only  train on pictures of one hand, or of two (paper, Table 3); evaluation has both
   human, machine, all            `paper`: train on what people annotated, what the machine did, or both, which is the
