@@ -90,7 +90,7 @@ def test_losses_are_the_cross_entropy_of_each_mask(batch):
   rng = np.random.default_rng(1)
   log_odds = rng.normal(0, 2, (SIZE, 2, 2, 32, 32)).astype(np.float32)
   valid = rng.random((SIZE, 2, 2, 32, 32)) < 0.7
-  entropy, right = mask_losses(log_odds, np.asarray(batch["masks"]), valid)
+  entropy, right = mask_losses(jnp.asarray(log_odds), batch["masks"], jnp.asarray(valid))
   probability = 1 / (1 + np.exp(-log_odds.astype(np.float64)))
   truth = np.asarray(batch["masks"]) > 0
   expected = -np.log(np.where(truth, probability, 1 - probability)) * valid
