@@ -116,7 +116,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
 def _evaluate_with_rootnet(config: Any, size: str) -> None:
   """Two stages on the same data; RootNet's own network and schedule, and always pictures of one hand and of two."""
-  estimator = rootnet.get_config(size)
+  estimator: Any = rootnet.get_config(size)
   of_training = ("train_for", "batch_size", "optimizer", "schedule", "ema", "log_every", "eval_every",
                  "checkpoint_every")  # fmt: skip
   config.stages = ("rootnet", "internet")

@@ -179,7 +179,7 @@ def test_what_is_no_record_is_named(tmp_path):
 @pytest.mark.parametrize(
   ("text", "expected"),
   [
-    ("/home/me/data/set:train", "set:train"), ("~/runs/a:backbone", "a:backbone"), ("/a/b+/c/d", "b+d"),
+    ("/data/of/me/set:train", "set:train"), ("~/runs/a:backbone", "a:backbone"), ("/a/b+/c/d", "b+d"),
     ("synthetic/demo:train", "synthetic/demo:train"), ("stages/first", "stages/first"), ("", ""), ("1/2", "1/2"),
   ],
 )  # fmt: skip
