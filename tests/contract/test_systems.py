@@ -198,7 +198,7 @@ def test_frozen_parts_are_in_evaluation_mode(name, variant, stage):
   for objective in system.objectives:
     if not config.freeze:
       continue
-    batch = records.batch(system, 4, train=True)
+    batch = jax.device_put(records.batch(system, 4, train=True))  # as the trainer gives it
     variables = jax.jit(step.make_init(system, config.seed))(batch)
     key = jax.random.key(0)
     out = objective.fn(variables, system.device_ops(batch, key, train=True), key)
