@@ -1,6 +1,6 @@
 """InterNet (Moon et al., ECCV 2020): both hands' 3D heatmaps, handedness, relative root depth.
 
-    python launch.py --config=configs/internet.py                     # demo: 2 CPU cores, 10 minutes
+    python launch.py --config=configs/internet.py                     # demo: 20 minutes of processor time
     python launch.py --config=configs/internet.py:synth               # the paper's network on embedded data: one GPU
     python launch.py --config=configs/internet.py:paper,released      # InterHand2.6M as the authors trained it
 
