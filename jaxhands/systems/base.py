@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhands import schema
+from jaxhands.data import augment
 
 Variables = dict[str, Any]
 HostOp = Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]
@@ -137,7 +138,7 @@ T = TypeVar("T")
 def from_fields(system: Callable[..., T], config: Any, tuples: Sequence[str] = (), **given: Any) -> T:
   """A system (a dataclass) from the fields of `config.system`, which need not name all.
 
-  Crop size, arithmetic and frozen parts come from elsewhere in the config.
+  Crop size, augmentation (of a system that has it), arithmetic and frozen parts come from elsewhere in the config.
 
   Args:
     system: the class.
@@ -149,10 +150,13 @@ def from_fields(system: Callable[..., T], config: Any, tuples: Sequence[str] = (
   """
   fields = {key: config.system[key] for key in config.system if key not in ("name", *given)}
   fields |= {key: tuple(fields[key]) for key in tuples if key in fields}
-  fixed = {
+  fixed: dict[str, Any] = {
     "crop_hw": tuple(config.data.crop_hw), "dtype": jnp.dtype(config.compute_dtype), "frozen": tuple(config.freeze),
   }  # fmt: skip
-  known = {field.name for field in dataclasses.fields(system)} - fixed.keys()  # pyright: ignore[reportArgumentType]
+  names = {field.name for field in dataclasses.fields(system)}  # pyright: ignore[reportArgumentType]
+  if "augmentation" in names:
+    fixed["augmentation"] = augment.Augmentation(**config.data.augmentation)
+  known = names - fixed.keys()
   if unknown := sorted(set(fields) - known):
     raise ValueError(f"config.system has unknown fields {unknown}; {system.__name__} has {sorted(known)}")  # pyright: ignore[reportAttributeAccessIssue]
   return system(**fields, **fixed, **given)

@@ -355,14 +355,4 @@ def build(config: Any) -> DIGIT:
   Raises:
     ValueError: an unknown field, with the known ones.
   """
-  fields = {key: config.system[key] for key in config.system if key != "name"}
-  elsewhere = {
-    "crop_hw": tuple(config.data.crop_hw),
-    "dtype": jnp.dtype(config.compute_dtype),
-    "frozen": tuple(config.freeze),
-    "augmentation": augment.Augmentation(**config.data.augmentation),
-  }
-  known = {field.name for field in dataclasses.fields(DIGIT)} - set(elsewhere)
-  if unknown := sorted(set(fields) - known):
-    raise ValueError(f"config.system has unknown fields {unknown}; DIGIT has {sorted(known)}")
-  return DIGIT(**fields, **elsewhere)
+  return base.from_fields(DIGIT, config)

@@ -308,14 +308,4 @@ def build(config: Any) -> InterNet:
   Raises:
     ValueError: an unknown field, with the known ones.
   """
-  fields = {key: config.system[key] for key in config.system if key != "name"}
-  elsewhere = {
-    "crop_hw": tuple(config.data.crop_hw),
-    "dtype": jnp.dtype(config.compute_dtype),
-    "frozen": tuple(config.freeze),
-    "augmentation": augment.Augmentation(**config.data.augmentation),
-  }
-  known = {field.name for field in dataclasses.fields(InterNet)} - set(elsewhere)
-  if unknown := sorted(set(fields) - known):
-    raise ValueError(f"config.system has unknown fields {unknown}; InterNet has {sorted(known)}")
-  return InterNet(**fields, **elsewhere)
+  return base.from_fields(InterNet, config)

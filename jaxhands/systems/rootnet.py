@@ -274,11 +274,4 @@ def build(config: Any) -> RootNet:
   Raises:
     ValueError: an unknown field, with the known ones.
   """
-  fields = {key: config.system[key] for key in config.system if key != "name"}
-  known = {field.name for field in dataclasses.fields(RootNet)} - {"crop_hw", "augmentation", "dtype", "frozen"}
-  if unknown := sorted(set(fields) - known):
-    raise ValueError(f"config.system has unknown fields {unknown}; RootNet has {sorted(known)}")
-  return RootNet(
-    **fields, crop_hw=tuple(config.data.crop_hw), augmentation=augment.Augmentation(**config.data.augmentation),
-    dtype=jnp.dtype(config.compute_dtype), frozen=tuple(config.freeze),
-  )  # fmt: skip
+  return base.from_fields(RootNet, config)
