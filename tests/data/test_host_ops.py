@@ -226,7 +226,7 @@ def test_windows_are_chosen_by_the_share_that_is_hand():
       told.append(share_of_masks(found))
       return found
 
-  for seed in range(6):
+  for seed in range(12):
     example = example_of(augmentation=Asking(0.6, 1.8), seed=seed)
-    assert told[-1] == pytest.approx(example["masks"].mean(), abs=0.02)
-  assert len(set(told)) > 3
+    assert told[-1] == pytest.approx(example["masks"].mean(), abs=0.05)
+  assert max(told) - min(told) > 0.1
