@@ -15,6 +15,7 @@ from jaxhands.render.scene import Hand
 from jaxhands.render.sensor import Sensor, sample_sensor
 from jaxhands.render.skin import Skin, sample_skin
 from jaxhands.render.surface import HandSurface
+from jaxhands.render.texture import Texture, skin_of
 
 _BARE_ARMS = 0.5
 _ODD_SLEEVES = 0.1
@@ -54,6 +55,7 @@ def sample_hands(
   vertices_world: Float32[np.ndarray, "2 V 3"],
   present: Bool[np.ndarray, " 2"],
   skin: Skin | None = None,
+  textures: tuple[Texture, Texture] | None = None,
 ) -> tuple[Hand | None, Hand | None]:
   """The hands of one person as a scene takes them.
 
@@ -63,8 +65,11 @@ def sample_hands(
     vertices_world: posed vertices in mm; those of a missing hand are not read.
     present: which hands there are.
     skin: of a known person; drawn when None.
+    textures: of the right and the left hand, in place of the skin's colours.
   """
   skin = sample_skin(rng) if skin is None else skin
+  if textures is not None:
+    skin = skin_of(textures[0], skin)
   bare = rng.uniform() < _BARE_ARMS
   sleeve = sample_sleeve(rng)
   hands: list[Hand | None] = [None, None]
@@ -73,5 +78,5 @@ def sample_hands(
     odd = rng.uniform() < _ODD_SLEEVES
     own = None if bare != odd else sleeve
     arm = sample_forearm(rng, surfaces[side], vertices_world[side], others, own)
-    hands[side] = Hand(surfaces[side], vertices_world[side], skin, arm)
+    hands[side] = Hand(surfaces[side], vertices_world[side], skin, arm, None if textures is None else textures[side])
   return hands[0], hands[1]

@@ -23,6 +23,7 @@ from jaxhands.render.lighting import Lighting, light_matrix, shadow_map
 from jaxhands.render.sensor import Sensor, develop
 from jaxhands.render.skin import Skin, linear_from_srgb, noise_volume
 from jaxhands.render.surface import HandSurface, occlusion, vertex_normals
+from jaxhands.render.texture import NO_TEXTURE, Texture
 
 PICTURES = ("picture", "deoccluded", "removed")
 # How dark a surface gets per unit of `occlusion`.
@@ -42,6 +43,7 @@ class Hand:
   vertices_world: Float32[np.ndarray, "V 3"]  # mm
   skin: Skin
   forearm: Forearm | None = None
+  texture: Texture | None = None  # takes the place of the skin's colours
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -236,6 +238,7 @@ def _shade(
 ) -> None:
   """Writes the layer's colours into `shaded`, where it is seen."""
   surface, skin, arm = layer.hand.surface, layer.hand.skin, layer.hand.forearm
+  texture = layer.hand.texture or NO_TEXTURE
   room = (box[1] - box[0]) * (box[3] - box[2]) * samples**2
   pixels, faces = np.empty(room, np.int32), np.empty(room, np.int32)
   places, shares = np.empty((room, 2), np.float32), np.empty(room, np.float32)
@@ -245,7 +248,7 @@ def _shade(
     points, layer.faces, layer.vertices, _attributes(layer, other), layer.num_hand, layer.num_skin,
     noise_volume(), np.array(skin.noise_offset_mm, np.float32),
     surface.marks.strength, surface.marks.origin_mm, np.float32(surface.marks.texel_mm), _packed_skin(skin),
-    _NO_CLOTH if arm is None or arm.sleeve is None else _packed_cloth(arm.sleeve),
+    _NO_CLOTH if arm is None or arm.sleeve is None else _packed_cloth(arm.sleeve), texture.corners, texture.picture,
     np.concatenate([light.towards, light.colours], axis=1), np.concatenate([light.up, light.sky, light.ground]),
     matrix.astype(np.float32), own_shadow, other_shadow, nearness, camera, shaded,
   )  # fmt: skip

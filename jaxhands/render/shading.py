@@ -257,6 +257,32 @@ def material(
     materials[p, 5] = skin[14] * (_ONE - _HALF * nail)
 
 
+@kernel
+def paint(points, triangles, faces, places, num_hand, corners, texture, materials):
+  """Replaces the colours [P, 0:3] of `materials` of shading points on the hand's own faces, perspective-correct."""
+  height, width = texture.shape[0], texture.shape[1]
+  for p in range(faces.shape[0]):
+    if faces[p] >= num_hand:
+      continue
+    a, b, c = triangles[faces[p], 0], triangles[faces[p], 1], triangles[faces[p], 2]
+    ux, uy = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1]
+    vx, vy = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1]
+    dx, dy = places[p, 0] - points[a, 0], places[p, 1] - points[a, 1]
+    scale = 1.0 / (ux * vy - uy * vx)
+    w1, w2 = (dx * vy - dy * vx) * scale, (ux * dy - uy * dx) * scale
+    wa, wb, wc = (1.0 - w1 - w2) * points[a, 2], w1 * points[b, 2], w2 * points[c, 2]
+    scale = 1.0 / (wa + wb + wc)
+    x = (wa * corners[faces[p], 0, 0] + wb * corners[faces[p], 1, 0] + wc * corners[faces[p], 2, 0]) * scale
+    y = (wa * corners[faces[p], 0, 1] + wb * corners[faces[p], 1, 1] + wc * corners[faces[p], 2, 1]) * scale
+    x, y = min(max(x, 0.0), width - 1.001), min(max(y, 0.0), height - 1.001)
+    i, j = int(y), int(x)
+    fy, fx = np.float32(y - i), np.float32(x - j)
+    for channel in range(3):
+      near = texture[i, j, channel] + fx * (texture[i, j + 1, channel] - texture[i, j, channel])
+      far = texture[i + 1, j, channel] + fx * (texture[i + 1, j + 1, channel] - texture[i + 1, j, channel])
+      materials[p, channel] = near + fy * (far - near)
+
+
 @fast_kernel
 def crevices(table, places, nearness, camera, open_sky):
   """Fills `open_sky`: the share of light from all around that what lies close by lets through, 1 in the open.
@@ -367,8 +393,8 @@ def scatter(pixels, shares, colours, picture):
 @kernel
 def shade(
   pixels, faces, places, shares, points, triangles, vertices, attributes, num_hand, num_skin, noise, noise_offset,
-  marks, marks_origin, marks_texel, skin, cloth, lights, surroundings, light_matrix, own_shadow, other_shadow,
-  nearness, camera, picture
+  marks, marks_origin, marks_texel, skin, cloth, corners, texture, lights, surroundings, light_matrix, own_shadow,
+  other_shadow, nearness, camera, picture,
 ):  # fmt: skip
   """All passes after `find_points`, for a few points at a time, whose tables stay in the cache."""
   table = np.empty((_AT_ONCE, attributes.shape[1] + 3), np.float32)
@@ -385,6 +411,8 @@ def shade(
       table[:n], faces[start:end], num_hand, num_skin, noise, noise_offset, marks, marks_origin, marks_texel, skin,
       cloth, materials[:n],
     )  # fmt: skip
+    if texture.shape[0] > 0:
+      paint(points, triangles, faces[start:end], places[start:end], num_hand, corners, texture, materials[:n])
     crevices(table[:n], places[start:end], nearness, camera, open_sky[:n])
     light(
       table[:n], materials[:n], faces[start:end], num_skin, lights, surroundings, light_matrix, own_shadow,
