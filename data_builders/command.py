@@ -2,20 +2,86 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import pathlib
+import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NoReturn
 
 import rich.console
 import rich.progress
 import rich.text
 
+from data_builders.problems import Problems
 from data_builders.shards import BuildError, Progress
 
-_SECONDS_BETWEEN_LINES = 30.0
+_SECONDS_BETWEEN_LINES, _SECONDS_BETWEEN_STEPS = 30.0, 15.0
+
+
+def add_beam(parser: argparse.ArgumentParser) -> None:
+  """The flag `--beam`, which `beam_of` reads."""
+  parser.add_argument(
+    "--beam", nargs="?", const="", metavar="OPTIONS",
+    help="write with Apache Beam: on this machine's cores, or as key=value,... says (runner=FlinkRunner,...)",
+  )  # fmt: skip
+
+
+def beam_of(text: str | None) -> tuple[str, ...] | None:
+  """What `data_builders.shards.build` takes, from the value of `--beam`.
+
+  Raises:
+    BuildError: a part is no `key=value`.
+  """
+  if text is None:
+    return None
+  parts = tuple(part.strip() for part in text.split(",") if part.strip())
+  for part in parts:
+    if not re.fullmatch(r"\w+=.+", part):
+      raise BuildError(f"--beam {part!r}: write key=value, with commas between, as runner=FlinkRunner")
+  return parts
+
+
+class Said:
+  """A line on standard error for each thing that is done, and one now and then while it lasts."""
+
+  def __init__(self) -> None:
+    self._what, self._last = "", 0.0
+
+  def __call__(self, what: str, done: int, total: int) -> None:
+    now = time.monotonic()
+    if what != self._what or now - self._last > _SECONDS_BETWEEN_STEPS:
+      share = f" {100 * done // total} %" if self._what == what and total else ""
+      print(f"{what}{share}", file=sys.stderr)
+      self._what, self._last = what, now
+
+
+@contextlib.contextmanager
+def listed(consequence: Mapping[str, str], listing: pathlib.Path | None) -> Iterator[Problems]:
+  """Problems, of which each gets a line in the file `listing`, where there is one.
+
+  Raises:
+    BuildError: the file cannot be written.
+  """
+  try:
+    file = listing.open("w") if listing else None
+  except OSError as error:
+    raise BuildError(f"cannot write {listing}: {error.strerror}") from error
+  with file or contextlib.nullcontext():
+    problems = Problems(consequence, file)
+    problems.begin_listing()
+    yield problems
+
+
+def finish_verify(lines: Sequence[str], problems: Problems, begun: float) -> None:
+  """Prints what was looked at and what was found since `begun`; ends with status 1 when that is anything."""
+  print(*lines, *problems.lines(), sep="\n")
+  print(f"{problems.counts.total():,} problems found in {time.monotonic() - begun:.0f} s.")
+  if problems.counts:
+    sys.exit(1)
 
 
 class _Rate(rich.progress.ProgressColumn):

@@ -23,7 +23,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import cv2
@@ -80,7 +80,13 @@ def default_folder(name: str, arguments: Mapping[str, Any], root: pathlib.Path |
   return (folders.root() if root is None else root) / f"{name}-{arguments_hash(arguments)}"
 
 
-def build(plan: Plan, folder: pathlib.Path, jobs: int = 1, progress: Progress | None = None) -> pathlib.Path:
+def build(
+  plan: Plan,
+  folder: pathlib.Path,
+  jobs: int = 1,
+  progress: Progress | None = None,
+  beam: Sequence[str] | None = None,
+) -> pathlib.Path:
   """Writes the shards that are missing, then TFDS's metadata; does nothing where the data set is complete.
 
   Args:
@@ -88,6 +94,8 @@ def build(plan: Plan, folder: pathlib.Path, jobs: int = 1, progress: Progress | 
     folder: the data set's folder; made if it is not there.
     jobs: processes that write shards; 1 writes in this one. The files do not depend on it.
     progress: called a few times a second with the numbers of finished and of all records.
+    beam: options of an Apache Beam pipeline, `key=value`, that writes the shards; without a runner among them the local
+      one with `jobs` processes. None: without Beam.
   Returns:
     `folder`.
   Raises:
@@ -107,7 +115,7 @@ def build(plan: Plan, folder: pathlib.Path, jobs: int = 1, progress: Progress | 
       shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
     if not _is_complete(folder, shards):
       (folder / "dataset_info.json").unlink(missing_ok=True)
-      _write_shards(plan, shards, jobs, progress or (lambda finished, total: None))
+      _write_shards(plan, shards, jobs, beam, progress or (lambda finished, total: None))
       _write_metadata(plan, folder, shards)
   return folder
 
@@ -224,7 +232,12 @@ def _publish(partial: pathlib.Path, path: pathlib.Path) -> None:
   partial.replace(path)
 
 
-def _write_shard(plan: Plan, shard: Shard, after_record: Callable[[], None]) -> None:
+def write_shard(plan: Plan, shard: Shard, after_record: Callable[[], None]) -> None:
+  """Writes one shard, which gets its name when it is whole; `after_record` is called after every record.
+
+  Raises:
+    BuildError, OSError, SchemaError, RuntimeError: a record cannot be made or written.
+  """
   partial = shard.path.with_name(f".{shard.path.name}.{os.getpid()}{_PARTIAL}")
   try:
     of = features()
@@ -250,12 +263,16 @@ def _write_shard(plan: Plan, shard: Shard, after_record: Callable[[], None]) -> 
     partial.unlink(missing_ok=True)
 
 
-def _write_shards(plan: Plan, shards: list[Shard], jobs: int, progress: Progress) -> None:
+def _write_shards(plan: Plan, shards: list[Shard], jobs: int, beam: Sequence[str] | None, progress: Progress) -> None:
   missing = [shard for shard in shards if not shard.path.exists()]
   total = sum(shard.stop - shard.start for shard in shards)
   there = total - sum(shard.stop - shard.start for shard in missing)
   progress(there, total)
-  if jobs == 1 or len(missing) < 2:
+  if beam is not None:
+    from data_builders import beam as pipelines  # which most builds do without
+
+    pipelines.write_shards(plan, missing, jobs, beam, lambda new: progress(there + new, total))
+  elif jobs == 1 or len(missing) < 2:
     finished = there
 
     def after_record() -> None:
@@ -264,7 +281,7 @@ def _write_shards(plan: Plan, shards: list[Shard], jobs: int, progress: Progress
       progress(finished, total)
 
     for shard in missing:
-      _write_shard(plan, shard, after_record)
+      write_shard(plan, shard, after_record)
   else:
     _write_shards_in_processes(plan, missing, min(jobs, len(missing)), lambda new: progress(there + new, total))
 
@@ -323,7 +340,7 @@ def _write_shard_in_worker(plan: Plan, shard: Shard) -> None:
     if stop.is_set():
       raise _Stopped
 
-  _write_shard(plan, shard, after_record)
+  write_shard(plan, shard, after_record)
 
 
 def _write_metadata(plan: Plan, folder: pathlib.Path, shards: list[Shard]) -> None:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import pathlib
-import sys
 import time
 
-from data_builders.command import clear_exit, shown_progress
+from data_builders.command import Said, add_beam, beam_of, clear_exit, finish_verify, listed, shown_progress
 from data_builders.interhand26m.build import InterHandConfig, build, verify
 from data_builders.interhand26m.layout import BRANCHES, SPLITS
-from data_builders.interhand26m.problems import Problems
+from data_builders.interhand26m.problems import KINDS
 from data_builders.preview import write_sheets
 from data_builders.shards import BuildError, usable_cores
 
 _PROGRAM = "python -m data_builders.interhand26m"
-_SECONDS_BETWEEN_LINES = 15.0
 
 
 def main() -> None:
@@ -30,6 +27,7 @@ def main() -> None:
   add("--human-ids", nargs="+", default=[], metavar="FILE", help="V1.0: annotation ids of people's annotations")
   add("--mano", default="", metavar="DIR", help="your MANO files: adds parameters, part labels and masks")
   add("--jobs", type=int, default=usable_cores(), help="processes (default: one a core)")
+  add_beam(parser)
   add("--show", type=int, metavar="N", help="draw N records with their labels into OUT/preview")
   add("--verify", action="store_true", help="only check the download; status 1 when something is wrong")
   add("--list", type=pathlib.Path, metavar="FILE", help="with --verify: a line for every problem, as a table")
@@ -43,33 +41,26 @@ def main() -> None:
     if args.verify:
       _verify(config, args.list)
     else:
-      _build(config, args.out, args.jobs, args.show)
+      _build(config, args.out, args.jobs, args.show, beam_of(args.beam))
 
 
 def _verify(config: InterHandConfig, listing: pathlib.Path | None) -> None:
   begun = time.monotonic()
-  try:
-    file = listing.open("w") if listing else None
-  except OSError as error:
-    raise BuildError(f"cannot write {listing}: {error.strerror}") from error
-  with file or contextlib.nullcontext():
-    problems = Problems(file)
-    problems.begin_listing()
-    lines = verify(config, problems, _Said())
-  print(*lines, *problems.lines(), sep="\n")
-  print(f"{problems.counts.total():,} problems found in {time.monotonic() - begun:.0f} s.")
-  if problems.counts:
-    sys.exit(1)
+  with listed(KINDS, listing) as problems:
+    lines = verify(config, problems, Said())
+  finish_verify(lines, problems, begun)
 
 
-def _build(config: InterHandConfig, out: pathlib.Path | None, jobs: int, show: int | None) -> None:
+def _build(
+  config: InterHandConfig, out: pathlib.Path | None, jobs: int, show: int | None, beam: tuple[str, ...] | None
+) -> None:
   begun = time.monotonic()
   if config.branch == "ALL" and not config.human_ids:
     print("No --human-ids: which of V1.0's annotations people made is not known, so there is only branch ALL.")
   if not config.mano:
     print("No --mano: NeuralAnnot's parameters need the mean pose of your MANO files; neither they nor part labels.")
   with shown_progress("interhand26m") as bar:
-    folder, problems = build(config, out, jobs, bar, _Said())
+    folder, problems = build(config, out, jobs, bar, Said(), beam)
   for line in problems:
     print(line)
   size_mb = sum(path.stat().st_size for path in folder.glob("*.array_record*")) / 1e6
@@ -86,20 +77,6 @@ def _build(config: InterHandConfig, out: pathlib.Path | None, jobs: int, show: i
       print(sheet)
   else:
     print(f"Look at them: python -m data_builders.preview {folder}")
-
-
-class _Said:
-  """A line on standard error for each thing that is done, and one now and then while it lasts."""
-
-  def __init__(self) -> None:
-    self._what, self._last = "", 0.0
-
-  def __call__(self, what: str, done: int, total: int) -> None:
-    now = time.monotonic()
-    if what != self._what or now - self._last > _SECONDS_BETWEEN_LINES:
-      share = f" {100 * done // total} %" if self._what == what and total else ""
-      print(f"{what}{share}", file=sys.stderr)
-      self._what, self._last = what, now
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from data_builders.interhand26m import json_stream
-from data_builders.interhand26m.problems import Problems
+from data_builders.problems import Problems
 from jaxhands.schema import HANDS, LEFT, MANO_DIM, RIGHT
 
 Progress = Callable[[int], None]

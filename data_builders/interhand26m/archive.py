@@ -5,8 +5,8 @@ from __future__ import annotations
 import pathlib
 
 from data_builders.interhand26m import json_stream
-from data_builders.interhand26m.problems import Problems
 from data_builders.interhand26m.survey import Say
+from data_builders.problems import Problems
 
 _ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256"}  # by the digest's number of digits
 

@@ -9,16 +9,18 @@ import json
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Sequence
 
 import numpy as np
 
 from data_builders import shards
 from data_builders.interhand26m import archive, json_stream
 from data_builders.interhand26m.layout import BRANCHES, SPLITS, SplitFiles, find_splits
-from data_builders.interhand26m.problems import Problems
+from data_builders.interhand26m.problems import KINDS
 from data_builders.interhand26m.records import Source, load_model, make_record
 from data_builders.interhand26m.rootnet import write_root_depths
 from data_builders.interhand26m.survey import Say, survey
+from data_builders.problems import Problems
 from data_builders.shards import BuildError
 from jaxhands.hands.mano_files import ManoFileError
 
@@ -114,6 +116,7 @@ def build(
   jobs: int | None = None,
   progress: shards.Progress | None = None,
   say: Say = lambda what, done, total: None,
+  beam: Sequence[str] | None = None,
 ) -> tuple[pathlib.Path, list[str]]:
   """Builds the data set, or goes on with it, or finds it complete.
 
@@ -123,6 +126,7 @@ def build(
     jobs: processes; None: one a core.
     progress: called now and then with the numbers of finished and of all records.
     say: told what is read and checked before records are written.
+    beam: see `shards.build`.
   Returns:
     The folder, which also has `quarantine.tsv` (every problem, a line each) and `root_depths-SPLIT.npz`; and the
     problems in short.
@@ -159,7 +163,7 @@ def build(
     description=f"InterHand2.6M {found['of']['version']} (CC-BY-NC 4.0), branch {config.branch}. {_DESCRIPTION}",
     records_per_shard=_RECORDS_PER_SHARD,
   )
-  shards.build(plan, out, shards.usable_cores() if jobs is None else jobs, progress)
+  shards.build(plan, out, shards.usable_cores() if jobs is None else jobs, progress, beam)
   shutil.copyfile(surveyed / "problems.tsv", out / "quarantine.tsv")
   for split in plan.counts:
     if (surveyed / split / "root_depths.npz").is_file():
@@ -202,7 +206,7 @@ def _make_survey(config: InterHandConfig, folder: pathlib.Path, say: Say) -> Non
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir()
   with (partial / "problems.tsv").open("w") as listing:
-    problems = Problems(listing)
+    problems = Problems(KINDS, listing)
     problems.begin_listing()
     _survey_all(config, partial, problems, say)
   if unusable := problems.unusable():

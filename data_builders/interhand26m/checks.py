@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import pathlib
-
 import numpy as np
 
-from data_builders.schema import picture_size
 from jaxhands.hands.model import HandModel
 from jaxhands.hands.skeleton import JOINT_NAMES, WRIST
-from jaxhands.schema import HANDS, SchemaError
+from jaxhands.schema import HANDS
 
 FARTHEST_FROM_WRIST_MM = 300.0  # the largest hands measure 230 from wrist to fingertip
 FARTHEST_FIT_MM = 20.0  # mean distance of a MANO fit from the joints; the usual one is 5
-_END_OF_JPEG = b"\xff\xd9"
-_HEADER_BYTES = 4096
-_PADDING_BYTES = 32  # that some writers leave behind the end
 
 
 def joint_faults(joints_cam: np.ndarray, annotated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -67,36 +61,3 @@ def fit_distance_mm(
   distance = np.linalg.norm(np.where(valid[..., None], posed.keypoints - joints_world, 0), axis=-1)
   count = valid.sum(-1)
   return np.where(fitted & (count > 0), distance.sum(-1) / np.maximum(count, 1), np.nan)
-
-
-def picture_fault(path: pathlib.Path) -> tuple[str, str] | None:
-  """Kind of problem and detail of a picture that is missing or cut; None when its file is whole.
-
-  Only the first and last bytes are read: a JPEG that was cut lacks its end mark.
-  """
-  try:
-    with path.open("rb") as file:
-      start = file.read(_HEADER_BYTES)
-      size = file.seek(0, 2)
-      file.seek(max(0, size - _PADDING_BYTES))
-      end = file.read()
-    if not size:
-      return "cut picture", "empty file"
-    if not start.startswith(b"\xff\xd8"):
-      return "cut picture", "no JPEG"
-    if _END_OF_JPEG not in end:
-      return "cut picture", f"no end mark after {size:,} bytes"
-    if not (_has_size(start) or _has_size(path.read_bytes())):
-      return "cut picture", "its header is damaged"
-  except FileNotFoundError:
-    return "missing picture", ""
-  except OSError as error:
-    return "cut picture", error.strerror or str(error)
-  return None
-
-
-def _has_size(encoded: bytes) -> bool:
-  try:
-    return min(picture_size(encoded)) > 0
-  except SchemaError:
-    return False

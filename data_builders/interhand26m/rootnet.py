@@ -8,8 +8,8 @@ import numpy as np
 
 from data_builders.interhand26m import json_stream
 from data_builders.interhand26m.layout import SplitFiles
-from data_builders.interhand26m.problems import Problems
 from data_builders.interhand26m.survey import Split, source_name
+from data_builders.problems import Problems
 from jaxhands import schema
 
 

@@ -21,7 +21,8 @@ from data_builders.interhand26m.annotations import (
   read_mano,
 )
 from data_builders.interhand26m.layout import SPLITS, SplitFiles
-from data_builders.interhand26m.problems import Problems
+from data_builders.pictures import picture_fault
+from data_builders.problems import Problems
 from data_builders.schema import MAX_RECORD_ID
 from data_builders.shards import BuildError
 from jaxhands.hands.model import HandModel
@@ -294,7 +295,7 @@ def _checked(
         ("missing 3D joints", "", row["joints"] < 0),
         ("bad box", str(row["box"].tolist()), bad_box[number]),
       ]
-      fault = checks.picture_fault(files.pictures / name)
+      fault = picture_fault(files.pictures / name)
       if fault:
         faults.append((*fault, True))
       for kind, detail, is_so in faults:

@@ -6,7 +6,7 @@ import argparse
 import pathlib
 import time
 
-from data_builders.command import clear_exit, shown_progress
+from data_builders.command import add_beam, beam_of, clear_exit, shown_progress
 from data_builders.preview import write_sheets
 from data_builders.shards import BuildError, usable_cores
 from data_builders.synthetic.build import build
@@ -30,9 +30,10 @@ def main() -> None:
   add("--cameras", type=int, default=1, metavar="K", help="K records in a row show one scene (default: %(default)s)")
   add("--background-dir", metavar="DIR", help="pictures that join the procedural backgrounds")
   add("--jobs", type=int, default=usable_cores(), help="processes (default: one a core)")
+  add_beam(parser)
   add("--show", type=int, metavar="N", help="draw N records with their labels into OUT/preview")
   args = vars(parser.parse_args())
-  out, jobs, show = args.pop("out"), args.pop("jobs"), args.pop("show")
+  out, jobs, show, beam = (args.pop(name) for name in ("out", "jobs", "show", "beam"))
   args["upright_deg"] = args.pop("upright")
   with clear_exit(_PROGRAM):
     if show is not None and show < 1:
@@ -41,10 +42,12 @@ def main() -> None:
       config = SyntheticConfig(**args)
     except ValueError as error:
       raise BuildError(str(error)) from error
-    _run(config, out, jobs, show)
+    _run(config, out, jobs, show, beam_of(beam))
 
 
-def _run(config: SyntheticConfig, out: pathlib.Path | None, jobs: int, show: int | None) -> None:
+def _run(
+  config: SyntheticConfig, out: pathlib.Path | None, jobs: int, show: int | None, beam: tuple[str, ...] | None
+) -> None:
   begun, there = time.monotonic(), None
   with shown_progress("synthetic") as bar:
 
@@ -53,7 +56,7 @@ def _run(config: SyntheticConfig, out: pathlib.Path | None, jobs: int, show: int
       there = finished if there is None else there
       bar(finished, total)
 
-    folder = build(config, out, jobs, progress)
+    folder = build(config, out, jobs, progress, beam=beam)
   seconds, total = time.monotonic() - begun, sum(config.counts.values())
   size_mb = sum(path.stat().st_size for path in folder.glob("*.array_record*")) / 1e6
   counts = ", ".join(f"{split} {count}" for split, count in config.counts.items())

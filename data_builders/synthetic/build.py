@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from data_builders.synthetic.config import SyntheticConfig
 
@@ -20,6 +20,7 @@ def build(
   jobs: int | None = None,
   progress: Callable[[int, int], None] | None = None,
   root: pathlib.Path | None = None,
+  beam: Sequence[str] | None = None,
 ) -> pathlib.Path:
   """Builds the data set, or goes on with it, or finds it complete.
 
@@ -30,6 +31,7 @@ def build(
       `if __name__ == "__main__":`.
     progress: called now and then with the numbers of finished and of all records.
     root: folder of all data sets; None: `$JAXHANDS_DATA`, or the user's cache.
+    beam: see `data_builders.shards.build`.
   Returns:
     The folder.
   Raises:
@@ -47,4 +49,4 @@ def build(
     description=_DESCRIPTION,
   )
   folder = out if out is not None else shards.default_folder(config.folder_name, plan.arguments, root)
-  return shards.build(plan, folder, shards.usable_cores() if jobs is None else jobs, progress)
+  return shards.build(plan, folder, shards.usable_cores() if jobs is None else jobs, progress, beam)

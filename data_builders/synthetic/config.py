@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import importlib.resources
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 SPLITS = ("train", "val", "test")
@@ -96,7 +97,7 @@ class SyntheticConfig:
       "pictures": "all" if self.all_pictures else "input",
       "upright": self.max_tilt_deg,
       "cameras": self.cameras,
-      "background-dir": None if self.background_dir is None else _content(background_files(self.background_dir)),
+      "background-dir": None if self.background_dir is None else content(background_files(self.background_dir)),
       "assets": _assets(),
       "version": VERSION,
       # Left out where it is the usual one: folders from before it was there are the same data.
@@ -129,7 +130,7 @@ def background_files(folder: str) -> list[pathlib.Path]:
   return files
 
 
-def _content(files: list[pathlib.Path]) -> str:
+def content(files: Sequence[pathlib.Path]) -> str:
   """Stands for the pictures and their order; where the folder lies does not count."""
   digests = (hashlib.sha256(path.read_bytes()).digest() for path in files)
   return f"{len(files)} pictures {hashlib.sha256(b''.join(digests)).hexdigest()[:8]}"

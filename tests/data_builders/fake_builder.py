@@ -1,4 +1,7 @@
-"""A tiny builder with instant or slow records, run in a process of its own to be killed: FOLDER JOBS SECONDS COUNT."""
+"""A tiny builder with instant or slow records, run in a process of its own to be killed.
+
+FOLDER JOBS SECONDS COUNT [beam]; SECONDS below 0: a record that cannot be made.
+"""
 
 import functools
 import pathlib
@@ -9,12 +12,14 @@ import numpy as np
 
 from data_builders import schema
 from data_builders.command import clear_exit
-from data_builders.shards import Plan, build
+from data_builders.shards import BuildError, Plan, build
 
 
 def make_record(split, index, seconds=0.0):
   rng = np.random.default_rng([len(split), index])
-  time.sleep(seconds)
+  if seconds < 0 and index == 4:
+    raise BuildError(f"record {index} of {split} cannot be made")
+  time.sleep(max(seconds, 0))
   record = schema.empty_record()
   return record | {
     "record_id": np.int32(index),
@@ -38,6 +43,7 @@ def plan(train=7, val=0, seconds=0.0, make=make_record, **arguments):
 
 
 if __name__ == "__main__":
-  folder, jobs, seconds, count = sys.argv[1:]
+  folder, jobs, seconds, count, *beam = sys.argv[1:]
   with clear_exit("fake"):
-    build(plan(train=int(count), seconds=float(seconds)), pathlib.Path(folder), jobs=int(jobs))
+    made = plan(train=int(count), seconds=float(seconds))
+    build(made, pathlib.Path(folder), jobs=int(jobs), beam=() if beam else None)

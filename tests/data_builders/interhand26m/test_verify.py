@@ -11,7 +11,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 from data_builders.interhand26m import InterHandConfig, build, verify
-from data_builders.interhand26m.problems import KINDS, Problems
+from data_builders.interhand26m.problems import KINDS
+from data_builders.problems import Problems
 from data_builders.shards import BuildError
 from tests.data_builders.interhand26m import download as made_up
 
@@ -22,7 +23,7 @@ def quiet(what, done, total):
 
 def checked(folder, **arguments):
   """Lines of the problems, lines of what was looked at."""
-  problems = Problems()
+  problems = Problems(KINDS)
   lines = verify(InterHandConfig(str(folder), **arguments), problems, quiet)
   return problems.lines(), lines
 
@@ -344,7 +345,7 @@ def test_a_partial_download_builds_what_is_there(download, tmp_path):
 
 
 def test_many_problems_are_counted_and_the_first_are_named():
-  problems = Problems()
+  problems = Problems(KINDS)
   for number in range(1234):
     problems.add("missing picture", "train", f"{number}.jpg")
   (line,) = problems.lines()
@@ -353,8 +354,9 @@ def test_many_problems_are_counted_and_the_first_are_named():
 
 
 def test_every_kind_of_problem_that_is_reported_is_known():
-  sources = pathlib.Path(made_up.__file__).parents[3] / "data_builders" / "interhand26m"
-  text = "\n".join(path.read_text() for path in sources.glob("*.py") if path.name != "problems.py")
+  sources = pathlib.Path(made_up.__file__).parents[3] / "data_builders"
+  files = [*(sources / "interhand26m").glob("*.py"), sources / "pictures.py"]
+  text = "\n".join(path.read_text() for path in files if path.name != "problems.py")
   named = set(re.findall(r'\.add\(\s*"([^"]+)"', text))
   assert named <= set(KINDS)
   assert not [kind for kind in KINDS if f'"{kind}"' not in text]
