@@ -51,7 +51,7 @@ def get_config() -> ConfigDict:
   # data sets to make it of, it is made of the embedded hands.
   config.data.aih = ConfigDict({
     "train": 10_000, "val": 1_000, "test": 1_000, "seed": 0, "upright_deg": 180.0, "singles": "", "poses": "",
-    "mano": "",
+    "mano": "", "textures": "",
   })  # fmt: skip
 
   # ---- training -------------------------------------------------------------

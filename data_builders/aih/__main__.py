@@ -1,15 +1,14 @@
-"""`python -m data_builders.aih`: builds the data set and says where it is and how to look at it."""
+"""`python -m data_builders.aih`: builds the data set, or reads the authors' own (`--source`), and says where it is."""
 
 from __future__ import annotations
 
 import argparse
 import pathlib
-import sys
 import time
 
 from data_builders.aih.build import build
 from data_builders.aih.config import VARIANTS, AihConfig
-from data_builders.command import clear_exit, shown_progress
+from data_builders.command import Said, add_beam, beam_of, clear_exit, finish_verify, listed, shown_progress
 from data_builders.preview import write_sheets
 from data_builders.shards import BuildError, usable_cores
 
@@ -30,41 +29,82 @@ def main() -> None:
   add("--singles", default="", metavar="DATA", help="AIH_Syn of this data set, a folder or a name: interhand26m")
   add("--poses", default="", metavar="DATA", help="AIH_Render with the two-hand fits of this data set; needs --mano")
   add("--mano", default="", metavar="DIR", help="your MANO files, to which the fits of --poses belong")
+  add("--textures", default="", metavar="DIR", help="pictures of skin for MANO's mesh and an OBJ file of their layout")
   add("--upright", type=float, default=180.0, metavar="DEGREES", help="largest tilt of rendered hands (default: any)")
   add("--background-dir", metavar="DIR", help="pictures that join the procedural backgrounds")
   add("--jobs", type=int, default=usable_cores(), help="processes (default: one a core)")
+  add_beam(parser)
   add("--show", type=int, metavar="N", help="draw N records with their labels into OUT/preview")
+  add("--source", default="", metavar="DIR", help="build the authors' AIH from its download instead")
+  add("--verify", action="store_true", help="with --source: only check the download; status 1 when something is wrong")
+  add("--list", type=pathlib.Path, metavar="FILE", help="with --verify: a line for every problem, as a table")
   args = vars(parser.parse_args())
-  out, jobs, show = args.pop("out"), args.pop("jobs"), args.pop("show")
+  given = {key for key, value in args.items() if value != parser.get_default(key)}
+  out, jobs, show, beam = (args.pop(name) for name in ("out", "jobs", "show", "beam"))
+  source, only_verify, listing = (args.pop(name) for name in ("source", "verify", "list"))
   args["upright_deg"] = args.pop("upright")
   with clear_exit(_PROGRAM):
     if show is not None and show < 1:
       raise BuildError(f"show is {show}, expected 1 or more")
+    if source or only_verify or listing:
+      _released(source, only_verify, listing, out, jobs, show, beam_of(beam), given)
+      return
     try:
       config = AihConfig(**args)
     except ValueError as error:
       raise BuildError(str(error)) from error
-    _run(config, out, jobs, show)
+    _run(config, out, jobs, show, beam_of(beam))
 
 
-def _run(config: AihConfig, out: pathlib.Path | None, jobs: int, show: int | None) -> None:
+def _run(
+  config: AihConfig, out: pathlib.Path | None, jobs: int, show: int | None, beam: tuple[str, ...] | None
+) -> None:
   begun = time.monotonic()
   with shown_progress("aih") as bar:
-    folder = build(config, out, jobs, bar, say=_say)
+    folder = build(config, out, jobs, bar, say=Said(), beam=beam)
   size_mb = sum(path.stat().st_size for path in folder.glob("*.array_record*")) / 1e6
   counts = ", ".join(f"{split} {count}" for split, count in config.counts.items())
   seconds = time.monotonic() - begun
   print(f"{folder}: {sum(config.counts.values())} records ({counts}), {size_mb:.0f} MB, in {seconds:.0f} s")
+  _show(folder, show, config.mano)
+
+
+_FOR_DOWNLOADS = {"source", "verify", "list", "out", "jobs", "show", "beam"}
+
+
+def _released(
+  source: str, only_verify: bool, listing: pathlib.Path | None, out: pathlib.Path | None, jobs: int, show: int | None,
+  beam: tuple[str, ...] | None, given: set[str],
+) -> None:  # fmt: skip
+  if not source:
+    raise BuildError("--verify and --list go with --source, the download of AIH")
+  if other := sorted(given - _FOR_DOWNLOADS):
+    raise BuildError(f"--{other[0].replace('_', '-')} is for data that are made; --source builds what its authors made")
+  if listing and not only_verify:
+    raise BuildError("--list goes with --verify; a build lists its problems in OUT/quarantine.tsv")
+  from data_builders.aih import released
+
+  begun, config = time.monotonic(), released.ReleasedConfig(source)
+  if only_verify:
+    with listed(released.KINDS, listing) as problems:
+      lines = released.verify(config, problems, Said())
+    finish_verify(lines, problems, begun)
+    return
+  with shown_progress(released.NAME) as bar:
+    folder, lines = released.build(config, out, jobs, bar, Said(), beam)
+  for line in lines:
+    print(line)
+  size_mb = sum(path.stat().st_size for path in folder.glob("*.array_record*")) / 1e6
+  print(f"{folder}: {size_mb:,.0f} MB, in {time.monotonic() - begun:.0f} s; problems in {folder / 'quarantine.tsv'}")
+  _show(folder, show, "")
+
+
+def _show(folder: pathlib.Path, show: int | None, mano: str) -> None:
   if show:
-    for sheet in write_sheets(folder, show, config.mano):
+    for sheet in write_sheets(folder, show, mano):
       print(sheet)
   else:
     print(f"Look at them: python -m data_builders.preview {folder}")
-
-
-def _say(what: str, done: int, total: int) -> None:
-  if done == 0:
-    print(f"{what}: {total} records", file=sys.stderr)
 
 
 if __name__ == "__main__":

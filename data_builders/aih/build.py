@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from data_builders.aih.config import AihConfig
@@ -24,6 +24,7 @@ def build(
   progress: Callable[[int, int], None] | None = None,
   root: pathlib.Path | None = None,
   say: Callable[[str, int, int], None] = lambda what, done, total: None,
+  beam: Sequence[str] | None = None,
 ) -> pathlib.Path:
   """Builds the data set, or goes on with it, or finds it complete.
 
@@ -37,6 +38,7 @@ def build(
     progress: called now and then with the numbers of finished and of all records.
     root: folder of all data sets; None: `$JAXHANDS_DATA`, or the user's cache.
     say: told what is read before records are written.
+    beam: see `data_builders.shards.build`.
   Returns:
     The folder.
   Raises:
@@ -46,18 +48,22 @@ def build(
   # Numba and TFDS take seconds to import, and whoever only wants a configuration needs neither.
   from data_builders import shards, synthetic
   from data_builders.aih.records import Source, make_record
-  from data_builders.aih.render import Fits, load_model
+  from data_builders.aih.render import Fits, load_layouts, load_model
   from data_builders.aih.survey import survey
   from data_builders.built import Built, find_built
+  from data_builders.synthetic.config import content
 
   jobs = shards.usable_cores() if jobs is None else jobs
   place = "" if root is None else str(root)
   singles = find_built(config.singles, place) if config.has_syn and config.singles else None
   poses = find_built(config.poses, place) if config.has_render and config.poses else None
   model = load_model(config.mano).identity if poses is not None else ""
-  arguments = config.arguments(
-    None if singles is None else singles.identity(), None if poses is None else poses.identity() | {"mano": model}
-  )
+  shown = None
+  if poses is not None:
+    shown = poses.identity() | {"mano": model}
+    if config.textures:
+      shown |= {"textures": content(load_layouts(config.mano, config.textures)[1])}
+  arguments = config.arguments(None if singles is None else singles.identity(), shown)
   out = shards.default_folder(config.folder_name, arguments, root) if out is None else out.expanduser().absolute()
 
   def plan(make_record: Callable[[str, int], Any]) -> shards.Plan:
@@ -71,14 +77,15 @@ def build(
   if config.has_syn and singles is None:
     before = sum(config.embedded_singles.counts.values())
     count = sum(config.counts.values())
-    singles = Built(
-      str(synthetic.build(config.embedded_singles, None, jobs, lambda done, total: progress(done, total + count), root))
+    folder = synthetic.build(
+      config.embedded_singles, None, jobs, lambda done, total: progress(done, total + count), root, beam
     )
+    singles = Built(str(folder))
   with shards.clear_errors(out), shards.locked(out):
-    surveyed = survey(out / _SURVEY, config.counts, singles, poses, model, say)
-  fits = None if poses is None else Fits(poses, surveyed, config.mano)
+    surveyed = survey(out / f"{_SURVEY}-{shards.arguments_hash(arguments)}", config.counts, singles, poses, model, say)
+  fits = None if poses is None else Fits(poses, surveyed, config.mano, config.textures)
   make = functools.partial(make_record, Source(config, singles, surveyed, fits))
-  return shards.build(plan(make), out, jobs, lambda done, total: progress(before + done, before + total))
+  return shards.build(plan(make), out, jobs, lambda done, total: progress(before + done, before + total), beam)
 
 
 def _nothing(split: str, index: int) -> Any:

@@ -29,6 +29,8 @@ class AihConfig:
       and hand model; "" = embedded ones, which are built.
     poses: the data set with fits of two hands that AIH_Render shows, a path or NAME[/VARIANT]; "" = the pose bank.
     mano: folder of the user's MANO files, to which the fits of `poses` belong.
+    textures: folder of pictures of skin for MANO's mesh with one OBJ file that has their layout, such as HTML's; "" =
+      skin is drawn.
     upright_deg: of embedded hands: how far a camera stands from their front and is turned, at most.
     background_dir: folder of pictures that join the procedural backgrounds of AIH_Render.
   """
@@ -41,6 +43,7 @@ class AihConfig:
   singles: str = ""
   poses: str = ""
   mano: str = ""
+  textures: str = ""
   upright_deg: float = 180.0
   background_dir: str | None = None
 
@@ -49,6 +52,8 @@ class AihConfig:
       raise ValueError(f"variant is {self.variant!r}, expected one of {', '.join(VARIANTS)}")
     if bool(self.poses) != bool(self.mano):
       raise ValueError("poses and mano go together: the fits of a data set, and your files of their hand model")
+    if self.textures and not self.poses:
+      raise ValueError("textures are for MANO's mesh: they go with poses and mano")
     _ = self.embedded_pairs  # checks the rest
 
   @property

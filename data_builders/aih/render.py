@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import pathlib
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from jaxhands.render.appearance import sample_hands, sample_surroundings
 from jaxhands.render.cameras import ViewRange
 from jaxhands.render.scene import Scene, render
 from jaxhands.render.surface import HandSurface, hand_surfaces
+from jaxhands.render.texture import Texture, read_layout, read_texture, texture_files
 
 _STREAM = 7  # those of `synthetic` are 0..5, that of `syn` is 6
 _KEYS = ("mano", "source", "annotation_kind", "subject_id", "scene_id", "camera_id", "frame")
@@ -41,6 +43,7 @@ class Fits:
   built: Built
   surveyed: Surveyed
   mano: str
+  textures: str = ""  # folder of pictures of skin; "" = drawn skin
 
 
 def make_render(pairs: SyntheticConfig, fits: Fits | None, split: str, number: int) -> Record:
@@ -66,7 +69,8 @@ def make_render(pairs: SyntheticConfig, fits: Fits | None, split: str, number: i
   mano = found["mano"].astype(np.float32)
   posed = model.forward_mano(mano)
   present = np.ones(2, bool)
-  hands = sample_hands(rng, _surfaces(fits.mano), posed.vertices, present)
+  textures = _textures(fits.mano, fits.textures, int(rng.integers(2**31))) if fits.textures else None
+  hands = sample_hands(rng, _surfaces(fits.mano), posed.vertices, present, textures=textures)
   direction = direction_to_camera(rng, forearm_directions(hands), pairs.max_tilt_deg)
   view = turned_view(rng, posed.keypoints.reshape(-1, 3), direction, pairs.max_tilt_deg, _RANGES)
   backgrounds = () if pairs.background_dir is None else photos(pairs.background_dir, split)
@@ -105,3 +109,28 @@ def load_model(mano: str) -> HandModel:
 @functools.cache
 def _surfaces(mano: str) -> tuple[HandSurface, HandSurface]:
   return hand_surfaces(load_model(mano))
+
+
+def _textures(mano: str, folder: str, number: int) -> tuple[Texture, Texture]:
+  """One of the textures of a folder, for both hands."""
+  layouts, pictures = load_layouts(mano, folder)
+  try:
+    right, left = (read_texture(pictures[number % len(pictures)], layout) for layout in layouts)
+  except ValueError as error:
+    raise BuildError(str(error)) from error
+  return right, left
+
+
+@functools.cache
+def load_layouts(mano: str, folder: str) -> tuple[tuple[np.ndarray, np.ndarray], tuple[pathlib.Path, ...]]:
+  """Texture coordinates of both hands' faces, and the pictures of the folder.
+
+  Raises:
+    BuildError: there is no layout or no picture, or the layout is not the hand model's.
+  """
+  try:
+    path, pictures = texture_files(pathlib.Path(folder).expanduser())
+    right, left = (read_layout(path, faces) for faces in load_model(mano).faces)
+  except ValueError as error:
+    raise BuildError(str(error)) from error
+  return (right, left), tuple(pictures)

@@ -25,7 +25,7 @@ from jaxhands.data import host_ops
 Kind = Literal["all", "single", "interacting"]
 
 _ESTIMATES = {"root_depth_estimated", "root_depth_estimated_valid"}
-_INDEX_KEYS = ("record_id", "hand_present", "joints_img_valid", "hand_model")
+_INDEX_KEYS = ("record_id", "hand_present", "joints_img_valid", "removed_valid", "hand_model")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Records:
 
   Args:
     data_set: what to read.
-    view: "pair" = one example a record; "hand" = one for each hand that is in the picture with joints.
+    view: "pair" = one example a record; "hand" = one for each hand that is in the picture with joints, or with a
+      picture of it alone.
     needs: keys of the `Batch` to be made.
   Raises:
     FileNotFoundError: no data set, or none that is finished, in the folder.
@@ -253,7 +254,7 @@ class _Index:
   """What is known of every record without reading it; kept beside the data after the first reading."""
 
   hand_present: Bool[np.ndarray, "N 2"]
-  annotated: Bool[np.ndarray, "N 2"]  # the hand has a joint in the picture
+  annotated: Bool[np.ndarray, "N 2"]  # the hand has a joint in the picture, or a picture of it alone
   hand_models: tuple[str, ...]
 
   @classmethod
@@ -274,7 +275,7 @@ class _Index:
     rows = [features.deserialize_example_np(row) for chunk in chunks for row in raw.__getitems__(list(chunk))]
     return cls(
       np.array([row["hand_present"] for row in rows], bool).reshape(-1, 2),
-      np.array([row["joints_img_valid"].any(-1) for row in rows], bool).reshape(-1, 2),
+      np.array([row["joints_img_valid"].any(-1) | row["removed_valid"] for row in rows], bool).reshape(-1, 2),
       tuple(sorted({row["hand_model"].decode() for row in rows})),
     )
 

@@ -1,4 +1,4 @@
-"""Unpickles a hand model without running anything of it: arrays, sparse matrices and chumpy's containers only."""
+"""Unpickles without running anything: arrays, containers, and of hand models sparse matrices and chumpy's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAX_DENSE = 1 << 24  # entries of a matrix that is stored sparse
 
 
 class RefusedPickle(Exception):
-  """A pickle asks for something that a hand model has no need of."""
+  """A pickle asks for something that is neither an array nor a container."""
 
 
 def load_arrays(content: bytes) -> dict[Any, np.ndarray | None]:
@@ -30,6 +30,18 @@ def load_arrays(content: bytes) -> dict[Any, np.ndarray | None]:
   if not isinstance(loaded, dict):
     raise RefusedPickle(f"holds a {type(loaded).__name__}, not a dictionary")
   return {key: as_array(item) for key, item in loaded.items()}
+
+
+def load_nested(content: bytes) -> Any:
+  """What is pickled of lists, tuples, dictionaries, texts, numbers and NumPy arrays, also of objects of these kinds.
+
+  Tuples and arrays of objects become lists, NumPy's numbers become Python's.
+
+  Raises:
+    RefusedPickle: another class or function is named, or there is something else.
+    Exception: nearly any, of a damaged pickle.
+  """
+  return _plain(_Unpickler(io.BytesIO(content), encoding="latin1").load())
 
 
 class Stub:
@@ -103,8 +115,28 @@ class _Unpickler(pickle.Unpickler):
     if re.fullmatch(r"chumpy(\.\w+)*", module_name):
       return _Chumpy
     if (module_name, global_name) not in KNOWN:
-      raise RefusedPickle(f"refused, as it asks for {module_name}.{global_name}; a hand model holds arrays only")
+      raise RefusedPickle(f"refused, as it asks for {module_name}.{global_name}; only arrays and containers are read")
     return KNOWN[module_name, global_name]
+
+
+def _plain(item: Any) -> Any:
+  if isinstance(item, dict):
+    return {_plain(key): _plain(value) for key, value in item.items()}
+  if isinstance(item, list | tuple):
+    return [_plain(value) for value in item]
+  if isinstance(item, _Array) and item.state[2].code.startswith("O"):
+    return [_plain(value) for value in item.state[4]]
+  if isinstance(item, _Scalar) and re.fullmatch(r"b1|U\d{1,4}", item.state[0].code):
+    dtype, raw = item.state
+    raw = raw.encode("latin1") if isinstance(raw, str) else raw
+    return np.frombuffer(raw, dtype.order + dtype.code)[0].item()
+  if isinstance(item, _Array | _Scalar):
+    value = as_array(item)
+    if value is not None:
+      return value.item() if isinstance(item, _Scalar) else value
+  if item is None or isinstance(item, str | bytes | int | float):
+    return item
+  raise RefusedPickle(f"holds a {type(item).__name__.strip('_')}")
 
 
 def as_array(item: Any) -> np.ndarray | None:

@@ -25,6 +25,23 @@ def test_embedded_data_are_built_in_the_given_folder_as_the_variant_of_the_name(
   assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.parametrize(("name", "stem"), [("aih/render", "aih-render-"), ("aih/syn", "aih-syn-")])
+def test_aih_is_built_of_embedded_hands_with_the_configs_numbers(tmp_path, name, stem):
+  data = internet.get_config("tiny").data
+  data.dir = str(tmp_path)
+  data.aih.update(train=1, val=0, test=0, upright_deg=60.0)
+  name, wanted, _ = folders.parse(f"{name}:train")
+  folder = find(name, wanted, data)
+  assert folder.parent == tmp_path
+  assert folder.name.startswith(stem)
+  assert json.loads((folder / "build.json").read_text())["arguments"]["upright"] == 60.0
+  assert find(name, wanted, data) == folders.find(name, wanted, data.dir) == folder
+  with pytest.raises(ValueError, match="variant is 'both', expected one of full, render, syn"):
+    find("aih", "both", data)
+  with pytest.raises(FileNotFoundError, match="there is no data set 'aih-released'"):
+    find("aih", "released", data)
+
+
 def test_other_data_are_found_in_the_given_folder(tmp_path):
   folder = pathlib.Path(build(tmp_path / "stb", train=1))
   data = internet.get_config("tiny").data

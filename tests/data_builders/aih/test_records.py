@@ -13,6 +13,9 @@ from data_builders.aih.records import Source, make_record
 from data_builders.aih.survey import Surveyed
 from data_builders.built import Built
 from data_builders.synthetic.moment import SUBJECTS
+from jaxhands.data import host_ops
+from jaxhands.data import source as source_module
+from jaxhands.data.records import DataSet
 from tests.data_builders.aih.conftest import CONFIG
 
 
@@ -20,7 +23,8 @@ from tests.data_builders.aih.conftest import CONFIG
 def source(root, folders_of):
   """What the records of both parts are made of."""
   (singles,) = root.glob("synthetic-single-*")
-  return Source(CONFIG, Built(str(singles)), Surveyed(str(folders_of["syn"] / ".survey")), None)
+  (surveyed,) = folders_of["syn"].glob(".survey-*")
+  return Source(CONFIG, Built(str(singles)), Surveyed(str(surveyed)), None)
 
 
 def assert_same(one, other, but=()):
@@ -104,3 +108,45 @@ def test_a_complete_data_set_needs_nothing_that_it_was_made_of(tmp_path):
     path.unlink()
   assert build(config, jobs=1, root=tmp_path) == folder
   assert shards.default_folder("aih-syn", config.arguments(None, None), tmp_path) == folder
+
+
+def digests(folder):
+  return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_a_build_that_was_stopped_goes_on(tmp_path, root):
+  config = AihConfig(train=4, val=3, test=0, variant="syn", singles="synthetic/single")
+  straight = build(config, tmp_path / "straight", jobs=1, root=root)
+
+  def stop(finished, total):
+    if finished > 5:
+      raise KeyboardInterrupt
+
+  with pytest.raises(KeyboardInterrupt):
+    build(config, tmp_path / "stopped", jobs=1, progress=stop, root=root)
+  there = {path.name for path in (tmp_path / "stopped").iterdir() if not path.name.startswith(".survey-")}
+  assert there == {"build.json", "aih-train.array_record-00000-of-00001"}
+  assert digests(build(config, tmp_path / "stopped", jobs=1, root=root)) == digests(straight)
+
+
+def test_aih_and_other_data_mix_in_one_batch(folders_of, root):
+  (singles,) = root.glob("synthetic-single-*")
+  needs = (
+    "image", "joints_cam", "joints_cam_valid", "mano", "mano_valid", "masks", "masks_valid", "deoccluded",
+    "deoccluded_valid", "removed", "removed_valid", "hand_present", "subject_id", "scene_id",
+  )  # fmt: skip
+  sets = [DataSet(str(folder), "train") for folder in (*folders_of.values(), singles)]
+  records = source_module.open_all(sets, "hand", needs)
+  # Of AIH_Render both hands are examples, of the others the target or the only hand.
+  assert [len(each) for each in records] == [2 * CONFIG.train, CONFIG.train, 24]
+  count = sum(map(len, records))
+  (batch,) = itertools.islice(
+    source_module.train_batches(records, host_ops.crop_ops((64, 64), (32, 32)), needs, count, seed=0), 1
+  )
+  assert set(batch) == {*needs, "example_id", "weight"}
+  assert batch["mano_valid"][:, 0].all()
+  assert batch["joints_cam_valid"][:, 0].all()
+  assert batch["removed_valid"][:, 0].sum() == 3 * CONFIG.train
+  assert batch["masks"][:, 0, 0].any((1, 2)).all()
+  recovered = batch["removed"][:, 0][batch["removed_valid"][:, 0]]
+  assert recovered.any((1, 2, 3)).all()

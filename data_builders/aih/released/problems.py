@@ -1,0 +1,17 @@
+"""What can be wrong with a download of AIH."""
+
+from __future__ import annotations
+
+from data_builders.problems import LEFT_OUT, NOTED, UNUSABLE
+
+# Kind -> what becomes of it.
+KINDS = {
+  "broken list": UNUSABLE,
+  "missing list": UNUSABLE,
+  "malformed entry": LEFT_OUT,
+  "missing picture": LEFT_OUT,
+  "cut picture": LEFT_OUT,
+  "missing label": LEFT_OUT,
+  "cut label": LEFT_OUT,
+  "label without picture": NOTED,
+}
