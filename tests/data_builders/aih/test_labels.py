@@ -95,8 +95,8 @@ def test_the_hand_below_in_front_changes_what_was_hidden_of_it(syn):
     inner = cv2.erode(masks[target, 0].astype(np.uint8), np.ones((13, 13), np.uint8)).astype(bool)
     assert same(front, removed)[blocks(inner)].all()
     # The pasted hand's soft outline also falls on pixels that it does not hide.
-    near, own = (cv2.dilate(masks[hand, 0].astype(np.uint8), np.ones((9, 9), np.uint8)) for hand in (1 - target, target))
-    assert same(front, record["picture"])[blocks((near & own) == 0)].all()
+    other, own = (cv2.dilate(masks[hand, 0].astype(np.uint8), np.ones((9, 9))) for hand in (1 - target, target))
+    assert same(front, record["picture"])[blocks((other & own) == 0)].all()
 
 
 def test_the_pasted_hand_in_front_is_the_picture(syn):

@@ -165,7 +165,7 @@ def test_a_killed_build_goes_on_with_what_it_had_seen(download, tmp_path, monkey
   class Killed(Exception):
     pass
 
-  real = shards._write_shard
+  real = shards.write_shard
 
   def write(plan, shard, after_record):
     if writes:
@@ -173,10 +173,10 @@ def test_a_killed_build_goes_on_with_what_it_had_seen(download, tmp_path, monkey
     writes.append(shard)
     real(plan, shard, after_record)
 
-  monkeypatch.setattr(shards, "_write_shard", write)
+  monkeypatch.setattr(shards, "write_shard", write)
   with pytest.raises(Killed):
     build(InterHandConfig(str(download)), tmp_path / "killed", jobs=1)
-  monkeypatch.setattr(shards, "_write_shard", real)
+  monkeypatch.setattr(shards, "write_shard", real)
   killed, _ = build(InterHandConfig(str(download)), tmp_path / "killed", jobs=2)
 
   def files(folder):
