@@ -10,7 +10,7 @@ Parts:
 Sizes:
   demo   embedded data of upright hands, networks a fraction as wide, 96 px
   tiny   seconds, for tests
-  small  `demo` on fewer pictures and with fewer steps: for ablations
+  small  `demo` with more steps
   synth  the paper's networks and losses on embedded data
   paper  the paper's networks, losses and schedule on InterHand2.6M with masks of the user's MANO files
          (`python -m data_builders.interhand26m --mano DIR`)
@@ -103,7 +103,7 @@ def _hasm_paper(config: Any) -> None:
   config.train_for, config.optimizer.learning_rate = "200000 steps", 2.5e-3
   if config.system.released:
     config.train_for, config.optimizer.learning_rate = "500000 steps", 2.88e-3
-  config.schedule.warmup, config.schedule.warmup_start = "1500 steps", 1e-6
+  config.schedule.warmup, config.schedule.warmup_start = "2000 steps", 1e-6
 
 
 def _hasm_synth(config: Any) -> None:
@@ -123,20 +123,19 @@ def _hasm_demo(config: Any) -> None:
   config.data.crop_hw, config.data.map_hw = (96, 96), (48, 48)
   config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:val",)
   config.data.synthetic.update(train=8_000, val=1_000, test=0)
-  config.train_for = "6000 steps"
+  config.train_for = "2000 steps"
   config.batch_size = 16
   config.optimizer.learning_rate = 1e-3
   config.optimizer.faster = ()
   config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
   config.clip_norm = 1.0
   config.ema = 0.999
-  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "2000 steps", "2000 steps"
+  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "500 steps"
 
 
 def _hasm_small(config: Any) -> None:
-  _hasm_demo(config)
-  config.data.synthetic.update(train=6_000, val=500)
-  config.train_for = "4000 steps"
+  _hasm_demo(config)  # and its pictures, so that there is nothing to build
+  config.train_for = "2700 steps"
 
 
 def _hasm_tiny(config: Any) -> None:

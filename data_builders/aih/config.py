@@ -10,7 +10,9 @@ from data_builders.synthetic.config import SPLITS, SyntheticConfig
 VARIANTS = ("full", "render", "syn")
 RENDER, SYN = "render", "syn"
 RELEASED = "released"  # the authors' own, from a download
-VERSION = 1  # of how records are drawn and pasted; raised by changes, so that old records are not mixed with new ones
+# Of how records are drawn and pasted; raised by changes, so that old records are not mixed with new ones. Changes of
+# the renderer raise the version in `synthetic`, which is an argument of these data sets as well.
+VERSION = 1
 # Of `full`: one rendered picture, then three pasted ones (paper: 0.7 and 2.2 million).
 _PERIOD = 4
 _FEWEST_SINGLES = 24

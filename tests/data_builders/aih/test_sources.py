@@ -92,6 +92,14 @@ def test_single_hands_may_be_any_data_set_with_masks(folders_of, root, tmp_path)
   assert build(named, jobs=1, root=root).name.startswith("aih-syn-")
 
 
+@pytest.mark.parametrize("part", ["render", "syn", "full"])
+def test_data_of_an_older_renderer_are_other_data(part, monkeypatch):
+  config = dataclasses.replace(CONFIG, variant=part)
+  now = config.arguments(None, None)
+  monkeypatch.setattr("data_builders.synthetic.config.VERSION", 0)
+  assert shards.arguments_hash(config.arguments(None, None)) != shards.arguments_hash(now)
+
+
 def test_the_identity_holds_what_it_is_made_of(fits, mano, root):
   base = AihConfig(variant="render")
   one, other = {"builder": "fits", "hash": "0"}, {"builder": "fits", "hash": "1"}
