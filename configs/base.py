@@ -32,7 +32,9 @@ def get_config() -> ConfigDict:
   config.data.train = ("synthetic:train",)  # "NAME[/VARIANT]:SPLIT" or "FOLDER:SPLIT"; several are mixed
   config.data.eval = ("synthetic:val",)
   config.data.dir = ""  # where data sets lie; "" = $JAXHANDS_DATA, or the user's cache
-  config.data.kind = "all"  # or "single", "interacting": training pictures of one hand or two
+  config.data.kind = (
+    "all"  # or "single", "interacting": training pictures of one hand or two; "single,all": by data set
+  )
   config.data.limit = 0  # the first examples of each set only; 0 = all
   config.data.root_depths = ""  # wrist depths for eval.protocol.depth="rootnet": a run, "stages/NAME", or a file .npz
   config.data.crop_hw = (256, 256)  # the network's input, px
@@ -83,6 +85,7 @@ def get_config() -> ConfigDict:
   # Subtree -> "RUN or file[:source subtree]"; "all" = everything, "." = the whole source, "" = fresh.
   # "stages/NAME" is an earlier stage of the same run.
   config.init_from = ConfigDict({"all": ""})
+  config.vgg = ""  # file of VGG-16's weights (jaxhands.weights.vgg), where losses and distances use them; "" = without
   # Runs of this config, in order, each in WORKDIR/stages/NAME, with what `stage.NAME` changes; () = one run.
   config.stages = ()
   config.stage = ConfigDict()

@@ -159,7 +159,10 @@ class Evaluator:
     self._main = _Part(str(protocol), tuple(standard(protocol) if metrics is None else metrics))
     others = [_Part(str(other), poses(other)) for other in also]
     means = [_Part.mean_pose(other, baseline) for other in (protocol, *also)] if baseline else []
-    plain = [_Part.of(protocol, method) for method in baselines()]
+    reported = {metric.name for metric in self._main.metrics}
+    plain = [
+      _Part.of(protocol, method) for method in baselines() if {metric.name for metric in method.metrics} & reported
+    ]
     self._parts = (self._main, *others, *means, *plain)
     self._everywhere = NamedSharding(mesh, PartitionSpec())
     self._step = jax.jit(self._measure, out_shardings=self._everywhere)

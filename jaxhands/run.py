@@ -18,13 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
 
 from jaxhands import evaluate, metrics, origin, schema
-from jaxhands.data import feed, folders, host_ops, source
-from jaxhands.data.records import DataSet, Kind, Records, RootDepths
+from jaxhands.data import colour, feed, folders, host_ops, source
+from jaxhands.data.records import DataSet, Records, RootDepths
 from jaxhands.hands.model import EMBEDDED, HandModel
-from jaxhands.metrics import confidence, mean_pose
+from jaxhands.metrics import confidence, mean_pose, pictures
 from jaxhands.metrics.base import Metric, Protocol
+from jaxhands.models.backbones import vgg
 from jaxhands.report import examples
 from jaxhands.systems import base
 from jaxhands.train import checkpoint, distributed, loop, transfer
@@ -32,6 +34,7 @@ from jaxhands.train import plan as plans
 from jaxhands.train import state as states
 from jaxhands.train import step as steps
 from jaxhands.weights import files
+from jaxhands.weights.vgg import read as read_vgg
 
 Mode = Literal["train", "eval", "train_and_eval"]
 FindData = Callable[[str, str, Any], pathlib.Path]
@@ -88,9 +91,24 @@ def run(
   if mode != "train" and jax.process_index() == 0:
     if parts[-1].workdir != workdir:
       shutil.copytree(parts[-1].workdir / "eval", workdir / "eval", dirs_exist_ok=True)
+      _add_stages(workdir / "eval" / "metrics.json", {name: folder[name] for name, _ in stages(config)[:-1]})
     if report is not None:
       report(workdir)
   return True
+
+
+def _add_stages(answer: pathlib.Path, others: Mapping[str, pathlib.Path]) -> None:
+  """Adds to a run's answer, as further methods, the earlier stages that were evaluated on the same examples alike."""
+  result = json.loads(answer.read_text())
+  same = ("system", "dataset", "split", "examples", "protocol")
+  for name, folder in others.items():
+    found = json.loads((folder / "eval" / "metrics.json").read_text())
+    if all(found[key] == result[key] for key in same):
+      compared = {key: value for key, value in found["metrics"].items() if key in result["metrics"]}
+      result["also"].append({"protocol": found["protocol"], "method": name, "metrics": compared})
+  partial = answer.with_name("metrics.partial.json")
+  partial.write_text(json.dumps(result, indent=2) + "\n")
+  partial.replace(answer)
 
 
 def stages(config: Any) -> list[tuple[str, Any]]:
@@ -108,16 +126,28 @@ def stages(config: Any) -> list[tuple[str, Any]]:
     if name:
       if name not in config.stage:
         raise ValueError(f"config.stages names {name!r}, but config.stage has {sorted(config.stage)}")
-      change = config.stage[name].copy_and_resolve_references()
-      if change.get("system", {}).get("name", single.system.name) != single.system.name:
-        with single.unlocked():
-          single.system = change.system  # another system has other fields
+      changes = config.stage[name].copy_and_resolve_references().unlock()
+      _replace_systems(single, changes)
+      single.lock()
       try:
-        single.lock().update(change)
+        with single.init_from.unlocked(), single.optimizers.unlocked():  # their keys are of the system
+          single.update(changes)
       except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"config.stage.{name}: {error}") from error
     result.append((name, single))
   return result
+
+
+def _replace_systems(config: Any, changes: Any) -> None:
+  """Puts what is called "system" and has another name in place of the config's as a whole: it has other fields."""
+  for key, value in list(changes.items()):
+    if isinstance(value, ConfigDict) and key in config:
+      if key == "system" and value.get("name", config[key].name) != config[key].name:
+        with config.unlocked():
+          config[key] = value
+        del changes[key]
+      elif isinstance(config[key], ConfigDict):
+        _replace_systems(config[key], value)
 
 
 def check_continues(workdir: pathlib.Path, config: Any) -> None:
@@ -177,7 +207,8 @@ class Run:
     distributed.check_batch_size(config.eval.batch_size, 1, self.mesh)
     protocol = Protocol(**config.eval.protocol)
     needs = self.system.needs
-    found = metrics_of(config, protocol, _hand_model(config) if "mano" in needs else None, "parts" in needs)
+    more = pictures.metrics(_features(config.vgg)) if "removed" in needs else ()
+    found = metrics_of(config, protocol, _hand_model(config) if "mano" in needs else None, "parts" in needs, more)
     also = [dataclasses.replace(protocol, **changes) for changes in config.eval.also.values()]
     self.evaluator = evaluate.Evaluator(self.system, self.mesh, found, protocol, also, self._mean_pose(), config.seed)
     transfer.check_sources(dict(config.init_from))
@@ -198,11 +229,14 @@ class Run:
   def _eval_records(self) -> list[Records]:
     return self._open(self.config.data.eval, self.evaluator.needs | examples.NEEDS)
 
-  def _open(self, names: Collection[str], needs: Collection[str], kind: Kind = "all") -> list[Records]:
+  def _open(self, names: Collection[str], needs: Collection[str], kind: str = "all") -> list[Records]:
     data = self.config.data
+    kinds = kind.split(",") if "," in kind else [kind] * len(names)
+    if len(kinds) != len(names):
+      raise ValueError(f"data.kind is {kind!r}: one kind for all of {tuple(names)}, or one for each of them")
     sets = [
-      DataSet(str(self._find(name, variant, data)), split, kind, data.limit, self._root_depths())
-      for name, variant, split in map(folders.parse, names)
+      DataSet(str(self._find(name, variant, data)), split, own, data.limit, self._root_depths())  # pyright: ignore[reportArgumentType]
+      for (name, variant, split), own in zip(map(folders.parse, names), kinds, strict=True)
     ]
     records = source.open_all(sets, self.system.view, needs)
     for identity in {found.hand_model for found in records if {"mano", "annotations_mano"} & set(needs)} - {""}:
@@ -382,14 +416,18 @@ class Run:
 
 
 def metrics_of(
-  config: Any, protocol: Protocol, hand_model: HandModel | None, with_parts: bool = False
+  config: Any,
+  protocol: Protocol,
+  hand_model: HandModel | None,
+  with_parts: bool = False,
+  more: tuple[Metric, ...] = (),
 ) -> tuple[Metric, ...]:
   """The metrics that a config names; all standard ones where it names none.
 
   Raises:
     ValueError: an unknown metric, or `best_metric` or `best_mode` that do not fit them.
   """
-  standard = metrics.standard(protocol, hand_model, with_parts)
+  standard = (*metrics.standard(protocol, hand_model, with_parts), *more)
   known = [metric.name for metric in standard]
   for name in config.eval.metrics:
     if name not in known:
@@ -411,6 +449,14 @@ def metrics_of(
 def _nearest(name: str, known: list[str]) -> str:
   close = difflib.get_close_matches(name, known, n=1)
   return f"; did you mean {close[0]!r}?" if close else f"; there are {known}"
+
+
+def _features(file: str) -> pictures.Features | None:
+  """Maps of VGG-16 for pictures in 0..1; None without its weights."""
+  if not file:
+    return None
+  params = read_vgg(file)
+  return lambda image: vgg.pools(params, colour.normalise(image))
 
 
 @functools.cache

@@ -123,6 +123,11 @@ PREDICTION: dict[str, Field] = {
   "masks": _f("B 2 2 h w", "float32", "0..1", "crop", "Probabilities by hand and kind (amodal, visible)."),
   "parts": _f("B h w", "uint8", "class 0..32", "crop", "Most likely part."),
   "recovered": _f("B 2 H W 3", "float32", "0..1", "crop", "Per hand: occluded parts filled, the other hand removed."),
+  "hand_crops": _f("B 2 H W 3", "float32", "0..1", "hand crop", "Each hand's crop; left hands are mirrored."),
+  "hand_crop_from_img": _f(
+    "B 2 2 3", "float32", "px", "img -> hand crop", "Where it is given, `recovered` lies in these crops, too."
+  ),
+  "joints_img_unrecovered": _f("B 2 21 2", "float32", "px", "img", "Joints without recovering crops first."),
   "heatmaps": _f("B 2 21 u v", "float32", "-", "crop", "2D heatmaps, of any size; they cover the crop."),
 }
 # A pose: a prediction has all of these keys, or none where a system predicts only wrists, masks or pictures.

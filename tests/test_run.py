@@ -159,7 +159,12 @@ def test_stages_follow_each_other(data, tmp_path):
   assert stage["optimizer"]["learning_rate"] == 0.1
   assert stage["train_for"] == "4 steps"
   answers = [json.loads((tmp_path / "stages" / name / "eval" / "metrics.json").read_text()) for name in config.stages]
-  assert json.loads((tmp_path / "eval" / "metrics.json").read_text()) == answers[2]
+  # The run's answer is the last stage's, with those before it as further methods.
+  answer = json.loads((tmp_path / "eval" / "metrics.json").read_text())
+  own = len(answers[2]["also"])
+  assert answer | {"also": answer["also"][:own]} == answers[2]
+  assert [entry["method"] for entry in answer["also"][own:]] == ["first", "second"]
+  assert answer["also"][own]["metrics"] == answers[0]["metrics"]
   assert answers[0]["metrics"] != answers[1]["metrics"]
   np.testing.assert_allclose(answers[2]["metrics"]["mpjpe/all"], answers[1]["metrics"]["mpjpe/all"], rtol=1e-6)
   # The run of all stages is its last one's.
@@ -184,6 +189,40 @@ def test_what_is_assembled_must_be_complete(data, tmp_path):
 def test_stages_with_typos_are_refused(change, message, data):
   with pytest.raises(ValueError, match=message):
     run.stages(_config(data, stages=("first",), stage=ConfigDict({"first": change})))
+
+
+def test_a_stage_with_another_system_has_its_fields_alone(data):
+  """What is called `system`, at any depth, is replaced where its name differs, and else changed."""
+  config = _config(data, stages=("other", "same"))
+  with config.unlocked():
+    config.pose = ConfigDict({"system": {"name": "toy", "width": 8}})
+    other = {"system": {"name": "other", "depth": 3}, "optimizers": {"judge": {"b1": 0.0}}, "init_from": {"judge": ""}}
+    config.stage = ConfigDict({
+      "other": other | {"pose": {"system": {"name": "third"}}}, "same": {"system": {"name": "toy", "width": 4}},
+    })  # fmt: skip
+  other, same = (dict(run.stages(config))[name] for name in config.stages)
+  assert other.system.to_dict() == {"name": "other", "depth": 3}
+  assert other.pose.system.to_dict() == {"name": "third"}
+  assert other.optimizers.judge.b1 == 0
+  assert "judge" in other.init_from
+  assert same.system.to_dict() == {"name": "toy", "width": 4, "assembled": False}
+  assert config.system.name == "toy"
+  with pytest.raises((AttributeError, KeyError)):
+    other.system.dept = 1
+
+
+def test_each_data_set_may_have_a_kind_of_its_own(data, tmp_path):
+  config = _config(data)
+  with config.unlocked():
+    config.data.train, config.data.kind = (f"{data}:train", f"{data}:val"), "single,all"
+  sizes = [len(records) for records in run.Run(config, tmp_path, tmp_path)._train_records]
+  config.data.kind = "all"
+  whole = [len(records) for records in run.Run(config, tmp_path, tmp_path)._train_records]
+  assert 0 < sizes[0] < whole[0]
+  assert sizes[1] == whole[1]
+  config.data.kind = "single,all,all"
+  with pytest.raises(ValueError, match=r"data\.kind is 'single,all,all'"):
+    run.Run(config, tmp_path, tmp_path)
 
 
 def test_stages_that_are_not_described_are_refused(data):

@@ -54,7 +54,11 @@ def decode_picture(encoded: bytes, reduction: int = 1) -> UInt8[np.ndarray, "P Q
     ValueError: bytes that OpenCV cannot read.
   """
   flags = _REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
-  picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+  content = np.frombuffer(encoded, np.uint8)
+  try:
+    picture = cv2.imdecode(content, flags)
+  except cv2.error:  # what stands for a picture that is not there is too small to be reduced
+    picture = cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
   if picture is None:
     raise ValueError(f"a picture of {len(encoded)} bytes cannot be decoded; rebuild the data set's shard")
   return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxhands.hands.model import HandModel
-from jaxhands.metrics import confidence, handedness, masks, parts, pose, root
+from jaxhands.metrics import confidence, handedness, masks, parts, pictures, pose, root
 from jaxhands.metrics.base import Baseline, Metric, Protocol
 from jaxhands.schema import HANDS
 
@@ -33,4 +33,4 @@ def standard(protocol: Protocol, model: HandModel | None = None, with_parts: boo
 
 def baselines() -> tuple[Baseline, ...]:
   """Plain methods beside what a system predicts; the mean pose is another, which needs training data."""
-  return masks.baselines()
+  return (*masks.baselines(), *pictures.baselines())

@@ -44,8 +44,8 @@ class HDRNet(nn.Module):
   Attributes:
     width: channels of the first unit; they double up to eight times that.
     levels: encoder units, each of which halves rows and columns; so the input's sides are multiples of 2 ** levels.
-    transformers: with the four transformer blocks (paper, Table 5, #5, without); where `levels` has no such unit, and
-      where a map is smaller than a block's reduction, there is none.
+    transformers: with the four transformer blocks (paper, Table 5, #5, without); there is none where `levels` has no
+      such unit, and where the map is so small that all tokens would look at a single one.
     mean: see `PartialConv`; it matters where no batch norm follows: in the first and the last layer.
   """
 
@@ -75,7 +75,7 @@ class HDRNet(nn.Module):
       if not self.transformers or unit not in _TRANSFORMERS:
         return x
       heads, ratio, reduction = _TRANSFORMERS[unit]
-      if min(x.shape[1:3]) < reduction:
+      if min(x.shape[1:3]) < 2 * reduction:
         return x
       return Transformer(heads, ratio, reduction, self.dtype, name=f"{unit}_transformer")(x, train)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxhands.hands.skeleton import FINGERS
-from jaxhands.report import charts
+from jaxhands.report import charts, recovery_cards
 from jaxhands.report.cards import cards
 from jaxhands.report.charts import Bar, Curve, number
 from jaxhands.report.examples import example_errors, mean_of_each
@@ -37,13 +37,15 @@ _METRICS = {
   "iou": ("IoU", "masks with the true ones, pixels of all pictures together"),
   "box_iou": ("Box IoU", "boxes of whole hands by their masks"),
   "mask_error": ("Mask error", "wrong pixels of each mask's union"),
-  "psnr": ("PSNR", "recovered pictures"),
-  "ssim": ("SSIM", "recovered pictures"),
+  "psnr": ("PSNR", "recovered crops, in their holes"),
+  "ssim": ("SSIM", "recovered crops, in their holes"),
+  "perceptual": ("Perceptual distance", "recovered crops, in their holes"),
 }
 _HIGHER_IS_BETTER = ("pck", "handedness", "iou", "box_iou", "psnr", "ssim")
 _GROUPS = {"all": "all", "single": "one hand", "interacting": "two hands", "inter": "two, over 30 joints"}
 _HEADLINE = ("mpjpe/all", "mpjpe/interacting", "mpvpe/all", "mrrpe", "handedness_accuracy", "epe2d", "root_depth/all",
-             "mrpe/all", "iou/amodal", "iou/visible", "iou/invisible", "box_iou/all")  # fmt: skip
+             "mrpe/all", "iou/amodal", "iou/visible", "iou/invisible", "box_iou/all", "psnr",
+             "ssim")  # fmt: skip
 _TILES = 4
 _MINOR_TERMS = ("learning_rate", "gradient_norm")  # besides losses; shown on demand
 _MANY = 12.0  # a curve that falls or rises so many times over is drawn on a logarithmic axis
@@ -377,6 +379,25 @@ def _masks(run: RunFiles, worst: bool, title: str, caption: str) -> str | None:
   return _section(title, f'<div class="cards">{"".join(mask_cards(run, worst))}</div>', f"{caption} {legend()}")
 
 
+def recovered_at_random(run: RunFiles) -> str | None:
+  """Recovered crops of the examples chosen before anything was predicted."""
+  return _recovered(run, False, "Recovered hands at random", "Drawn by a fixed seed, whatever came out.")
+
+
+def worst_recovered(run: RunFiles) -> str | None:
+  """Recovered crops of the examples with the largest error."""
+  return _recovered(
+    run, True, "Where recovery does not help", "Of the pictures with the largest error, the worst first."
+  )
+
+
+def _recovered(run: RunFiles, worst: bool, title: str, caption: str) -> str | None:
+  if not set(run.shown) >= recovery_cards.NEEDS or not (run.shown["worst"] == worst).any():
+    return None
+  drawn = "".join(recovery_cards.recovery_cards(run, worst))
+  return _section(title, f'<div class="cards">{drawn}</div>', f"{caption} {recovery_cards.legend()}")
+
+
 def configuration(run: RunFiles) -> str | None:
   """The configuration, folded."""
   if not run.config:
@@ -418,11 +439,13 @@ def _difference(text: str, main: str) -> str:
 SECTIONS: tuple[Section, ...] = (
   headline,
   drawn_at_random,
+  recovered_at_random,
   masks_at_random,
   table,
   joints,
   overlap_and_closeness,
   worst,
+  worst_recovered,
   worst_masks,
   training,
   configuration,

@@ -71,7 +71,7 @@ def import_vgg(state_dict: Mapping[str, np.ndarray]) -> Params:
 
 
 def _from_keras(file: pathlib.Path) -> Params:
-  """Of Keras' layers `blockN_convM`, wherever in the file they lie."""
+  """Of Keras' layers `blockN_convM`, wherever in the file they lie; or of blocks of `conv2d`, as Keras 3 writes."""
   try:
     import h5py  # pyright: ignore[reportMissingImports]
   except ModuleNotFoundError as error:
@@ -86,8 +86,10 @@ def _from_keras(file: pathlib.Path) -> Params:
     content.visititems(keep)
   params: Params = {}
   for layer, _ in _layers():
-    theirs = f"block{layer[4]}_conv{layer[6]}"
-    of_layer = [value for name, value in arrays.items() if theirs in name.split("/")]
+    block, number = layer[4], int(layer[6])
+    theirs = f"block{block}_conv{number}"
+    nested = f"block{block}/layers/conv2d{f'_{number - 1}' if number > 1 else ''}/"
+    of_layer = [value for name, value in arrays.items() if theirs in name.split("/") or name.startswith(nested)]
     kernels, biases = ([value for value in of_layer if value.ndim == rank] for rank in (4, 1))
     if len(kernels) != 1 or len(biases) != 1:
       raise ValueError(f"{file} has no layer {theirs!r} with one kernel and one bias; it has {sorted(arrays)[:6]}")

@@ -10,14 +10,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from jaxhands.geometry.arrays import Array
 from jaxhands.models.pooling import max_pool
 
 LAYERS = (("conv1_1", "conv1_2"), ("conv2_1", "conv2_2"), ("conv3_1", "conv3_2", "conv3_3"))
 
 
-def pools(params: Mapping[str, Any], image: Float[Array, "b h w 3"]) -> list[Float[Array, "b p q c"]]:
+def pools(params: Mapping[str, Any], image: Float[Array, "b h w 3"]) -> list[Float[jax.Array, "b p q c"]]:
   """The maps after the three poolings, float32.
 
   Args:

@@ -27,11 +27,12 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from jaxhands import losses, schema
-from jaxhands.data import augment, host_ops
+from jaxhands.data import augment, colour, host_ops
 from jaxhands.geometry import crop
+from jaxhands.geometry.arrays import Array
 from jaxhands.models import discriminator as gan
 from jaxhands.models.backbones import vgg
 from jaxhands.models.discriminator import Discriminator
@@ -151,12 +152,12 @@ class HDRM:
       factor = colours.factors(colour_key, len(image))
       image = colours.jittered(image, factor)
       truth = batch["removed"][:, 0].astype(jnp.float32) / 255
-      made["truth"] = colours.normalised(colours.jittered(truth, factor))
+      made["truth"] = colour.normalise(colours.jittered(truth, factor))
     if self.hasm is not None:
       made["hasm_image"] = self.hasm.device_ops({**batch, "image": 255 * image}, segmenter_key, False)["image"]
-    return made | {"image": colours.normalised(image)}
+    return made | {"image": colour.normalise(image)}
 
-  def holes(self, variables: base.Variables, batch: schema.Batch) -> holes.Holes:
+  def find_holes(self, variables: base.Variables, batch: schema.Batch) -> holes.Holes:
     """Where this hand's crop is to be recovered, by the masks of the data or of the frozen `hasm`."""
     masks = batch["masks"]
     if self.hasm is not None:
@@ -166,7 +167,7 @@ class HDRM:
     masks = jax.lax.stop_gradient(_binary(masks))
     return holes.find(masks, "amodal" if self.released else "visible")
 
-  def generate(self, variables: base.Variables, image: jax.Array, found: holes.Holes, train: bool) -> tuple[Any, Any]:
+  def generate(self, variables: base.Variables, image: Any, found: holes.Holes, train: bool) -> tuple[Any, Any]:
     """HDRNet's output, and its batch statistics."""
     x, mask = holes.network_input(image, found)
     training = train and GENERATOR not in self.frozen
@@ -179,7 +180,7 @@ class HDRM:
 
   def generator_loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
     """Reconstruction, perceptual, style and adversarial loss (paper, equation 4)."""
-    found = self.holes(variables, batch)
+    found = self.find_holes(variables, batch)
     output, state = self.generate(variables, batch["image"], found, True)
     params = variables.get("constants", {}).get("vgg")
     features = functools.partial(vgg.pools, params) if params is not None else None
@@ -193,7 +194,7 @@ class HDRM:
 
   def discriminator_loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
     """Half the cross-entropies of true pictures and of the generator's, one power iteration for each."""
-    found = self.holes(variables, batch)
+    found = self.find_holes(variables, batch)
     fake = jax.lax.stop_gradient(self.generate(variables, batch["image"], found, True)[0])
     weight, terms = _weight(batch), {}
     roles: tuple[tuple[Literal["real", "fake"], jax.Array], ...] = (("real", batch["truth"]), ("fake", fake))
@@ -221,8 +222,8 @@ class HDRM:
 
   def predict(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> schema.Prediction:
     """`recovered` alone, of hand 0; see `schema.PREDICTION`."""
-    made = self.recover(variables, batch["image"], self.holes(variables, batch))
-    made = jnp.clip(colours.restored(made), 0, 1)
+    made = self.recover(variables, batch["image"], self.find_holes(variables, batch))
+    made = jnp.clip(colour.denormalise(made), 0, 1)
     return {"recovered": jnp.stack([made, jnp.zeros_like(made)], axis=1)}
 
   def import_weights(self, state_dict: Mapping[str, np.ndarray]) -> base.Variables:
@@ -248,7 +249,7 @@ class HDRM:
 
 def recovery_terms(
   output: Float[Array, "b h w 3"], truth: Float[Array, "b h w 3"], found: holes.Holes, features: Features | None
-) -> dict[str, Float[Array, " b"]]:
+) -> dict[str, Any]:
   """What separates a recovered picture from the truth, both normalised, of each example.
 
   Mean absolute differences over all pixels: where the hand is hidden, where the other hand was, and elsewhere. With

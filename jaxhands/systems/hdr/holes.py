@@ -5,14 +5,15 @@ Equations 2 and 3 of the paper, for a right hand ("this"; a left one is mirrored
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Float, Shaped
 
+from jaxhands.geometry.arrays import Array
 from jaxhands.models.partial_conv import Mask
 
 Distractor = Literal["visible", "amodal"]
@@ -26,12 +27,12 @@ class Holes(NamedTuple):
   overlap. `visible`: this hand's part that is seen (M_rv); `background`: where neither hand is (M_bv).
   """
 
-  occluded: jax.Array
-  distractor: jax.Array
-  visible: jax.Array
-  background: jax.Array
+  occluded: Any
+  distractor: Any
+  visible: Any
+  background: Any
 
-  def region(self, over: Over = "both") -> jax.Array:
+  def region(self, over: Over = "both") -> Any:
     """What is to be recovered: both holes, or one of them (paper, Table 5, #2 and #3)."""
     if over == "both":
       return jnp.maximum(self.occluded, self.distractor)
@@ -58,7 +59,7 @@ def find(masks: Shaped[Array, "b 2 2 h w"], distractor: Distractor = "visible") 
   )
 
 
-def network_input(image: Float[Array, "b h w 3"], holes: Holes) -> tuple[Float[Array, "b h w 8"], Mask]:
+def network_input(image: Float[Array, "b h w 3"], holes: Holes) -> tuple[Float[jax.Array, "b h w 8"], Mask]:
   """What HDRNet sees of a normalised picture, and where it is valid; holes are 0, ImageNet's mean colour."""
   occluded_valid, distractor_valid = 1 - holes.occluded, 1 - holes.distractor
   parts = (
@@ -76,13 +77,13 @@ def composite(
   holes: Holes,
   over: Over = "both",
   dilation: int = 9,
-) -> Float[Array, "b h w 3"]:
+) -> Float[jax.Array, "b h w 3"]:
   """The picture with the network's output in the holes, enlarged by an ellipse of `dilation` px (0: not)."""
   region = dilate(holes.region(over), dilation)
   return jnp.where(region[..., None] > 0, output, image)
 
 
-def dilate(region: Float[Array, "b h w"], size: int) -> Float[Array, "b h w"]:
+def dilate(region: Any, size: int) -> Any:
   """OpenCV's dilation of a plane of 0 | 1 by an ellipse of `size` x `size` pixels, odd; 0 = none."""
   if not size:
     return region

@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxhands import codecs, schema
-from jaxhands.data import augment, host_ops
+from jaxhands.data import augment, colour, host_ops
 from jaxhands.geometry import crop, lift
 from jaxhands.hands import bones, skeleton
 from jaxhands.models.detnet import DetNet
@@ -121,9 +121,9 @@ class SHPE:
     """`image` without ImageNet's mean and deviation; in training also colour factors and `targets`."""
     image = batch["image"].astype(jnp.float32) / 255
     if not train:
-      return {**batch, "image": colours.normalised(image)}
+      return {**batch, "image": colour.normalise(image)}
     image = colours.jittered(image, colours.factors(rng, len(image)))
-    return {**batch, "image": colours.normalised(image), **self.targets(batch)}
+    return {**batch, "image": colour.normalise(image), **self.targets(batch)}
 
   def targets(self, batch: schema.Batch) -> dict[str, Any]:
     """What the losses compare with, of hand 0 in the order of SNAP.

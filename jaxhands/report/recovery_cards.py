@@ -1,0 +1,70 @@
+"""Recovered crops as rows: each hand's crop, the same with what was hidden filled and the other hand removed.
+
+With the poses found in each, where there are poses, and the truth where the data have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxhands import draw
+from jaxhands.geometry import crop
+from jaxhands.render import overlay
+from jaxhands.report.cards import panel, title
+from jaxhands.report.files import RunFiles
+from jaxhands.schema import HANDS
+
+NEEDS = frozenset({"batch/image", "prediction/recovered"})
+_SIDE = 180  # of a panel, in its own units
+_FOUND = 0.5
+
+
+def recovery_cards(run: RunFiles, worst: bool) -> list[str]:
+  """One card for each example that was chosen at random, or as one of the worst."""
+  return [_card(run, int(row)) for row in np.flatnonzero(run.shown["worst"] == worst)]
+
+
+def legend() -> str:
+  """What is to be seen."""
+  return "Each hand's crop, left hands mirrored, before and after; drawn over it the pose that was found in it."
+
+
+def _card(run: RunFiles, row: int) -> str:
+  example = {key: value[row] for key, value in run.shown.items()}
+  panels = []
+  if "prediction/hand_crops" in example:
+    panels.append(_panel("picture", example["batch/image"]))
+    for hand in map(int, np.flatnonzero(example["prediction/hand_prob"] > _FOUND)):
+      before, after = (example[f"prediction/{key}"][hand] for key in ("hand_crops", "recovered"))
+      panels.append(_panel(f"{HANDS[hand]}, as it is", before, _skeleton(example, hand, "joints_img_unrecovered")))
+      panels.append(_panel(f"{HANDS[hand]}, recovered", after, _skeleton(example, hand, "joints_img")))
+  else:
+    panels += [_panel("crop", example["batch/image"]), _panel("recovered", example["prediction/recovered"][0])]
+    if "batch/removed" in example and example["batch/removed_valid"][0]:
+      panels.append(_panel("truth", example["batch/removed"][0]))
+  caption = f"<figcaption>{title(run, example)}</figcaption>"
+  return f'<figure class="card masks" style="--columns:{max(len(panels), 3)}">{"".join(panels)}{caption}</figure>'
+
+
+def _skeleton(example: Mapping[str, Any], hand: int, key: str) -> str:
+  """The pose of one hand over its crop."""
+  if f"prediction/{key}" not in example:
+    return ""
+  affine, width = example["prediction/hand_crop_from_img"][hand], example["prediction/hand_crops"].shape[2]
+  points = np.zeros((2, 21, 2), np.float32)
+  # A pixel's centre is half a pixel from its edge.
+  points[hand] = (crop.apply_affine(affine, example[f"prediction/{key}"][hand]) + 0.5) * (_SIDE / width)
+  valid = np.zeros((2, 21), bool)
+  valid[hand] = True
+  return f'<g class="marks">{draw.svg(overlay.skeleton(points, valid, draw.line_px(_SIDE, _SIDE)))}</g>'
+
+
+def _panel(label: str, picture: np.ndarray, marks: str = "") -> str:
+  """`picture` in bytes or in 0..1."""
+  shown = picture if picture.dtype == np.uint8 else np.rint(255 * picture.clip(0, 1)).astype(np.uint8)
+  size = _SIDE, round(_SIDE * shown.shape[0] / shown.shape[1])
+  content = f'<image width="{size[0]}" height="{size[1]}" href="{draw.jpeg_uri(shown)}"/>'
+  return panel(size, "photo", label, content + marks, label)

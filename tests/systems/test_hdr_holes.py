@@ -1,0 +1,50 @@
+"""Where crops are recovered, and what is left as it was."""
+
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxhands.systems.hdr import holes
+
+
+def _masks(seed):
+  """Consistent ones: visible parts lie within whole ones and do not overlap."""
+  rng = np.random.default_rng(seed)
+  amodal = rng.random((2, 2, 9, 9)) < 0.5
+  front = rng.random((2, 9, 9)) < 0.5
+  visible = amodal.copy()
+  visible[:, 0] &= ~(amodal[:, 1] & front)
+  visible[:, 1] &= ~(amodal[:, 0] & ~front)
+  return jnp.asarray(np.stack([amodal, visible], axis=2).astype(np.uint8))
+
+
+@given(st.integers(0, 999))
+def test_holes_are_apart_and_nothing_is_forgotten(seed):
+  masks = _masks(seed)
+  found = holes.find(masks)
+  total = found.occluded + found.distractor + found.visible + found.background
+  np.testing.assert_array_equal(total, 1)
+  # Of consistent masks it does not matter which of the other hand's is removed.
+  for ours, theirs in zip(found, holes.find(masks, "amodal"), strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@given(st.integers(0, 999), st.sampled_from(["both", "occluded", "distractor"]), st.sampled_from([0, 3]))
+def test_only_holes_change(seed, over, dilation):
+  rng = np.random.default_rng(seed)
+  image, output = (jnp.asarray(rng.normal(size=(2, 9, 9, 3)), jnp.float32) for _ in range(2))
+  found = holes.find(_masks(seed))
+  made = np.asarray(holes.composite(output, image, found, over, dilation))
+  region = np.asarray(holes.dilate(found.region(over), dilation)) > 0
+  np.testing.assert_array_equal(made[region], np.asarray(output)[region])
+  np.testing.assert_array_equal(made[~region], np.asarray(image)[~region])
+  assert (region >= (np.asarray(found.region(over)) > 0)).all()
+
+
+def test_the_network_never_sees_what_is_hidden_or_removed():
+  found = holes.find(_masks(5))
+  seen, mask = holes.network_input(jnp.ones((2, 9, 9, 3)), found)
+  np.testing.assert_array_equal(np.asarray(seen[..., :3]).max(-1), 1 - found.occluded)
+  np.testing.assert_array_equal(np.asarray(seen[..., 4:7]).max(-1), 1 - found.distractor)
+  np.testing.assert_array_equal(np.maximum(*mask.planes), 1)
