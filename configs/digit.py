@@ -174,10 +174,10 @@ def _demo(config: Any) -> None:
     semantic_features=(32, 32), fusion_features=(24, 32, 48, 48), pooled_features=(24, 32, 64, 64),
     root_depth_weight=0.2, handedness_weight=5.0, heatmap_weight=1.0,
   )  # fmt: skip
-  config.data.crop_hw, config.data.map_hw = (96, 96), (48, 48)
+  config.data.crop_hw, config.data.map_hw, config.data.shrink = (96, 96), (48, 48), True
   config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:test",)
   config.data.synthetic.update(train=8_000, val=0, test=1_000)
-  config.data.augmentation.update(translation=0.08, scale=0.15, rotation_deg=20.0)
+  config.data.augmentation.update(translation=0.05, scale=0.1, rotation_deg=10.0)
   config.train_for = "3000 steps"
   config.batch_size = 16
   config.optimizer.learning_rate = 1.5e-3

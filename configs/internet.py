@@ -90,6 +90,7 @@ def get_config(variant: str = "") -> ConfigDict:
     "width": 64,
     "upsampler": "deconv",  # or "shuffle", fast on a CPU
     "upsampler_features": 256,
+    "doublings": 3,  # by the upsampler: heatmaps of a quarter of the crop's size
     "bins": 64,  # of depth
     "depth_range_mm": 400.0,
     "sigma": 2.5,  # of the target's Gaussian, cells
@@ -148,18 +149,18 @@ def _synth(config: Any) -> None:
 def _demo(config: Any) -> None:
   config.system.update(
     head="soft_argmax_2p5d", depth=18, width=16, upsampler="shuffle", upsampler_features=32, sigma=1.0,
-    root_depth_weight=0.03, handedness_weight=5.0,
+    doublings=2, root_depth_weight=0.03, handedness_weight=5.0,
   )  # fmt: skip
-  config.data.crop_hw, config.data.map_hw = (96, 96), (48, 48)
+  config.data.crop_hw, config.data.map_hw, config.data.shrink = (96, 96), (48, 48), True
   config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:test",)
   config.data.synthetic.update(train=8_000, val=0, test=1_000)
-  config.data.augmentation.update(translation=0.08, scale=0.15, rotation_deg=20.0)
-  config.train_for = "7000 steps"
+  config.data.augmentation.update(translation=0.04, scale=0.08, rotation_deg=5.0)
+  config.train_for = "8000 steps"
   config.batch_size = 16
   config.optimizer.learning_rate = 1.5e-3
   config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
   config.ema = 0.999
-  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "3500 steps", "3500 steps"
+  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "4000 steps", "4000 steps"
 
 
 def _small(config: Any) -> None:

@@ -46,7 +46,7 @@ _ROOT_DEPTHS = "root_depths.npz"  # beside the metrics of a run that estimates t
 _DECISIVE = (
   "seed", "compute_dtype", "hand_model", "system", "batch_size", "accumulation", "optimizer", "schedule", "clip_norm",
   "ema", "freeze", "init_from", "stage", "data.train", "data.kind", "data.limit", "data.crop_hw", "data.map_hw",
-  "data.augmentation", "data.synthetic", "data.aih",
+  "data.shrink", "data.augmentation", "data.synthetic", "data.aih",
 )  # fmt: skip
 
 

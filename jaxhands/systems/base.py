@@ -138,7 +138,8 @@ T = TypeVar("T")
 def from_fields(system: Callable[..., T], config: Any, tuples: Sequence[str] = (), **given: Any) -> T:
   """A system (a dataclass) from the fields of `config.system`, which need not name all.
 
-  Crop size, augmentation (of a system that has it), arithmetic and frozen parts come from elsewhere in the config.
+  Crop size, augmentation and `shrink` (of a system that has them), arithmetic and frozen parts come from elsewhere in
+  the config.
 
   Args:
     system: the class.
@@ -154,6 +155,8 @@ def from_fields(system: Callable[..., T], config: Any, tuples: Sequence[str] = (
     "crop_hw": tuple(config.data.crop_hw), "dtype": jnp.dtype(config.compute_dtype), "frozen": tuple(config.freeze),
   }  # fmt: skip
   names = {field.name for field in dataclasses.fields(system)}  # pyright: ignore[reportArgumentType]
+  if "shrink" in names:
+    fixed["shrink"] = bool(config.data.shrink)
   if "augmentation" in names:
     fixed["augmentation"] = augment.Augmentation(**config.data.augmentation)
   known = names - fixed.keys()

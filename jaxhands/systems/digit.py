@@ -141,6 +141,7 @@ class DIGIT:
     heatmap_weight: of a cross-entropy of the heatmaps with Gaussians of deviation 1 cell, which neither paper nor
       release has: with it few steps suffice. 0 = none.
     augmentation: of crops in training.
+    shrink: see `configs.base`, `data.shrink`.
     width, modules, blocks, stem: of HRNet.
     segmentation_kind: "conv" (paper) or "shuffle" (fast on a CPU).
     segmentation_features, semantic_features: channels of the convolutions before and after the scores.
@@ -178,6 +179,7 @@ class DIGIT:
   bn_groups: int = 1
   frozen: tuple[str, ...] = ()
   augmentation: augment.Augmentation = augment.INTERNET
+  shrink: bool = False
 
   view = "pair"
 
@@ -239,7 +241,7 @@ class DIGIT:
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
     """Crop of both hands, label maps of half its size; moved, turned, scaled and mirrored in training."""
-    return host_ops.crop_ops(self.crop_hw, augmentation=self.augmentation if train else None)
+    return host_ops.crop_ops(self.crop_hw, augmentation=self.augmentation if train else None, shrink=self.shrink)
 
   def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
     """`image` as float32 in 0..1, without mean and deviation; in training also colour factors and the targets."""

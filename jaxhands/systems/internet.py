@@ -40,6 +40,7 @@ from jaxhands.weights.resnet import import_torchvision
 Head = Literal["heatmap3d", "soft_argmax_2p5d"]
 _PARTS = ("backbone", *(f"{part}_{hand}" for hand in schema.HANDS for part in ("upsampler", "heatmap")), "root_depth",
           "handedness")  # fmt: skip
+_STRIDE = 32  # of the backbone
 _SHARPNESS = 20.0  # of the sub-voxel decoding: softmax of 20 x heatmap / its own peak
 
 
@@ -56,6 +57,7 @@ class Network(nn.Module):
   dtype: jnp.dtype | type
   bn_groups: int
   frozen: tuple[str, ...]
+  doublings: int
 
   @nn.compact
   def __call__(self, image: Float[Array, "b h w 3"], train: bool) -> dict[str, Any]:
@@ -80,7 +82,7 @@ class Network(nn.Module):
     heads = []
     for hand in schema.HANDS:
       name = f"upsampler_{hand}"
-      upsampler = Upsampler(self.upsampler, self.upsampler_features, kernel_std=kernel_std, name=name, **shared)
+      upsampler = Upsampler(self.upsampler, self.upsampler_features, self.doublings, kernel_std, name=name, **shared)
       upsampled = upsampler(features, training(name))
       if self.head == "heatmap3d":
         heads.append(VolumeHead(bins=self.bins, dtype=self.dtype, name=f"heatmap_{hand}")(upsampled))
@@ -103,6 +105,7 @@ class InterNet:
     depth, width: of the ResNet.
     upsampler: "deconv" (paper) or "shuffle" (fast on a CPU).
     upsampler_features: channels of its layers.
+    doublings: number of its layers; 3 give heatmaps a quarter as large as the crop (paper).
     bins: depth bins of volumes and of the relative root depth.
     depth_range_mm: that they cover.
     sigma: of the target's Gaussian, in cells and bins.
@@ -110,6 +113,7 @@ class InterNet:
       term for joints that have no depth (paper, 6.5: 3D and 2D data mixed). "heatmap" ignores 2D annotations.
     decode: "argmax" (whole voxels) or "soft_argmax" (sub-voxel).
     give_heatmaps: predictions hold 2D heatmaps.
+    shrink: see `configs.base`, `data.shrink`.
     dtype: of the network's arithmetic.
     bn_groups: see `models.norm.BatchNorm`.
     frozen: parts whose norm stays in evaluation mode; the trainer keeps their variables.
@@ -124,12 +128,14 @@ class InterNet:
   width: int = 64
   upsampler: Literal["deconv", "shuffle"] = "deconv"
   upsampler_features: int = 256
+  doublings: int = 3
   bins: int = 64
   depth_range_mm: float = 400.0
   sigma: float = 2.5
   pose_loss: Literal["heatmap", "soft_argmax"] = "heatmap"
   decode: Literal["argmax", "soft_argmax"] = "argmax"
   give_heatmaps: bool = False
+  shrink: bool = False
   dtype: jnp.dtype | type = jnp.float32
   bn_groups: int = 1
   frozen: tuple[str, ...] = ()
@@ -146,8 +152,8 @@ class InterNet:
   )  # fmt: skip
 
   def __post_init__(self):
-    if self.crop_hw[0] % 32 or self.crop_hw[1] % 32:
-      raise ValueError(f"crop_hw={self.crop_hw} is not a multiple of 32, the stride of the backbone")
+    if self.crop_hw[0] % _STRIDE or self.crop_hw[1] % _STRIDE:
+      raise ValueError(f"crop_hw={self.crop_hw} is not a multiple of {_STRIDE}, the stride of the backbone")
     if unknown := sorted(set(self.frozen) - set(_PARTS)):
       raise ValueError(f"freeze={unknown}: InterNet freezes whole parts, {_PARTS}")
 
@@ -156,13 +162,12 @@ class InterNet:
     return Network(
       depth=self.depth, width=self.width, head=self.head, upsampler=self.upsampler, bins=self.bins,
       upsampler_features=self.upsampler_features, dense_std=0.01 if self.released else 0.001, dtype=self.dtype,
-      bn_groups=self.bn_groups, frozen=self.frozen,
+      bn_groups=self.bn_groups, frozen=self.frozen, doublings=self.doublings,
     )  # fmt: skip
 
   @property
   def joints_codec(self) -> codecs.HeatmapCodec:
-    # The upsampler doubles three times what the backbone has divided by 32.
-    grid_hw = (self.crop_hw[0] // 4, self.crop_hw[1] // 4)
+    grid_hw = (self.crop_hw[0] // _STRIDE * 2**self.doublings, self.crop_hw[1] // _STRIDE * 2**self.doublings)
     peak = 255.0 if self.released else 1.0
     return codecs.HeatmapCodec(self.crop_hw, grid_hw, self.bins, self.depth_range_mm, self.sigma, peak)
 
@@ -184,7 +189,7 @@ class InterNet:
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
     """Crop of both hands; moved, turned, scaled and mirrored in training."""
-    return host_ops.crop_ops(self.crop_hw, augmentation=self.augmentation if train else None)
+    return host_ops.crop_ops(self.crop_hw, augmentation=self.augmentation if train else None, shrink=self.shrink)
 
   def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
     """`image` as float32 in 0..1, without mean and deviation; in training also colour factors and `targets`."""

@@ -21,7 +21,7 @@ SMALL = functools.partial(InterNet, crop_hw=(64, 96), depth=18, width=4, upsampl
 FORMS = {
   "volumes": SMALL(),
   "soft volumes": SMALL(pose_loss="soft_argmax", upsampler="shuffle"),
-  "planes": SMALL(head="soft_argmax_2p5d", upsampler="shuffle", sigma=1.0),
+  "planes": SMALL(head="soft_argmax_2p5d", upsampler="shuffle", doublings=2, sigma=1.0),
 }
 SIZE = 4
 
@@ -294,6 +294,12 @@ def test_configs_build(variant):
   assert isinstance(system, InterNet)
   assert system.crop_hw == tuple(config.data.crop_hw)
   assert system.released == ("released" in variant)
+
+
+def test_only_the_small_sizes_decode_small_pictures():
+  for variant, shrink_to in (("demo", 96), ("paper", 0), ("paper,released", 0)):
+    _, decode, _ = base.load(config_file.get_config(variant)).host_ops(True)
+    assert decode.shrink_to == shrink_to
 
 
 def test_paper_has_the_published_size():
