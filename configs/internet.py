@@ -1,17 +1,18 @@
 """InterNet (Moon et al., ECCV 2020): both hands' 3D heatmaps, handedness, relative root depth.
 
-    python launch.py --config=configs/internet.py                     # demo: 20 minutes of processor time
+    python launch.py --config=configs/internet.py                     # demo: 2 CPU cores, 10 minutes
     python launch.py --config=configs/internet.py:synth               # the paper's network on embedded data: one GPU
     python launch.py --config=configs/internet.py:paper,released      # InterHand2.6M as the authors trained it
 
 Sizes:
-  demo   ResNet-18 a quarter as wide, 96 px, 2D heatmaps with depth maps; embedded data of upright hands
+  demo   ResNet-18 a quarter as wide, 96 px, 2D heatmaps of 12 x 12 with depth maps; embedded data of upright hands
   tiny   seconds, for tests; 3D heatmaps
   small  `demo` on fewer pictures and half the steps: for ablations
   synth  the paper's network and losses on embedded data
   paper  the paper's network, losses and schedule on InterHand2.6M (`python -m data_builders.interhand26m`)
 
-`demo` and `small` weight the handedness loss by 5 and the root depth's by 0.03, and crop more gently than the paper.
+`demo` and `small` weight the handedness loss by 5 and the root depth's by 0.03, crop more gently than the paper, and
+decode pictures no larger than their small crops need.
 
 Switches:
   single_only, interacting_only  train on pictures of one hand, or of two (paper, Table 3); evaluation has both
@@ -154,13 +155,13 @@ def _demo(config: Any) -> None:
   config.data.crop_hw, config.data.map_hw, config.data.shrink = (96, 96), (48, 48), True
   config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:test",)
   config.data.synthetic.update(train=8_000, val=0, test=1_000)
-  config.data.augmentation.update(translation=0.04, scale=0.08, rotation_deg=5.0)
-  config.train_for = "8000 steps"
+  config.data.augmentation.update(translation=0.05, scale=0.1, rotation_deg=10.0)
+  config.train_for = "9000 steps"
   config.batch_size = 16
   config.optimizer.learning_rate = 1.5e-3
   config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
   config.ema = 0.999
-  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "4000 steps", "4000 steps"
+  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "4500 steps", "4500 steps"
 
 
 def _small(config: Any) -> None:
