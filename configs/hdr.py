@@ -152,7 +152,7 @@ def _hasm_paper(config: Any) -> None:
   config.train_for, config.optimizer.learning_rate = "200000 steps", 2.5e-3
   if config.system.released:
     config.train_for, config.optimizer.learning_rate = "500000 steps", 2.88e-3
-  config.schedule.warmup, config.schedule.warmup_start = "2000 steps", 1e-6
+  config.schedule.warmup, config.schedule.warmup_start = "1500 steps", 1e-6
 
 
 def _hasm_synth(config: Any) -> None:
