@@ -32,9 +32,8 @@ def get_config() -> ConfigDict:
   config.data.train = ("synthetic:train",)  # "NAME[/VARIANT]:SPLIT" or "FOLDER:SPLIT"; several are mixed
   config.data.eval = ("synthetic:val",)
   config.data.dir = ""  # where data sets lie; "" = $JAXHANDS_DATA, or the user's cache
-  config.data.kind = (
-    "all"  # or "single", "interacting": training pictures of one hand or two; "single,all": by data set
-  )
+  # Training pictures: "all", "single" (of one hand) or "interacting"; "single,all" = one kind for each data set.
+  config.data.kind = "all"
   config.data.limit = 0  # the first examples of each set only; 0 = all
   config.data.root_depths = ""  # wrist depths for eval.protocol.depth="rootnet": a run, "stages/NAME", or a file .npz
   config.data.crop_hw = (256, 256)  # the network's input, px

@@ -7,7 +7,7 @@
 Sizes:
   demo   ResNet-18 a quarter as wide, 96 px, 2D heatmaps of 12 x 12 with depth maps; embedded data of upright hands
   tiny   seconds, for tests; 3D heatmaps
-  small  `demo` on fewer pictures and half the steps: for ablations
+  small  `demo` on fewer pictures and with fewer steps: for ablations
   synth  the paper's network and losses on embedded data
   paper  the paper's network, losses and schedule on InterHand2.6M (`python -m data_builders.interhand26m`)
 

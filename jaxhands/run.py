@@ -11,7 +11,7 @@ import json
 import pathlib
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 
 from jaxhands import evaluate, metrics, origin, schema
 from jaxhands.data import colour, feed, folders, host_ops, source
-from jaxhands.data.records import DataSet, Records, RootDepths
+from jaxhands.data.records import DataSet, Kind, Records, RootDepths
 from jaxhands.hands.model import EMBEDDED, HandModel
 from jaxhands.metrics import confidence, mean_pose, pictures
 from jaxhands.metrics.base import Metric, Protocol
@@ -231,7 +231,9 @@ class Run:
 
   def _open(self, names: Collection[str], needs: Collection[str], kind: str = "all") -> list[Records]:
     data = self.config.data
-    kinds = kind.split(",") if "," in kind else [kind] * len(names)
+    kinds = [word.strip() for word in kind.split(",")] if "," in kind else [kind] * len(names)
+    if unknown := sorted(set(kinds) - set(get_args(Kind))):
+      raise ValueError(f"data.kind: there is no kind {unknown[0]!r}; there are {get_args(Kind)}")
     if len(kinds) != len(names):
       raise ValueError(f"data.kind is {kind!r}: one kind for all of {tuple(names)}, or one for each of them")
     sets = [

@@ -54,7 +54,7 @@ def test_a_result_on_the_papers_data_stands_beside_its_number():
   # Of another split, data set, variant or config it does not.
   assert not [line for line in lines_of(records, "| human | val |") if "12 [" in line]
   assert not [line for line in lines_of(records, "| machine |") if "12 [" in line]
-  assert "1 experiments. Of" in page.page(records)
+  assert "1 experiment. Of" in page.page(records)
   for other in (made_up(config="digit"), made_up("paper"), made_up(split="val"), made_up(dataset="interhand26m/human")):
     (line,) = lines_of({"a": other}, "| human | test | mpjpe/single | 12.58 mm |")
     assert line.endswith("| missing | missing |")

@@ -220,6 +220,9 @@ def test_each_data_set_may_have_a_kind_of_its_own(data, tmp_path):
   whole = [len(records) for records in run.Run(config, tmp_path, tmp_path)._train_records]
   assert 0 < sizes[0] < whole[0]
   assert sizes[1] == whole[1]
+  config.data.kind = "singel"
+  with pytest.raises(ValueError, match=r"no kind 'singel'"):
+    run.Run(config, tmp_path / "typo", tmp_path)
   config.data.kind = "single,all,all"
   with pytest.raises(ValueError, match=r"data\.kind is 'single,all,all'"):
     run.Run(config, tmp_path, tmp_path)

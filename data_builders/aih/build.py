@@ -52,6 +52,7 @@ def build(
   from data_builders.aih.survey import survey
   from data_builders.built import Built, find_built
   from data_builders.synthetic.config import content
+  from jaxhands.render.texture import texture_files
 
   jobs = shards.usable_cores() if jobs is None else jobs
   place = "" if root is None else str(root)
@@ -62,7 +63,9 @@ def build(
   if poses is not None:
     shown = poses.identity() | {"mano": model}
     if config.textures:
-      shown |= {"textures": content(load_layouts(config.mano, config.textures)[1])}
+      load_layouts(config.mano, config.textures)  # which finds out whether they fit
+      layout, pictures_of_skin = texture_files(pathlib.Path(config.textures).expanduser())
+      shown |= {"textures": content([*pictures_of_skin, layout])}
   arguments = config.arguments(None if singles is None else singles.identity(), shown)
   out = shards.default_folder(config.folder_name, arguments, root) if out is None else out.expanduser().absolute()
 

@@ -41,10 +41,10 @@ def page(records: Records) -> str:
     "# Results",
     "Written by `python -m jaxhands results` from `results/*.json`, one file for each finished experiment, and from "
     "the papers' numbers in `jaxhands/results/published.json`. Not to be edited by hand.",
-    f"{len(records)} experiments. Of {len(rows)} published numbers, {there} have a result of ours on the same data; "
-    f"the other {len(rows) - there} are missing. Rendered hands are the embedded data: they show the direction of an "
-    "effect, and their numbers do not compare with those of real pictures. In brackets: the 95 % interval, by scenes; "
-    "of several seeds, the mean and each of them.",
+    f"{len(records)} experiment{'' if len(records) == 1 else 's'}. Of {len(rows)} published numbers, {there} have a "
+    f"result of ours on the same data; the other {len(rows) - there} are missing. Rendered hands are the embedded "
+    "data: they show the direction of an effect, and their numbers do not compare with those of real pictures. "
+    "In brackets: the 95 % interval, by scenes; of several seeds, the mean and each of them.",
     *bodies,
     _experiments(records),
   ]

@@ -156,7 +156,7 @@ def from_fields(system: Callable[..., T], config: Any, tuples: Sequence[str] = (
   }  # fmt: skip
   names = {field.name for field in dataclasses.fields(system)}  # pyright: ignore[reportArgumentType]
   if "shrink" in names:
-    fixed["shrink"] = bool(config.data.shrink)
+    fixed["shrink"] = bool(config.data.get("shrink", False))  # runs of before it was there have none
   if "augmentation" in names:
     fixed["augmentation"] = augment.Augmentation(**config.data.augmentation)
   known = names - fixed.keys()

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import hdr
 from jaxhands import schema
 from jaxhands.data import colour
 from jaxhands.systems.hdr.hasm import HASM, mask_losses
@@ -145,3 +146,9 @@ def test_sizes_that_do_not_fit_are_refused():
     SMALL(map_hw=(48, 64))
   with pytest.raises(ValueError, match=r"freeze=\['head'\]"):
     SMALL(frozen=("head",))
+
+
+@pytest.mark.parametrize("variant", ["tiny,hasm,no_removal", "demo,hdrm,render_only", "synth,shpe,with_aih"])
+def test_switches_without_effect_are_refused(variant):
+  with pytest.raises(ValueError, match="changes nothing"):
+    hdr.get_config(variant)
