@@ -61,7 +61,7 @@ def test_data_sets_are_found_by_name_hash_or_path(tmp_path):
 @pytest.mark.parametrize("variant", ["", "demo", "other"])
 def test_what_the_builder_of_embedded_data_wrote_is_found(tmp_path, monkeypatch, variant):
   built = []
-  monkeypatch.setattr(shards, "build", lambda plan, folder, jobs, progress: built.append(folder))
+  monkeypatch.setattr(shards, "build", lambda plan, folder, jobs, progress, beam: built.append(folder))
   for name in ("full", "demo", "other"):
     synthetic.build(synthetic.SyntheticConfig(variant=name), root=tmp_path)
   _make(*built)
