@@ -253,15 +253,8 @@ def _hdrm_synth(config: Any, choice: base.Choice) -> None:
 
 def _hdrm_demo(config: Any, choice: base.Choice) -> None:
   config.system.update(width=16, levels=5, discriminator_width=16, dilation=3, box_factor=1.3)
-  config.data.crop_hw = _HAND_HW
-  config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:val",)
-  _demo_data(config)
+  _demo_of_a_hand(config)
   config.train_for = "900 steps"
-  config.batch_size = 16
-  config.optimizer.learning_rate = 2e-3
-  config.schedule.name = "cosine"
-  config.ema = 0.99
-  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "0 steps"
 
 
 def _hdrm_small(config: Any, choice: base.Choice) -> None:
@@ -292,9 +285,10 @@ def _hdrm_finetune(config: Any, choice: base.Choice) -> None:
   config.init_from.update(hdrnet=runs["hdrm"], hasm=f"{runs['hasm']}:.")
   if config.system.adversarial:
     config.init_from.discriminator = runs["hdrm"]
-  config.optimizer.learning_rate *= 2 / 3
-  if config.system.adversarial:
-    config.optimizers.discriminator.learning_rate *= 2 / 3
+  if "released" not in choice:  # the release keeps its rate
+    config.optimizer.learning_rate *= 2 / 3
+    if config.system.adversarial:
+      config.optimizers.discriminator.learning_rate *= 2 / 3
   if choice.size in ("demo", "small"):
     config.train_for = {"demo": "300 steps", "small": "4000 steps"}[choice.size]
 
@@ -355,15 +349,8 @@ def _shpe_demo(config: Any, choice: base.Choice) -> None:
     width=16, blocks=(1, 2, 2), head_features=64, kernel_std=0.0, sigma=1.0, decode="soft_argmax",
     box_factor=1.3,
   )  # fmt: skip
-  config.data.crop_hw = _HAND_HW
-  config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:val",)
-  _demo_data(config)
+  _demo_of_a_hand(config)
   config.train_for = "1200 steps"
-  config.batch_size = 16
-  config.optimizer.learning_rate = 2e-3
-  config.schedule.name = "cosine"
-  config.ema = 0.99
-  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "0 steps"
 
 
 def _shpe_small(config: Any, choice: base.Choice) -> None:
@@ -393,8 +380,15 @@ def _shpe_tiny(config: Any, choice: base.Choice) -> None:
 _HAND_HW = (64, 64)  # of the demo's crops of one hand
 
 
-def _demo_data(config: Any) -> None:
-  """Two thousand pictures, with those that HDRM learns from."""
+def _demo_of_a_hand(config: Any) -> None:
+  """Two thousand pictures, with those that HDRM learns from, seen hand by hand."""
+  config.data.crop_hw = _HAND_HW
+  config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:val",)
+  config.batch_size = 16
+  config.optimizer.learning_rate = 2e-3
+  config.schedule.name = "cosine"
+  config.ema = 0.99
+  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "0 steps"
   config.data.synthetic.update(train=2_400, val=240, test=0, pictures="all")
   config.data.keep_mb = 600
 

@@ -29,7 +29,7 @@ def recovery_cards(run: RunFiles, worst: bool) -> list[str]:
 
 def legend() -> str:
   """What is to be seen."""
-  return "Each hand's crop, left hands mirrored, before and after; drawn over it the pose that was found in it."
+  return "Crops of one hand, left hands mirrored, before and after recovery; with the pose found in each, where one is."
 
 
 def _card(run: RunFiles, row: int) -> str:
