@@ -105,6 +105,7 @@ def get_config(variant: str = "") -> ConfigDict:
     "modules": (1, 4, 3),  # exchanges of HRNet's stages 2 to 4
     "blocks": 4,
     "stem": 64,
+    "stride": 4,  # of the heatmaps; parts are twice as fine. 8: not the paper's, fast
     "segmentation_kind": "conv",  # or "shuffle", fast on a CPU
     "segmentation_features": (16, 64),
     "semantic_features": (64, 512),
@@ -170,20 +171,20 @@ def _synth(config: Any) -> None:
 
 def _demo(config: Any) -> None:
   config.system.update(
-    width=12, modules=(1, 1, 1), blocks=1, stem=16, segmentation_kind="shuffle", segmentation_features=(24,),
-    semantic_features=(32, 32), fusion_features=(24, 32, 48, 48), pooled_features=(24, 32, 64, 64),
+    width=24, modules=(1, 1), blocks=1, stem=8, stride=8, segmentation_kind="shuffle", segmentation_features=(24,),
+    semantic_features=(32, 32), fusion_features=(24, 48, 96), pooled_features=(24, 32, 64, 64),
     root_depth_weight=0.2, handedness_weight=5.0, heatmap_weight=1.0,
   )  # fmt: skip
-  config.data.crop_hw, config.data.map_hw, config.data.shrink = (96, 96), (48, 48), True
+  config.data.crop_hw, config.data.map_hw, config.data.shrink = (96, 96), (24, 24), True
   config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:test",)
   config.data.synthetic.update(train=8_000, val=0, test=1_000)
   config.data.augmentation.update(translation=0.05, scale=0.1, rotation_deg=10.0)
-  config.train_for = "3000 steps"
-  config.batch_size = 16
-  config.optimizer.learning_rate = 1.5e-3
-  config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
+  config.train_for = "8000 steps"
+  config.batch_size = 8
+  config.optimizer.learning_rate = 3e-3
+  config.schedule.name, config.schedule.warmup = "cosine", "400 steps"
   config.ema = 0.999
-  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "1500 steps", "1500 steps"
+  config.log_every, config.eval_every, config.checkpoint_every = "400 steps", "4000 steps", "4000 steps"
 
 
 def _small(config: Any) -> None:

@@ -64,6 +64,7 @@ class Network(nn.Module):
   modules: tuple[int, ...]
   blocks: int
   stem: int
+  stride: int
   visual: bool
   semantic: Semantic
   segmentation: bool
@@ -83,15 +84,15 @@ class Network(nn.Module):
     """Scores of everything, for an image in 0..1.
 
     Returns:
-      "parts" [B, H / 2, W / 2, 33], with a segmentation; and with a pose "planes" and "depths" [B, H / 4, W / 4, 42]
-      (right hand first; depths in bins), "root_depth" [B, bins], "hands" [B, 2].
+      "parts" [B, 2 H / stride, 2 W / stride, 33], with a segmentation; and with a pose "planes" and "depths"
+      [B, H / stride, W / stride, 42] (right hand first; depths in bins), "root_depth" [B, bins], "hands" [B, 2].
     """
 
     def training(name: str) -> bool:
       return train and name not in self.frozen
 
     shared = {"dtype": self.dtype, "bn_groups": self.bn_groups}
-    trunk = HRNet(self.width, self.modules, self.blocks, self.stem, name="backbone", **shared)
+    trunk = HRNet(self.width, self.modules, self.blocks, self.stem, self.stride, name="backbone", **shared)
     features = trunk(image, training("backbone"))[f"stage{len(self.modules) + 1}"][0]
     out, inputs = {}, [features] if self.visual else []
     if self.segmentation:
@@ -132,7 +133,7 @@ class DIGIT:
   """The system; see `configs/digit.py` for the sizes and for the paper's rows.
 
   Attributes:
-    crop_hw: size of the input in px, a multiple of 32.
+    crop_hw: size of the input in px, a multiple of the coarsest stride, 32 in the paper's network.
     released: the release's conventions instead of the paper's (see the module).
     visual, semantic, pose: what the pose is estimated from, and whether it is (see the module).
     segmentation_weight: of the segmentation's loss; 0 = none. Without features of it there is then no segmentation.
@@ -142,7 +143,7 @@ class DIGIT:
       release has: with it few steps suffice. 0 = none.
     augmentation: of crops in training.
     shrink: see `configs.base`, `data.shrink`.
-    width, modules, blocks, stem: of HRNet.
+    width, modules, blocks, stem, stride: of HRNet. Maps of parts have half its stride.
     segmentation_kind: "conv" (paper) or "shuffle" (fast on a CPU).
     segmentation_features, semantic_features: channels of the convolutions before and after the scores.
     fusion_features: of the UNet's levels.
@@ -168,6 +169,7 @@ class DIGIT:
   modules: tuple[int, ...] = (1, 4, 3)
   blocks: int = 4
   stem: int = 64
+  stride: int = 4
   segmentation_kind: segmentation.Kind = "conv"
   segmentation_features: tuple[int, ...] = (16, 64)
   semantic_features: tuple[int, ...] = (64, 512)
@@ -184,8 +186,9 @@ class DIGIT:
   view = "pair"
 
   def __post_init__(self):
-    if self.crop_hw[0] % 32 or self.crop_hw[1] % 32:
-      raise ValueError(f"crop_hw={self.crop_hw} is not a multiple of 32, the coarsest stride of backbone and UNet")
+    coarsest = self.stride << max(len(self.modules), len(self.fusion_features) - 1)
+    if self.crop_hw[0] % coarsest or self.crop_hw[1] % coarsest:
+      raise ValueError(f"crop_hw={self.crop_hw} is no multiple of {coarsest}, the coarsest stride of backbone and UNet")
     if not self.visual and self.semantic == "none":
       raise ValueError("visual=False and semantic='none' leave nothing to estimate a pose from")
     if not self.pose and not self.segmentation_weight:
@@ -219,9 +222,13 @@ class DIGIT:
     return Network(segmentation=self.segments, **{name: getattr(self, name) for name in fields})
 
   @property
+  def grid_hw(self) -> tuple[int, int]:
+    """Size of the heatmaps."""
+    return self.crop_hw[0] // self.stride, self.crop_hw[1] // self.stride
+
+  @property
   def joints_codec(self) -> codecs.HeatmapCodec:
-    grid_hw = (self.crop_hw[0] // 4, self.crop_hw[1] // 4)
-    return codecs.HeatmapCodec(self.crop_hw, grid_hw, self.bins, self.depth_range_mm)
+    return codecs.HeatmapCodec(self.crop_hw, self.grid_hw, self.bins, self.depth_range_mm)
 
   @property
   def root_codec(self) -> codecs.RootDepthCodec:
@@ -240,8 +247,11 @@ class DIGIT:
     return dict(self.network.init(rng, batch["image"], True))
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
-    """Crop of both hands, label maps of half its size; moved, turned, scaled and mirrored in training."""
-    return host_ops.crop_ops(self.crop_hw, augmentation=self.augmentation if train else None, shrink=self.shrink)
+    """Crop of both hands, label maps twice as fine as the heatmaps; moved, turned, scaled, mirrored in training."""
+    map_hw = (2 * self.grid_hw[0], 2 * self.grid_hw[1])
+    return host_ops.crop_ops(
+      self.crop_hw, map_hw, augmentation=self.augmentation if train else None, shrink=self.shrink
+    )
 
   def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
     """`image` as float32 in 0..1, without mean and deviation; in training also colour factors and the targets."""

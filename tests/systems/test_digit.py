@@ -216,6 +216,7 @@ def test_variants_that_make_no_sense_are_refused(variant, reason):
   ("fields", "reason"),
   [
     ({"crop_hw": (100, 96)}, "multiple of 32"),
+    ({"crop_hw": (96, 96), "stride": 8}, "multiple of 64"),
     ({"visual": False, "semantic": "none"}, "nothing to estimate"),
     ({"pose": False, "segmentation_weight": 0.0}, "nothing to train"),
     ({"frozen": ("semantics",)}, "freezes whole parts"),

@@ -70,6 +70,8 @@ class HRNet(nn.Module):
     modules: exchanges in stages 2, 3 and 4, which have 2, 3 and 4 branches.
     blocks: residual blocks of each branch in an exchange, and of the first stage.
     stem: channels of the stem and inner channels of the first stage (64 in all published networks).
+    stride: of the finest branch: 4, or 8, which is not published and, on few pixels, several times as fast: one more
+      convolution with stride 2 after the first stage.
     dtype: of convolutions and activations; parameters and statistics stay float32.
     bn_groups: see `BatchNorm.groups`.
   """
@@ -78,6 +80,7 @@ class HRNet(nn.Module):
   modules: tuple[int, ...] = (1, 4, 3)
   blocks: int = 4
   stem: int = 64
+  stride: int = 4
   dtype: jnp.dtype | type = jnp.float32
   bn_groups: int = 1
 
@@ -85,8 +88,13 @@ class HRNet(nn.Module):
   def __call__(self, image: Float[Array, "b h w 3"], train: bool) -> dict[str, jax.Array | Branches]:
     """Maps after ReLU: "stem" and "layer1" (stride 4), and the branches "stage2", "stage3", "stage4", finest first.
 
-    "stage4" has the finest branch alone, [B, h / 4, w / 4, width].
+    The last one has the finest branch alone, [B, h / stride, w / stride, width].
+
+    Raises:
+      ValueError: another stride than 4 or 8.
     """
+    if self.stride not in (4, 8):
+      raise ValueError(f"stride={self.stride}: HRNet's finest branch has stride 4 or 8")
     shared = {"dtype": self.dtype, "bn_groups": self.bn_groups}
     x = ConvNorm(self.stem, stride=2, name="stem0", **shared)(image.astype(self.dtype), train)
     x = ConvNorm(self.stem, stride=2, name="stem1", **shared)(x, train)
@@ -94,6 +102,8 @@ class HRNet(nn.Module):
     for k in range(self.blocks):
       x = Block("bottleneck", self.stem, name=f"layer1_{k}", **shared)(x, train)
     maps["layer1"] = x
+    if self.stride == 8:
+      x = ConvNorm(4 * self.stem, stride=2, name="reduce", **shared)(x, train)
     branches: list[jax.Array] = []
     for stage, count in enumerate(self.modules, start=2):
       # Stage 2 begins with both of its branches, each later stage with one more, from the coarsest there is.

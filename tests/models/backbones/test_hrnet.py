@@ -31,8 +31,19 @@ def test_branches(width):
   assert finest.shape == (1, 16, 24, width)
 
 
-def test_a_narrow_one_trains_all_its_parameters():
-  net = HRNet(width=4, modules=(1, 1), blocks=1, stem=8)
+def test_stride_8_halves_the_branches_alone():
+  net = HRNet(width=6, modules=(1, 1), blocks=1, stem=8, stride=8)
+  maps = jax.eval_shape(lambda: net.init_with_output(jax.random.key(0), jnp.zeros((1, 64, 96, 3)), False)[0])
+  assert maps["layer1"].shape == (1, 16, 24, 32)
+  assert [x.shape for x in maps["stage2"]] == [(1, 8, 12, 6), (1, 4, 6, 12)]
+  assert [x.shape for x in maps["stage3"]] == [(1, 8, 12, 6)]
+  with pytest.raises(ValueError, match="stride=16"):
+    HRNet(stride=16).init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), False)
+
+
+@pytest.mark.parametrize("stride", [4, 8])
+def test_a_narrow_one_trains_all_its_parameters(stride):
+  net = HRNet(width=4, modules=(1, 1), blocks=1, stem=8, stride=stride)
   image = jax.random.uniform(jax.random.key(1), (2, 32, 32, 3))
   variables = jax.jit(lambda: net.init(jax.random.key(0), image, True))()
 
@@ -40,7 +51,7 @@ def test_a_narrow_one_trains_all_its_parameters():
   def gradient(params):
     def loss(params):
       out, _ = net.apply({**variables, "params": params}, image, True, mutable=["batch_stats"])
-      return jnp.square(out["stage3"][0] - image[:, ::4, ::4, :1]).mean()
+      return jnp.square(out["stage3"][0] - image[:, ::stride, ::stride, :1]).mean()
 
     return jax.grad(loss)(params)
 
