@@ -91,6 +91,45 @@ def test_every_experiment_says_where_it_comes_from():
   assert "0123456789 with changes" in page.page({"mine": changed})
 
 
+def _two_rows(values_with, values_without) -> dict:
+  """Records of DIGIT without segmentation features, and without its loss as well, a seed each."""
+  runs = [("small-no_segmentation_features", values_with),
+          ("small-no_segmentation_features-no_segmentation_loss", values_without)]  # fmt: skip
+  found = {}
+  for variant, values in runs:
+    for seed, value in enumerate(values):
+      made = made_up(variant, seed, "digit", dataset="synthetic/demo")
+      made["metrics"] = {"mpjpe/interacting": {"value": value, "interval": [value, value], "unit": "mm"}}
+      found[f"{variant}-{seed}"] = made
+  return found
+
+
+@pytest.mark.parametrize(
+  ("values", "says"),
+  [
+    ((50.0, 51.0), "small: -2.00 (-2.00, -2.00) mm | as in the paper |"),
+    ((50.0, 54.0), "small: -0.50 (-2.00, +1.00) mm | seeds disagree |"),
+    ((53.0, 54.0), "small: +1.00 (+1.00, +1.00) mm | the other way |"),
+  ],
+)
+def test_directions_are_judged_seed_by_seed(values, says):
+  (line,) = lines_of(_two_rows(values, (52.0, 53.0)), "| + segmentation loss against + bone loss |")
+  # The paper's 17.05 and 17.54 mm, of its test set.
+  assert line == f"| + segmentation loss against + bone loss | mpjpe/interacting ↓ | -0.49 mm | {says}"
+
+
+def test_remarks_stand_below_the_directions_and_need_their_table(tmp_path):
+  records = _two_rows((53.0,), (52.0,))
+  assert "What the paper" not in page.page(records)
+  (tmp_path / "remarks.toml").write_text('[digit]\n"Table 2" = "What the paper has not."\n')
+  text = page.page(records, page.read_remarks(tmp_path))
+  assert "| the other way |\n\nWhat the paper has not.\n\n### section 4.3" in text
+  (tmp_path / "remarks.toml").write_text('[digit]\n"Table 9" = "?"\n')
+  with pytest.raises(ValueError, match=r"a remark on \('digit', 'Table 9'\)"):
+    page.read_remarks(tmp_path)
+  assert page.read_remarks(tmp_path / "none") == {}
+
+
 def test_published_experiments_are_variants_that_exist():
   for paper in page.published():
     path = pathlib.Path(base_config.__file__).parent / f"{paper['config']}.py"
@@ -100,6 +139,8 @@ def test_published_experiments_are_variants_that_exist():
     if "paper" not in module.VARIANTS:  # has a part of the method only, so far
       continue
     for table in paper["tables"]:
+      variants = {row["variant"] for row in table["rows"]}
+      assert {variant for pair in table.get("directions", ()) for variant in pair} <= variants
       for row in table["rows"]:
         assert len(row["values"]) == len(table["metrics"])
         if row["variant"] is not None:
@@ -108,7 +149,8 @@ def test_published_experiments_are_variants_that_exist():
 
 
 def test_the_committed_page_is_what_the_committed_records_give():
-  assert (ROOT / "RESULTS.md").read_text() == page.page(record.read_all(ROOT / "results")), (
+  folder = ROOT / "results"
+  assert (ROOT / "RESULTS.md").read_text() == page.page(record.read_all(folder), page.read_remarks(folder)), (
     "run `python -m jaxhands results` and commit RESULTS.md"
   )
 

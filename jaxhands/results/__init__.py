@@ -4,7 +4,8 @@
     python -m jaxhands results                               # RESULTS.md, from all of them
 
 Commit both. RESULTS.md is never edited by hand: what it says comes from results/*.json and from the papers' numbers in
-jaxhands/results/published.json. Experiments of the papers without a result are listed as missing.
+jaxhands/results/published.json; only why a paper's direction did not hold is written by people, in
+results/remarks.toml. Experiments of the papers without a result are listed as missing.
 """
 
 from __future__ import annotations
@@ -38,6 +39,6 @@ def main(args: argparse.Namespace) -> int:
     print(f"{path}: {path.stat().st_size:,} bytes")
     if made["evaluated_with"]["code"]["modified"] or not made["evaluated_with"]["code"]["commit"]:
       print("The code that ran is not a commit: nobody can run it again. Commit first, then --mode=eval.")
-  page.write(args.out, record.read_all(args.folder))
+  page.write(args.out, record.read_all(args.folder), page.read_remarks(args.folder))
   print(f"{args.out}")
   return 0

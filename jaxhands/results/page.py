@@ -1,4 +1,8 @@
-"""RESULTS.md: every number of the papers beside ours, what is missing, and all experiments with their origins."""
+"""RESULTS.md: every number of the papers beside ours, what is missing, and all experiments with their origins.
+
+What nobody can compute, the reason why a paper's direction did not hold, comes from `results/remarks.toml`: for each
+config a table of texts by the table's source in the paper.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,38 @@ import importlib.resources
 import json
 import pathlib
 import statistics
+import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxhands.results import directions
+
+REMARKS = "remarks.toml"
+Remarks = Mapping[str, Mapping[str, str]]  # config -> source of a table -> text
 Records = Mapping[str, Mapping[str, Any]]
 _MISSING = "missing"
 _OWN_DATA = "synthetic"  # data sets of rendered hands have names that begin so
 
 
-def write(path: pathlib.Path, records: Records) -> None:
+def write(path: pathlib.Path, records: Records, remarks: Remarks | None = None) -> None:
   """Writes the page, whole or not at all."""
   partial = path.with_name(f".{path.name}.partial")
-  partial.write_text(page(records), encoding="utf-8")
+  partial.write_text(page(records, remarks), encoding="utf-8")
   partial.replace(path)
+
+
+def read_remarks(folder: pathlib.Path) -> Remarks:
+  """What people say to the tables, of the folder of the records.
+
+  Raises:
+    ValueError: a remark on a table that no paper has.
+  """
+  path = folder / REMARKS
+  remarks = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+  known = {(paper["config"], table["source"]) for paper in published() for table in paper["tables"]}
+  if unknown := sorted({(config, source) for config, texts in remarks.items() for source in texts} - known):
+    raise ValueError(f"{path} has a remark on {unknown[0]}; there are the tables {sorted(known)}")
+  return remarks
 
 
 def published() -> list[dict[str, Any]]:
@@ -27,14 +50,15 @@ def published() -> list[dict[str, Any]]:
   return json.loads(text)["papers"]
 
 
-def page(records: Records) -> str:
+def page(records: Records, remarks: Remarks | None = None) -> str:
   """The page as Markdown.
 
   Args:
     records: name -> record, of `record.read_all`.
+    remarks: of `read_remarks`.
   """
   papers = published()
-  bodies = [_paper(paper, records) for paper in papers]
+  bodies = [_paper(paper, records, (remarks or {}).get(paper["config"], {})) for paper in papers]
   rows = [row for paper in papers for table in paper["tables"] for row in _rows(paper, table, records)]
   there = sum(row[-2] != _MISSING for row in rows)
   parts = [
@@ -51,7 +75,7 @@ def page(records: Records) -> str:
   return "\n\n".join(parts) + "\n"
 
 
-def _paper(paper: Mapping[str, Any], records: Records) -> str:
+def _paper(paper: Mapping[str, Any], records: Records, remarks: Mapping[str, str]) -> str:
   parts = [f"## {paper['name']} ({paper['cite']})"]
   for table in paper["tables"]:
     rows = _rows(paper, table, records)
@@ -63,7 +87,28 @@ def _paper(paper: Mapping[str, Any], records: Records) -> str:
       " ".join(text for text in about if text),
       _table(head, rows),
     ]
+    compared = _directions(paper, table, records)
+    if compared:
+      head = ("what against what", "metric", "paper", "ours, rendered hands", "direction")
+      parts += ["Differences; ours are of runs with the same seed.", _table(head, compared)]
+      parts += [remarks[table["source"]].strip()] if table["source"] in remarks else []
   return "\n\n".join(parts)
+
+
+def _directions(paper: Mapping[str, Any], table: Mapping[str, Any], records: Records) -> list[tuple[str, ...]]:
+  """Whether what the paper found better is better in ours; nothing where nothing of ours is to be compared."""
+
+  def of_variant(variant: str, key: str) -> dict[str, dict[int, float]]:
+    return directions.by_size(
+      [
+        (_size(record), record["seed"], metric["value"])
+        for record in records.values()
+        if _is_of(record, paper["config"], variant) and record["dataset"].startswith(_OWN_DATA)
+        for metric in _metrics(record, table.get("protocol", {}), key)
+      ]
+    )
+
+  return list(directions.rows(table, of_variant))
 
 
 def _rows(paper: Mapping[str, Any], table: Mapping[str, Any], records: Records) -> list[tuple[str, ...]]:
