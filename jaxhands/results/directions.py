@@ -1,0 +1,78 @@
+"""Whether what the papers found better is better in our runs, too: differences of two experiments, seed by seed."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+Verdict = Literal["as in the paper", "seeds disagree", "the other way"]
+Values = Mapping[int, float]  # seed -> value
+_LARGER_IS_BETTER = ("pck_auc", "iou", "handedness", "psnr", "ssim")
+
+
+def differences(one: Values, other: Values) -> dict[int, float]:
+  """one - other of the seeds that both have."""
+  return {seed: one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())}
+
+
+def verdict(ours: Mapping[int, float], papers: float) -> Verdict:
+  """Whether our differences, of all seeds, have the sign of the paper's one.
+
+  Raises:
+    ValueError: there are none.
+  """
+  if not ours:
+    raise ValueError("there is no difference to judge")
+  same = [value * papers > 0 for value in ours.values()]
+  return "as in the paper" if all(same) else "seeds disagree" if any(same) else "the other way"
+
+
+def rows(
+  table: Mapping[str, Any], of_variant: Callable[[str, str], Mapping[str, Values]]
+) -> list[tuple[str, str, str, str, str]]:
+  """One for each pair of `table["directions"]`, metric and size of ours: pair, metric, paper, ours, verdict.
+
+  Args:
+    table: of `published.json`; its `directions` are pairs of variants, the one with a part of the method first.
+    of_variant: (variant, metric) -> size -> value of each seed, of our runs on rendered hands.
+  """
+  made = []
+  for with_part, without in table.get("directions", ()):
+    for index, (metric, unit) in enumerate(table["metrics"]):
+      published = _published(table, index, with_part, without)
+      ours, theirs = of_variant(with_part, metric), of_variant(without, metric)
+      for size in ours.keys() & theirs.keys():
+        found = differences(ours[size], theirs[size])
+        if published is None or not found:
+          continue
+        each = ", ".join(f"{value:+.2f}" for value in found.values())
+        mean = f"{size}: {statistics.fmean(found.values()):+.2f} ({each}) {unit}".strip()
+        pair = f"{_what(table, with_part)} against {_what(table, without)}"
+        made.append((pair, _arrowed(metric), f"{published:+.2f} {unit}".strip(), mean, verdict(found, published)))
+  return made
+
+
+def _published(table: Mapping[str, Any], index: int, one: str, other: str) -> float | None:
+  """The paper's difference, on its test set where it has one."""
+  for split in ("test", "val"):
+    values = {row["variant"]: row["values"][index] for row in table["rows"] if row["split"] == split}
+    if values.get(one) is not None and values.get(other) is not None:
+      return values[one] - values[other]
+  return None
+
+
+def _what(table: Mapping[str, Any], variant: str) -> str:
+  return next(row["what"] for row in table["rows"] if row["variant"] == variant)
+
+
+def _arrowed(metric: str) -> str:
+  return f"{metric} {'↑' if metric.startswith(_LARGER_IS_BETTER) else '↓'}"
+
+
+def by_size(records: Sequence[tuple[str, int, float]]) -> dict[str, dict[int, float]]:
+  """(size, seed, value) of each run -> size -> seed -> value."""
+  found: dict[str, dict[int, float]] = {}
+  for size, seed, value in records:
+    found.setdefault(size, {})[seed] = value
+  return found
