@@ -45,7 +45,7 @@ class EvalResult:
     units: key -> unit.
     per_joint: key -> mean of each joint [2, 21], None where a joint never counts.
     also: other protocols and plain baselines, `{"protocol", "method", "metrics"}` each; of the system with other fields
-      also "intervals", and "differences": intervals of the method less the system, over the same resampled scenes.
+      also "differences": intervals of its metrics less the system's, over the same resampled scenes.
     examples_values: arrays over the examples, as they were seen: quantities, their weights, `example_id`,
       `record_hash`, `scene_id`, groups, the hands' overlap, the mean pose's quantities as `mean_pose_...`; and of
       systems that place the wrists, their depths as `root_depth_mm` [N, 2] with `root_depth_mm_valid`.
@@ -90,12 +90,37 @@ class EvalResult:
 
   def beside(self) -> dict[str, Mapping[str, float]]:
     """The baselines under the main protocol: method -> metrics."""
-    found = {entry["method"]: entry["metrics"] for entry in self.also if entry["protocol"] == self.protocol}
+    plain = [entry for entry in self.also if entry["protocol"] == self.protocol and "differences" not in entry]
+    found = {entry["method"]: entry["metrics"] for entry in plain}
     return ({_MEAN_POSE: self.mean_pose} if self.mean_pose else {}) | found
 
+  def methods(self) -> rich.table.Table | None:
+    """The first metric of the system with other fields, below its own, with what each has more."""
+    others = [entry for entry in self.also if "differences" in entry]
+    if not others:
+      return None
+    family = next(iter(self.metrics)).split("/")[0]
+    keys = [key for key in self.metrics if key.split("/")[0] == family]
+    table = rich.table.Table(title=f"{self.system} with other fields, {self.units[keys[0]]}", show_lines=True)
+    table.add_column("method")
+    for key in keys:
+      table.add_column(key, justify="right")
+    table.add_row(self.system, *(f"{self.metrics[key]:.4g}" for key in keys))
+    for entry in others:
+      cells = []
+      for key in keys:
+        low, high = entry["differences"].get(key, (np.nan, np.nan))
+        cells.append(f"{entry['metrics'][key]:.4g}\n{low:+.2g} .. {high:+.2g}" if key in entry["metrics"] else "")
+      table.add_row(entry["method"].replace("_", " "), *cells)
+    table.caption = "below: 95 % of what it is more than the first row"
+    return table
+
   def print(self, console: rich.console.Console | None = None) -> None:
-    """Shows the table."""
-    (console or rich.console.Console()).print(self.table())
+    """Shows the tables."""
+    console = console or rich.console.Console()
+    for table in (self.table(), self.methods()):
+      if table is not None:
+        console.print(table)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -272,7 +297,7 @@ class Evaluator:
     drawn = summary.resampled(self._main.metrics, main, groups, values["scene_id"], resamples)
     reported = [
       {"protocol": part.protocol, "method": part.method or names[0], "metrics": found}
-      | (self._beside(part, quantities, found, numbers[0], drawn, values, resamples) if part.variation else {})
+      | ({"differences": self._more(part, quantities, found, numbers[0], drawn, values)} if part.variation else {})
       for part, quantities, found in zip(self._parts, values["quantities"], numbers, strict=True)
       if found and (part.protocol != self._main.protocol or part.method not in ("", _MEAN_POSE))
     ]
@@ -300,20 +325,19 @@ class Evaluator:
     )
 
   @staticmethod
-  def _beside(
+  def _more(
     part: _Part,
     quantities: Mapping[str, Any],
     numbers: Mapping[str, float],
     of_system: Mapping[str, float],
     system_drawn: Mapping[str, np.ndarray],
     values: Mapping[str, Any],
-    resamples: int,
-  ) -> dict[str, Any]:
-    """Intervals of a method, and of what it has more than the system itself, of the same scenes."""
+  ) -> dict[str, tuple[float, float]]:
+    """Intervals of what a method has more than the system itself, of the same scenes."""
+    resamples = len(next(iter(system_drawn.values()), ()))
     drawn = summary.resampled(part.metrics, quantities, values["groups"], values["scene_id"], resamples)
-    more = {key: drawn[key] - system_drawn[key] for key in drawn if key in of_system and key in numbers}
-    differences = {key: numbers[key] - of_system[key] for key in more}
-    return {"intervals": summary.intervals(drawn, numbers), "differences": summary.intervals(more, differences)}
+    differences = {key: numbers[key] - of_system[key] for key in numbers if key in of_system}
+    return summary.intervals({key: drawn[key] - system_drawn[key] for key in differences}, differences)
 
 
 def evaluate(

@@ -50,7 +50,7 @@ def _of_picture(affine):
   return crop.compose_affine(affine, np.array([[1, 0, PADDING[0]], [0, 1, PADDING[1]]], np.float32))
 
 
-@pytest.mark.parametrize(("hand", "name"), enumerate(("right", "left")))
+@pytest.mark.parametrize(("hand", "name"), [(0, "right"), (1, "left")])
 def test_boxes(sample, cut, hand, name):
   """Within three pixels: the release enlarges masks to whole pixels of the picture before it looks for their box."""
   _, golden = sample
@@ -60,7 +60,7 @@ def test_boxes(sample, cut, hand, name):
   np.testing.assert_allclose(found, [[x, y], [x + width, y + height]], atol=3)
 
 
-@pytest.mark.parametrize(("hand", "name"), enumerate(("right", "left")))
+@pytest.mark.parametrize(("hand", "name"), [(0, "right"), (1, "left")])
 def test_masks(sample, cut, hand, name):
   _, golden = sample
   found, expected = cut["hand_masks"][hand].reshape(4, *HW) > 0, golden[f"{name}_masks"] > 0
@@ -70,7 +70,7 @@ def test_masks(sample, cut, hand, name):
   assert (shared_pixels / either > 0.95).all(), shared_pixels / either
 
 
-@pytest.mark.parametrize(("hand", "name"), enumerate(("right", "left")))
+@pytest.mark.parametrize(("hand", "name"), [(0, "right"), (1, "left")])
 def test_what_the_network_sees(sample, cut, hand, name):
   """But for edges of masks, and for what a box that is a pixel larger moves."""
   _, golden = sample
