@@ -14,6 +14,8 @@ from jaxhands import draw
 from jaxhands.geometry import crop
 from jaxhands.render import overlay
 from jaxhands.report.cards import panel, title
+from jaxhands.report.charts import number
+from jaxhands.report.examples import example_likeness
 from jaxhands.report.files import RunFiles
 from jaxhands.schema import HANDS
 
@@ -52,7 +54,9 @@ def _card(run: RunFiles, row: int) -> str:
     panels += [_panel("crop", example["batch/image"]), _panel("recovered", example["prediction/recovered"][0])]
     if "batch/removed" in example and example["batch/removed_valid"][0]:
       panels.append(_panel("truth", example["batch/removed"][0]))
-  caption = f"<figcaption>{title(run, example)}</figcaption>"
+  likeness = float(example_likeness(run.values)[int(example["position"])])
+  more = () if np.isnan(likeness) else (f"PSNR {number(likeness)} dB",)
+  caption = f"<figcaption>{title(run, example, more)}</figcaption>"
   return f'<figure class="card masks" style="--columns:{max(len(panels), 3)}">{"".join(panels)}{caption}</figure>'
 
 
