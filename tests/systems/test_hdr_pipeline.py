@@ -262,3 +262,35 @@ def test_parts_that_do_not_fit_are_refused():
     config.system.hasm = config.system.pose
   with pytest.raises(ValueError, match=r"system\.hasm is 'hdr\.shpe', expected 'hdr\.hasm'"):
     base.load(config)
+
+
+@pytest.mark.parametrize("size", ["demo", "tiny", "small"])
+def test_stages_share_one_data_set_and_start_from_each_other(size):
+  stages = dict(run.stages(hdr.get_config(size)))
+  assert list(stages) == ["hasm", "hdrm", "hdrm_finetune", "shpe", "pipeline"]
+  for key in ("train", "eval", "synthetic", "dir"):
+    assert len({str(stage.data[key]) for stage in stages.values()}) == 1, key
+  for name, stage in stages.items():
+    if name not in ("hdrm_finetune", "pipeline"):
+      own = hdr.get_config(f"{size},{name}")
+      assert stage.system.to_dict() == own.system.to_dict()
+      for key in ("optimizer", "schedule", "train_for", "batch_size", "ema", "clip_norm"):
+        assert str(stage[key]) == str(own[key]), (name, key)
+  used = {source.partition(":")[0] for stage in stages.values() for source in stage.init_from.values() if source}
+  assert used == {"stages/hasm", "stages/hdrm", "stages/hdrm_finetune", "stages/shpe"}
+  whole = stages["pipeline"].system
+  assert whole.hasm.to_dict() == stages["hasm"].system.to_dict()
+  assert whole.pose.to_dict() == stages["shpe"].system.to_dict()
+
+
+def test_a_part_gets_the_switches_that_it_has():
+  stages = dict(run.stages(hdr.get_config("paper,released,no_transformer,syn_only,with_aih")))
+  assert stages["hasm"].system.released
+  assert not stages["hdrm"].system.transformers
+  assert stages["hdrm_finetune"].data.train == ("aih/syn:train",)
+  assert stages["shpe"].data.train == ("interhand26m:train", "aih:train")
+  ablated = dict(run.stages(hdr.get_config("tiny,no_removal")))["pipeline"]
+  assert ablated.system.hdrm.over == "occluded"
+  assert set(ablated.eval.methods) == {"pose_alone", "true_masks", "pose_alone_true_masks"}
+  with pytest.raises(ValueError, match="with_aih changes nothing of pipeline"):
+    hdr.get_config("paper,internet_pose,with_aih")
