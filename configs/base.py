@@ -110,6 +110,9 @@ def get_config() -> ConfigDict:
     "count_root": True, "left_root": "relative",
   })  # fmt: skip
   config.eval.also = ConfigDict()
+  # The same system with other fields and the same weights, to stand beside it: name -> what of `system` changes. A
+  # system may have fields that change how it predicts and not what it reads from the data.
+  config.eval.methods = ConfigDict()
   config.eval.mean_pose = 10_000  # training examples that the baseline is the mean of; 0 = no baseline
   return config
 

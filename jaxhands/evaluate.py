@@ -11,7 +11,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,7 +24,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxhands import schema
 from jaxhands.data import feed
 from jaxhands.geometry import lift
-from jaxhands.metrics import base, baselines, mean_pose, overlap, poses, standard
+from jaxhands.metrics import base, baselines, mean_pose, overlap, poses, standard, summary
 from jaxhands.systems.base import System, Variables
 
 RESAMPLES = 200
@@ -44,7 +44,8 @@ class EvalResult:
     intervals: key -> bootstrap interval of 95 %, over scenes: pictures of one `scene_id` are resampled together.
     units: key -> unit.
     per_joint: key -> mean of each joint [2, 21], None where a joint never counts.
-    also: other protocols and plain baselines, `{"protocol", "method", "metrics"}` each.
+    also: other protocols and plain baselines, `{"protocol", "method", "metrics"}` each; of the system with other fields
+      also "differences": intervals of its metrics less the system's, over the same resampled scenes.
     examples_values: arrays over the examples, as they were seen: quantities, their weights, `example_id`,
       `record_hash`, `scene_id`, groups, the hands' overlap, the mean pose's quantities as `mean_pose_...`; and of
       systems that place the wrists, their depths as `root_depth_mm` [N, 2] with `root_depth_mm_valid`.
@@ -89,21 +90,47 @@ class EvalResult:
 
   def beside(self) -> dict[str, Mapping[str, float]]:
     """The baselines under the main protocol: method -> metrics."""
-    found = {entry["method"]: entry["metrics"] for entry in self.also if entry["protocol"] == self.protocol}
+    plain = [entry for entry in self.also if entry["protocol"] == self.protocol and "differences" not in entry]
+    found = {entry["method"]: entry["metrics"] for entry in plain}
     return ({_MEAN_POSE: self.mean_pose} if self.mean_pose else {}) | found
 
+  def methods(self) -> rich.table.Table | None:
+    """The first metric of the system with other fields, below its own, with what each has more."""
+    others = [entry for entry in self.also if "differences" in entry]
+    if not others:
+      return None
+    family = next(iter(self.metrics)).split("/")[0]
+    keys = [key for key in self.metrics if key.split("/")[0] == family]
+    table = rich.table.Table(title=f"{self.system} with other fields, {self.units[keys[0]]}", show_lines=True)
+    table.add_column("method")
+    for key in keys:
+      table.add_column(key, justify="right")
+    table.add_row(self.system, *(f"{self.metrics[key]:.4g}" for key in keys))
+    for entry in others:
+      cells = []
+      for key in keys:
+        low, high = entry["differences"].get(key, (np.nan, np.nan))
+        cells.append(f"{entry['metrics'][key]:.4g}\n{low:+.2g} .. {high:+.2g}" if key in entry["metrics"] else "")
+      table.add_row(entry["method"].replace("_", " "), *cells)
+    table.caption = "below: 95 % of what it is more than the first row"
+    return table
+
   def print(self, console: rich.console.Console | None = None) -> None:
-    """Shows the table."""
-    (console or rich.console.Console()).print(self.table())
+    """Shows the tables."""
+    console = console or rich.console.Console()
+    for table in (self.table(), self.methods()):
+      if table is not None:
+        console.print(table)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Part:
-  """Metrics under one protocol, of the system or of a baseline."""
+  """Metrics under one protocol, of the system, of the system with other fields, or of a baseline."""
 
   protocol: str
   metrics: tuple[base.Metric, ...]
   baseline: base.Baseline | None = None
+  variation: str = ""
 
   @classmethod
   def of(cls, protocol: base.Protocol, baseline: base.Baseline) -> _Part:
@@ -119,8 +146,8 @@ class _Part:
 
   @property
   def method(self) -> str:
-    """The baseline's name; "" = the system."""
-    return self.baseline.name if self.baseline else ""
+    """Name of the baseline, or of the variation; "" = the system."""
+    return self.baseline.name if self.baseline else self.variation
 
   def quantities(self, prediction: schema.Prediction, batch: schema.Batch) -> dict[str, Any]:
     """Those of its metrics; none of a baseline of what the system does not predict."""
@@ -142,6 +169,7 @@ class Evaluator:
     also: further protocols, under which poses are reported besides.
     baseline: mean pose of the training set; None = no baseline.
     seed: of predictions that draw samples.
+    methods: the system with other fields, by name: they read the same examples and have the same variables.
   """
 
   def __init__(
@@ -153,8 +181,10 @@ class Evaluator:
     also: Sequence[base.Protocol] = (),
     baseline: mean_pose.MeanPose | None = None,
     seed: int = 0,
+    methods: Mapping[str, System] | None = None,
   ):
     self._system, self._mesh, self._seed = system, mesh, seed
+    self._methods = dict(methods or {})
     self._protocol = protocol = protocol or base.Protocol()
     self._main = _Part(str(protocol), tuple(standard(protocol) if metrics is None else metrics))
     others = [_Part(str(other), poses(other)) for other in also]
@@ -163,7 +193,8 @@ class Evaluator:
     plain = [
       _Part.of(protocol, method) for method in baselines() if {metric.name for metric in method.metrics} & reported
     ]
-    self._parts = (self._main, *others, *means, *plain)
+    varied = [dataclasses.replace(self._main, variation=name) for name in self._methods]
+    self._parts = (self._main, *varied, *others, *means, *plain)
     self._everywhere = NamedSharding(mesh, PartitionSpec())
     self._step = jax.jit(self._measure, out_shardings=self._everywhere)
     self._predict = jax.jit(self._predicted, out_shardings=self._everywhere)
@@ -173,7 +204,8 @@ class Evaluator:
     """Keys of the batches: the system's and the metrics', and what tells one scene, or one overlap, from another."""
     quantities = [metric.quantity.needs for part in self._parts for metric in part.metrics]
     identity = {"scene_id", "record_hash"}
-    return self._system.needs | base.GROUP_NEEDS | identity | overlap.NEEDS | frozenset().union(*quantities)
+    systems = [system.needs for system in (self._system, *self._methods.values())]
+    return base.GROUP_NEEDS | identity | overlap.NEEDS | frozenset().union(*systems, *quantities)
 
   def __call__(
     self,
@@ -224,7 +256,7 @@ class Evaluator:
 
   def _predicted(self, variables: Variables, batch: schema.Batch, index: Any) -> dict[str, Any]:
     """What `look` sees of a batch; jitted."""
-    prediction = self._prediction(variables, batch, index)
+    prediction = self._prediction(self._system, variables, batch, index)
     seen = {f"batch/{key}": value for key, value in batch.items()}
     seen |= {f"prediction/{key}": value for key, value in prediction.items()}
     depth = self._protocol.depth
@@ -234,14 +266,19 @@ class Evaluator:
       seen |= {"lifted/joints_cam": lifted.joints_cam, "lifted/valid": lifted.valid}
     return seen
 
-  def _prediction(self, variables: Variables, batch: schema.Batch, index: Any) -> schema.Prediction:
+  def _prediction(self, system: System, variables: Variables, batch: schema.Batch, index: Any) -> schema.Prediction:
     rng = jax.random.fold_in(jax.random.key(self._seed), index)
-    return self._system.predict(variables, self._system.device_ops(batch, rng, False), rng)
+    return system.predict(variables, system.device_ops(batch, rng, False), rng)
 
   def _measure(self, variables: Variables, batch: schema.Batch, index: Any) -> dict[str, Any]:
     """The quantities of each part, groups and identity of every example; jitted."""
-    prediction = self._prediction(variables, batch, index)
-    quantities = tuple(part.quantities(prediction, batch) for part in self._parts)
+    # In one graph: what methods have in common is computed once.
+    predictions = {
+      name: self._prediction(system, variables, batch, index)
+      for name, system in {"": self._system, **self._methods}.items()
+    }
+    prediction = predictions[""]
+    quantities = tuple(part.quantities(predictions[part.variation], batch) for part in self._parts)
     kept = {key: batch[key] for key in ("example_id", "weight", "scene_id", "record_hash")}
     if "root_cam" in prediction:
       depth = prediction["root_cam"][..., 2]
@@ -254,12 +291,14 @@ class Evaluator:
     for name, (value, weight) in main.items():
       _check_finite(name, value, weight, values["example_id"])
     numbers = [
-      _reduce(part.metrics, quantities, groups)
+      summary.reduced(part.metrics, quantities, groups)
       for part, quantities in zip(self._parts, values["quantities"], strict=True)
     ]
+    drawn = summary.resampled(self._main.metrics, main, groups, values["scene_id"], resamples)
     reported = [
       {"protocol": part.protocol, "method": part.method or names[0], "metrics": found}
-      for part, found in zip(self._parts, numbers, strict=True)
+      | ({"differences": self._more(part, quantities, found, numbers[0], drawn, values)} if part.variation else {})
+      for part, quantities, found in zip(self._parts, values["quantities"], numbers, strict=True)
       if found and (part.protocol != self._main.protocol or part.method not in ("", _MEAN_POSE))
     ]
     mean_poses = [found for part, found in zip(self._parts, numbers, strict=True) if part.method == _MEAN_POSE]
@@ -278,12 +317,27 @@ class Evaluator:
       examples=len(values["weight"]),
       metrics=numbers[0],
       mean_pose=mean_poses[0] if mean_poses else {},
-      intervals=_intervals(self._main.metrics, main, groups, values["scene_id"], numbers[0], resamples),
+      intervals=summary.intervals(drawn, numbers[0]),
       units={key: metric.unit for metric in self._main.metrics for key in metric.results() if key in numbers[0]},
-      per_joint=_per_joint(self._main.metrics, main, groups),
+      per_joint=summary.per_joint(self._main.metrics, main, groups),
       also=tuple(reported),
       examples_values=arrays,
     )
+
+  @staticmethod
+  def _more(
+    part: _Part,
+    quantities: Mapping[str, Any],
+    numbers: Mapping[str, float],
+    of_system: Mapping[str, float],
+    system_drawn: Mapping[str, np.ndarray],
+    values: Mapping[str, Any],
+  ) -> dict[str, tuple[float, float]]:
+    """Intervals of what a method has more than the system itself, of the same scenes."""
+    resamples = len(next(iter(system_drawn.values()), ()))
+    drawn = summary.resampled(part.metrics, quantities, values["groups"], values["scene_id"], resamples)
+    differences = {key: numbers[key] - of_system[key] for key in numbers if key in of_system}
+    return summary.intervals({key: drawn[key] - system_drawn[key] for key in differences}, differences)
 
 
 def evaluate(
@@ -327,86 +381,3 @@ def _check_finite(name: str, value: np.ndarray, weight: np.ndarray, example_id: 
   bad = (~np.isfinite(value) & counted).reshape(len(value), -1).any(1)
   if bad.any():
     raise ValueError(f"{name} is not finite for {bad.sum()} examples, the first of them {example_id[bad][:5].tolist()}")
-
-
-def _reduce(
-  metrics: Sequence[base.Metric], quantities: Mapping[str, Any], groups: Mapping[str, Any]
-) -> dict[str, float]:
-  """The numbers of all metrics, without those that count nothing."""
-  numbers = {}
-  for key, reduce, value, weight in _results(metrics, quantities, groups):
-    number = reduce(value, weight)
-    if not np.isnan(number):
-      numbers[key] = number
-  return numbers
-
-
-def _results(
-  metrics: Sequence[base.Metric], quantities: Mapping[str, Any], groups: Mapping[str, Any]
-) -> Iterator[tuple[str, Callable[[np.ndarray, np.ndarray], float], np.ndarray, np.ndarray]]:
-  """Of each result its key, what makes the number, and the values and weights of all examples."""
-  for metric in metrics:
-    if metric.quantity.name not in quantities:  # an optional one
-      continue
-    value, weight = quantities[metric.quantity.name]
-    for key, group in metric.results().items():
-      yield key, metric.reduce, value, weight * _along(groups[group], weight)
-
-
-def _along(factors: np.ndarray, weight: np.ndarray) -> np.ndarray:
-  """Factors of the examples, with the axes of `weight`."""
-  return factors.reshape((-1,) + (1,) * (weight.ndim - 1))
-
-
-def _per_joint(
-  metrics: Sequence[base.Metric], quantities: Mapping[str, Any], groups: Mapping[str, Any]
-) -> dict[str, list[list[float | None]]]:
-  """Means of MPJPE's errors for each joint, [2][21]; none of a system without poses."""
-  return {
-    key: [
-      [None if np.isnan(mean) else float(mean) for mean in hand]
-      for hand in base.means(value, weight * groups[group][:, None, None])
-    ]
-    for metric in metrics
-    if metric.name == "mpjpe" and metric.quantity.name in quantities
-    for value, weight in [quantities[metric.quantity.name]]
-    for key, group in metric.results().items()
-  }
-
-
-def _intervals(
-  metrics: Sequence[base.Metric],
-  quantities: Mapping[str, Any],
-  groups: Mapping[str, Any],
-  scene_id: np.ndarray,
-  numbers: Mapping[str, float],
-  resamples: int,
-) -> dict[str, tuple[float, float]]:
-  """Percentiles 2.5 and 97.5 over resampled scenes; the value itself twice without resamples."""
-  rng = np.random.default_rng(0)
-  scenes = np.unique(scene_id, return_inverse=True)[1]
-  count = int(scenes.max()) + 1
-  times = [np.bincount(rng.integers(0, count, count), minlength=count) for _ in range(resamples)]
-  found = {}
-  for key, reduce, value, weight in _results(metrics, quantities, groups):
-    if key not in numbers:
-      continue
-    if reduce in base.AVERAGES.values():  # of scenes as good as of examples, and far fewer
-      value, weight = _of_scenes(value, weight, scenes)
-      drawn = [reduce(value, weight * _along(row, weight)) for row in times]
-    else:
-      drawn = [reduce(value, weight * _along(row[scenes], weight)) for row in times]
-    counted = [number for number in drawn if not np.isnan(number)]
-    low, high = np.percentile(counted or [numbers[key]], (2.5, 97.5))
-    found[key] = (float(low), float(high))
-  return found
-
-
-def _of_scenes(value: np.ndarray, weight: np.ndarray, scenes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Weighted mean and weight of each scene, in float64; a mean is the same of these and of the examples."""
-  order = np.argsort(scenes, kind="stable")
-  starts = np.flatnonzero(np.diff(scenes[order], prepend=-1))
-  weight = weight[order].astype(np.float64)
-  total = np.add.reduceat(weight, starts)
-  summed = np.add.reduceat(value[order] * weight, starts)
-  return np.divide(summed, total, out=np.zeros_like(summed), where=total > 0), total

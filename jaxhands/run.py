@@ -20,7 +20,7 @@ from flax import traverse_util
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from jaxhands import evaluate, metrics, origin, schema
+from jaxhands import evaluate, metrics, origin, schema, timing
 from jaxhands.data import colour, feed, folders, host_ops, source
 from jaxhands.data.records import DataSet, Kind, Records, RootDepths
 from jaxhands.hands.model import EMBEDDED, HandModel
@@ -130,7 +130,10 @@ def stages(config: Any) -> list[tuple[str, Any]]:
       _replace_systems(single, changes)
       single.lock()
       try:
-        with single.init_from.unlocked(), single.optimizers.unlocked():  # their keys are of the system
+        open_ended = (single.init_from, single.optimizers, single.eval.also, single.eval.methods)  # any keys
+        with contextlib.ExitStack() as stack:
+          for part in open_ended:
+            stack.enter_context(part.unlocked())
           single.update(changes)
       except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"config.stage.{name}: {error}") from error
@@ -210,7 +213,9 @@ class Run:
     more = pictures.metrics(_features(config.vgg)) if "removed" in needs else ()
     found = metrics_of(config, protocol, _hand_model(config) if "mano" in needs else None, "parts" in needs, more)
     also = [dataclasses.replace(protocol, **changes) for changes in config.eval.also.values()]
-    self.evaluator = evaluate.Evaluator(self.system, self.mesh, found, protocol, also, self._mean_pose(), config.seed)
+    self.evaluator = evaluate.Evaluator(
+      self.system, self.mesh, found, protocol, also, self._mean_pose(), config.seed, methods_of(config)
+    )
     transfer.check_sources(dict(config.init_from))
     self._check_depths((protocol, *also))
     # What an earlier stage will write is not there yet; everything else must be.
@@ -351,7 +356,18 @@ class Run:
       self._write_calibration(result.examples_values)
       examples.save(self.workdir / "eval" / "shown.npz", chosen, seen)
       result.print()
+    self._time(variables)
     return result
+
+  def _time(self, variables: base.Variables) -> None:
+    """Keeps how long each step of a prediction takes, for systems that have steps."""
+    if isinstance(self.system, base.TimedSystem):
+      batch = feed.put(next(iter(self.eval_batches())), self.mesh)
+      # As `device_ops` leaves it; nothing here depends on chance.
+      batch = self.system.device_ops(batch, jax.random.key(self.config.seed), False)
+      found = timing.prediction_steps(self.system, variables, batch)
+      if jax.process_index() == 0:
+        (self.workdir / "eval" / timing.FILE).write_text(json.dumps(found, indent=2) + "\n")
 
   def _write_root_depths(self, values: Mapping[str, np.ndarray]) -> None:
     """Keeps the wrists' depths of a system that estimates them, for others to be evaluated with."""
@@ -415,6 +431,23 @@ class Run:
     with checkpoint.Checkpoints(self.workdir) as saved:
       saved.save(0, states.State(jnp.int32(0), variables, {}, {}))
     return variables | {"constants": constants}
+
+
+def methods_of(config: Any) -> dict[str, base.System]:
+  """The system with the changed fields of each of `config.eval.methods`.
+
+  Raises:
+    ValueError: a field that the system does not have, or of another type.
+  """
+  found = {}
+  for name, changes in config.eval.get("methods", {}).items():  # runs of before it was there have none
+    changed = config.copy_and_resolve_references().lock()
+    try:
+      changed.system.update(changes)
+    except (AttributeError, KeyError, TypeError) as error:
+      raise ValueError(f"config.eval.methods.{name}: {error}") from error
+    found[name] = base.load(changed)
+  return found
 
 
 def metrics_of(

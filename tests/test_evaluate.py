@@ -277,3 +277,34 @@ def test_examples_keep_their_overlap_and_the_mean_pose_errors(result, truth, bas
   error = np.where(truth["joints_cam_valid"], np.linalg.norm(guess - truth["joints_cam"], axis=-1), 0)
   np.testing.assert_allclose(values["mean_pose_joint_error"], error, rtol=1e-4, atol=1e-3)
   np.testing.assert_array_equal(values["mean_pose_joint_error_weight"], truth["joints_cam_valid"])
+
+
+class Moved(replay.Replay):
+  """The same with the left hands' fingers elsewhere: worse, and in pictures of right hands alone the same."""
+
+  def predict(self, variables, batch, rng):
+    found = super().predict(variables, batch, rng)
+    moved = np.zeros((2, 21), np.float32)
+    moved[1, :20] = 40.0
+    return found | {"joints_rel_depth": found["joints_rel_depth"] + moved}
+
+
+def test_methods_stand_beside_with_intervals_of_their_differences(truth, prediction, result):
+  methods = {"same": replay.Replay(), "moved": Moved()}
+  evaluator = Evaluator(replay.Replay(), mesh_of(1), protocol=PROTOCOL, methods=methods)
+  found = evaluator(replay.variables(prediction), replay.batches(truth, 8), resamples=50)
+  assert found.metrics == pytest.approx(dict(result.metrics), rel=1e-6)
+  same, moved = found.also
+  assert (same["method"], moved["method"]) == ("same", "moved")
+  assert same["metrics"] == found.metrics
+  assert set(map(tuple, same["differences"].values())) == {(0.0, 0.0)}
+  alone = evaluate(Moved(), replay.variables(prediction), replay.batches(truth, 8), mesh_of(1), protocol=PROTOCOL)
+  assert moved["metrics"] == pytest.approx(dict(alone.metrics), rel=1e-6)
+  low, high = moved["differences"]["mpjpe/interacting"]
+  assert 0 < low <= moved["metrics"]["mpjpe/interacting"] - found.metrics["mpjpe/interacting"] <= high
+  # Pairs of the same scenes: narrower than if the two had nothing to do with each other.
+  width = {name: np.diff(entry.intervals["mpjpe/all"])[0] for name, entry in (("moved", alone), ("own", found))}
+  assert np.diff(moved["differences"]["mpjpe/all"])[0] < np.hypot(*width.values())
+  console = rich.console.Console(file=io.StringIO(), width=200)
+  found.print(console)
+  assert "with other fields" in console.file.getvalue()

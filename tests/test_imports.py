@@ -29,6 +29,7 @@ ALLOWED |= {
   "predict": _BELOW_TRAIN | {"systems.base", "train", "evaluate"},
   "export": _BELOW_TRAIN | {"systems.base", "train", "predict"},
 }
+ALLOWED["timing"] = {"schema", "systems.base"}
 ALLOWED |= {"origin": set(), "compare": {"hands", "metrics"}, "results": set()}
 ALLOWED["run"] = set(ALLOWED) | {"systems.base"}
 ALLOWED["photo"] = {"schema", "geometry", "hands", "render", "draw", "predict"}

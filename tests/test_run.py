@@ -252,6 +252,7 @@ def _break(config, path, value):
     ("eval.metrics", ("mpjpee",), ValueError, "no metric 'mpjpee'; did you mean 'mpjpe'"),
     ("best_metric", "mpjpe/al", ValueError, "did you mean 'mpjpe/all'"),
     ("best_metric", "handedness_ap", ValueError, "but higher handedness_ap is better"),
+    ("eval.methods", ConfigDict({"other": {"widht": 3}}), ValueError, r"eval\.methods\.other: .*widht"),
     ("data.eval", ("nowhere:val",), FileNotFoundError, "python -m data_builders.nowhere"),
     ("data.train", ("nowhere",), ValueError, "write NAME:SPLIT"),
     ("init_from.all", "no/such/run", FileNotFoundError, "no run or file no/such/run"),

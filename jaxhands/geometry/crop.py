@@ -215,3 +215,19 @@ def warp(
       values = picture[jnp.clip(y, 0, height - 1), jnp.clip(x, 0, width - 1)].astype(jnp.float32)
       out = out + jnp.where(within, weight, 0).reshape(weight.shape + channels) * values
   return out
+
+
+def warp_smoothly(
+  picture: Shaped[jax.Array, "P Q *c"],
+  out_from_picture: Float[jax.Array, "2 3"],
+  out_hw: tuple[int, int],
+  oversampling: int = 1,
+) -> Float[jax.Array, "H W *c"]:
+  """`warp` whose pixels are means of `oversampling` samples in each direction: where it shrinks, few are skipped."""
+  if oversampling == 1:
+    return warp(picture, out_from_picture, out_hw)
+  height, width = out_hw
+  # Pixel i is the mean of the fine pixels from i * oversampling on.
+  offset = np.array([[0, 0, 1], [0, 0, 1]], np.float32) * (oversampling - 1) / 2
+  fine = warp(picture, oversampling * out_from_picture + offset, (height * oversampling, width * oversampling))
+  return fine.reshape(height, oversampling, width, oversampling, *picture.shape[2:]).mean((1, 3))

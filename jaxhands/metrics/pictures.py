@@ -21,7 +21,7 @@ from jaxhands.metrics.base import Baseline, Metric, Quantity, pooled_mean
 Features = Callable[[Float[Array, "b h w 3"]], Sequence[jax.Array]]
 
 _AMODAL, _VISIBLE = 0, 1
-_NEEDS = frozenset({"removed", "removed_valid", "masks", "masks_valid", "joints_img_valid"})
+_NEEDS = frozenset({"removed", "removed_valid", "masks", "masks_valid", "example_id"})
 _PREDICTS = frozenset({"recovered"})
 _WINDOW, _SIGMA = 11, 1.5  # of SSIM (Wang et al., 2004)
 _STABLE = (0.01**2, 0.03**2)
@@ -70,8 +70,11 @@ def _quantity(name: str, compare: Callable[[Any, Any, Any], Any]) -> Quantity:
     seen, truth = prediction["recovered"], _in_0_to_1(batch["removed"])
     flat = [values.reshape(-1, *values.shape[2:]) for values in (seen, truth, hole)]
     value = compare(*flat).reshape(hole.shape[:2])
-    known = batch["removed_valid"] & batch["masks_valid"].all((1, 2))[:, None]
-    counted = known & batch["joints_img_valid"].any(-1) & hole.any((2, 3))
+    valid = batch["masks_valid"]
+    known = batch["removed_valid"] & valid.all(-1) & valid[:, ::-1, _VISIBLE]
+    pair = batch["example_id"] % schema.IDS_OF_RECORD == schema.VIEWS.index("pair")
+    of_view = pair[:, None] | (np.arange(2) == 0)  # the view of one hand has it at place 0
+    counted = known & of_view & hole.any((2, 3))
     return jnp.where(counted, value, 0), counted.astype(jnp.float32)
 
   return Quantity(name, fn, _NEEDS, _PREDICTS)

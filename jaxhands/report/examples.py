@@ -17,6 +17,7 @@ _ERRORS = {
   "joint_error": "mm", "vertex_error": "mm", "pixel_error": "px", "root_depth_error": "mm",
   "mask_error": "of the masks wrong",
 }  # fmt: skip
+_LIKENESS = "psnr"  # where there is no error: the less, the worse
 # Keys of the batch that are drawn, besides those that every evaluation has.
 NEEDS = frozenset({"image", "crop_from_img"})
 
@@ -39,7 +40,8 @@ def choose(values: Mapping[str, np.ndarray], random: int = RANDOM, worst: int = 
   """
   count = len(values["example_id"])
   drawn = np.sort(np.random.default_rng(seed).permutation(count)[:random])
-  errors, _ = example_errors(values)
+  errors, unit = example_errors(values)
+  errors = errors if unit else -example_likeness(values)
   measured = np.flatnonzero(~np.isnan(errors))
   worst_first = measured[np.argsort(-errors[measured], kind="stable")][:worst]
   return Chosen(np.concatenate([drawn, worst_first]), np.repeat([False, True], [len(drawn), len(worst_first)]))
@@ -51,6 +53,13 @@ def example_errors(values: Mapping[str, np.ndarray]) -> tuple[Float[np.ndarray, 
     if name in values:
       return mean_of_each(values[name], values[f"{name}_weight"]), unit
   return np.full(len(values["example_id"]), np.nan), ""
+
+
+def example_likeness(values: Mapping[str, np.ndarray]) -> Float[np.ndarray, " N"]:
+  """PSNR (dB) of what was recovered in each example, NaN where nothing was."""
+  if _LIKENESS not in values:
+    return np.full(len(values["example_id"]), np.nan)
+  return mean_of_each(values[_LIKENESS], values[f"{_LIKENESS}_weight"])
 
 
 def mean_of_each(value: Float[np.ndarray, "N ..."], weight: Float[np.ndarray, "N ..."]) -> Float[np.ndarray, " N"]:

@@ -24,6 +24,7 @@ class RunFiles:
     values: `eval/examples.npz`: arrays over the evaluated examples.
     shown: `eval/shown.npz`: the examples to draw; {} if there are none.
     calibration: `eval/calibration.json`; {} if there is none.
+    timings: `eval/timings.json`; {} if there is none.
   """
 
   config: Mapping[str, Any]
@@ -32,6 +33,7 @@ class RunFiles:
   values: Mapping[str, np.ndarray]
   shown: Mapping[str, np.ndarray]
   calibration: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  timings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   @classmethod
   def read(cls, workdir: pathlib.Path) -> RunFiles:
@@ -44,8 +46,7 @@ class RunFiles:
     for name in ("metrics.json", "examples.npz"):
       if not (folder / name).is_file():
         raise FileNotFoundError(f"{folder} has no {name}: evaluate the run first, with --mode=eval")
-    config, calibration = workdir / "config.json", folder / "calibration.json"
-    settings = json.loads(config.read_text()) if config.is_file() else {}
+    settings = _json(workdir / "config.json")
     stages = settings.get("stages") or [""]
     found = {stage: _lines((workdir / "stages" / stage if stage else workdir) / "metrics.jsonl") for stage in stages}
     return cls(
@@ -54,7 +55,8 @@ class RunFiles:
       result=json.loads((folder / "metrics.json").read_text()),
       values=_arrays(folder / "examples.npz"),
       shown=_arrays(folder / "shown.npz"),
-      calibration=json.loads(calibration.read_text()) if calibration.is_file() else {},
+      calibration=_json(folder / "calibration.json"),
+      timings=_json(folder / "timings.json"),
     )
 
 
@@ -64,6 +66,10 @@ def _lines(path: pathlib.Path) -> list[Line]:
     return []
   whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]
   return [json.loads(line, parse_int=float) for line in whole]
+
+
+def _json(path: pathlib.Path) -> dict[str, Any]:
+  return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def _arrays(path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -14,12 +14,16 @@ from jaxhands import draw
 from jaxhands.geometry import crop
 from jaxhands.render import overlay
 from jaxhands.report.cards import panel, title
+from jaxhands.report.charts import number
+from jaxhands.report.examples import example_likeness
 from jaxhands.report.files import RunFiles
 from jaxhands.schema import HANDS
 
 NEEDS = frozenset({"batch/image", "prediction/recovered"})
 _SIDE = 180  # of a panel, in its own units
 _FOUND = 0.5
+_COLOURS = ((232, 104, 16), (32, 118, 214))  # of right and left hand, as in `style.css`
+_SEEN, _HIDDEN = 0.6, 0.3  # opacity of what is visible and of what is not
 
 
 def recovery_cards(run: RunFiles, worst: bool) -> list[str]:
@@ -29,7 +33,10 @@ def recovery_cards(run: RunFiles, worst: bool) -> list[str]:
 
 def legend() -> str:
   """What is to be seen."""
-  return "Crops of one hand, left hands mirrored, before and after recovery; with the pose found in each, where one is."
+  return (
+    "Crops of one hand, left hands mirrored, before and after recovery; with the pose found in each, where one is. In "
+    "masks, where a hand is seen has its full colour, and where it is hidden a pale one."
+  )
 
 
 def _card(run: RunFiles, row: int) -> str:
@@ -37,6 +44,8 @@ def _card(run: RunFiles, row: int) -> str:
   panels = []
   if "prediction/hand_crops" in example:
     panels.append(_panel("picture", example["batch/image"]))
+    if "prediction/masks" in example:
+      panels.append(_panel("masks", _masked(example["batch/image"], example["prediction/masks"])))
     for hand in map(int, np.flatnonzero(example["prediction/hand_prob"] > _FOUND)):
       before, after = (example[f"prediction/{key}"][hand] for key in ("hand_crops", "recovered"))
       panels.append(_panel(f"{HANDS[hand]}, as it is", before, _skeleton(example, hand, "joints_img_unrecovered")))
@@ -45,7 +54,9 @@ def _card(run: RunFiles, row: int) -> str:
     panels += [_panel("crop", example["batch/image"]), _panel("recovered", example["prediction/recovered"][0])]
     if "batch/removed" in example and example["batch/removed_valid"][0]:
       panels.append(_panel("truth", example["batch/removed"][0]))
-  caption = f"<figcaption>{title(run, example)}</figcaption>"
+  likeness = float(example_likeness(run.values)[int(example["position"])])
+  more = () if np.isnan(likeness) else (f"PSNR {number(likeness)} dB",)
+  caption = f"<figcaption>{title(run, example, more)}</figcaption>"
   return f'<figure class="card masks" style="--columns:{max(len(panels), 3)}">{"".join(panels)}{caption}</figure>'
 
 
@@ -60,6 +71,18 @@ def _skeleton(example: Mapping[str, Any], hand: int, key: str) -> str:
   valid = np.zeros((2, 21), bool)
   valid[hand] = True
   return f'<g class="marks">{draw.svg(overlay.skeleton(points, valid, draw.line_px(_SIDE, _SIDE)))}</g>'
+
+
+def _masked(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
+  """The picture with what is found of each hand laid over it."""
+  shown = image.astype(np.float32)
+  for hand, colour in enumerate(_COLOURS):
+    # Masks may be smaller than the picture: every pixel takes the nearest one of theirs.
+    rows, columns = (np.arange(size) * have // size for size, have in zip(image.shape, masks.shape[2:], strict=False))
+    whole, visible = (masks[hand, kind][rows[:, None], columns] > _FOUND for kind in range(2))
+    for where, opacity in ((whole & ~visible, _HIDDEN), (visible, _SEEN)):
+      shown[where] += opacity * (np.array(colour, np.float32) - shown[where])
+  return np.rint(shown).astype(np.uint8)
 
 
 def _panel(label: str, picture: np.ndarray, marks: str = "") -> str:

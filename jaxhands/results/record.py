@@ -49,9 +49,7 @@ def of_run(workdir: pathlib.Path, note: str = "") -> dict[str, Any]:
       for key, value in result["metrics"].items()
     },
     "mean_pose": {key: _rounded(value) for key, value in result["mean_pose"].items()},
-    "also": [
-      entry | {"metrics": {key: _rounded(value) for key, value in entry["metrics"].items()}} for entry in result["also"]
-    ],
+    "also": [_rounded_entry(entry) for entry in result["also"]],
     "evaluated_with": evaluated,
     "trained_with": trained,
     "config": _without_folders(config),
@@ -121,6 +119,14 @@ def _without_folders(value: Any) -> Any:
   if isinstance(value, list):
     return [_without_folders(inner) for inner in value]
   return re.sub(r"(?<![\w.])~?/(?:[^+:]*/)?", "", value) if isinstance(value, str) else value
+
+
+def _rounded_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+  """Another method or protocol; of the system with other fields, how much it differs, too."""
+  rounded = {"metrics": {key: _rounded(value) for key, value in entry["metrics"].items()}}
+  if "differences" in entry:
+    rounded["differences"] = {key: [_rounded(end) for end in ends] for key, ends in entry["differences"].items()}
+  return dict(entry) | rounded
 
 
 def _rounded(value: float) -> float:

@@ -97,6 +97,16 @@ class System(Protocol):
     ...
 
 
+@runtime_checkable
+class TimedSystem(Protocol):
+  """A system that predicts in steps, each of which a report times on its own."""
+
+  @property
+  def prediction_steps(self) -> tuple[tuple[str, Callable[[Variables, dict[str, Any]], dict[str, Any]]], ...]:
+    """(name, `(variables, values) -> further values`) in order; the first one's values are the batch."""
+    ...
+
+
 def nested(name: str, variables: Mapping[str, Any]) -> Variables:
   """A network's variables as the part `name` of a system's: {"params": {name: ...}, ...}."""
   return {collection: {name: tree} for collection, tree in variables.items()}
@@ -155,6 +165,7 @@ def from_fields(system: Callable[..., T], config: Any, tuples: Sequence[str] = (
     "crop_hw": tuple(config.data.crop_hw), "dtype": jnp.dtype(config.compute_dtype), "frozen": tuple(config.freeze),
   }  # fmt: skip
   names = {field.name for field in dataclasses.fields(system)}  # pyright: ignore[reportArgumentType]
+  fixed = {name: value for name, value in fixed.items() if name in names}  # one of parts has none of its own
   if "shrink" in names:
     fixed["shrink"] = bool(config.data.get("shrink", False))  # runs of before it was there have none
   if "augmentation" in names:

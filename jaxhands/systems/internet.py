@@ -119,6 +119,8 @@ class InterNet:
     frozen: parts whose norm stays in evaluation mode; the trainer keeps their variables.
     augmentation: of crops in training.
     root_depth_weight, handedness_weight: factors of these losses; the paper has none.
+    view: "pair" (paper), or "hand": one hand at a time, left ones mirrored, of which the right hand's head learns.
+    box_factor: enlargement of the box.
   """
 
   crop_hw: tuple[int, int] = (256, 256)
@@ -142,8 +144,9 @@ class InterNet:
   augmentation: augment.Augmentation = augment.INTERNET
   root_depth_weight: float = 1.0
   handedness_weight: float = 1.0
+  view: Literal["pair", "hand"] = "pair"
+  box_factor: float = crop.BOX_FACTOR
 
-  view = "pair"
   needs = frozenset(
     {
       "image", "crop_from_img", "joints_cam", "joints_cam_valid", "joints_img", "joints_img_valid", "hand_present",
@@ -189,7 +192,8 @@ class InterNet:
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
     """Crop of both hands; moved, turned, scaled and mirrored in training."""
-    return host_ops.crop_ops(self.crop_hw, augmentation=self.augmentation if train else None, shrink=self.shrink)
+    augmentation = self.augmentation if train else None
+    return host_ops.crop_ops(self.crop_hw, None, augmentation, self.box_factor, shrink=self.shrink)
 
   def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
     """`image` as float32 in 0..1, without mean and deviation; in training also colour factors and `targets`."""

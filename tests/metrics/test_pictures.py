@@ -19,9 +19,8 @@ def _case():
   masks[2] = 0
   batch = {
     "image": image, "removed": truth, "removed_valid": np.array([[1, 1], [1, 0], [1, 1]], bool), "masks": masks,
-    "masks_valid": np.ones((3, 2, 2), bool), "joints_img_valid": np.ones((3, 2, 21), bool),
+    "masks_valid": np.ones((3, 2, 2), bool), "example_id": np.array([1, 4, 8], np.int32),  # of one hand, of pairs
   }  # fmt: skip
-  batch["joints_img_valid"][0, 1] = False  # as in the view of one hand
   return {key: jnp.asarray(value) for key, value in batch.items()}, rng.random((3, 2, SIDE, SIDE, 3)).astype(np.float32)
 
 
@@ -46,11 +45,15 @@ def test_what_counts():
   batch, recovered = _case()
   _, weight = _values("psnr", {"recovered": recovered}, batch)
   np.testing.assert_array_equal(weight, [[1, 0], [1, 0], [0, 0]])
+  # The other hand's whole mask is not needed (released AIH), its visible one is.
+  for kind, counted in ((0, 1), (1, 0)):
+    lacking = batch | {"masks_valid": batch["masks_valid"].at[0, 1, kind].set(False)}
+    assert _values("psnr", {"recovered": recovered}, lacking)[1][0, 0] == counted
 
 
 def test_psnr_and_ssim_of_the_holes():
   batch, recovered = _case()
-  batch["joints_img_valid"] = jnp.ones_like(batch["joints_img_valid"])
+  batch["example_id"] = jnp.zeros_like(batch["example_id"])
   batch["removed_valid"] = jnp.ones_like(batch["removed_valid"])
   psnr, _ = _values("psnr", {"recovered": recovered}, batch)
   ssim, weight = _values("ssim", {"recovered": recovered}, batch)

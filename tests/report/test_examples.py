@@ -54,6 +54,17 @@ def test_other_errors_serve_where_joints_have_none():
   assert not nothing.worst.any()
 
 
+def test_what_is_least_like_the_truth_is_the_worst_where_there_is_no_error():
+  found = {
+    "example_id": np.arange(4),
+    "psnr": np.array([[30.0, 0], [12, 0], [20, 0], [5, 0]]),
+    "psnr_weight": np.array([[1, 0], [1, 0], [1, 0], [0, 0]]),
+  }
+  chosen = examples.choose(found, random=0)
+  np.testing.assert_array_equal(chosen.positions, [1, 2, 0])
+  assert np.isnan(examples.example_errors(found)[0]).all()
+
+
 def test_saved_whole(tmp_path):
   chosen = examples.choose(values())
   seen = {"batch/image": np.zeros((12, 4, 4, 3), np.uint8)}

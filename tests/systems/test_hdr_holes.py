@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxhands.systems.hdr import holes
+from jaxhands.systems.hdr import hdrm, holes
 
 
 def _masks(seed):
@@ -48,3 +48,19 @@ def test_the_network_never_sees_what_is_hidden_or_removed():
   np.testing.assert_array_equal(np.asarray(seen[..., :3]).max(-1), 1 - found.occluded)
   np.testing.assert_array_equal(np.asarray(seen[..., 4:7]).max(-1), 1 - found.distractor)
   np.testing.assert_array_equal(np.maximum(*mask.planes), 1)
+
+
+def test_the_visible_part_stands_for_a_whole_mask_that_nobody_knows():
+  """The released AIH's rendered pictures lack the other hand's amodal mask, and are learned from."""
+  masks = _masks(5)
+  lacking = masks.at[:, 1, 0].set(0)
+  found, known = holes.find(lacking), holes.find(masks)
+  np.testing.assert_array_equal(found.background, (1 - masks[:, 0, 0]) * (1 - masks[:, 1, 1]))
+  for name in ("occluded", "distractor", "visible"):
+    np.testing.assert_array_equal(getattr(found, name), getattr(known, name))
+  valid = np.ones((4, 2, 2), bool)
+  valid[1, 1, 0] = valid[2, 1, 1] = valid[3, 0, 0] = False
+  batch = {
+    "removed_valid": jnp.array([[True, False]] * 4), "masks_valid": jnp.asarray(valid), "weight": jnp.ones(4)
+  }  # fmt: skip
+  np.testing.assert_array_equal(hdrm._weight(batch), [1, 1, 0, 0])

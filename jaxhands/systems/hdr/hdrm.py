@@ -48,6 +48,7 @@ from jaxhands.weights.vgg import read as read_vgg
 GENERATOR, DISCRIMINATOR, SEGMENTER = "hdrnet", "discriminator", "hasm"
 Features = Callable[[Float[Array, "b h w 3"]], Sequence[jax.Array]]
 _AUGMENTATION = dataclasses.replace(augment.INTERNET, mirror_probability=0.0)  # the view shows right hands already
+_VISIBLE = 1
 _RECONSTRUCTION = ("hole_occluded", "hole_distractor", "valid")
 
 
@@ -274,8 +275,12 @@ def _binary(masks: jax.Array) -> jax.Array:
 
 
 def _weight(batch: schema.Batch) -> jax.Array:
-  """0 for examples without a true picture or true masks."""
-  known = batch["removed_valid"][:, 0] & batch["masks_valid"].all((1, 2))
+  """0 for examples without a true picture, this hand's masks, or the other one's visible one.
+
+  The other hand's whole mask may be missing, as in the released AIH's rendered pictures.
+  """
+  valid = batch["masks_valid"]
+  known = batch["removed_valid"][:, 0] & valid[:, 0].all(-1) & valid[:, 1, _VISIBLE]
   return jnp.where(known, batch["weight"], 0)
 
 

@@ -43,19 +43,20 @@ def find(masks: Shaped[Array, "b 2 2 h w"], distractor: Distractor = "visible") 
   """The holes of hand 0's crop.
 
   Args:
-    masks: 0 | 1, by hand (this, other) and kind (amodal, visible).
+    masks: 0 | 1, by hand (this, other) and kind (amodal, visible). The other hand's amodal one may be 0 where nobody
+      knows it (the released AIH's rendered pictures): its visible part stands for it.
     distractor: the other hand's part that is removed: the visible one (paper), or all of it (release). They differ
       where this hand's visible part hides the other hand outside of this hand's own mask: in masks that disagree.
   """
   amodal, visible, other_amodal, other_visible = (
     masks[:, hand, kind].astype(jnp.float32) for hand in range(2) for kind in range(2)
   )
-  outside = 1 - amodal
+  outside, other_whole = 1 - amodal, jnp.maximum(other_amodal, other_visible)
   return Holes(
     occluded=amodal * (1 - visible),
-    distractor=outside * (other_visible if distractor == "visible" else other_amodal),
+    distractor=outside * (other_visible if distractor == "visible" else other_whole),
     visible=visible,
-    background=outside * (1 - other_amodal),
+    background=outside * (1 - other_whole),
   )
 
 

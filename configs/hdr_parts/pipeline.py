@@ -1,0 +1,119 @@
+"""The whole of HDR: all parts trained one after the other, then chained and evaluated."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import base
+from configs.hdr_parts import pose, recovery, segmentation, shared
+
+_TRAINED = {
+  "hasm": segmentation.hasm, "hdrm": recovery.hdrm, "hdrm_finetune": recovery.hdrm_finetune, "shpe": pose.shpe,
+  "internet": pose.internet_pose,
+}  # fmt: skip
+_RELEASED_FACTOR = 2.0  # of the box of a hand's whole mask, where that of its joints has `shared.PAPER_FACTOR`
+_DATA = {
+  "demo": shared.demo_data, "tiny": shared.tiny, "small": shared.small_data, "synth": shared.synth_data,
+  "paper": shared.paper_data,
+}  # fmt: skip
+
+
+def understood(part: str, choice: base.Choice) -> set[str]:
+  """The switches that mean something to a part at a size."""
+  of_aih = {"render_only", "syn_only"} if choice.size in ("synth", "paper") else set()
+  if part == "hasm":
+    return {"released"}
+  if part == "internet":
+    return set()
+  if part == "shpe":
+    return {"released"} | ({"with_aih"} if choice.size == "paper" else set())
+  if part == "pipeline":
+    return {"internet_pose"}.union(*(understood(name, choice) for name in _parts(choice)))
+  return {"released", "no_removal", "no_deocclusion", "no_discriminator", "no_transformer"} | of_aih
+
+
+def pipeline(config: Any, choice: base.Choice) -> None:
+  """Each part is a stage, in its own folder, and differs from the run's config only where it must."""
+  names = _parts(choice)
+  parts = {name: _config_of(name, choice) for name in names}
+  estimator = parts[names[-1]]
+  config.system = ConfigDict({
+    "name": "hdr.pipeline",
+    "recover": True,  # False: poses of the crops as they are
+    "masks": "predicted",  # or "true", those of the data
+    "hand_hw": tuple(estimator.data.crop_hw),
+    "hand_factor": _RELEASED_FACTOR / shared.PAPER_FACTOR * estimator.system.box_factor,  # of a mask's box
+    "oversampling": 2 if choice.size in ("demo", "small") else 1,  # small crops would skip pixels
+    "picture_hw": (512, 512) if choice.size == "paper" else (320, 320),  # room for the pictures
+    "hasm": parts["hasm"].system,
+    "hdrm": parts["hdrm"].system,
+    "pose": estimator.system,
+  })  # fmt: skip
+  _DATA[choice.size](config)
+  config.data.crop_hw = config.data.map_hw = tuple(parts["hasm"].data.crop_hw)
+  config.stages = (*names, "pipeline")
+  for name, part in parts.items():
+    if choice.size not in ("synth", "paper"):  # one data set, built once
+      part.data.train, part.data.eval = config.data.train, config.data.eval
+    config.stage[name] = _difference(part, config, ("name", "variant", "stages", "stage"))
+  config.stage.pipeline = _evaluation(names[-1], choice)
+
+
+def _parts(choice: base.Choice) -> tuple[str, ...]:
+  """Those that the pipeline is made of, the estimator last."""
+  return ("hasm", "hdrm", "hdrm_finetune", "internet" if "internet_pose" in choice else "shpe")
+
+
+def _config_of(name: str, choice: base.Choice) -> Any:
+  """A part's own config, with the switches that it has."""
+  config: Any = base.get_config()
+  own = dataclasses.replace(choice, part=name, switches=choice.switches & understood(name, choice))
+  _TRAINED[name](config, own)
+  if name == "hdrm_finetune":
+    recovery.sources(config, "stages/hdrm", "stages/hasm:.")
+  return config
+
+
+def _difference(part: Any, config: Any, leave: tuple[str, ...] = ()) -> ConfigDict:
+  """What of a part's config, but for the keys `leave`, is not as in the run's."""
+  changes = ConfigDict()
+  for key, value in part.items():
+    if key in leave:
+      continue
+    if key == "system" or key not in config:
+      changes[key] = value
+    elif isinstance(value, ConfigDict):
+      inner = _difference(value, config[key], ("synthetic",) if key == "data" else ())  # made once, for all
+      if inner:
+        changes[key] = inner
+    elif value != config[key]:
+      changes[key] = value
+  return changes
+
+
+def _evaluation(estimator: str, choice: base.Choice) -> ConfigDict:
+  """The last stage: weights of all parts, and what stands beside the whole in its table."""
+  methods = {
+    "pose_alone": {"recover": False},
+    "true_masks": {"masks": "true"},
+    "pose_alone_true_masks": {"recover": False, "masks": "true"},
+  }
+  if not {"no_removal", "no_deocclusion"} & choice.switches:
+    methods["no_removal"] = {"hdrm": {"over": "occluded"}}
+    methods["no_deocclusion"] = {"hdrm": {"over": "distractor"}}
+  stage: Any = ConfigDict({
+    "init_from": {"hasm": "stages/hasm:.", "hdrnet": "stages/hdrm_finetune", "pose": f"stages/{estimator}:."},
+    "eval": {
+      "batch_size": 8 if choice.size == "tiny" else 16,
+      "metrics": ("mpjpe", "pck_auc", "mrrpe", "epe2d", "bone_asymmetry", "handedness_ap", "handedness_accuracy"),
+      "methods": methods,
+    },
+  })  # fmt: skip
+  whole: Any = base.get_config()
+  pose.compared_as_released(whole)
+  stage.eval.protocol = _difference(whole.eval.protocol, base.get_config().eval.protocol)
+  stage.eval.also = whole.eval.also
+  return stage

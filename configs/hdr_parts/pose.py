@@ -1,0 +1,107 @@
+"""SHPE, and InterNet in its place: pose of a single hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import base, internet
+from configs.hdr_parts import shared
+
+
+def shpe(config: Any, choice: base.Choice) -> None:
+  config.system = ConfigDict({
+    "name": "hdr.shpe",
+    "released": "released" in choice,
+    "width": 64,
+    "blocks": (2, 4, 6),
+    "head_features": 256,
+    "kernel_std": 0.001,  # of the initial convolutions; 0 = He's
+    "sigma": 2.5,  # of the target's Gaussian, cells
+    "loss_form": "hdr",  # or "minimal_hand"
+    "decode": "argmax",  # or "soft_argmax", between cells
+    "box_factor": shared.PAPER_FACTOR,
+    "give_heatmaps": False,
+  })  # fmt: skip
+  config.data.kind = "single"
+  compared_as_released(config)
+  sizes = {"demo": _demo, "tiny": _tiny, "small": _small, "synth": _synth, "paper": _paper}
+  sizes[choice.size](config, choice)
+  config.data.map_hw = config.data.crop_hw
+
+
+def compared_as_released(config: Any) -> None:
+  """The predicted form at the true scale, wrists upon each other; and at the assumed scale."""
+  config.eval.protocol.update(depth="predicted", scale="gt")
+  config.eval.also = ConfigDict({"assumed_scale": {"scale": "predicted"}})
+
+
+def _paper(config: Any, choice: base.Choice) -> None:
+  shared.paper_data(config)
+  if "with_aih" in choice:
+    config.data.train, config.data.kind = ("interhand26m:train", "aih:train"), "single,all"
+  config.batch_size = 48
+  config.optimizer.weight_decay = 0.0 if config.system.released else 1e-5
+  config.schedule.name = "drops"
+  config.train_for, config.optimizer.learning_rate = "300000 steps", 1e-3
+  config.schedule.drops = (("100000 steps", 0.1), ("200000 steps", 0.1))
+  if config.system.released:
+    config.train_for, config.optimizer.learning_rate = "600000 steps", 1e-4
+    config.schedule.drops = (("500000 steps", 0.1), ("550000 steps", 0.1))
+
+
+def _synth(config: Any, choice: base.Choice) -> None:
+  _paper(config, choice)
+  shared.synth_data(config)
+
+
+def _demo(config: Any, choice: base.Choice) -> None:
+  config.system.update(
+    width=16, blocks=(1, 2, 2), head_features=64, kernel_std=0.0, sigma=1.0, decode="soft_argmax",
+    box_factor=shared.DEMO_FACTOR,
+  )  # fmt: skip
+  shared.demo_of_a_hand(config)
+  config.train_for = "1200 steps"
+
+
+def _small(config: Any, choice: base.Choice) -> None:
+  _demo(config, choice)
+  shared.small_data(config)
+  config.system.update(width=32, blocks=(2, 3, 4), head_features=128)
+  config.train_for = "12000 steps"
+  shared.unhurried(config)
+
+
+def _tiny(config: Any, choice: base.Choice) -> None:
+  shared.tiny(config)
+  config.system.update(
+    width=4, blocks=(1, 1, 1), head_features=8, kernel_std=0.0, decode="soft_argmax", box_factor=shared.DEMO_FACTOR
+  )  # fmt: skip
+  config.data.crop_hw = (32, 32)
+  config.optimizer.learning_rate = 1e-3
+
+
+def internet_pose(config: Any, choice: base.Choice) -> None:
+  """InterNet that sees one hand at a time, trained on single hands as SHPE is, on the same crops."""
+  single: Any = internet.get_config(choice.size)
+  own = ("system", "train_for", "batch_size", "optimizer", "schedule", "ema", "log_every", "eval_every",
+         "checkpoint_every")  # fmt: skip
+  for key in own:
+    config[key] = single[key]
+  config.data.augmentation.update(single.data.augmentation, mirror_probability=0.0)  # the view shows right hands
+  config.data.kind = "single"
+  config.system.view = "hand"
+  config.system.box_factor = shared.PAPER_FACTOR if choice.size in ("synth", "paper") else shared.DEMO_FACTOR
+  config.eval.protocol.scale = "gt"
+  data = {"demo": shared.demo_data, "small": shared.small_data, "synth": shared.synth_data, "paper": shared.paper_data}
+  if choice.size == "tiny":
+    shared.tiny(config)
+    config.data.crop_hw = (32, 32)
+  else:
+    data[choice.size](config)
+  if choice.size in ("demo", "small"):
+    config.data.crop_hw, config.data.shrink = shared.HAND_HW, True
+    config.system.doublings = 3  # cells of a small crop a quarter as large as it, as SHPE's
+    config.train_for, config.ema = {"demo": ("1200 steps", 0.99), "small": ("12000 steps", 0.999)}[choice.size]
+  config.data.map_hw = config.data.crop_hw

@@ -1,0 +1,82 @@
+"""HASM: amodal segmentation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import base
+from configs.hdr_parts import shared
+
+
+def hasm(config: Any, choice: base.Choice) -> None:
+  released = "released" in choice
+  config.system = ConfigDict({
+    "name": "hdr.hasm",
+    "released": released,
+    "backbone": "b5",
+    "width": 0,  # of the trunk; 0 = the published one
+    "drop_path": 0.1,
+    "decoder_features": 256,
+    "dropout": 0.1,
+    "box_factor": 2.0,
+    "zoom": (0.5, 2.0),
+    "most_of_one_class": 0.75,
+    "bn_groups": 1,
+  })  # fmt: skip
+  config.eval.mean_pose = 0  # masks have baselines of their own
+  config.data.map_hw = config.data.crop_hw
+  config.optimizer.update(name="adamw", weight_decay=0.01, no_decay=("norm",), faster=(("decoder", 10.0),))
+  config.schedule.name = "poly"
+  {"demo": _demo, "tiny": _tiny, "small": _small, "synth": _synth, "paper": _paper}[choice.size](config)
+
+
+def _paper(config: Any) -> None:
+  shared.paper_data(config)
+  config.data.kind = "interacting"
+  config.init_from.backbone = ""
+  config.batch_size = 48
+  config.train_for, config.optimizer.learning_rate = "200000 steps", 2.5e-3
+  if config.system.released:
+    config.train_for, config.optimizer.learning_rate = "500000 steps", 2.88e-3
+  config.schedule.warmup, config.schedule.warmup_start = "1500 steps", 1e-6
+
+
+def _synth(config: Any) -> None:
+  _paper(config)
+  shared.synth_data(config)
+  config.data.kind = "all"
+  config.train_for, config.optimizer.learning_rate = "40000 steps", 5e-4  # from scratch
+
+
+def _demo(config: Any) -> None:
+  # A hand's box fills 0.3 to 1.3 times the crop, so that the network also finds hands in a whole picture.
+  config.system.update(
+    backbone="b0", width=16, drop_path=0.0, decoder_features=64, dropout=0.0, box_factor=1.25, zoom=(0.4, 1.6),
+    most_of_one_class=1.0,
+  )  # fmt: skip
+  config.data.crop_hw, config.data.map_hw = (96, 96), (48, 48)
+  shared.demo_data(config)
+  config.train_for = "2000 steps"
+  config.batch_size = 16
+  config.optimizer.learning_rate = 1e-3
+  config.optimizer.faster = ()
+  config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
+  config.clip_norm = 1.0
+  config.ema = 0.999
+  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "500 steps"
+
+
+def _small(config: Any) -> None:
+  _demo(config)
+  config.data.synthetic = ConfigDict({"train": 8_000, "val": 1_000, "test": 0, "seed": 0})
+  config.data.keep_mb = 2_000
+  config.train_for = "2700 steps"
+
+
+def _tiny(config: Any) -> None:
+  shared.tiny(config)
+  config.system.update(backbone="b0", width=8, drop_path=0.1, decoder_features=8, box_factor=1.25)
+  config.optimizer.learning_rate = 1e-3
+  config.optimizer.faster = ()

@@ -1,0 +1,64 @@
+"""What parts of `configs/hdr.py` share: their data and the sizes of their crops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SWITCHES = (
+  "released", "internet_pose", "no_removal", "no_deocclusion", "no_discriminator", "no_transformer", "render_only",
+  "syn_only", "with_aih",
+)  # fmt: skip
+HAND_HW = (64, 64)  # of the demo's crops of one hand
+DEMO_FACTOR = 1.3  # of a hand's box, which is the tight one of its joints 1.2 times, at small sizes
+PAPER_FACTOR = 1.9  # of the same: with it, about twice the box of the whole mask, as the release has it
+
+
+def tiny(config: Any) -> None:
+  """Seconds, for tests."""
+  config.data.crop_hw, config.data.map_hw = (64, 64), (32, 32)
+  config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:val",)
+  config.data.synthetic.update(train=32, val=16, test=16, pictures="all")
+  config.train_for = "4 steps"
+  config.batch_size = config.eval.batch_size = 8
+  config.log_every, config.eval_every, config.checkpoint_every = "1 step", "2 steps", "2 steps"
+
+
+def demo_data(config: Any) -> None:
+  """Some thousand pictures, with those that HDRM learns from: one data set for all parts."""
+  config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:val",)
+  config.data.synthetic.update(train=2_400, val=240, test=0, pictures="all")
+  config.data.keep_mb = 600
+
+
+def small_data(config: Any) -> None:
+  """The same, and more."""
+  demo_data(config)
+  config.data.synthetic.update(train=20_000, val=1_000)
+
+
+def synth_data(config: Any) -> None:
+  """As large as pays on an accelerator."""
+  config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:val",)
+  config.data.synthetic.train = 100_000
+
+
+def paper_data(config: Any) -> None:
+  """InterHand2.6M."""
+  config.data.train, config.data.eval = ("interhand26m:train",), ("interhand26m:test",)
+
+
+def demo_of_a_hand(config: Any) -> None:
+  """Training of a small network on crops of one hand."""
+  demo_data(config)
+  config.data.crop_hw = HAND_HW
+  config.batch_size = 16
+  config.optimizer.learning_rate = 2e-3
+  config.schedule.name = "cosine"
+  config.ema = 0.99
+  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "0 steps"
+
+
+def unhurried(config: Any) -> None:
+  """Longer averages, and looks at what is there in between."""
+  config.ema = 0.999
+  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "4000 steps", "1000 steps"

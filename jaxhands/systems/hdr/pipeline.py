@@ -1,0 +1,288 @@
+"""HDR, the whole: each hand's crop is made a crop of this hand alone, and a single-hand estimator sees its pose there.
+
+One graph on the device, from the picture to both hands in one camera frame:
+
+* HASM sees the crop of both hands, cut out of the picture here, and gives four masks;
+* the box around a hand's whole (amodal) mask, `hand_factor` times, is its crop; the left hand's is mirrored, and both
+  hands of all pictures go on as one batch;
+* HDRM fills what is hidden and removes the other hand, by the same four masks;
+* any system of one hand (`shpe`, or InterNet with `view="hand"`) gives the pose, which is then mirrored back, mapped
+  to the picture, and placed in front of the camera (`geometry.place`).
+
+A hand without a mask is absent: its probability says so, and the rest of what is predicted of it comes from the whole
+picture (as in the release) and means nothing. Sizes in mm are those of a mean hand.
+
+Where paper and release differ, `released` of HDRM chooses, also here: masks of a hand's crop are where more than half
+of a pixel is inside, or where all four pixels around are (the release truncates after a bilinear warp, so that every
+mask loses a pixel at its edge).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from jaxhands import schema
+from jaxhands.data import colour, host_ops
+from jaxhands.geometry import crop, lift, masks
+from jaxhands.hands import bones, mirror, skeleton
+from jaxhands.systems import base
+from jaxhands.systems.hdr import hdrm, holes
+from jaxhands.systems.hdr.hasm import HASM
+from jaxhands.systems.hdr.hdrm import HDRM
+
+SEGMENTER, GENERATOR, ESTIMATOR = "hasm", hdrm.GENERATOR, "pose"
+Values = dict[str, Any]
+_AMODAL = 0
+_LEAST_PX = 8.0  # side of a mask's box at least, so that a stray pixel has a crop, too
+_INSIDE = 1 - 1e-3  # of a mask's bilinear value, where all four pixels around are in it
+_KEY = 0  # nothing here is random
+_OF_HANDS = ("joints_img", "joints_rel_depth", "confidence", "joints_cam")  # of a pose, what has the hand axis
+
+
+@dataclasses.dataclass(frozen=True)
+class Pipeline:
+  """The system; see `configs/hdr.py` for the sizes. It is assembled of trained parts: `hasm`, `hdrnet` and `pose`.
+
+  Attributes:
+    hasm: gives masks; its `box_factor` enlarges the box of both hands.
+    hdrm: recovers crops; `hdrm.over` says which holes are filled.
+    pose: estimates one hand, shown as a right one, in crops of `hand_hw`.
+    crop_hw: size of HASM's input in px.
+    map_hw: size of the masks, predicted or true.
+    hand_hw: size of the crops of one hand in px.
+    picture_hw: room for a picture in px.
+    recover: False: poses are those of the crops as they are.
+    masks: "predicted" ones, or the "true" ones of the data.
+    hand_factor: enlargement of the box of a hand's whole mask.
+    oversampling: crops of hands are means of so many samples a pixel and direction.
+  """
+
+  hasm: HASM
+  hdrm: HDRM
+  pose: base.System
+  crop_hw: tuple[int, int]
+  map_hw: tuple[int, int]
+  hand_hw: tuple[int, int]
+  picture_hw: tuple[int, int]
+  recover: bool = True
+  masks: Literal["predicted", "true"] = "predicted"
+  hand_factor: float = 2.0
+  oversampling: int = 1
+
+  view = "pair"
+  objectives = ()
+
+  def __post_init__(self):
+    if self.pose.view != "hand":
+      raise ValueError(f"pose is a system of view={self.pose.view!r}, expected one that sees one hand (view='hand')")
+    if self.masks not in ("predicted", "true"):
+      raise ValueError(f"masks={self.masks!r}, expected 'predicted' or 'true'")
+
+  @property
+  def needs(self) -> frozenset[str]:
+    truth = {"masks", "masks_valid"} if self.masks == "true" else set()
+    return frozenset({"picture", "picture_hw", "crop_from_img", "camera_img", "camera_valid"} | truth)
+
+  def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
+    """Fresh variables of all parts, to be filled from their runs."""
+    segmenter_key, generator_key, estimator_key = jax.random.split(rng, 3)
+    hand = jnp.zeros((1, *self.hand_hw, 3))
+    x, mask = holes.network_input(hand, holes.find(jnp.zeros((1, 2, 2, *self.hand_hw))))
+    return base.joined(
+      base.nested(SEGMENTER, self.hasm.init(segmenter_key, {"image": jnp.zeros((1, *self.crop_hw, 3))})),
+      base.nested(GENERATOR, self.hdrm.generator.init(generator_key, x, mask, True)),
+      base.nested(ESTIMATOR, self.pose.init(estimator_key, {"image": hand})),
+    )
+
+  def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
+    """The whole picture in a frame of `picture_hw`, and the affine of the crop of both hands."""
+    *before, cut = host_ops.crop_ops(self.crop_hw, self.map_hw, box_factor=self.hasm.box_factor)
+    return (*before, host_ops.PadPicture(self.picture_hw), cut)
+
+  def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
+    """The batch as it is: every part prepares what it sees."""
+    return dict(batch)
+
+  @property
+  def prediction_steps(self) -> tuple[tuple[str, Callable[[base.Variables, Values], Values]], ...]:
+    """See `systems.base.TimedSystem`."""
+    recovery = (("recovery", self.recovered),) if self.recover else ()
+    return (("masks", self.find_masks), ("crops", self.cut_hands), *recovery, ("pose", self.see_pose))
+
+  def predict(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> schema.Prediction:
+    """See `schema.PREDICTION`; with `recover`, also the joints that are seen without."""
+    values = dict(batch)
+    for _, step in self.prediction_steps:
+      values |= step(variables, values)
+    found, prob = values["hand_found"], values["hand_prob"]
+    joints_cam, wrist_depth = values["joints_cam"], values["joints_cam"][..., skeleton.WRIST, 2]
+    relative = wrist_depth[:, schema.LEFT] - wrist_depth[:, schema.RIGHT]
+    prediction = {
+      "joints_img": values["joints_img"],
+      "joints_rel_depth": values["joints_rel_depth"],
+      "rel_root_depth": jnp.where(found.all(-1), relative, 0),
+      "hand_prob": prob,
+      "confidence": jnp.where(found[..., None], values["confidence"], 0),
+      "scale_known": jnp.zeros(len(prob), bool),
+      "joints_cam": joints_cam,
+      "masks": values["all_masks"],
+      "hand_crops": self._shown(values["hand_images"]),
+      "hand_crop_from_img": values["hand_crop_from_img"],
+    }
+    if self.recover:
+      prediction["recovered"] = self._shown(values["recovered_images"])
+      prediction["joints_img_unrecovered"] = self._poses(variables, values, values["hand_images"])["joints_img"]
+    return prediction
+
+  # ---- the steps ----------------------------------------------------------------
+
+  def find_masks(self, variables: base.Variables, values: Values) -> Values:
+    """`all_masks` [B, 2, 2, h, w]: probabilities by hand and kind, in the crop of both hands."""
+    if self.masks == "true":
+      return {"all_masks": jnp.where(values["masks_valid"][..., None, None], values["masks"], 0).astype(jnp.float32)}
+    cut = functools.partial(crop.warp, out_hw=self.crop_hw)
+    key = jax.random.key(_KEY)
+    seen = self.hasm.device_ops({"image": jax.vmap(cut)(values["picture"], values["crop_from_img"])}, key, False)
+    return {"all_masks": self.hasm.predict(base.part(variables, SEGMENTER), seen, key)["masks"]}
+
+  def cut_hands(self, variables: base.Variables, values: Values) -> Values:
+    """Crops of the hands by their whole masks; left hands are mirrored.
+
+    Returns:
+      "hand_images" [B, 2, H, W, 3], normalised; "hand_masks" [B, 2, 2, 2, H, W], 0 | 1: in each hand's crop the masks
+      by hand (this, other) and kind; "hand_crop_from_img" [B, 2, 2, 3]; "hand_prob" and "hand_found" [B, 2].
+    """
+    found_masks = values["all_masks"]
+    affine, found = self.hand_affines(found_masks, values["crop_from_img"], values["picture_hw"])
+    cut = functools.partial(crop.warp_smoothly, out_hw=self.hand_hw, oversampling=self.oversampling)
+    pictures = jax.vmap(jax.vmap(cut, (None, 0)))(values["picture"], affine)
+    return {
+      "hand_images": colour.normalise(pictures / 255),
+      "hand_masks": self._masks_of_hands(found_masks, values["crop_from_img"], affine),
+      "hand_crop_from_img": affine,
+      "hand_prob": found_masks[:, :, _AMODAL].max((2, 3)),
+      "hand_found": found,
+    }
+
+  def hand_affines(
+    self,
+    found_masks: Float[jax.Array, "b 2 2 h w"],
+    crop_from_img: Float[jax.Array, "b 2 3"],
+    picture_hw: Any,
+  ) -> tuple[Float[jax.Array, "b 2 2 3"], Bool[jax.Array, "b 2"]]:
+    """Affines from the picture to each hand's crop, and which hands have a mask; the others see the whole picture."""
+    boxes, found = masks.hand_boxes(found_masks, crop_from_img, self.crop_hw)
+    size = jnp.maximum(boxes[..., 2:], _LEAST_PX)
+    boxes = jnp.concatenate([boxes[..., :2] + (boxes[..., 2:] - size) / 2, size], axis=-1)
+    extent = picture_hw[:, ::-1].astype(jnp.float32)
+    whole = jnp.concatenate([jnp.zeros_like(extent), extent], axis=-1)[:, None]
+    boxes = jnp.where(
+      found[..., None],
+      crop.process_box(boxes, self.hand_hw, self.hand_factor),
+      crop.process_box(whole, self.hand_hw, 1.0),
+    )
+    return crop.crop_affine(boxes, self.hand_hw, mirror=np.arange(2) == schema.LEFT), found
+
+  def recovered(self, variables: base.Variables, values: Values) -> Values:
+    """`recovered_images` [B, 2, H, W, 3], normalised: each hand's crop with its holes filled."""
+    found = holes.find(_as_one_batch(values["hand_masks"]), "amodal" if self.hdrm.released else "visible")
+    made = self.hdrm.recover(variables, _as_one_batch(values["hand_images"]), found)
+    return {"recovered_images": _by_hand(made)}
+
+  def see_pose(self, variables: base.Variables, values: Values) -> Values:
+    """What a pose has for each hand, of the recovered crops, or of the crops as they are."""
+    return self._poses(variables, values, values["recovered_images" if self.recover else "hand_images"])
+
+  # ---- pose of both hands ----------------------------------------------------------
+
+  def _poses(self, variables: base.Variables, values: Values, images: Float[jax.Array, "b 2 h w 3"]) -> Values:
+    """`_OF_HANDS`, unmirrored, from normalised crops."""
+    known = values["camera_valid"][:, None, None]
+    # Some camera must be taken where none is known; whoever knows better moves the hands as a whole.
+    camera = jnp.where(known, values["camera_img"], lift.normalised_camera(values["picture_hw"]))
+    of_left = mirror.mirror({"camera_img": camera})["camera_img"]
+    batch = {
+      "image": 255 * colour.denormalise(_as_one_batch(images)),
+      "crop_from_img": _as_one_batch(values["hand_crop_from_img"]),
+      "camera_img": _as_one_batch(jnp.stack([camera, of_left], axis=1)),
+      "camera_valid": jnp.ones(2 * len(camera), bool),
+    }
+    key = jax.random.key(_KEY)
+    batch = self.pose.device_ops(batch, key, False)
+    found: dict[str, Any] = dict(self.pose.predict(base.part(variables, ESTIMATOR), batch, key))
+    if "joints_cam" not in found:
+      found["joints_cam"] = lift.lift(found, batch, "place", bones=bones.mean_bones()).joints_cam
+    of_views = {name: _by_hand(found[name]) for name in _OF_HANDS}
+    right = {name: value[:, 0] for name, value in of_views.items()}
+    left = mirror.mirror({name: value[:, 1] for name, value in of_views.items()})
+    return {name: jnp.stack([right[name][:, 0], left[name][:, 1]], axis=1) for name in _OF_HANDS}
+
+  def _masks_of_hands(
+    self,
+    found_masks: Float[jax.Array, "b 2 2 h w"],
+    crop_from_img: Float[jax.Array, "b 2 3"],
+    hand_crop_from_img: Float[jax.Array, "b 2 2 3"],
+  ) -> Float[jax.Array, "b 2 2 2 hh ww"]:
+    """By crop (right, left), hand (this, other) and kind."""
+    if self.hdrm.released:
+      found_masks = (found_masks > 0.5).astype(jnp.float32)
+    planes = found_masks.reshape(len(found_masks), 4, *self.map_hw).transpose(0, 2, 3, 1)
+    img_from_map = crop.invert_affine(crop.resize_affine(crop_from_img, self.crop_hw, self.map_hw))
+    hand_crop_from_map = crop.compose_affine(hand_crop_from_img, jnp.stack([img_from_map, img_from_map], axis=1))
+    cut = functools.partial(crop.warp, out_hw=self.hand_hw)
+    seen = jax.vmap(jax.vmap(cut, (None, 0)))(planes, hand_crop_from_map)
+    seen = seen.transpose(0, 1, 4, 2, 3).reshape(*seen.shape[:2], 2, 2, *self.hand_hw)
+    of_right, of_left = seen[:, 0], seen[:, 1, ::-1]
+    inside = jnp.stack([of_right, of_left], axis=1) > (_INSIDE if self.hdrm.released else 0.5)
+    return inside.astype(jnp.float32)
+
+  def _shown(self, images: Float[jax.Array, "b 2 h w 3"]) -> Float[jax.Array, "b 2 h w 3"]:
+    return jnp.clip(colour.denormalise(images), 0, 1)
+
+  def import_weights(self, state_dict: Mapping[str, np.ndarray]) -> base.Variables:
+    """Variables of one part, from the release's file for it: HASM's, HDRM's generator's, or the pose estimator's.
+
+    Raises:
+      ValueError: a key that is unknown, missing or of another shape.
+    """
+    keys = tuple(state_dict)
+    if any(key.startswith(("backbone.layers", "decode_head.")) for key in keys):
+      return base.nested(SEGMENTER, self.hasm.import_weights(state_dict))
+    if any(key.startswith(("enc_", "dec_")) for key in keys):
+      return self.hdrm.import_weights(state_dict)
+    return base.nested(ESTIMATOR, self.pose.import_weights(state_dict))
+
+
+def _as_one_batch(values: Any) -> Any:
+  """[B, 2, ...] -> [2B, ...]."""
+  return values.reshape(-1, *values.shape[2:])
+
+
+def _by_hand(values: Any) -> Any:
+  """Undoes `_as_one_batch`."""
+  return values.reshape(-1, 2, *values.shape[1:])
+
+
+def build(config: Any) -> Pipeline:
+  """The system that `config.system` describes; `hasm`, `hdrm` and `pose` as `system` of their own configs.
+
+  Raises:
+    ValueError: an unknown field, with the known ones; or parts that do not fit together.
+  """
+  system = config.system
+  map_hw, hand_hw = tuple(config.data.map_hw), tuple(system.hand_hw)
+  of_hand = {"crop_hw": hand_hw, "map_hw": hand_hw}
+  parts: dict[str, Any] = {"hasm": base.load(base.with_system(config, system.hasm))}
+  parts |= {name: base.load(base.with_system(config, system[name], **of_hand)) for name in ("hdrm", "pose")}
+  for name, expected in (("hasm", HASM), ("hdrm", HDRM)):
+    if not isinstance(parts[name], expected):
+      raise ValueError(f"system.{name} is {system[name].name!r}, expected 'hdr.{name}'")
+  return base.from_fields(Pipeline, config, tuples=("picture_hw",), map_hw=map_hw, hand_hw=hand_hw, **parts)
