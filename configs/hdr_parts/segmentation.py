@@ -51,16 +51,16 @@ def _synth(config: Any) -> None:
 
 
 def _demo(config: Any) -> None:
-  # A hand's box fills 0.3 to 1.3 times the crop, so that the network also finds hands in a whole picture.
+  # A hand's box fills 0.55 to 1.1 times the crop.
   config.system.update(
-    backbone="b0", width=16, drop_path=0.0, decoder_features=64, dropout=0.0, box_factor=1.25, zoom=(0.4, 1.6),
+    backbone="b0", width=16, drop_path=0.0, decoder_features=32, dropout=0.0, box_factor=1.25, zoom=(0.7, 1.4),
     most_of_one_class=1.0,
   )  # fmt: skip
-  config.data.crop_hw, config.data.map_hw = (96, 96), (48, 48)
+  config.data.crop_hw, config.data.map_hw = (64, 64), (32, 32)
   shared.demo_data(config)
-  config.train_for = "2000 steps"
+  config.train_for = "3000 steps"
   config.batch_size = 16
-  config.optimizer.learning_rate = 1e-3
+  config.optimizer.learning_rate = 2e-3
   config.optimizer.faster = ()
   config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
   config.clip_norm = 1.0
