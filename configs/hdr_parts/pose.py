@@ -62,7 +62,7 @@ def _demo(config: Any, choice: base.Choice) -> None:
     box_factor=shared.DEMO_FACTOR,
   )  # fmt: skip
   shared.demo_of_a_hand(config)
-  config.train_for = "1200 steps"
+  config.train_for = "1000 steps"
 
 
 def _small(config: Any, choice: base.Choice) -> None:
@@ -103,5 +103,5 @@ def internet_pose(config: Any, choice: base.Choice) -> None:
   if choice.size in ("demo", "small"):
     config.data.crop_hw, config.data.shrink = shared.HAND_HW, True
     config.system.doublings = 3  # cells of a small crop a quarter as large as it, as SHPE's
-    config.train_for, config.ema = {"demo": ("1200 steps", 0.99), "small": ("12000 steps", 0.999)}[choice.size]
+    config.train_for, config.ema = {"demo": ("1000 steps", 0.99), "small": ("12000 steps", 0.999)}[choice.size]
   config.data.map_hw = config.data.crop_hw

@@ -54,7 +54,7 @@ def _synth(config: Any, choice: base.Choice) -> None:
 def _demo(config: Any, choice: base.Choice) -> None:
   config.system.update(width=16, levels=5, discriminator_width=16, dilation=3, box_factor=shared.DEMO_FACTOR)
   shared.demo_of_a_hand(config)
-  config.train_for = "900 steps"
+  config.train_for = "450 steps"
 
 
 def _small(config: Any, choice: base.Choice) -> None:
@@ -87,7 +87,7 @@ def hdrm_finetune(config: Any, choice: base.Choice) -> None:
     if config.system.adversarial:
       config.optimizers.discriminator.learning_rate *= 2 / 3
   if choice.size in ("demo", "small"):
-    config.train_for = {"demo": "300 steps", "small": "4000 steps"}[choice.size]
+    config.train_for = {"demo": "150 steps", "small": "4000 steps"}[choice.size]
 
 
 def sources(config: Any, hdrm_run: str, hasm_run: str) -> None:

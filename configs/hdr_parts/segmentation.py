@@ -58,7 +58,7 @@ def _demo(config: Any) -> None:
   )  # fmt: skip
   config.data.crop_hw, config.data.map_hw = (64, 64), (32, 32)
   shared.demo_data(config)
-  config.train_for = "3000 steps"
+  config.train_for = "2200 steps"
   config.batch_size = 16
   config.optimizer.learning_rate = 2e-3
   config.optimizer.faster = ()
@@ -72,7 +72,7 @@ def _small(config: Any) -> None:
   _demo(config)
   config.data.synthetic = ConfigDict({"train": 8_000, "val": 1_000, "test": 0, "seed": 0})
   config.data.keep_mb = 2_000
-  config.train_for = "2700 steps"
+  config.train_for = "8000 steps"
 
 
 def _tiny(config: Any) -> None:

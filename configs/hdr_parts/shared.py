@@ -26,7 +26,7 @@ def tiny(config: Any) -> None:
 def demo_data(config: Any) -> None:
   """Some thousand pictures, with those that HDRM learns from: one data set for all parts."""
   config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:val",)
-  config.data.synthetic.update(train=2_400, val=240, test=0, pictures="all")
+  config.data.synthetic.update(train=2_000, val=240, test=0, pictures="all")
   config.data.keep_mb = 600
 
 

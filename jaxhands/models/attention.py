@@ -139,9 +139,7 @@ def _depthwise_backward(seen: Any, cotangent: jax.Array) -> tuple[jax.Array, jax
   x, kernel = seen
   padded = _padded(x)
   # A loop, because what it reads is made once; nine sums side by side would each evaluate GELU's derivative anew.
-  of_kernel = jax.lax.map(
-    lambda place: (_seen_from(padded, place, x.shape) * cotangent).sum((0, 1, 2)), jnp.arange(9)
-  )
+  of_kernel = jax.lax.map(lambda place: (_seen_from(padded, place, x.shape) * cotangent).sum((0, 1, 2)), jnp.arange(9))
   of_x = _window_sum(cotangent, kernel[::-1, ::-1]).astype(x.dtype)
   return of_x, of_kernel.reshape(kernel.shape), cotangent.sum((0, 1, 2))
 

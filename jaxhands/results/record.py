@@ -123,7 +123,7 @@ def _without_folders(value: Any) -> Any:
 
 def _rounded_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
   """Another method or protocol; of the system with other fields, how much it differs, too."""
-  rounded = {"metrics": {key: _rounded(value) for key, value in entry["metrics"].items()}}
+  rounded: dict[str, Any] = {"metrics": {key: _rounded(value) for key, value in entry["metrics"].items()}}
   if "differences" in entry:
     rounded["differences"] = {key: [_rounded(end) for end in ends] for key, ends in entry["differences"].items()}
   return dict(entry) | rounded

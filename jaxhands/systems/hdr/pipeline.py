@@ -189,7 +189,7 @@ class Pipeline:
       crop.process_box(boxes, self.hand_hw, self.hand_factor),
       crop.process_box(whole, self.hand_hw, 1.0),
     )
-    return crop.crop_affine(boxes, self.hand_hw, mirror=np.arange(2) == schema.LEFT), found
+    return jnp.asarray(crop.crop_affine(boxes, self.hand_hw, mirror=np.arange(2) == schema.LEFT)), found
 
   def recovered(self, variables: base.Variables, values: Values) -> Values:
     """`recovered_images` [B, 2, H, W, 3], normalised: each hand's crop with its holes filled."""
@@ -236,7 +236,8 @@ class Pipeline:
       found_masks = (found_masks > 0.5).astype(jnp.float32)
     planes = found_masks.reshape(len(found_masks), 4, *self.map_hw).transpose(0, 2, 3, 1)
     img_from_map = crop.invert_affine(crop.resize_affine(crop_from_img, self.crop_hw, self.map_hw))
-    hand_crop_from_map = crop.compose_affine(hand_crop_from_img, jnp.stack([img_from_map, img_from_map], axis=1))
+    img_from_maps = jnp.stack([img_from_map, img_from_map], axis=1)
+    hand_crop_from_map = jnp.asarray(crop.compose_affine(hand_crop_from_img, img_from_maps))
     cut = functools.partial(crop.warp, out_hw=self.hand_hw)
     seen = jax.vmap(jax.vmap(cut, (None, 0)))(planes, hand_crop_from_map)
     seen = seen.transpose(0, 1, 4, 2, 3).reshape(*seen.shape[:2], 2, 2, *self.hand_hw)
