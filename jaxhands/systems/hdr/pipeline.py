@@ -189,7 +189,7 @@ class Pipeline:
       crop.process_box(boxes, self.hand_hw, self.hand_factor),
       crop.process_box(whole, self.hand_hw, 1.0),
     )
-    return jnp.asarray(crop.crop_affine(boxes, self.hand_hw, mirror=np.arange(2) == schema.LEFT)), found
+    return jnp.asarray(crop.crop_affine(boxes, self.hand_hw, mirror=np.arange(2) == schema.LEFT)), jnp.asarray(found)
 
   def recovered(self, variables: base.Variables, values: Values) -> Values:
     """`recovered_images` [B, 2, H, W, 3], normalised: each hand's crop with its holes filled."""
