@@ -113,7 +113,8 @@ def _evaluation(estimator: str, choice: base.Choice) -> ConfigDict:
     },
   })  # fmt: skip
   whole: Any = base.get_config()
+  plain = whole.copy_and_resolve_references()
   pose.compared_as_released(whole)
-  stage.eval.protocol = _difference(whole.eval.protocol, base.get_config().eval.protocol)
+  stage.eval.protocol = _difference(whole.eval.protocol, plain.eval.protocol)
   stage.eval.also = whole.eval.also
   return stage
