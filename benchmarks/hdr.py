@@ -1,7 +1,7 @@
 """Milliseconds of each step of HDR's pipeline: `python -m benchmarks.hdr [--variant synth] [--batch 8] [--json FILE]`.
 
-Networks of a size of `configs/hdr.py` with fresh weights, on pictures of noise with two hands' masks: how long a step
-takes depends on neither. Beside it the steps of a run: `--run runs/hdr-demo`.
+Networks of a size of `configs/hdr.py` with fresh weights, on pictures of noise: how long a step takes depends on
+neither. Or the steps that a run measured: `--run runs/hdr-demo`.
 """
 
 from __future__ import annotations

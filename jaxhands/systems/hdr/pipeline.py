@@ -60,7 +60,7 @@ class Pipeline:
     hand_hw: size of the crops of one hand in px.
     picture_hw: room for a picture in px.
     recover: False: poses are those of the crops as they are.
-    masks: "predicted" ones, or the "true" ones of the data.
+    masks: "predicted" ones, or the "true" ones of the data, where they have them.
     hand_factor: enlargement of the box of a hand's whole mask.
     oversampling: crops of hands are means of so many samples a pixel and direction.
   """
@@ -146,12 +146,13 @@ class Pipeline:
 
   def find_masks(self, variables: base.Variables, values: Values) -> Values:
     """`all_masks` [B, 2, 2, h, w]: probabilities by hand and kind, in the crop of both hands."""
-    if self.masks == "true":
-      return {"all_masks": jnp.where(values["masks_valid"][..., None, None], values["masks"], 0).astype(jnp.float32)}
     cut = functools.partial(crop.warp, out_hw=self.crop_hw)
     key = jax.random.key(_KEY)
     seen = self.hasm.device_ops({"image": jax.vmap(cut)(values["picture"], values["crop_from_img"])}, key, False)
-    return {"all_masks": self.hasm.predict(base.part(variables, SEGMENTER), seen, key)["masks"]}
+    found = self.hasm.predict(base.part(variables, SEGMENTER), seen, key)["masks"]
+    if self.masks == "true":
+      found = jnp.where(values["masks_valid"][..., None, None], values["masks"].astype(found.dtype), found)
+    return {"all_masks": found}
 
   def cut_hands(self, variables: base.Variables, values: Values) -> Values:
     """Crops of the hands by their whole masks; left hands are mirrored.
