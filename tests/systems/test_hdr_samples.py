@@ -9,6 +9,7 @@ import pytest
 
 from configs import hdr
 from jaxhands import predict, run, schema
+from jaxhands.geometry import crop
 
 PICTURES = (
   "hdr/Tzionas_dataset-02-1-rgb-100.png", "photos/tfjs_hands.jpg", "photos/mediapipe_samples_hand_victory_768x1024.jpg",
@@ -52,9 +53,15 @@ def test_a_real_picture_goes_through(shared, name):
   assert hands.scale == ("unknown",)
   assert set(hands.raw) >= {"masks", "hand_crops", "recovered", "hand_crop_from_img", "joints_img_unrecovered"}
   assert hands.raw["recovered"].std() > 0.01
-  # A crop shows the picture there: its middle has the colours of the picture's place.
   for hand in range(2):
-    crop = hands.raw["hand_crops"][0, hand]
-    assert crop.shape == (32, 32, 3)
-    assert 0 <= crop.min() <= crop.max() <= 1
-    assert crop.max() > 0
+    seen, affine = hands.raw["hand_crops"][0, hand], hands.raw["hand_crop_from_img"][0, hand]
+    assert seen.shape == (32, 32, 3)
+    assert 0 <= seen.min() <= seen.max() <= 1
+    # The middle of a crop has the colours of the place in the picture, in its own pixels, that it is said to show.
+    x, y = np.asarray(crop.apply_affine(crop.invert_affine(affine), np.float32([[15.5, 15.5]])))[0]
+    reach = 8 / np.sqrt(abs(np.linalg.det(affine[:, :2])))
+    around = int(np.ceil(reach)) + 1  # black, as what of a crop leaves the picture
+    padded = np.pad(picture, ((around, around), (around, around), (0, 0)))
+    rows, columns = (slice(round(at - reach) + around, round(at + reach) + around + 1) for at in (y, x))
+    there = padded[rows, columns].reshape(-1, 3).mean(0) / 255
+    np.testing.assert_allclose(seen[8:24, 8:24].reshape(-1, 3).mean(0), there, atol=0.06)
