@@ -79,8 +79,8 @@ def page(records: Records, remarks: Remarks | None = None) -> str:
 
 def _paper(paper: Mapping[str, Any], records: Records, remarks: Mapping[str, str]) -> str:
   parts = [f"## {paper['name']} ({paper['cite']})"]
-  # Of several tables of one source, a remark is on that with directions.
-  by_rank = sorted(reversed(paper["tables"]), key=lambda table: "directions" in table)
+  # Of several tables of one source, a remark stands below the last, or the last that has directions.
+  by_rank = sorted(paper["tables"], key=lambda table: "directions" in table)
   remarked = {table["source"]: table for table in by_rank}
   for table in paper["tables"]:
     rows = _rows(paper, table, records)
