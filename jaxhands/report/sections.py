@@ -98,8 +98,8 @@ def _charts_of_stage(lines: Sequence[Line], result: Mapping[str, Any]) -> str:
 
 
 def _evaluation_chart(lines: Sequence[Line], metric: str, result: Mapping[str, Any]) -> str:
-  named = dict.fromkeys(name for line in lines for name in line if name.split("/")[:2] == ["eval", metric])
-  keys = [name for name in named if name.count("/") <= 2]  # what is broken down further is in the table
+  found = dict.fromkeys(name for line in lines for name in line if name.split("/")[:2] == ["eval", metric])
+  keys = [name for name in found if name.count("/") <= 2]  # what is broken down further is in the table
   curves = []
   for index, name in enumerate(key for key in keys if not key.endswith("/inter")):
     group = name.split("/")[2] if name.count("/") > 1 else ""
