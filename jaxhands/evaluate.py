@@ -288,8 +288,11 @@ class Evaluator:
 
   def _result(self, values: Mapping[str, Any], names: tuple[str, str, str], resamples: int) -> EvalResult:
     groups, main = values["groups"], values["quantities"][0]
-    for name, (value, weight) in main.items():
-      _check_finite(name, value, weight, values["example_id"])
+    for part, quantities in zip(self._parts, values["quantities"], strict=True):
+      if part is self._main or part.variation:
+        of = f" of method {part.variation!r}" if part.variation else ""
+        for name, (value, weight) in quantities.items():
+          _check_finite(name + of, value, weight, values["example_id"])
     numbers = [
       summary.reduced(part.metrics, quantities, groups)
       for part, quantities in zip(self._parts, values["quantities"], strict=True)

@@ -214,7 +214,7 @@ class Run:
     found = metrics_of(config, protocol, _hand_model(config) if "mano" in needs else None, "parts" in needs, more)
     also = [dataclasses.replace(protocol, **changes) for changes in config.eval.also.values()]
     self.evaluator = evaluate.Evaluator(
-      self.system, self.mesh, found, protocol, also, self._mean_pose(), config.seed, methods_of(config)
+      self.system, self.mesh, found, protocol, also, self._mean_pose(), config.seed, methods_of(config, self.system)
     )
     transfer.check_sources(dict(config.init_from))
     self._check_depths((protocol, *also))
@@ -433,11 +433,14 @@ class Run:
     return variables | {"constants": constants}
 
 
-def methods_of(config: Any) -> dict[str, base.System]:
+def methods_of(config: Any, system: base.System) -> dict[str, base.System]:
   """The system with the changed fields of each of `config.eval.methods`.
 
+  Args:
+    config: of the run.
+    system: the run's, whose examples they are evaluated on.
   Raises:
-    ValueError: a field that the system does not have, or of another type.
+    ValueError: a field that the system does not have, or of another type, or with which it would need other examples.
   """
   found = {}
   for name, changes in config.eval.get("methods", {}).items():  # runs of before it was there have none
@@ -446,8 +449,20 @@ def methods_of(config: Any) -> dict[str, base.System]:
       changed.system.update(changes)
     except (AttributeError, KeyError, TypeError) as error:
       raise ValueError(f"config.eval.methods.{name}: {error}") from error
-    found[name] = base.load(changed)
+    found[name] = method = base.load(changed)
+    made = {"view": (method.view, system.view), "host_ops(False)": (method.host_ops(False), system.host_ops(False))}
+    for what, (own, runs) in made.items():
+      if own != runs:
+        raise ValueError(
+          f"config.eval.methods.{name}: with its {', '.join(_paths(changes))} the system's {what} would be {own}, and "
+          f"the examples are made with {runs}; evaluate it in a run of its own"
+        )
   return found
+
+
+def _paths(changes: Any) -> list[str]:
+  """Names of the changed fields, like "hdrm.over"."""
+  return sorted(".".join(path) for path in traverse_util.flatten_dict(changes.to_dict()))
 
 
 def metrics_of(

@@ -5,6 +5,7 @@ import io
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import rich.console
@@ -308,3 +309,18 @@ def test_methods_stand_beside_with_intervals_of_their_differences(truth, predict
   console = rich.console.Console(file=io.StringIO(), width=200)
   found.print(console)
   assert "with other fields" in console.file.getvalue()
+
+
+class Broken(replay.Replay):
+  """The same, but that one coordinate in the second example is no number."""
+
+  def predict(self, variables, batch, rng):
+    found = super().predict(variables, batch, rng)
+    hit = (batch["example_id"] == 4)[:, None, None]
+    return found | {"joints_rel_depth": jnp.where(hit, jnp.nan, found["joints_rel_depth"])}
+
+
+def test_a_method_that_is_not_finite_is_named(truth, prediction):
+  evaluator = Evaluator(replay.Replay(), mesh_of(1), protocol=PROTOCOL, methods={"broken": Broken()})
+  with pytest.raises(ValueError, match=r"of method 'broken' is not finite for 1 examples, the first of them \[4\]"):
+    evaluator(replay.variables(prediction), replay.batches(truth, 8), resamples=0)

@@ -80,6 +80,50 @@ def test_another_protocol_is_found_among_those_besides():
   assert line.startswith("| InterNet | test | mrrpe |")
 
 
+def _pipeline():
+  """A record of HDR's whole pipeline with a method, on the paper's data."""
+  protocol = "depth=predicted root=wrist scale=gt"
+  metric = {"value": 18.0, "interval": [17.0, 19.0], "unit": "mm"}
+  method = {
+    "protocol": protocol, "method": "pose_alone", "metrics": {"mpjpe/all": 26.0, "mpjpe/interacting": 41.0},
+    "differences": {"mpjpe/all": [7.5, 8.5]},
+  }  # fmt: skip
+  return made_up(
+    "paper", config="hdr", dataset="interhand26m/machine", system="hdr.pipeline", protocol=protocol,
+    metrics={"mpjpe/all": metric, "mpjpe/interacting": metric}, also=[method],
+  )  # fmt: skip
+
+
+def test_a_method_of_a_run_is_another_row_of_the_paper():
+  for published, ours in (("25.78 mm", "26"), ("40.98 mm", "41")):
+    lines = lines_of({"a": _pipeline()}, "| pose net alone | test |", published)
+    assert lines
+    assert all(line.endswith(f"| {ours} | missing |") for line in lines)
+  for line in lines_of({"a": _pipeline()}, "17.98 mm"):
+    assert line.endswith("| 18 [17, 19] | missing |")
+  # What was not evaluated is missing, and another variant's is not taken.
+  for line in (*lines_of({"a": _pipeline()}, "| without removal |"), *lines_of({"a": _pipeline()}, "with AIH |")):
+    assert line.endswith("| missing | missing |")
+
+
+def test_methods_stand_below_their_experiment():
+  text = page.page({"mine": _pipeline()})
+  assert "| hdr.pipeline | 18 |\n| pose alone | 26 [+7.5, +8.5] |" in text[text.index("### mine") :]
+  assert "other fields" not in page.page({"mine": made_up()})
+
+
+def test_published_methods_are_those_of_their_config():
+  checked = 0
+  for paper in page.published():
+    for row in (row for table in paper["tables"] for row in table["rows"] if "method" in row):
+      module = importlib.import_module(f"configs.{paper['config']}")
+      config = module.get_config(",".join(word for word in ("paper", row["variant"]) if word))
+      last = config.stage[config.stages[-1]] if config.stages else config
+      assert row["method"] in last.eval.methods
+      checked += 1
+  assert checked
+
+
 def test_every_experiment_says_where_it_comes_from():
   text = page.page({"mine": made_up(note="With a note.")})
   assert "### mine\n" in text
@@ -128,6 +172,13 @@ def test_remarks_stand_below_the_directions_and_need_their_table(tmp_path):
   with pytest.raises(ValueError, match=r"a remark on \('digit', 'Table 9'\)"):
     page.read_remarks(tmp_path)
   assert page.read_remarks(tmp_path / "none") == {}
+
+
+def test_remarks_need_no_directions(tmp_path):
+  (tmp_path / "remarks.toml").write_text('[hdr]\n"Table 5" = "Not all of it."\n"Table 1" = "Once."\n')
+  text = page.page({}, page.read_remarks(tmp_path))
+  assert "\n\nNot all of it.\n" in text
+  assert text.count("Once.") == 1
 
 
 def test_published_experiments_are_variants_that_exist():
@@ -210,12 +261,37 @@ def test_what_is_no_record_is_named(tmp_path):
   (tmp_path / "odd.json").write_text("{}")
   with pytest.raises(ValueError, match=r"odd\.json is no record of an experiment"):
     record.read_all(tmp_path)
-  with pytest.raises(ValueError, match=r"the record would have .* bytes of 20,000"):
+  with pytest.raises(ValueError, match=r"the record would have .* bytes of 20,000: .*eval\.methods"):
     record.write(made_up(note="x" * 30_000), tmp_path / "large.json")
   assert not (tmp_path / "large.json").exists()
   (tmp_path / "odd.json").write_text(json.dumps(made_up(note="x" * 30_000)))
   with pytest.raises(ValueError, match="a record has at most 20,000"):
     record.read_all(tmp_path)
+
+
+def test_records_say_nothing_twice():
+  part = {"name": "hdr.hasm", "width": 8}
+  config = {
+    "name": "hdr", "system": {"name": "hdr.pipeline", "hasm": part, "none": {}},
+    "stage": {
+      "hasm": {"system": part, "eval": {}},
+      "fine": {"system": {"masks": "predicted", "hasm": part}, "batch_size": 4},
+      "other": {"system": part | {"width": 9}},
+    },
+  }  # fmt: skip
+  assert record._without_repeats(config) == config | {
+    "stage": {
+      "hasm": {"system": "as system.hasm", "eval": {}},
+      "fine": {"system": {"masks": "predicted", "hasm": "as system.hasm"}, "batch_size": 4},
+      "other": {"system": part | {"width": 9}},
+    }
+  }
+  assert record._without_repeats({"system": part}) == {"system": part}
+  ends = [0.123456789, 1.0]
+  metrics = {"mpjpe/all": 1.0, "mrrpe": 2.0}
+  entry = {"method": "a", "metrics": metrics, "differences": {"mpjpe/all": ends, "mrrpe": ends}}
+  found = record._rounded_entry(entry, "mpjpe/single")
+  assert found == entry | {"differences": {"mpjpe/all": [0.123457, 1.0]}}
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,17 @@ class Toy(toys.Regressor):
     return host_ops.crop_ops((8, 8), augmentation=augment.INTERNET if train else None)
 
 
+class Wide(Toy):
+  """On other crops of them."""
+
+  def host_ops(self, train):
+    return host_ops.crop_ops((8, 8), box_factor=2.0)
+
+
+class OneHand(Toy):
+  view = "hand"
+
+
 class Assembled(Toy):
   objectives = ()
 
@@ -34,7 +45,8 @@ class Assembled(Toy):
 def systems(monkeypatch):
   """`config.system.name = "toy"`, of which `config.system.assembled` makes a system without objectives."""
   module = types.ModuleType("jaxhands.systems.toy")
-  module.build = lambda config: (Assembled if config.system.assembled else Toy)(
+  classes = {"plain": Toy, "wide": Wide, "one_hand": OneHand}
+  module.build = lambda config: (Assembled if config.system.assembled else classes[config.system.sees])(
     config.system.width, tuple(config.freeze)
   )
   monkeypatch.setitem(sys.modules, "jaxhands.systems.toy", module)
@@ -48,7 +60,7 @@ def data(tmp_path_factory) -> pathlib.Path:
 def _config(data, **changes):
   config = base_config.get_config()
   config.name, config.variant = "toy", "tiny"
-  config.system = ConfigDict({"name": "toy", "width": 8, "assembled": False})
+  config.system = ConfigDict({"name": "toy", "width": 8, "assembled": False, "sees": "plain"})
   config.data.train, config.data.eval, config.data.threads = (f"{data}:train",), (f"{data}:val",), 2
   config.train_for, config.batch_size, config.eval.batch_size = "4 steps", 4, 4
   config.log_every, config.eval_every, config.checkpoint_every = "1 step", "2 steps", "2 steps"
@@ -253,6 +265,8 @@ def _break(config, path, value):
     ("best_metric", "mpjpe/al", ValueError, "did you mean 'mpjpe/all'"),
     ("best_metric", "handedness_ap", ValueError, "but higher handedness_ap is better"),
     ("eval.methods", ConfigDict({"other": {"widht": 3}}), ValueError, r"eval\.methods\.other: .*widht"),
+    ("eval.methods", ConfigDict({"far": {"sees": "wide"}}), ValueError, r"\.far: with its sees .* host_ops\(False\) w"),
+    ("eval.methods", ConfigDict({"one": {"sees": "one_hand"}}), ValueError, r"\.one: with its sees .* view would"),
     ("data.eval", ("nowhere:val",), FileNotFoundError, "python -m data_builders.nowhere"),
     ("data.train", ("nowhere",), ValueError, "write NAME:SPLIT"),
     ("init_from.all", "no/such/run", FileNotFoundError, "no run or file no/such/run"),

@@ -11,38 +11,16 @@ from typing import Any
 import numpy as np
 
 from jaxhands.hands.skeleton import FINGERS
-from jaxhands.report import charts, recovery_cards
+from jaxhands.report import ablations, charts, recovery_cards
 from jaxhands.report.cards import cards
 from jaxhands.report.charts import Bar, Curve, number
 from jaxhands.report.examples import example_errors, mean_of_each
 from jaxhands.report.files import Line, RunFiles
+from jaxhands.report.labels import GROUPS, HIGHER_IS_BETTER, METRICS, SHARES, named, section, unit_of
 from jaxhands.report.mask_cards import NEEDS, legend, mask_cards
 
 Section = Callable[[RunFiles], str | None]
 
-# Metric -> how it is written, and what it says.
-_METRICS = {
-  "mpjpe": ("MPJPE", "joints from the truth"),
-  "mpvpe": ("MPVPE", "vertices from the truth"),
-  "pck_auc": ("PCK AUC", "area under the curve of joints within 0 to 50 mm"),
-  "mrrpe": ("MRRPE", "left wrist, seen from the right one"),
-  "epe2d": ("2D error", "joints in the picture"),
-  "confidence_ece": ("Calibration error", "confidence, from the share of joints near the truth"),
-  "bone_asymmetry": ("Bone asymmetry", "the same bone of right and left hand, in length"),
-  "handedness_ap": ("Handedness AP", "average precision of finding a hand"),
-  "handedness_accuracy": ("Handedness", "pictures with both hands right"),
-  "root_depth": ("Wrist depth", "distance of the wrists from the camera"),
-  "mrpe": ("MRPE", "wrists in space"),
-  "mmd": ("MMD", "samples from the annotated poses"),
-  "iou": ("IoU", "masks with the true ones, pixels of all pictures together"),
-  "box_iou": ("Box IoU", "boxes of whole hands by their masks"),
-  "mask_error": ("Mask error", "wrong pixels of each mask's union"),
-  "psnr": ("PSNR", "recovered crops, in their holes"),
-  "ssim": ("SSIM", "recovered crops, in their holes"),
-  "perceptual": ("Perceptual distance", "recovered crops, in their holes"),
-}
-_HIGHER_IS_BETTER = ("pck", "handedness", "iou", "box_iou", "psnr", "ssim")
-_GROUPS = {"all": "all", "single": "one hand", "interacting": "two hands", "inter": "two, over 30 joints"}
 _HEADLINE = ("mpjpe/all", "mpjpe/interacting", "mpvpe/all", "mrrpe", "handedness_accuracy", "epe2d", "root_depth/all",
              "mrpe/all", "iou/amodal", "iou/visible", "iou/invisible", "box_iou/all", "psnr",
              "ssim")  # fmt: skip
@@ -53,7 +31,6 @@ _FARTHEST_MM = 50.0
 _OVERLAP_EDGES = (0.0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 1.0)
 _Z95 = 1.96
 _ENOUGH = 10  # pictures, for an interval of their mean
-_SHARES = ("share", "0..1")
 
 
 def headline(run: RunFiles) -> str:
@@ -76,12 +53,12 @@ def headline(run: RunFiles) -> str:
 
 
 def _tile(result: Mapping[str, Any], key: str) -> str:
-  name, group = _named(key)
+  name, group = named(key)
   known = [f"{method} {number(found[key])}" for method, found in _beside(result).items() if key in found]
   baseline = html.escape(known[0]) if known else "&nbsp;"
   title = html.escape(f"{name}, {group}" if group else name)
-  unit = _unit(result, key)
-  value = number(result["metrics"][key]) + (f" <small>{html.escape(unit)}</small>" if unit not in _SHARES else "")
+  unit = unit_of(result, key)
+  value = number(result["metrics"][key]) + (f" <small>{html.escape(unit)}</small>" if unit not in SHARES else "")
   return f"<div><p>{title}</p><strong>{value}</strong><p>{baseline}</p></div>"
 
 
@@ -95,7 +72,7 @@ def training(run: RunFiles) -> str | None:
     parts.append(title + _charts_of_stage(lines, run.result))
   caption = "Each term of the loss, then the metrics of each evaluation over the steps"
   caption += "; dashed: the mean pose." if run.result["mean_pose"] else "."
-  return _section("Training", "".join(parts), caption)
+  return section("Training", "".join(parts), caption)
 
 
 def _charts_of_stage(lines: Sequence[Line], result: Mapping[str, Any]) -> str:
@@ -121,20 +98,18 @@ def _charts_of_stage(lines: Sequence[Line], result: Mapping[str, Any]) -> str:
 
 
 def _evaluation_chart(lines: Sequence[Line], metric: str, result: Mapping[str, Any]) -> str:
-  named = dict.fromkeys(name for line in lines for name in line if name.split("/")[:2] == ["eval", metric])
-  keys = [name for name in named if name.count("/") <= 2]  # what is broken down further is in the table
+  found = dict.fromkeys(name for line in lines for name in line if name.split("/")[:2] == ["eval", metric])
+  keys = [name for name in found if name.count("/") <= 2]  # what is broken down further is in the table
   curves = []
   for index, name in enumerate(key for key in keys if not key.endswith("/inter")):
     group = name.split("/")[2] if name.count("/") > 1 else ""
-    curves.append(_curve(lines, name, _GROUPS.get(group, group), f"s{index % 5}"))
+    curves.append(_curve(lines, name, GROUPS.get(group, group), f"s{index % 5}"))
   curves = [curve for curve in curves if len(curve.x) > 1]
   baseline = result["mean_pose"].get(f"{metric}/all")
   if curves and baseline is not None:
     curves.append(Curve("mean pose", [curves[0].x[0], curves[0].x[-1]], [baseline] * 2, "reference"))
-  unit = next((_unit(result, key) for key in result["metrics"] if key.split("/")[0] == metric), "")
-  return _curves_chart(
-    curves, f"{_named(metric)[0]}, {unit}" if unit not in (*_SHARES, "") else _named(metric)[0], False
-  )
+  unit = next((unit_of(result, key) for key in result["metrics"] if key.split("/")[0] == metric), "")
+  return _curves_chart(curves, f"{named(metric)[0]}, {unit}" if unit not in (*SHARES, "") else named(metric)[0], False)
 
 
 def _curve(lines: Sequence[Line], name: str, label: str = "", kind: str = "s0") -> Curve:
@@ -157,17 +132,17 @@ def table(run: RunFiles) -> str:
   beside, bodies = _beside(result), []
   for family in dict.fromkeys(key.split("/")[0] for key in result["metrics"]):
     keys = [key for key in result["metrics"] if key.split("/")[0] == family]
-    name, told = _METRICS.get(family, (family, ""))
-    unit = _unit(result, keys[0])
-    better = "↑" if family.startswith(_HIGHER_IS_BETTER) else "↓" if unit else ""
+    name, told = METRICS.get(family, (family, ""))
+    unit = unit_of(result, keys[0])
+    better = "↑" if family.startswith(HIGHER_IS_BETTER) else "↓" if unit else ""
     title = f"<b>{html.escape(name)}</b> <small>{html.escape(unit)} {better}</small><p>{html.escape(told)}</p>"
     grouped = "/" in keys[0]
     header = f'<tr class="family"><th colspan="{4 + len(beside)}">{title}</th></tr>'
     bodies.append("<tbody>" + (header if grouped else ""))
     known = [result["mean_pose"].get(key) for key in keys]
     high = max([result["intervals"][key][1] for key in keys] + [value for value in known if value is not None])
-    high = 1.0 if unit in _SHARES else high
-    bodies += [_row(result, key, html.escape(_named(key)[1]) if grouped else title, high) for key in keys]
+    high = 1.0 if unit in SHARES else high
+    bodies += [_row(result, key, html.escape(named(key)[1]) if grouped else title, high) for key in keys]
     bodies.append("</tbody>")
   methods = "".join(f'<th class="method">{html.escape(method)}</th>' for method in beside)
   head = f'<tr><th></th><th>value</th><th class="interval">95 % interval</th><th></th>{methods}</tr>'
@@ -176,7 +151,7 @@ def table(run: RunFiles) -> str:
   if "joint_error" in run.values:
     caption += f" Compared with <code>{_protocol(result['protocol'])}</code>."
   body = f'<div class="scroll"><table class="metrics"><thead>{head}</thead>{"".join(bodies)}</table></div>'
-  return _section("Results", body, caption) + _other_protocols(result)
+  return section("Results", body, caption) + _other_protocols(result)
 
 
 def _row(result: Mapping[str, Any], key: str, title: str, high: float) -> str:
@@ -192,7 +167,7 @@ def _row(result: Mapping[str, Any], key: str, title: str, high: float) -> str:
 
 def _beside(result: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
   """The baselines under the main protocol: method as it is written -> metrics."""
-  plain = [entry for entry in result["also"] if entry["protocol"] == result["protocol"]]
+  plain = [e for e in result["also"] if e["protocol"] == result["protocol"] and "differences" not in e]
   found = {entry["method"].replace("_", " "): entry["metrics"] for entry in plain}
   return ({"mean pose": result["mean_pose"]} if result["mean_pose"] else {}) | found
 
@@ -202,7 +177,7 @@ def _other_protocols(result: Mapping[str, Any]) -> str:
   if not others:
     return ""
   keys = list(dict.fromkeys(key for entry in others for key in entry["metrics"] if not key.endswith("/inter")))
-  head = "".join(f"<th>{html.escape(' '.join(_named(key)))}</th>" for key in keys)
+  head = "".join(f"<th>{html.escape(' '.join(named(key)))}</th>" for key in keys)
   rows = []
   for entry in others:
     cells = "".join(f"<td>{number(entry['metrics'][key]) if key in entry['metrics'] else ''}</td>" for key in keys)
@@ -212,52 +187,7 @@ def _other_protocols(result: Mapping[str, Any]) -> str:
   body = (
     f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
   )
-  return _section(
-    "Under other protocols", body, "The same predictions, compared otherwise: only what differs is named."
-  )
-
-
-def methods(run: RunFiles) -> str | None:
-  """The system with other fields, beside itself: values, and intervals of what each has more, of the same scenes."""
-  result = run.result
-  others = [entry for entry in result["also"] if "differences" in entry]
-  if not others:
-    return None
-  family = next(iter(result["metrics"])).split("/")[0]
-  keys = [key for key in result["metrics"] if key.split("/")[0] == family]
-  rows = [(result["system"], result["metrics"], {})]
-  rows += [(entry["method"].replace("_", " "), entry["metrics"], entry["differences"]) for entry in others]
-  body = []
-  for method, found, differences in rows:
-    cells = []
-    for key in keys:
-      value = f"<strong>{number(found[key])}</strong>" if key in found else ""
-      if key in differences and key in found:
-        low, high = (f"{end:+.2g}" for end in differences[key])
-        value += f"<p>{low} … {high}</p>"
-      cells.append(f"<td>{value}</td>")
-    body.append(f"<tr><th>{html.escape(method)}</th>{''.join(cells)}</tr>")
-  head = "".join(f"<th>{html.escape(_named(key)[1] or _named(key)[0])}</th>" for key in keys)
-  table = f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
-  unit = _unit(result, keys[0])
-  name = _named(keys[0])[0] + (f", {unit}" if unit not in (*_SHARES, "") else "")
-  caption = (
-    "The same weights and pictures, with fields of the system changed as <code>eval.methods</code> in the config. "
-    "Below a value: 95 % interval, over scenes, of what it is more than the first row's."
-  )
-  return _section(f"What each part brings: {html.escape(name)}", f'<div class="scroll">{table}</div>', caption)
-
-
-def times(run: RunFiles) -> str | None:
-  """Milliseconds of each step of a prediction."""
-  if not run.timings:
-    return None
-  steps = run.timings["ms"]
-  rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{number(ms)}</td></tr>" for name, ms in steps.items())
-  rows += f"<tr><th>together</th><td><strong>{number(sum(steps.values()))}</strong></td></tr>"
-  table = f"<table><thead><tr><th></th><th>ms a picture</th></tr></thead><tbody>{rows}</tbody></table>"
-  where = html.escape(f"{run.timings['pictures']} pictures at once on {run.timings['device']}")
-  return _section("Time of each step", table, f"Median of several runs after compiling; {where}.")
+  return section("Under other protocols", body, "The same predictions, compared otherwise: only what differs is named.")
 
 
 def joints(run: RunFiles) -> str | None:
@@ -270,7 +200,7 @@ def joints(run: RunFiles) -> str | None:
     return None
   label = f"Error of each joint: from {number(float(np.nanmin(values)))} to {number(float(np.nanmax(values)))} mm"
   caption = "Mean error in mm at each joint; hands seen from their backs. A disc's area is its error."
-  return _section("Error by joint", f'<div class="two">{charts.hands(values, "mm", label)}</div>', caption)
+  return section("Error by joint", f'<div class="two">{charts.hands(values, "mm", label)}</div>', caption)
 
 
 def overlap(run: RunFiles) -> str | None:
@@ -299,7 +229,7 @@ def overlap(run: RunFiles) -> str | None:
     f"Line: 95 % interval of the mean, from {_ENOUGH} pictures on"
     + ("." if np.isnan(reference).all() else "; tick: mean pose.")
   )
-  return _section(
+  return section(
     "Error by overlap of the hands", charts.bars(shown, unit, "pictures", "Error by overlap of the hands"), caption
   )
 
@@ -328,7 +258,7 @@ def bones(run: RunFiles) -> str | None:
     "hands, which hands of one person do not have. Line: 95 % interval of the mean."
   )
   title = "Bones of unequal length"
-  return _section(title, charts.bars([row for row in rows if row], "mm", "pictures", title), caption)
+  return section(title, charts.bars([row for row in rows if row], "mm", "pictures", title), caption)
 
 
 def closeness(run: RunFiles) -> str | None:
@@ -343,7 +273,7 @@ def closeness(run: RunFiles) -> str | None:
   if not curves:
     return None
   drawn = charts.chart(curves, "share of joints", x_name="mm from the truth", y_range=(0.0, 1.0), size=(480, 250))
-  return _section("Joints within a distance", drawn, "How many of the joints, as a mean over joints, lie so near.")
+  return section("Joints within a distance", drawn, "How many of the joints, as a mean over joints, lie so near.")
 
 
 def _shares_within(error: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -378,7 +308,7 @@ def confidence(run: RunFiles) -> str | None:
     f"diagonal: {number(found['error_before'])} before, {number(found['error_after'])} calibrated, on scenes that the "
     f"calibration was not made with; {found['joints']:,} joints."
   )
-  return _section("Confidence", drawn, caption)
+  return section("Confidence", drawn, caption)
 
 
 def drawn_at_random(run: RunFiles) -> str | None:
@@ -403,7 +333,7 @@ def _examples(run: RunFiles, worst: bool, title: str, caption: str) -> str | Non
   )
   if "prediction/heatmaps" in run.shown:
     legend += " In the heatmap of the joint that went worst in each hand, + is the prediction and × the truth."
-  return _section(title, f'<div class="cards">{"".join(cards(run, worst))}</div>', f"{caption} {legend}")
+  return section(title, f'<div class="cards">{"".join(cards(run, worst))}</div>', f"{caption} {legend}")
 
 
 def masks_at_random(run: RunFiles) -> str | None:
@@ -419,7 +349,7 @@ def worst_masks(run: RunFiles) -> str | None:
 def _masks(run: RunFiles, worst: bool, title: str, caption: str) -> str | None:
   if not set(run.shown) >= NEEDS or not (run.shown["worst"] == worst).any():
     return None
-  return _section(title, f'<div class="cards">{"".join(mask_cards(run, worst))}</div>', f"{caption} {legend()}")
+  return section(title, f'<div class="cards">{"".join(mask_cards(run, worst))}</div>', f"{caption} {legend()}")
 
 
 def recovered_at_random(run: RunFiles) -> str | None:
@@ -430,7 +360,7 @@ def recovered_at_random(run: RunFiles) -> str | None:
 def worst_recovered(run: RunFiles) -> str | None:
   """Recovered crops of the examples with the largest error."""
   return _recovered(
-    run, True, "Where recovery does not help", "Of the pictures with the largest error, the worst first."
+    run, True, "The worst pictures after recovery", "Those with the largest error of all, the worst first."
   )
 
 
@@ -438,7 +368,7 @@ def _recovered(run: RunFiles, worst: bool, title: str, caption: str) -> str | No
   if not set(run.shown) >= recovery_cards.NEEDS or not (run.shown["worst"] == worst).any():
     return None
   drawn = "".join(recovery_cards.recovery_cards(run, worst))
-  return _section(title, f'<div class="cards">{drawn}</div>', f"{caption} {recovery_cards.legend()}")
+  return section(title, f'<div class="cards">{drawn}</div>', f"{caption} {recovery_cards.legend()}")
 
 
 def configuration(run: RunFiles) -> str | None:
@@ -447,28 +377,6 @@ def configuration(run: RunFiles) -> str | None:
     return None
   text = html.escape(json.dumps(run.config, indent=2, sort_keys=True))
   return f"<section><details><summary>Configuration</summary><pre>{text}</pre></details></section>"
-
-
-def _section(title: str, body: str, caption: str) -> str:
-  return f"<section><h2>{title}</h2><figure>{body}<figcaption>{caption}</figcaption></figure></section>"
-
-
-def _named(key: str) -> tuple[str, str]:
-  """How a metric is written, and its group ("" = none)."""
-  family, *groups = key.split("/")
-  return _METRICS.get(family, (family, ""))[0], ", ".join(_group(group) for group in groups)
-
-
-def _group(group: str) -> str:
-  """How a group is written; `hidden_25-50` are hands of which so many percent are hidden."""
-  if group.startswith("hidden_"):
-    share = group.removeprefix("hidden_").replace("-", " – ")
-    return "nothing hidden" if share == "0" else f"{share} % hidden"
-  return _GROUPS.get(group, group)
-
-
-def _unit(result: Mapping[str, Any], key: str) -> str:
-  return result["units"].get(key, "")
 
 
 def _protocol(text: str) -> str:
@@ -485,8 +393,8 @@ SECTIONS: tuple[Section, ...] = (
   recovered_at_random,
   masks_at_random,
   table,
-  methods,
-  times,
+  ablations.methods,
+  ablations.times,
   joints,
   overlap_and_closeness,
   worst,

@@ -56,14 +56,19 @@ def rows(
 def _published(table: Mapping[str, Any], index: int, one: str, other: str) -> float | None:
   """The paper's difference, on its test set where it has one."""
   for split in ("test", "val"):
-    values = {row["variant"]: row["values"][index] for row in table["rows"] if row["split"] == split}
+    values = {row["variant"]: row["values"][index] for row in _of_runs(table) if row["split"] == split}
     if values.get(one) is not None and values.get(other) is not None:
       return values[one] - values[other]
   return None
 
 
 def _what(table: Mapping[str, Any], variant: str) -> str:
-  return next(row["what"] for row in table["rows"] if row["variant"] == variant)
+  return next(row["what"] for row in _of_runs(table) if row["variant"] == variant)
+
+
+def _of_runs(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+  """The rows that are a run's main answer."""
+  return [row for row in table["rows"] if "method" not in row]
 
 
 def _arrowed(metric: str) -> str:

@@ -1,13 +1,15 @@
 """RESULTS.md: every number of the papers beside ours, what is missing, and all experiments with their origins.
 
-What nobody can compute, the reason why a paper's direction did not hold, comes from `results/remarks.toml`: for each
-config a table of texts by the table's source in the paper.
+A row of `published.json` names a variant of the paper's config (null: no experiment of ours) and, where one run gives
+several rows, its `method`: one of `eval.methods`. What nobody can compute, the reason why a paper's direction did not
+hold, comes from `results/remarks.toml`: for each config a table of texts by the table's source in the paper.
 """
 
 from __future__ import annotations
 
 import importlib.resources
 import json
+import math
 import pathlib
 import statistics
 import tomllib
@@ -77,6 +79,9 @@ def page(records: Records, remarks: Remarks | None = None) -> str:
 
 def _paper(paper: Mapping[str, Any], records: Records, remarks: Mapping[str, str]) -> str:
   parts = [f"## {paper['name']} ({paper['cite']})"]
+  # Of several tables of one source, a remark stands below the last, or the last that has directions.
+  by_rank = sorted(paper["tables"], key=lambda table: "directions" in table)
+  remarked = {table["source"]: table for table in by_rank}
   for table in paper["tables"]:
     rows = _rows(paper, table, records)
     protocol = ", ".join(f"`{key}={value}`" for key, value in table.get("protocol", {}).items())
@@ -91,7 +96,8 @@ def _paper(paper: Mapping[str, Any], records: Records, remarks: Mapping[str, str
     if compared:
       head = ("what against what", "metric", "paper", "ours, rendered hands", "direction")
       parts += ["Differences; ours are of runs with the same seed.", _table(head, compared)]
-      parts += [remarks[table["source"]].strip()] if table["source"] in remarks else []
+    if table["source"] in remarks and remarked[table["source"]] is table:
+      parts.append(remarks[table["source"]].strip())
   return "\n\n".join(parts)
 
 
@@ -119,7 +125,11 @@ def _rows(paper: Mapping[str, Any], table: Mapping[str, Any], records: Records) 
     for (key, unit), value in zip(table["metrics"], row["values"], strict=True):
       if value is None:
         continue
-      found = [(record, metrics) for record in ours for metrics in _metrics(record, table.get("protocol", {}), key)]
+      found = [
+        (record, metric)
+        for record in ours
+        for metric in _metrics(record, table.get("protocol", {}), key, row.get("method", ""))
+      ]
       same = [
         (record, metric)
         for record, metric in found
@@ -147,12 +157,18 @@ def _is_of(record: Mapping[str, Any], config: str, variant: str | None) -> bool:
   return variant is not None and record["config_name"] == config and rest == variant.replace(",", "-")
 
 
-def _metrics(record: Mapping[str, Any], protocol: Mapping[str, str], key: str) -> list[dict[str, Any]]:
-  """The metric under a protocol that has the words of `protocol`: the main one, or one of those besides."""
-  if _fits(record["protocol"], protocol):
+def _metrics(
+  record: Mapping[str, Any], protocol: Mapping[str, str], key: str, method: str = ""
+) -> list[dict[str, Any]]:
+  """The metric under a protocol that has the words of `protocol`: the main one, or one of those besides.
+
+  With a `method`, that of the system with other fields (`eval.methods`), or of a baseline.
+  """
+  if not method and _fits(record["protocol"], protocol):
     return [record["metrics"][key]] if key in record["metrics"] else []
   for entry in record["also"]:
-    if entry["method"] == record["system"] and _fits(entry["protocol"], protocol) and key in entry["metrics"]:
+    named = entry["method"] == (method or record["system"])
+    if named and _fits(entry["protocol"], protocol) and key in entry["metrics"]:
       return [{"value": entry["metrics"][key]}]
   return []
 
@@ -200,8 +216,26 @@ def _experiments(records: Records) -> str:
       "; ".join(facts) + "." + (f" {record['note']}" if record["note"] else ""),
       f"`{record['protocol']}`",
       _table(("metric", "value", "95 %", "mean pose", "unit"), rows),
+      *_methods(record),
     ]
   return "\n\n".join(parts)
+
+
+def _methods(record: Mapping[str, Any]) -> list[str]:
+  """The system with other fields below itself, with what each has more, if it was evaluated so."""
+  others = [entry for entry in record["also"] if "differences" in entry]
+  keys = [key for key in record["metrics"] if any(key in entry["differences"] for entry in others)]
+  if not keys:
+    return []
+  rows = [(record["system"], *(f"{record['metrics'][key]['value']:.4g}" for key in keys))]
+  for entry in others:
+    cells = []
+    for key in keys:
+      low, high = entry["differences"].get(key, (math.nan, math.nan))
+      cells.append(f"{entry['metrics'][key]:.4g} [{low:+.3g}, {high:+.3g}]" if key in entry["differences"] else "")
+    rows.append((entry["method"].replace("_", " "), *cells))
+  about = "The same weights with other fields of the system; in brackets: 95 % of what it is more than the first row."
+  return [about, _table(("method", *keys), rows)]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

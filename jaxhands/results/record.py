@@ -49,10 +49,10 @@ def of_run(workdir: pathlib.Path, note: str = "") -> dict[str, Any]:
       for key, value in result["metrics"].items()
     },
     "mean_pose": {key: _rounded(value) for key, value in result["mean_pose"].items()},
-    "also": [_rounded_entry(entry) for entry in result["also"]],
+    "also": [_rounded_entry(entry, next(iter(result["metrics"]), "")) for entry in result["also"]],
     "evaluated_with": evaluated,
     "trained_with": trained,
-    "config": _without_folders(config),
+    "config": _without_repeats(_without_folders(config)),
   }
 
 
@@ -72,7 +72,8 @@ def write(record: Mapping[str, Any], path: pathlib.Path) -> None:
     content = json.dumps(record, separators=(",", ":")) + "\n"
   if (size := len(content.encode())) > LARGEST_BYTES:
     raise ValueError(
-      f"the record would have {size:,} bytes of {LARGEST_BYTES:,}: evaluate with fewer eval.metrics or eval.also"
+      f"the record would have {size:,} bytes of {LARGEST_BYTES:,}: evaluate with fewer eval.metrics, eval.also or "
+      "eval.methods"
     )
   path.parent.mkdir(parents=True, exist_ok=True)
   partial = path.with_name(f".{path.name}.partial")
@@ -121,11 +122,28 @@ def _without_folders(value: Any) -> Any:
   return re.sub(r"(?<![\w.])~?/(?:[^+:]*/)?", "", value) if isinstance(value, str) else value
 
 
-def _rounded_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
-  """Another method or protocol; of the system with other fields, how much it differs, too."""
+def _without_repeats(config: Mapping[str, Any]) -> dict[str, Any]:
+  """A config of stages, where a system or part of one that is also a part of the run's is "as system.PART"."""
+  parts = {name: part for name, part in config.get("system", {}).items() if isinstance(part, Mapping) and part}
+
+  def shortened(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+      return value
+    same = next((name for name, part in parts.items() if part == value), None)
+    return f"as system.{same}" if same else {key: shortened(inner) for key, inner in value.items()}
+
+  return dict(config) | ({"stage": shortened(config["stage"])} if "stage" in config else {})
+
+
+def _rounded_entry(entry: Mapping[str, Any], first: str) -> dict[str, Any]:
+  """Another method or protocol; of the system with other fields, how much it differs in the first metric, too."""
   rounded: dict[str, Any] = {"metrics": {key: _rounded(value) for key, value in entry["metrics"].items()}}
   if "differences" in entry:
-    rounded["differences"] = {key: [_rounded(end) for end in ends] for key, ends in entry["differences"].items()}
+    rounded["differences"] = {
+      key: [_rounded(end) for end in ends]
+      for key, ends in entry["differences"].items()
+      if key.split("/")[0] == first.split("/")[0]
+    }
   return dict(entry) | rounded
 
 

@@ -36,6 +36,7 @@ def test_the_page_shows_picture_masks_crops_and_poses(tmp_path):
     "masks": rng.integers(0, 2, (COUNT, 2, 2, 8, 8), np.uint8),
     "masks_valid": np.ones((COUNT, 2, 2), bool),
     "image": rng.integers(0, 255, (COUNT, SIDE, SIDE, 3), np.uint8),
+    "crop_from_img": np.tile(np.eye(2, 3, dtype=np.float32), (COUNT, 1, 1)),
   }
   prediction = scenes.prediction(truth)
   prediction |= {
@@ -60,10 +61,15 @@ def test_the_page_shows_picture_masks_crops_and_poses(tmp_path):
   times = {"device": "1 x cpu", "pictures": 8, "ms": {"masks": 12.5, "pose": 30.0}}
   (tmp_path / "eval" / "timings.json").write_text(json.dumps(times))
 
-  reader = Reader(report.write(tmp_path).read_text())
+  page = report.write(tmp_path).read_text()
+  assert "pose alone" not in page[: page.index("</header>")]
+  reader = Reader(page)
   titles = reader.titles()
-  assert {"Recovered hands at random", "Where recovery does not help", "Time of each step"} <= set(titles)
+  assert {"Recovered hands at random", "The worst pictures after recovery", "Time of each step"} <= set(titles)
   assert "What each part brings: MPJPE, mm" in titles
+  # A method has its own table; beside the results stand baselines alone.
+  table = next(section for section in page.split("<section>") if section.startswith("<h2>Results</h2>"))
+  assert "pose alone" not in table
   text = " ".join(part for _, part in reader.text)
   assert "pose alone" in text
   assert "42.5" in text

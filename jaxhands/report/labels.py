@@ -1,0 +1,55 @@
+"""How sections, metrics and their units are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Metric -> how it is written, and what it says.
+METRICS = {
+  "mpjpe": ("MPJPE", "joints from the truth"),
+  "mpvpe": ("MPVPE", "vertices from the truth"),
+  "pck_auc": ("PCK AUC", "area under the curve of joints within 0 to 50 mm"),
+  "mrrpe": ("MRRPE", "left wrist, seen from the right one"),
+  "epe2d": ("2D error", "joints in the picture"),
+  "confidence_ece": ("Calibration error", "confidence, from the share of joints near the truth"),
+  "bone_asymmetry": ("Bone asymmetry", "the same bone of right and left hand, in length"),
+  "handedness_ap": ("Handedness AP", "average precision of finding a hand"),
+  "handedness_accuracy": ("Handedness", "pictures with both hands right"),
+  "root_depth": ("Wrist depth", "distance of the wrists from the camera"),
+  "mrpe": ("MRPE", "wrists in space"),
+  "mmd": ("MMD", "samples from the annotated poses"),
+  "iou": ("IoU", "masks with the true ones, pixels of all pictures together"),
+  "box_iou": ("Box IoU", "boxes of whole hands by their masks"),
+  "mask_error": ("Mask error", "wrong pixels of each mask's union"),
+  "psnr": ("PSNR", "recovered crops, in their holes"),
+  "ssim": ("SSIM", "recovered crops, in their holes"),
+  "perceptual": ("Perceptual distance", "recovered crops, in their holes"),
+}
+HIGHER_IS_BETTER = ("pck", "handedness", "iou", "box_iou", "psnr", "ssim")
+GROUPS = {"all": "all", "single": "one hand", "interacting": "two hands", "inter": "two, over 30 joints"}
+SHARES = ("share", "0..1")  # units that go without saying
+
+
+def section(title: str, body: str, caption: str) -> str:
+  """A section with a title and a caption, all three of them HTML."""
+  return f"<section><h2>{title}</h2><figure>{body}<figcaption>{caption}</figcaption></figure></section>"
+
+
+def named(key: str) -> tuple[str, str]:
+  """How a metric is written, and its group ("" = none)."""
+  family, *groups = key.split("/")
+  return METRICS.get(family, (family, ""))[0], ", ".join(_group(group) for group in groups)
+
+
+def _group(group: str) -> str:
+  """How a group is written; `hidden_25-50` are hands of which so many percent are hidden."""
+  if group.startswith("hidden_"):
+    share = group.removeprefix("hidden_").replace("-", " – ")
+    return "nothing hidden" if share == "0" else f"{share} % hidden"
+  return GROUPS.get(group, group)
+
+
+def unit_of(result: Mapping[str, Any], key: str) -> str:
+  """Unit of a metric of `metrics.json`; "" = none."""
+  return result["units"].get(key, "")
