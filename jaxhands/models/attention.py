@@ -102,7 +102,8 @@ class DepthwiseConv(nn.Module):
     channels = x.shape[-1]
     kernel = self.param("kernel", nn.initializers.normal((2 / 9) ** 0.5), (3, 3, channels))
     bias = self.param("bias", nn.initializers.zeros, (channels,))
-    return depthwise(x.astype(self.dtype), kernel, bias).astype(self.dtype)
+    # Weights from a file may be NumPy's.
+    return depthwise(x.astype(self.dtype), jnp.asarray(kernel), jnp.asarray(bias)).astype(self.dtype)
 
 
 @jax.custom_vjp
