@@ -58,7 +58,7 @@ def test_what_is_least_like_the_truth_is_the_worst_where_there_is_no_error():
   found = {
     "example_id": np.arange(4),
     "psnr": np.array([[30.0, 0], [12, 0], [20, 0], [5, 0]]),
-    "psnr_weight": np.array([[1, 0], [1, 0], [1, 0], [0, 0]]),
+    "psnr_weight": np.array([[1.0, 0], [1, 0], [1, 0], [0, 0]]),
   }
   chosen = examples.choose(found, random=0)
   np.testing.assert_array_equal(chosen.positions, [1, 2, 0])
