@@ -159,7 +159,7 @@ def _two_rows(values_with, values_without) -> dict:
 def test_directions_are_judged_seed_by_seed(values, says):
   (line,) = lines_of(_two_rows(values, (52.0, 53.0)), "| + segmentation loss against + bone loss |")
   # The paper's 17.05 and 17.54 mm, of its test set.
-  assert line == f"| + segmentation loss against + bone loss | mpjpe/interacting ↓ | -0.49 mm | {says}"
+  assert line == f"| + segmentation loss against + bone loss | mpjpe/interacting | -0.49 mm | {says}"
 
 
 def test_remarks_stand_below_the_directions_and_need_their_table(tmp_path):

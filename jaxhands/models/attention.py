@@ -120,7 +120,8 @@ def depthwise(
 
 
 def _window_sum(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  return sum((_seen_from(_padded(x), i, x.shape) * kernel[i // 3, i % 3] for i in range(9)), jnp.float32(0))
+  padded = _padded(x)
+  return sum((_seen_from(padded, i, x.shape) * kernel[i // 3, i % 3] for i in range(9)), jnp.float32(0))
 
 
 def _padded(x: jax.Array) -> jax.Array:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 Verdict = Literal["as in the paper", "seeds disagree", "the other way"]
 Values = Mapping[int, float]  # seed -> value
-_LARGER_IS_BETTER = ("pck_auc", "iou", "box_iou", "handedness", "psnr", "ssim")
 
 
 def differences(one: Values, other: Values) -> dict[int, float]:
@@ -49,7 +48,7 @@ def rows(
         each = ", ".join(f"{value:+.2f}" for value in found.values())
         mean = f"{size}: {statistics.fmean(found.values()):+.2f} ({each}) {unit}".strip()
         pair = f"{_what(table, with_part)} against {_what(table, without)}"
-        made.append((pair, _arrowed(metric), f"{published:+.2f} {unit}".strip(), mean, verdict(found, published)))
+        made.append((pair, metric, f"{published:+.2f} {unit}".strip(), mean, verdict(found, published)))
   return made
 
 
@@ -69,10 +68,6 @@ def _what(table: Mapping[str, Any], variant: str) -> str:
 def _of_runs(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
   """The rows that are a run's main answer."""
   return [row for row in table["rows"] if "method" not in row]
-
-
-def _arrowed(metric: str) -> str:
-  return f"{metric} {'↑' if metric.startswith(_LARGER_IS_BETTER) else '↓'}"
 
 
 def by_size(records: Sequence[tuple[str, int, float]]) -> dict[str, dict[int, float]]:
