@@ -92,6 +92,7 @@ def internet_pose(config: Any, choice: base.Choice) -> None:
   config.data.augmentation.update(single.data.augmentation, mirror_probability=0.0)  # the view shows right hands
   config.data.kind = "single"
   config.system.view = "hand"
+  config.freeze = ("root_depth", "upsampler_left", "heatmap_left")  # one hand, seen as a right one, teaches them nothing
   config.system.box_factor = shared.PAPER_FACTOR if choice.size in ("synth", "paper") else shared.DEMO_FACTOR
   config.eval.protocol.scale = "gt"
   data = {"demo": shared.demo_data, "small": shared.small_data, "synth": shared.synth_data, "paper": shared.paper_data}

@@ -10,7 +10,7 @@ from tests.parity.cases import Case
 
 # Reference slices `[:, ::channels, ::rows, ::columns]` of NCHW maps.
 SLICES = {"bn1": (8, 16), "maxpool": (8, 8), "layer1": (16, 8), "layer2": (16, 4), "layer3": (16, 2), "layer4": (16, 1)}
-ABSOLUTE = {"eval": 5e-6, "train": 1e-3}
+ABSOLUTE = {"eval": 2e-5, "train": 1e-3}  # maps reach 6, after 50 layers of sums whose order is the machine's
 
 
 @pytest.fixture(scope="module")
