@@ -20,7 +20,7 @@ the crops as they are; `true_masks`, those of the data instead of HASM's; `pose_
 Sizes:
   demo   embedded data of upright hands, networks a fraction as wide; crops of 64 px
   tiny   seconds, for tests
-  small  `demo` with more data and steps, and wider HDRM and SHPE (`small,hasm` alone has data of its own)
+  small  `demo` with more data and steps, and wider HDRM and SHPE; HDRM learns from AIH, made of embedded hands
   synth  the paper's networks and losses on embedded data
   paper  the paper's networks, losses and schedules on InterHand2.6M with masks of the user's MANO files
          (`python -m data_builders.interhand26m --mano DIR`) and on AIH (`python -m data_builders.aih`)
@@ -101,12 +101,12 @@ PARTS = {
 }  # fmt: skip
 VARIANTS = (
   "demo", "tiny", "small", "synth", "paper", "paper,released", "tiny,internet_pose", "demo,internet_pose",
-  "small,internet_pose", "paper,internet_pose", "paper,no_removal", "paper,no_deocclusion", "paper,no_discriminator",
-  "paper,no_transformer", "paper,render_only", "paper,syn_only", "paper,with_aih", "synth,syn_only", "demo,hasm",
-  "tiny,hasm", "small,hasm", "synth,hasm", "paper,hasm", "tiny,hasm,released", "paper,hasm,released",
-  "tiny,hdrm_finetune", "tiny,shpe", "tiny,hdrm,no_discriminator,no_transformer", "demo,hdrm", "demo,shpe",
-  "paper,hdrm,no_removal", "paper,hdrm,no_deocclusion", "paper,hdrm,render_only", "paper,hdrm,syn_only",
-  "paper,shpe,with_aih",
+  "small,internet_pose", "small,with_aih", "small,render_only", "paper,internet_pose", "paper,no_removal",
+  "paper,no_deocclusion", "paper,no_discriminator", "paper,no_transformer", "paper,render_only", "paper,syn_only",
+  "paper,with_aih", "synth,syn_only", "demo,hasm", "tiny,hasm", "small,hasm", "synth,hasm", "paper,hasm",
+  "tiny,hasm,released", "paper,hasm,released", "tiny,hdrm_finetune", "tiny,shpe",
+  "tiny,hdrm,no_discriminator,no_transformer", "demo,hdrm", "demo,shpe", "paper,hdrm,no_removal",
+  "paper,hdrm,no_deocclusion", "paper,hdrm,render_only", "paper,hdrm,syn_only", "paper,shpe,with_aih",
 )  # fmt: skip
 
 

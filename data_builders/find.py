@@ -13,16 +13,15 @@ from jaxhands.data import folders
 
 
 def find(name: str, variant: str, data: Any) -> pathlib.Path:
-  """The folder of a data set; what can be built of what is there is built, or
-  completed, first.
+  """The folder of a data set; what can be built of what is there is built, or completed, first.
 
-    Args:
-      name: "synthetic", "aih", that of another builder, or a path.
-      variant: of the data set; "" = the only or the usual one.
-      data: a config's `data`: the folder `dir` of all data sets, and `synthetic` and `aih`, what those are made of.
-    Raises:
-      FileNotFoundError, ValueError: see `jaxhands.data.folders.find`; or there is no such variant.
-      data_builders.shards.BuildError: the data cannot be built.
+  Args:
+    name: "synthetic", "aih", that of another builder, or a path.
+    variant: of the data set; "" = the only or the usual one.
+    data: a config's `data`: the folder `dir` of all data sets, and `synthetic` and `aih`, what those are made of.
+  Raises:
+    FileNotFoundError, ValueError: see `jaxhands.data.folders.find`; or there is no such variant.
+    data_builders.shards.BuildError: the data cannot be built.
   """
   root = folders.root(data.dir)
   if name == "synthetic":

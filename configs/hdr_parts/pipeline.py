@@ -23,13 +23,13 @@ _DATA = {
 
 def understood(part: str, choice: base.Choice) -> set[str]:
   """The switches that mean something to a part at a size."""
-  of_aih = {"render_only", "syn_only"} if choice.size in ("synth", "paper") else set()
+  of_aih = {"render_only", "syn_only"} if choice.size in ("small", "synth", "paper") else set()
   if part == "hasm":
     return {"released"}
   if part == "internet":
     return set()
   if part == "shpe":
-    return {"released"} | ({"with_aih"} if choice.size == "paper" else set())
+    return {"released"} | ({"with_aih"} if choice.size in ("small", "paper") else set())
   if part == "pipeline":
     return {"internet_pose"}.union(*(understood(name, choice) for name in _parts(choice)))
   return {"released", "no_removal", "no_deocclusion", "no_discriminator", "no_transformer"} | of_aih
@@ -56,7 +56,7 @@ def pipeline(config: Any, choice: base.Choice) -> None:
   config.data.crop_hw = config.data.map_hw = tuple(parts["hasm"].data.crop_hw)
   config.stages = (*names, "pipeline")
   for name, part in parts.items():
-    if choice.size not in ("synth", "paper"):  # one data set, built once
+    if choice.size in ("demo", "tiny"):  # one data set, built once
       part.data.train, part.data.eval = config.data.train, config.data.eval
     config.stage[name] = _difference(part, config, ("name", "variant", "stages", "stage"))
   config.stage.pipeline = _evaluation(names[-1], choice)

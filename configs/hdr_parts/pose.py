@@ -40,7 +40,7 @@ def compared_as_released(config: Any) -> None:
 def _paper(config: Any, choice: base.Choice) -> None:
   shared.paper_data(config)
   if "with_aih" in choice:
-    config.data.train, config.data.kind = ("interhand26m:train", "aih:train"), "single,all"
+    config.data.train, config.data.kind = (*config.data.train, "aih:train"), "single,all"
   config.batch_size = 48
   config.optimizer.weight_decay = 0.0 if config.system.released else 1e-5
   config.schedule.name = "drops"
@@ -68,6 +68,8 @@ def _demo(config: Any, choice: base.Choice) -> None:
 def _small(config: Any, choice: base.Choice) -> None:
   _demo(config, choice)
   shared.small_data(config)
+  if "with_aih" in choice:
+    config.data.train, config.data.kind = (*config.data.train, *shared.aih_parts("train")), "single,all,all"
   config.system.update(width=32, blocks=(2, 3, 4), head_features=128)
   config.train_for = "12000 steps"
   shared.unhurried(config)
@@ -92,7 +94,7 @@ def internet_pose(config: Any, choice: base.Choice) -> None:
   config.data.augmentation.update(single.data.augmentation, mirror_probability=0.0)  # the view shows right hands
   config.data.kind = "single"
   config.system.view = "hand"
-  config.freeze = ("root_depth", "upsampler_left", "heatmap_left")  # one hand, seen as a right one, teaches them nothing
+  config.freeze = ("root_depth", "upsampler_left", "heatmap_left")  # a hand is seen as a right one
   config.system.box_factor = shared.PAPER_FACTOR if choice.size in ("synth", "paper") else shared.DEMO_FACTOR
   config.eval.protocol.scale = "gt"
   data = {"demo": shared.demo_data, "small": shared.small_data, "synth": shared.synth_data, "paper": shared.paper_data}

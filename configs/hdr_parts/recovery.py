@@ -60,6 +60,9 @@ def _demo(config: Any, choice: base.Choice) -> None:
 def _small(config: Any, choice: base.Choice) -> None:
   _demo(config, choice)
   shared.small_data(config)
+  render, syn = shared.aih_parts("train")
+  config.data.train = (render,) if "render_only" in choice else (syn,) if "syn_only" in choice else (render, syn)
+  config.data.eval = shared.aih_parts("val")
   config.system.update(width=32, discriminator_width=32)
   config.train_for = "12000 steps"
   shared.unhurried(config)

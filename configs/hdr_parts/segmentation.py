@@ -70,8 +70,7 @@ def _demo(config: Any) -> None:
 
 def _small(config: Any) -> None:
   _demo(config)
-  config.data.synthetic = ConfigDict({"train": 8_000, "val": 1_000, "test": 0, "seed": 0})
-  config.data.keep_mb = 2_000
+  shared.small_data(config)
   config.train_for = "8000 steps"
 
 

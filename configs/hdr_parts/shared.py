@@ -31,9 +31,16 @@ def demo_data(config: Any) -> None:
 
 
 def small_data(config: Any) -> None:
-  """The same, and more."""
+  """More pictures, and AIH of as upright hands for HDRM to learn from, as in the paper."""
   demo_data(config)
-  config.data.synthetic.update(train=20_000, val=1_000)
+  config.data.synthetic.update(train=20_000, val=1_000, pictures="input")
+  config.data.aih.update(train=6_000, val=500, test=0, upright_deg=60.0)
+  config.data.keep_mb = 2_000
+
+
+def aih_parts(split: str) -> tuple[str, str]:
+  """AIH_Render and AIH_Syn, as many of each."""
+  return f"aih/render:{split}", f"aih/syn:{split}"
 
 
 def synth_data(config: Any) -> None:

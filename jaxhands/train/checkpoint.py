@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pathlib
 from collections.abc import Mapping
 from types import TracebackType
@@ -211,7 +212,7 @@ def check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str, 
 def write_config(workdir: pathlib.Path, config: ConfigDict) -> None:
   """Writes `config.json`, whole or not at all."""
   workdir.mkdir(parents=True, exist_ok=True)
-  temporary = workdir / "config.json.writing"
+  temporary = workdir / f"config.json.{os.getpid()}"  # stages may be trained by several processes
   temporary.write_text(config.to_json(indent=2, sort_keys=True) + "\n")
   temporary.replace(workdir / "config.json")
 
