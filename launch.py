@@ -20,6 +20,7 @@ from jaxhands.data import folders
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/NAME.py[:VARIANT]")
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run (default: runs/NAME-VARIANT); goes on if it exists")
 _MODE = flags.DEFINE_enum("mode", "train_and_eval", ["train", "eval", "train_and_eval"], "what to do")
+_STAGE = flags.DEFINE_string("stage", "", "this stage of the config alone, e.g. one job for each (default: all)")
 _DISTRIBUTED = flags.DEFINE_string(
   "distributed", "auto", "auto (Slurm, Open MPI, TPU pods), off, local, or HOST:PORT,NUMBER_OF_PROCESSES,INDEX"
 )
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> None:
   distributed.initialize(_DISTRIBUTED.value)
   distributed.use_compilation_cache()
   mode: Any = _MODE.value
-  if not run.run(config, workdir, mode, find_data=find.find, report=_report):
+  if not run.run(config, workdir, mode, find_data=find.find, report=_report, only=_STAGE.value):
     print("the run was stopped and is saved; the same command goes on", file=sys.stderr)
 
 

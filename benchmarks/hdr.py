@@ -39,9 +39,11 @@ def pictures(config: Any, count: int) -> dict[str, jax.Array]:
   return {key: jnp.asarray(value) for key, value in made.items()}
 
 
-def measured(variant: str, batch: int) -> dict[str, Any]:
+def measured(variant: str, batch: int, dtype: str) -> dict[str, Any]:
   """Of fresh networks of a variant."""
-  config = dict(run.stages(hdr.get_config(variant)))["pipeline"]
+  whole = hdr.get_config(variant)
+  whole.compute_dtype = dtype
+  config = dict(run.stages(whole))["pipeline"]
   system: Any = base.load(config)
   seen = pictures(config, batch)
   variables = jax.jit(step.make_init(system, config.seed))(seen)
@@ -52,13 +54,14 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
   parser.add_argument("--variant", default="demo", help="of configs/hdr.py")
   parser.add_argument("--batch", type=int, default=8, help="pictures at once")
+  parser.add_argument("--dtype", default="float32", help="of the networks' arithmetic; or bfloat16")
   parser.add_argument("--run", type=pathlib.Path, help="show what this run measured instead")
   parser.add_argument("--json", type=pathlib.Path, help="also write the figures there")
   args = parser.parse_args()
   if args.run:
     found = json.loads((args.run / "eval" / timing.FILE).read_text())
   else:
-    found = measured(args.variant, args.batch)
+    found = measured(args.variant, args.batch, args.dtype)
   print(f"{found['device']}, {found['pictures']} pictures at once; ms a picture (two hands)")
   for name, milliseconds in [*found["ms"].items(), ("together", sum(found["ms"].values()))]:
     print(f"{name:12s}{milliseconds:10.2f}")

@@ -80,8 +80,8 @@ class Job:
     return done >= plan.Plan.of(config, 1).steps
 
   def command(self, stage: str = "") -> list[str]:
-    """That trains one stage, or does what is left of the whole run, with its report."""
-    one = ["--mode=train", f"--config.stages=('{stage}',)"] if stage else []
+    """That trains one stage, or evaluates the whole, with its report."""
+    one = [f"--stage={stage}", "--mode=train"] if stage else [f"--stage={_ASSEMBLED}"]
     config = [f"--config=configs/hdr.py:{self.variant}", f"--config.seed={self.seed}", *self.more]
     return [sys.executable, "launch.py", *config, f"--workdir={self.workdir}", *one]
 

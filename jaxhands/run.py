@@ -45,7 +45,7 @@ _ROOT_DEPTHS = "root_depths.npz"  # beside the metrics of a run that estimates t
 # What decides the numbers of a run: a folder that was begun with other values is not continued.
 _DECISIVE = (
   "seed", "compute_dtype", "hand_model", "system", "batch_size", "accumulation", "optimizer", "schedule", "clip_norm",
-  "ema", "freeze", "init_from", "stage", "data.train", "data.kind", "data.limit", "data.crop_hw", "data.map_hw",
+  "ema", "freeze", "init_from", "stage.", "data.train", "data.kind", "data.limit", "data.crop_hw", "data.map_hw",
   "data.shrink", "data.augmentation", "data.synthetic", "data.aih",
 )  # fmt: skip
 
@@ -56,6 +56,7 @@ def run(
   mode: Mode = "train_and_eval",
   find_data: FindData | None = None,
   report: Report | None = None,
+  only: str = "",
 ) -> bool:
   """Does what a mode asks for, stage by stage, going on from what `workdir` holds.
 
@@ -66,7 +67,8 @@ def run(
     workdir: folder of the run.
     mode: "train", "eval" or "train_and_eval".
     find_data: `(name, variant, config.data) -> folder` of a data set; by default those that were built are found.
-    report: called with `workdir` after the last evaluation, by the first process.
+    report: called with `workdir` after the evaluation of the last stage, by the first process.
+    only: this stage alone; those that it starts from must be trained. Several processes may each have one.
   Returns:
     False if a signal stopped the training; what is done is saved.
   Raises:
@@ -74,8 +76,12 @@ def run(
     FileNotFoundError: data, a run or a file is missing.
   """
   check_continues(workdir, config)
-  folder = {name: workdir / "stages" / name if name else workdir for name, _ in stages(config)}
-  parts = [Run(stage, folder[name], workdir, find_data, mode != "eval") for name, stage in stages(config)]
+  described = dict(stages(config))
+  if only and only not in described:
+    raise ValueError(f"there is no stage {only!r}; config.stages are {tuple(filter(None, described))}")
+  folder = {name: workdir / "stages" / name if name else workdir for name in described}
+  chosen = [only] if only else list(described)
+  parts = [Run(described[name], folder[name], workdir, find_data, mode != "eval") for name in chosen]
   if jax.process_index() == 0:
     for path, written in (*((part.workdir, part.config) for part in parts), (workdir, config)):
       checkpoint.write_config(path, written)
@@ -88,10 +94,11 @@ def run(
     # The depths that an evaluation writes may be what a later stage is evaluated with while it is trained.
     if mode != "train" or any(later.reads_depths_of(part) for later in parts):
       part.evaluate(variables)
-  if mode != "train" and jax.process_index() == 0:
-    if parts[-1].workdir != workdir:
-      shutil.copytree(parts[-1].workdir / "eval", workdir / "eval", dirs_exist_ok=True)
-      _add_stages(workdir / "eval" / "metrics.json", {name: folder[name] for name, _ in stages(config)[:-1]})
+  *earlier, last = described
+  if mode != "train" and chosen[-1] == last and jax.process_index() == 0:
+    if last:
+      shutil.copytree(folder[last] / "eval", workdir / "eval", dirs_exist_ok=True)
+      _add_stages(workdir / "eval" / "metrics.json", {name: folder[name] for name in earlier})
     if report is not None:
       report(workdir)
   return True
@@ -102,8 +109,9 @@ def _add_stages(answer: pathlib.Path, others: Mapping[str, pathlib.Path]) -> Non
   result = json.loads(answer.read_text())
   same = ("system", "dataset", "split", "examples", "protocol")
   for name, folder in others.items():
-    found = json.loads((folder / "eval" / "metrics.json").read_text())
-    if all(found[key] == result[key] for key in same):
+    path = folder / "eval" / "metrics.json"
+    found = json.loads(path.read_text()) if path.is_file() else {}  # trained on its own, and not evaluated
+    if found and all(found[key] == result[key] for key in same):
       compared = {key: value for key, value in found["metrics"].items() if key in result["metrics"]}
       result["also"].append({"protocol": found["protocol"], "method": name, "metrics": compared})
   partial = answer.with_name("metrics.partial.json")

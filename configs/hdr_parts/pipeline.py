@@ -101,7 +101,7 @@ def _evaluation(estimator: str, choice: base.Choice) -> ConfigDict:
     "true_masks": {"masks": "true"},
     "pose_alone_true_masks": {"recover": False, "masks": "true"},
   }
-  if not {"no_removal", "no_deocclusion"} & choice.switches:
+  if not set(choice.switches) - {"released", "internet_pose", "with_aih"}:  # an ablation has none of another
     methods["no_removal"] = {"hdrm": {"over": "occluded"}}
     methods["no_deocclusion"] = {"hdrm": {"over": "distractor"}}
   stage: Any = ConfigDict({

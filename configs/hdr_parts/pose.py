@@ -71,7 +71,7 @@ def _small(config: Any, choice: base.Choice) -> None:
   if "with_aih" in choice:
     config.data.train, config.data.kind = (*config.data.train, *shared.aih_parts("train")), "single,all,all"
   config.system.update(width=32, blocks=(2, 3, 4), head_features=128)
-  config.train_for = "12000 steps"
+  config.train_for = "6000 steps"
   shared.unhurried(config)
 
 

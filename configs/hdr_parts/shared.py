@@ -33,8 +33,8 @@ def demo_data(config: Any) -> None:
 def small_data(config: Any) -> None:
   """More pictures, and AIH of as upright hands for HDRM to learn from, as in the paper."""
   demo_data(config)
-  config.data.synthetic.update(train=20_000, val=1_000, pictures="input")
-  config.data.aih.update(train=6_000, val=500, test=0, upright_deg=60.0)
+  config.data.synthetic.update(train=12_000, val=1_000, pictures="input")
+  config.data.aih.update(train=3_000, val=300, test=0, upright_deg=60.0)
   config.data.keep_mb = 2_000
 
 
@@ -66,6 +66,7 @@ def demo_of_a_hand(config: Any) -> None:
 
 
 def unhurried(config: Any) -> None:
-  """Longer averages, and looks at what is there in between."""
+  """Larger batches, longer averages, and checkpoints in between."""
+  config.batch_size = 32
   config.ema = 0.999
-  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "4000 steps", "1000 steps"
+  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "500 steps"
