@@ -106,5 +106,6 @@ def internet_pose(config: Any, choice: base.Choice) -> None:
   if choice.size in ("demo", "small"):
     config.data.crop_hw, config.data.shrink = shared.HAND_HW, True
     config.system.doublings = 3  # cells of a small crop a quarter as large as it, as SHPE's
-    config.train_for, config.ema = {"demo": ("1000 steps", 0.99), "small": ("12000 steps", 0.999)}[choice.size]
+    config.train_for, config.ema = {"demo": ("1000 steps", 0.99), "small": ("6000 steps", 0.999)}[choice.size]
+    config.batch_size = {"demo": config.batch_size, "small": 32}[choice.size]
   config.data.map_hw = config.data.crop_hw
