@@ -18,6 +18,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import queue
 import shutil
 import subprocess
 import sys
@@ -50,7 +51,7 @@ _ASSEMBLED = "pipeline"
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-  """One run: the stages of a variant, and their evaluation."""
+  """One run: the stages of a variant, the last of which evaluates the others chained."""
 
   what: str
   variant: str
@@ -60,17 +61,13 @@ class Job:
 
   @property
   def stages(self) -> dict[str, Any]:
-    """Those to train, in order, with their configs."""
-    config = hdr.get_config(self.variant)
-    return {name: stage for name, stage in run.stages(config) if name != _ASSEMBLED}
+    """All, in order, with their configs."""
+    return dict(run.stages(hdr.get_config(self.variant)))
 
-  @property
-  def finished(self) -> bool:
-    """Whether it was evaluated; the report is written after that, and last."""
-    return (self.workdir / "report" / "index.html").is_file()
-
-  def is_trained(self, stage: str) -> bool:
-    """Whether a stage's last checkpoint is that of its last step."""
+  def is_done(self, stage: str) -> bool:
+    """Whether a stage's last checkpoint is that of its last step; of the last stage, whether its report is there."""
+    if stage == _ASSEMBLED:
+      return (self.workdir / "report" / "index.html").is_file()
     folder = self.workdir / "stages" / stage
     try:
       config = checkpoint.read_config(folder)
@@ -79,11 +76,16 @@ class Job:
       return False
     return done >= plan.Plan.of(config, 1).steps
 
-  def command(self, stage: str = "") -> list[str]:
-    """That trains one stage, or evaluates the whole, with its report."""
-    one = [f"--stage={stage}", "--mode=train"] if stage else [f"--stage={_ASSEMBLED}"]
+  def command(self, stage: str) -> list[str]:
+    """That does one stage."""
     config = [f"--config=configs/hdr.py:{self.variant}", f"--config.seed={self.seed}", *self.more]
-    return [sys.executable, "launch.py", *config, f"--workdir={self.workdir}", *one]
+    return ["launch.py", *config, f"--workdir={self.workdir}", f"--stage={stage}"]
+
+
+def sources(job: Job, stage: str) -> set[str]:
+  """Stages of the run that a stage starts from."""
+  named = [str(value) for value in job.stages[stage].init_from.values()]
+  return {name.removeprefix("stages/").split(":")[0] for name in named if name.startswith("stages/")}
 
 
 def owner(job: Job, stage: str, jobs: Sequence[Job]) -> Job:
@@ -98,85 +100,71 @@ def _identity(job: Job, stage: str) -> str | None:
     return None
   config = json.loads(stages[stage].to_json())
   del config["variant"]
-  sources = [str(value).removeprefix("stages/").split(":")[0] for value in config["init_from"].values() if value]
-  return json.dumps([job.seed, config, [_identity(job, source) for source in sorted(set(sources))]], sort_keys=True)
+  starts_from = [_identity(job, source) for source in sorted(sources(job, stage))]
+  return json.dumps([job.seed, config, starts_from], sort_keys=True)
 
 
 class Scheduler:
-  """Trains stages as soon as those that they start from are trained, a few at a time."""
+  """Does stages as soon as those that they start from are done, a few at a time, each on its share of the cores."""
 
   def __init__(self, jobs: Sequence[Job], at_once: int, console: rich.console.Console):
     self._jobs, self._at_once, self._console = jobs, at_once, console
     self._done: set[tuple[str, str]] = set()
-    self._changed = threading.Condition()
     self._failed: list[str] = []
+    self._changed = threading.Condition()
+    self._shares: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    for index in range(at_once):  # together faster than each on all of them
+      self._shares.put(set(cores[index::at_once] or cores))
 
-  def train(self) -> list[str]:
-    """All stages; what failed or was stopped."""
+  def run(self) -> list[str]:
+    """All stages; returns what failed or was stopped."""
     work = [(job, stage) for job in self._jobs for stage in job.stages]
-    # Long chains first: what others wait for.
-    order = {"hdrm": 0, "hasm": 1, "hdrm_finetune": 2}
-    work.sort(key=lambda pair: order.get(pair[1], 3))
     with concurrent.futures.ThreadPoolExecutor(len(work)) as pool:
-      slots = threading.Semaphore(self._at_once)
-      for done in [pool.submit(self._one, job, stage, slots) for job, stage in work]:
+      for done in [pool.submit(self._one, job, stage) for job, stage in work]:
         done.result()
     return self._failed
 
-  def _one(self, job: Job, stage: str, slots: threading.Semaphore) -> None:
-    trainer = owner(job, stage, self._jobs)
-    own = trainer == job
-    needed = {(job.variant, source) for source in _sources(job, stage)} if own else {(trainer.variant, stage)}
+  def _one(self, job: Job, stage: str) -> None:
+    first = owner(job, stage, self._jobs)
+    own = first == job
+    needed = {(job.variant, source) for source in sources(job, stage)} if own else {(first.variant, stage)}
     with self._changed:
       self._changed.wait_for(lambda: needed <= self._done or bool(self._failed))
       if self._failed:
         return
     try:
-      if not job.is_trained(stage) and own:
-        with slots:
-          self._console.print(f"{job.what}: {stage}")
-          _call(job.command(stage), job.workdir / f"{stage}.log", self._at_once)
-      elif not job.is_trained(stage):
-        shutil.copytree(trainer.workdir / "stages" / stage, job.workdir / "stages" / stage, dirs_exist_ok=True)
+      if not job.is_done(stage) and own:
+        self._call(job, stage)
+      elif not job.is_done(stage):
+        shutil.copytree(first.workdir / "stages" / stage, job.workdir / "stages" / stage, dirs_exist_ok=True)
     finally:  # whatever came, those that wait must not wait for ever
       with self._changed:
-        if job.is_trained(stage):
+        if job.is_done(stage):
           self._done.add((job.variant, stage))
         else:
           self._failed.append(f"{job.workdir}, stage {stage}; see {stage}.log there")
         self._changed.notify_all()
 
-  def finish(self) -> list[str]:
-    """Evaluates the first run alone, which compiles what the others have as well, and then all others."""
-    failed = []
-
-    def evaluated(job: Job) -> None:
-      if not job.finished:
-        self._console.print(f"{job.what}: evaluation")
-        _call(job.command(), job.workdir / "evaluation.log", self._at_once)
-      if not job.finished:
-        failed.append(f"{job.workdir}; see evaluation.log there")
-
-    first, *others = self._jobs
-    evaluated(first)
-    with concurrent.futures.ThreadPoolExecutor(self._at_once) as pool:
-      list(pool.map(evaluated, others))
-    return failed
-
-
-def _sources(job: Job, stage: str) -> set[str]:
-  """Stages of the run that a stage starts from."""
-  named = [str(value) for value in job.stages[stage].init_from.values()]
-  return {name.removeprefix("stages/").split(":")[0] for name in named if name.startswith("stages/")}
-
-
-def _call(command: list[str], log: pathlib.Path, at_once: int) -> None:
-  log.parent.mkdir(parents=True, exist_ok=True)
-  environment = dict(os.environ)
-  if at_once > 1:  # each takes its share of the accelerator's memory, not all of it
-    environment.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 / at_once:.3f}")
-  with log.open("a") as file:
-    subprocess.run(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False)
+  def _call(self, job: Job, stage: str) -> None:
+    environment = dict(os.environ)
+    if self._at_once > 1:  # each takes its share of the accelerator's memory, not all of it
+      environment.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 / self._at_once:.3f}")
+    share = self._shares.get()
+    try:
+      with self._changed:
+        if self._failed:
+          return
+      self._console.print(f"{job.what}: {stage}")
+      job.workdir.mkdir(parents=True, exist_ok=True)
+      command = [sys.executable, *job.command(stage)]
+      if share:
+        pinned = f"import os, sys; os.sched_setaffinity(0, {share}); os.execv(sys.executable, sys.argv[1:])"
+        command = [sys.executable, "-c", pinned, *command]
+      with (job.workdir / f"{stage}.log").open("a") as log:
+        subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False)
+    finally:
+      self._shares.put(share)
 
 
 def build_data(jobs: Sequence[Job]) -> None:
@@ -228,7 +216,7 @@ def main() -> None:
   if not args.summary:
     build_data(jobs)
     scheduler = Scheduler(jobs, args.jobs, console)
-    if failed := scheduler.train() or scheduler.finish():
+    if failed := scheduler.run():
       sys.exit("\n".join(["not finished; the same command goes on with", *failed]))
     if not args.no_record:
       for job in jobs:

@@ -20,7 +20,7 @@ the crops as they are; `true_masks`, those of the data instead of HASM's; `pose_
 Sizes:
   demo   embedded data of upright hands, networks a fraction as wide; crops of 64 px
   tiny   seconds, for tests
-  small  `demo` with more data and steps, and wider HDRM and SHPE; HDRM learns from AIH, made of embedded hands
+  small  `demo` with more data and steps; HDRM learns from AIH, made of embedded hands
   synth  the paper's networks and losses on embedded data
   paper  the paper's networks, losses and schedules on InterHand2.6M with masks of the user's MANO files
          (`python -m data_builders.interhand26m --mano DIR`) and on AIH (`python -m data_builders.aih`)

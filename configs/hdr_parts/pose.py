@@ -70,8 +70,7 @@ def _small(config: Any, choice: base.Choice) -> None:
   shared.small_data(config)
   if "with_aih" in choice:
     config.data.train, config.data.kind = (*config.data.train, *shared.aih_parts("train")), "single,all,all"
-  config.system.update(width=32, blocks=(2, 3, 4), head_features=128)
-  config.train_for = "6000 steps"
+  config.train_for = "3000 steps"
   shared.unhurried(config)
 
 
@@ -106,6 +105,5 @@ def internet_pose(config: Any, choice: base.Choice) -> None:
   if choice.size in ("demo", "small"):
     config.data.crop_hw, config.data.shrink = shared.HAND_HW, True
     config.system.doublings = 3  # cells of a small crop a quarter as large as it, as SHPE's
-    config.train_for, config.ema = {"demo": ("1000 steps", 0.99), "small": ("6000 steps", 0.999)}[choice.size]
-    config.batch_size = {"demo": config.batch_size, "small": 32}[choice.size]
+    config.train_for, config.ema = {"demo": ("1000 steps", 0.99), "small": ("3000 steps", 0.999)}[choice.size]
   config.data.map_hw = config.data.crop_hw

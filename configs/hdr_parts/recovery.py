@@ -63,8 +63,7 @@ def _small(config: Any, choice: base.Choice) -> None:
   render, syn = shared.aih_parts("train")
   config.data.train = (render,) if "render_only" in choice else (syn,) if "syn_only" in choice else (render, syn)
   config.data.eval = shared.aih_parts("val")
-  config.system.update(width=32, discriminator_width=32)
-  config.train_for = "3000 steps"
+  config.train_for = "2000 steps"
   shared.unhurried(config)
 
 
@@ -90,7 +89,7 @@ def hdrm_finetune(config: Any, choice: base.Choice) -> None:
     if config.system.adversarial:
       config.optimizers.discriminator.learning_rate *= 2 / 3
   if choice.size in ("demo", "small"):
-    config.train_for = {"demo": "150 steps", "small": "1000 steps"}[choice.size]
+    config.train_for = {"demo": "150 steps", "small": "500 steps"}[choice.size]
 
 
 def sources(config: Any, hdrm_run: str, hasm_run: str) -> None:

@@ -71,7 +71,7 @@ def _demo(config: Any) -> None:
 def _small(config: Any) -> None:
   _demo(config)
   shared.small_data(config)
-  config.train_for, config.batch_size = "4000 steps", 32
+  config.train_for = "6000 steps"
 
 
 def _tiny(config: Any) -> None:

@@ -66,7 +66,6 @@ def demo_of_a_hand(config: Any) -> None:
 
 
 def unhurried(config: Any) -> None:
-  """Larger batches, longer averages, and checkpoints in between."""
-  config.batch_size = 32
+  """Longer averages, and checkpoints in between."""
   config.ema = 0.999
-  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "500 steps"
+  config.checkpoint_every = "500 steps"

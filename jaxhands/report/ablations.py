@@ -1,4 +1,4 @@
-"""What stands beside a system of several parts: itself without some of them, and the time of each of its steps."""
+"""What stands beside a system of several parts: itself without some, each part alone, and the time of each step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import html
 
 from jaxhands.report.charts import number
 from jaxhands.report.files import RunFiles
-from jaxhands.report.labels import SHARES, named, section, unit_of
+from jaxhands.report.labels import HEADLINE, SHARES, named, section, unit_of
+
+_OF_A_PART = 3  # metrics that are shown of each
 
 
 def methods(run: RunFiles) -> str | None:
@@ -38,6 +40,30 @@ def methods(run: RunFiles) -> str | None:
     "Below a value: 95 % interval, over scenes, of what it is more than the first row's."
   )
   return section(f"What each part brings: {html.escape(name)}", f'<div class="scroll">{table}</div>', caption)
+
+
+def parts(run: RunFiles) -> str | None:
+  """The stages that the last one is made of, each evaluated on its own."""
+  rows = []
+  for stage, result in run.parts.items():
+    keys = [key for key in HEADLINE if key in result["metrics"]][:_OF_A_PART]
+    baselines = {key: result["mean_pose"][key] for key in keys if key in result["mean_pose"]}
+    for place, key in enumerate(keys):
+      unit = unit_of(result, key)
+      low, high = result["intervals"][key]
+      rows.append(
+        f"<tr><th>{html.escape(stage.replace('_', ' ')) if place == 0 else ''}</th>"
+        f"<td>{html.escape(' '.join(named(key)))}{html.escape(f', {unit}') if unit not in (*SHARES, '') else ''}</td>"
+        f"<td><strong>{number(result['metrics'][key])}</strong></td>"
+        f'<td class="interval">{number(low)} – {number(high)}</td>'
+        f"<td>{number(baselines[key]) if key in baselines else ''}</td></tr>"
+      )
+  if not rows:
+    return None
+  head = "<tr><th>stage</th><th></th><th></th><th>95 % interval</th><th>mean pose</th></tr>"
+  table = f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
+  caption = "Each evaluated as it was trained: masks on pictures of both hands, recovery and pose on crops of one."
+  return section("The parts, each on its own", table, caption)
 
 
 def times(run: RunFiles) -> str | None:

@@ -25,6 +25,7 @@ class RunFiles:
     shown: `eval/shown.npz`: the examples to draw; {} if there are none.
     calibration: `eval/calibration.json`; {} if there is none.
     timings: `eval/timings.json`; {} if there is none.
+    parts: stage -> its own `eval/metrics.json`, of the stages before the last that were evaluated.
   """
 
   config: Mapping[str, Any]
@@ -34,6 +35,7 @@ class RunFiles:
   shown: Mapping[str, np.ndarray]
   calibration: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   timings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  parts: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
   @classmethod
   def read(cls, workdir: pathlib.Path) -> RunFiles:
@@ -57,6 +59,7 @@ class RunFiles:
       shown=_arrays(folder / "shown.npz"),
       calibration=_json(folder / "calibration.json"),
       timings=_json(folder / "timings.json"),
+      parts={stage: answer for stage in stages[:-1] if (answer := _answer(workdir / "stages" / stage))},
     )
 
 
@@ -66,6 +69,10 @@ def _lines(path: pathlib.Path) -> list[Line]:
     return []
   whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]
   return [json.loads(line, parse_int=float) for line in whole]
+
+
+def _answer(stage: pathlib.Path) -> dict[str, Any]:
+  return _json(stage / "eval" / "metrics.json")
 
 
 def _json(path: pathlib.Path) -> dict[str, Any]:

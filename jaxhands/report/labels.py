@@ -26,6 +26,11 @@ METRICS = {
   "ssim": ("SSIM", "recovered crops, in their holes"),
   "perceptual": ("Perceptual distance", "recovered crops, in their holes"),
 }
+# Asked for first.
+HEADLINE = (
+  "mpjpe/all", "mpjpe/interacting", "mpvpe/all", "mrrpe", "handedness_accuracy", "epe2d", "root_depth/all", "mrpe/all",
+  "iou/amodal", "iou/visible", "iou/invisible", "box_iou/all", "psnr", "ssim", "perceptual",
+)  # fmt: skip
 HIGHER_IS_BETTER = ("pck", "handedness", "iou", "box_iou", "psnr", "ssim")
 GROUPS = {"all": "all", "single": "one hand", "interacting": "two hands", "inter": "two, over 30 joints"}
 SHARES = ("share", "0..1")  # units that go without saying

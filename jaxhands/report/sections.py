@@ -16,14 +16,11 @@ from jaxhands.report.cards import cards
 from jaxhands.report.charts import Bar, Curve, number
 from jaxhands.report.examples import example_errors, mean_of_each
 from jaxhands.report.files import Line, RunFiles
-from jaxhands.report.labels import GROUPS, HIGHER_IS_BETTER, METRICS, SHARES, named, section, unit_of
+from jaxhands.report.labels import GROUPS, HEADLINE, HIGHER_IS_BETTER, METRICS, SHARES, named, section, unit_of
 from jaxhands.report.mask_cards import NEEDS, legend, mask_cards
 
 Section = Callable[[RunFiles], str | None]
 
-_HEADLINE = ("mpjpe/all", "mpjpe/interacting", "mpvpe/all", "mrrpe", "handedness_accuracy", "epe2d", "root_depth/all",
-             "mrpe/all", "iou/amodal", "iou/visible", "iou/invisible", "box_iou/all", "psnr",
-             "ssim")  # fmt: skip
 _TILES = 4
 _MINOR_TERMS = ("learning_rate", "gradient_norm")  # besides losses; shown on demand
 _MANY = 12.0  # a curve that falls or rises so many times over is drawn on a logarithmic axis
@@ -43,7 +40,7 @@ def headline(run: RunFiles) -> str:
     f"{steps:,} steps of training" if steps else "",
   ]
   where = html.escape(f"{result['dataset']} {result['split']}")
-  asked = dict.fromkeys([*(key for key in _HEADLINE if key in result["metrics"]), *result["metrics"]])
+  asked = dict.fromkeys([*(key for key in HEADLINE if key in result["metrics"]), *result["metrics"]])
   tiles = [_tile(result, key) for key in list(asked)[:_TILES]]
   return (
     f"<header><h1>{html.escape(result['system'])} <span>on {where}</span></h1>"
@@ -394,6 +391,7 @@ SECTIONS: tuple[Section, ...] = (
   masks_at_random,
   table,
   ablations.methods,
+  ablations.parts,
   ablations.times,
   joints,
   overlap_and_closeness,

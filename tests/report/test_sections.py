@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from jaxhands.report import sections
+from jaxhands.report import ablations, sections
 from jaxhands.report.files import RunFiles
 
 
@@ -70,3 +70,24 @@ def test_sections_are_none_without_their_data():
   assert sections.training(run({})) is None
   assert sections.configuration(run({})) is None
   assert sections.drawn_at_random(run({})) is None
+
+
+def test_parts_show_what_is_asked_for_first_of_each_stage():
+  def stage(metrics, mean_pose=()):
+    return {
+      "metrics": metrics, "mean_pose": dict(mean_pose), "units": dict.fromkeys(metrics, "mm"),
+      "intervals": {key: (value - 1, value + 1) for key, value in metrics.items()},
+    }  # fmt: skip
+
+  parts = {
+    "masks": stage({"other": 9.0, "iou/invisible": 3.0, "iou/visible": 2.0, "box_iou/all": 4.0, "iou/amodal": 5.0}),
+    "pose_net": stage({"mpjpe/all": 7.0}, {"mpjpe/all": 8.5}),
+  }
+  text = ablations.parts(RunFiles(config={}, lines={}, result={}, values={}, shown={}, parts=parts))
+  body = text[text.index("<tbody>") : text.index("</tbody>")]
+  rows = [re.sub("<[^>]*>", " ", row).split() for row in body.split("</tr>")[:-1]]
+  assert [row[0] for row in rows] == ["masks", "IoU", "IoU", "pose"]
+  assert [[float(word) for word in row if word[0].isdigit()] for row in rows] == [
+    [5, 4, 6], [2, 1, 3], [3, 2, 4], [7, 6, 8, 8.5],
+  ]  # fmt: skip
+  assert ablations.parts(RunFiles(config={}, lines={}, result={}, values={}, shown={})) is None
