@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import hdr
-from jaxhands import run, timing
+from jaxhands import stages, timing
 from jaxhands.systems import base
 from jaxhands.train import step
 
@@ -43,7 +43,7 @@ def measured(variant: str, batch: int, dtype: str) -> dict[str, Any]:
   """Of fresh networks of a variant."""
   whole = hdr.get_config(variant)
   whole.compute_dtype = dtype
-  config = dict(run.stages(whole))["pipeline"]
+  config = dict(stages.of(whole))["pipeline"]
   system: Any = base.load(config)
   seen = pictures(config, batch)
   variables = jax.jit(step.make_init(system, config.seed))(seen)

@@ -31,7 +31,7 @@ import rich.table
 
 from configs import hdr
 from data_builders import find
-from jaxhands import run
+from jaxhands import stages
 from jaxhands.data import folders
 from jaxhands.train import checkpoint, plan
 
@@ -62,7 +62,7 @@ class Job:
   @property
   def stages(self) -> dict[str, Any]:
     """All, in order, with their configs."""
-    return dict(run.stages(hdr.get_config(self.variant)))
+    return dict(stages.of(hdr.get_config(self.variant)))
 
   def is_done(self, stage: str) -> bool:
     """Whether a stage's last checkpoint is that of its last step; of the last stage, whether its report is there."""
@@ -95,10 +95,9 @@ def owner(job: Job, stage: str, jobs: Sequence[Job]) -> Job:
 
 
 def _identity(job: Job, stage: str) -> str | None:
-  stages = job.stages
-  if stage not in stages:
+  if stage not in job.stages:
     return None
-  config = json.loads(stages[stage].to_json())
+  config = json.loads(job.stages[stage].to_json())
   del config["variant"]
   starts_from = [_identity(job, source) for source in sorted(sources(job, stage))]
   return json.dumps([job.seed, config, starts_from], sort_keys=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import functools
 import itertools
 import json
@@ -16,17 +15,14 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
 from jax.experimental import multihost_utils
-from ml_collections import ConfigDict
 
-from jaxhands import evaluate, metrics, origin, schema, timing
-from jaxhands.data import colour, feed, folders, host_ops, source
+from jaxhands import comparisons, evaluate, origin, schema, stages, timing
+from jaxhands.data import feed, folders, host_ops, source
 from jaxhands.data.records import DataSet, Kind, Records, RootDepths
 from jaxhands.hands.model import EMBEDDED, HandModel
 from jaxhands.metrics import confidence, mean_pose, pictures
-from jaxhands.metrics.base import Metric, Protocol
-from jaxhands.models.backbones import vgg
+from jaxhands.metrics.base import Protocol
 from jaxhands.report import examples
 from jaxhands.systems import base
 from jaxhands.train import checkpoint, distributed, loop, transfer
@@ -34,20 +30,12 @@ from jaxhands.train import plan as plans
 from jaxhands.train import state as states
 from jaxhands.train import step as steps
 from jaxhands.weights import files
-from jaxhands.weights.vgg import read as read_vgg
 
 Mode = Literal["train", "eval", "train_and_eval"]
 FindData = Callable[[str, str, Any], pathlib.Path]
 Report = Callable[[pathlib.Path], None]
 
 _ROOT_DEPTHS = "root_depths.npz"  # beside the metrics of a run that estimates the wrists' depths
-
-# What decides the numbers of a run: a folder that was begun with other values is not continued.
-_DECISIVE = (
-  "seed", "compute_dtype", "hand_model", "system", "batch_size", "accumulation", "optimizer", "schedule", "clip_norm",
-  "ema", "freeze", "init_from", "stage.", "data.train", "data.kind", "data.limit", "data.crop_hw", "data.map_hw",
-  "data.shrink", "data.augmentation", "data.synthetic", "data.aih",
-)  # fmt: skip
 
 
 def run(
@@ -75,8 +63,8 @@ def run(
     ValueError: the config is wrong; before anything is computed.
     FileNotFoundError: data, a run or a file is missing.
   """
-  check_continues(workdir, config)
-  described = dict(stages(config))
+  stages.check_continues(workdir, config)
+  described = dict(stages.of(config))
   if only and only not in described:
     raise ValueError(f"there is no stage {only!r}; config.stages are {tuple(filter(None, described))}")
   folder = {name: workdir / "stages" / name if name else workdir for name in described}
@@ -119,66 +107,6 @@ def _add_stages(answer: pathlib.Path, others: Mapping[str, pathlib.Path]) -> Non
   partial.replace(answer)
 
 
-def stages(config: Any) -> list[tuple[str, Any]]:
-  """The runs that a config consists of, in order, as (name, config of this run); one without stages is called "".
-
-  Raises:
-    ValueError: a stage that is not described, or a change of a key or to a type that the config does not have. A stage
-      that names another system describes that system whole.
-  """
-  result = []
-  for name in config.stages or ("",):
-    single = config.copy_and_resolve_references()
-    with single.unlocked():
-      single.stages, single.stage = (), type(config)()
-    if name:
-      if name not in config.stage:
-        raise ValueError(f"config.stages names {name!r}, but config.stage has {sorted(config.stage)}")
-      changes = config.stage[name].copy_and_resolve_references().unlock()
-      _replace_systems(single, changes)
-      single.lock()
-      try:
-        open_ended = (single.init_from, single.optimizers, single.eval.also, single.eval.methods)  # any keys
-        with contextlib.ExitStack() as stack:
-          for part in open_ended:
-            stack.enter_context(part.unlocked())
-          single.update(changes)
-      except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"config.stage.{name}: {error}") from error
-    result.append((name, single))
-  return result
-
-
-def _replace_systems(config: Any, changes: Any) -> None:
-  """Puts what is called "system" and has another name in place of the config's as a whole: it has other fields."""
-  for key, value in list(changes.items()):
-    if isinstance(value, ConfigDict) and key in config:
-      if key == "system" and value.get("name", config[key].name) != config[key].name:
-        with config.unlocked():
-          config[key] = value
-        del changes[key]
-      elif isinstance(config[key], ConfigDict):
-        _replace_systems(config[key], value)
-
-
-def check_continues(workdir: pathlib.Path, config: Any) -> None:
-  """Raises `ValueError` if `workdir` was begun with other numbers: sizes, rates, data; durations may change."""
-  if not (workdir / "config.json").is_file():
-    return
-  # Through JSON both, so that tuples and lists are the same.
-  begun, now = (
-    traverse_util.flatten_dict(json.loads(found.to_json()), keep_empty_nodes=True, sep=".")
-    for found in (checkpoint.read_config(workdir), config)
-  )
-  changes = [
-    f"{key} was {begun.get(key)!r} and is {now.get(key)!r}"
-    for key in sorted(begun.keys() | now.keys())
-    if key.startswith(_DECISIVE) and begun.get(key) != now.get(key)
-  ]
-  if changes:
-    raise ValueError(f"{workdir} was begun with another config: {'; '.join(changes)}. Choose another --workdir")
-
-
 class Run:
   """One stage with all that it needs, made before anything is trained, so that what is wrong is found first.
 
@@ -218,11 +146,13 @@ class Run:
     distributed.check_batch_size(config.eval.batch_size, 1, self.mesh)
     protocol = Protocol(**config.eval.protocol)
     needs = self.system.needs
-    more = pictures.metrics(_features(config.vgg)) if "removed" in needs else ()
-    found = metrics_of(config, protocol, _hand_model(config) if "mano" in needs else None, "parts" in needs, more)
+    more = pictures.metrics(comparisons.features(config.vgg)) if "removed" in needs else ()
+    hand_model = _hand_model(config) if "mano" in needs else None
+    found = comparisons.metrics_of(config, protocol, hand_model, "parts" in needs, more)
     also = [dataclasses.replace(protocol, **changes) for changes in config.eval.also.values()]
+    methods = comparisons.methods_of(config, self.system)
     self.evaluator = evaluate.Evaluator(
-      self.system, self.mesh, found, protocol, also, self._mean_pose(), config.seed, methods_of(config, self.system)
+      self.system, self.mesh, found, protocol, also, self._mean_pose(), config.seed, methods
     )
     transfer.check_sources(dict(config.init_from))
     self._check_depths((protocol, *also))
@@ -439,82 +369,6 @@ class Run:
     with checkpoint.Checkpoints(self.workdir) as saved:
       saved.save(0, states.State(jnp.int32(0), variables, {}, {}))
     return variables | {"constants": constants}
-
-
-def methods_of(config: Any, system: base.System) -> dict[str, base.System]:
-  """The system with the changed fields of each of `config.eval.methods`.
-
-  Args:
-    config: of the run.
-    system: the run's, whose examples they are evaluated on.
-  Raises:
-    ValueError: a field that the system does not have, or of another type, or with which it would need other examples.
-  """
-  found = {}
-  for name, changes in config.eval.get("methods", {}).items():  # runs of before it was there have none
-    changed = config.copy_and_resolve_references().lock()
-    try:
-      changed.system.update(changes)
-    except (AttributeError, KeyError, TypeError) as error:
-      raise ValueError(f"config.eval.methods.{name}: {error}") from error
-    found[name] = method = base.load(changed)
-    made = {"view": (method.view, system.view), "host_ops(False)": (method.host_ops(False), system.host_ops(False))}
-    for what, (own, runs) in made.items():
-      if own != runs:
-        raise ValueError(
-          f"config.eval.methods.{name}: with its {', '.join(_paths(changes))} the system's {what} would be {own}, and "
-          f"the examples are made with {runs}; evaluate it in a run of its own"
-        )
-  return found
-
-
-def _paths(changes: Any) -> list[str]:
-  """Names of the changed fields, like "hdrm.over"."""
-  return sorted(".".join(path) for path in traverse_util.flatten_dict(changes.to_dict()))
-
-
-def metrics_of(
-  config: Any,
-  protocol: Protocol,
-  hand_model: HandModel | None,
-  with_parts: bool = False,
-  more: tuple[Metric, ...] = (),
-) -> tuple[Metric, ...]:
-  """The metrics that a config names; all standard ones where it names none.
-
-  Raises:
-    ValueError: an unknown metric, or `best_metric` or `best_mode` that do not fit them.
-  """
-  standard = (*metrics.standard(protocol, hand_model, with_parts), *more)
-  known = [metric.name for metric in standard]
-  for name in config.eval.metrics:
-    if name not in known:
-      raise ValueError(f"eval.metrics: there is no metric {name!r}{_nearest(name, known)}")
-  named = tuple(config.eval.metrics)
-  chosen = tuple(dataclasses.replace(m, asked=bool(named)) for m in standard if not named or m.name in named)
-  better: dict[str, str] = {}
-  for metric in chosen:
-    better |= dict.fromkeys(metric.results(), metric.better)
-  if config.best_metric and config.best_metric not in better:
-    raise ValueError(f"best_metric: there is no {config.best_metric!r}{_nearest(config.best_metric, list(better))}")
-  if config.best_metric and config.best_mode != {"lower": "min", "higher": "max"}[better[config.best_metric]]:
-    raise ValueError(
-      f"best_mode is {config.best_mode!r}, but {better[config.best_metric]} {config.best_metric} is better"
-    )
-  return chosen
-
-
-def _nearest(name: str, known: list[str]) -> str:
-  close = difflib.get_close_matches(name, known, n=1)
-  return f"; did you mean {close[0]!r}?" if close else f"; there are {known}"
-
-
-def _features(file: str) -> pictures.Features | None:
-  """Maps of VGG-16 for pictures in 0..1; None without its weights."""
-  if not file:
-    return None
-  params = read_vgg(file)
-  return lambda image: vgg.pools(params, colour.normalise(image))
 
 
 @functools.cache

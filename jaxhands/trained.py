@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhands import predict, run
+from jaxhands import predict, stages
 from jaxhands.systems import base
 from jaxhands.train import checkpoint
 from jaxhands.train import state as states
@@ -74,7 +74,7 @@ def released_config(system: str, where: str = "") -> Any:
   """
   if where:
     name, _, variant = where.partition(":")
-    found = [config for _, config in run.stages(_module(name).get_config(variant)) if config.system.name == system]
+    found = [config for _, config in stages.of(_module(name).get_config(variant)) if config.system.name == system]
     if not found:
       raise ValueError(f"config {where!r} does not build the system {system!r}")
     return found[-1]
@@ -131,9 +131,9 @@ def _all_configs() -> Iterator[tuple[str, Any, bool]]:
   for info in pkgutil.iter_modules(importlib.import_module(_CONFIGS).__path__):
     module = _module(info.name)
     for variant in getattr(module, "VARIANTS", ()):
-      stages = run.stages(module.get_config(variant))
-      for _, config in stages:
-        yield variant, config, len(stages) == 1
+      found = stages.of(module.get_config(variant))
+      for _, config in found:
+        yield variant, config, len(found) == 1
 
 
 def _module(name: str) -> Any:

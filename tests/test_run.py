@@ -12,7 +12,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import base as base_config
-from jaxhands import run
+from jaxhands import run, stages
 from jaxhands.data import augment, host_ops
 from jaxhands.train import checkpoint
 from tests.data.conftest import build
@@ -136,7 +136,7 @@ def test_the_config_survives_its_file(data, tmp_path):
 
 def test_a_folder_of_another_config_is_not_continued(data, tmp_path):
   checkpoint.write_config(tmp_path, _config(data))
-  run.check_continues(tmp_path, _config(data, train_for="9 steps", log_every="2 steps"))
+  stages.check_continues(tmp_path, _config(data, train_for="9 steps", log_every="2 steps"))
   changed = _config(data, seed=1)
   changed.data.train = ("other:train",)
   with pytest.raises(ValueError, match=r"begun with another config: data\.train was .*; seed was 0 and is 1\. Choose"):
@@ -183,6 +183,24 @@ def test_stages_follow_each_other(data, tmp_path):
   assert checkpoint.checkpoint_folder(tmp_path) == tmp_path / "stages" / "whole" / "checkpoints" / "0"
 
 
+def test_stages_one_at_a_time_are_the_run(data, tmp_path):
+  config, reported = _staged(data), []
+  run.run(config, tmp_path / "whole")
+  for name in config.stages:
+    assert not reported
+    run.run(config, tmp_path / "single", report=reported.append, only=name)
+  assert reported == [tmp_path / "single"]
+  whole, single = (json.loads((tmp_path / name / "eval" / "metrics.json").read_text()) for name in ("whole", "single"))
+  assert single == whole
+  with pytest.raises(ValueError, match=r"there is no stage 'third'; config.stages are \('first', 'second', 'whole'\)"):
+    run.run(config, tmp_path / "single", only="third")
+
+
+def test_a_stage_needs_those_that_it_starts_from(data, tmp_path):
+  with pytest.raises(FileNotFoundError, match="first"):
+    run.run(_staged(data), tmp_path, only="second")
+
+
 def test_what_is_assembled_must_be_complete(data, tmp_path):
   config = _staged(data)
   with config.unlocked():
@@ -200,7 +218,7 @@ def test_what_is_assembled_must_be_complete(data, tmp_path):
 )
 def test_stages_with_typos_are_refused(change, message, data):
   with pytest.raises(ValueError, match=message):
-    run.stages(_config(data, stages=("first",), stage=ConfigDict({"first": change})))
+    stages.of(_config(data, stages=("first",), stage=ConfigDict({"first": change})))
 
 
 def test_a_stage_with_another_system_has_its_fields_alone(data):
@@ -212,7 +230,7 @@ def test_a_stage_with_another_system_has_its_fields_alone(data):
     config.stage = ConfigDict({
       "other": other | {"pose": {"system": {"name": "third"}}}, "same": {"system": {"name": "toy", "width": 4}},
     })  # fmt: skip
-  other, same = (dict(run.stages(config))[name] for name in config.stages)
+  other, same = (dict(stages.of(config))[name] for name in config.stages)
   assert other.system.to_dict() == {"name": "other", "depth": 3}
   assert other.pose.system.to_dict() == {"name": "third"}
   assert other.optimizers.judge.b1 == 0
@@ -242,7 +260,7 @@ def test_each_data_set_may_have_a_kind_of_its_own(data, tmp_path):
 
 def test_stages_that_are_not_described_are_refused(data):
   with pytest.raises(ValueError, match=r"names 'first', but config\.stage has"):
-    run.stages(_config(data, stages=("first",)))
+    stages.of(_config(data, stages=("first",)))
 
 
 def _break(config, path, value):

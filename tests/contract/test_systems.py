@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from configs import base as base_config
-from jaxhands import run, schema
+from jaxhands import schema, stages
 from jaxhands.systems import base
 from jaxhands.train import checkpoint, distributed, loop, state, step
 from tests.contract import records
@@ -30,7 +30,7 @@ def _count_traces_anew():
 @functools.cache
 def _stages(name, variant):
   """Of one variant: (name of the stage, its config)."""
-  return run.stages(importlib.import_module(f"configs.{name}").get_config(variant))
+  return stages.of(importlib.import_module(f"configs.{name}").get_config(variant))
 
 
 TINY = [

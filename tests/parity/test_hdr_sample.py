@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import hdr
-from jaxhands import run
+from jaxhands import stages
 from jaxhands.geometry import crop
 from jaxhands.systems import base
 from jaxhands.systems.hdr import holes
@@ -31,7 +31,7 @@ def sample(shared):
 def cut(sample):
   """What the pipeline cuts, of both hands."""
   picture, golden = sample
-  config = dict(run.stages(hdr.get_config("paper,released")))["pipeline"]
+  config = dict(stages.of(hdr.get_config("paper,released")))["pipeline"]
   config.system.masks = "true"
   system = base.load(config)
   left_and_right = golden["seg_lamodal_lvisible_ramodal_rvisible"].reshape(2, 2, *HW)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import digit as config_file
-from jaxhands import run, schema
+from jaxhands import schema, stages
 from jaxhands.geometry import crop
 from jaxhands.hands.skeleton import BONES, WRIST
 from jaxhands.models.heads import segmentation
@@ -188,7 +188,7 @@ def test_variants_have_the_parts_that_they_need():
 
 
 def test_two_stages_keep_the_segmentation():
-  (first, before), (second, after) = run.stages(config_file.get_config("tiny,no_visual_features,two_stage"))
+  (first, before), (second, after) = stages.of(config_file.get_config("tiny,no_visual_features,two_stage"))
   assert (first, second) == ("segmentation", "pose")
   one, two = base.load(before), base.load(after)
   assert set(one.objectives[0].trains) == {"backbone", "segmentation"} == set(after.freeze)

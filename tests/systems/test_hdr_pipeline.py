@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs import hdr
-from jaxhands import run, schema, timing
+from jaxhands import schema, stages, timing
 from jaxhands.data import host_ops
 from jaxhands.geometry import crop
 from jaxhands.hands import mirror, skeleton
@@ -26,7 +26,7 @@ MORE = ("image", "masks", "masks_valid", "joints_img")
 
 @functools.cache
 def _config(variant="tiny"):
-  return dict(run.stages(hdr.get_config(variant)))["pipeline"]
+  return dict(stages.of(hdr.get_config(variant)))["pipeline"]
 
 
 def _system(**changes):
@@ -266,30 +266,41 @@ def test_parts_that_do_not_fit_are_refused():
 
 @pytest.mark.parametrize("size", ["demo", "tiny", "small"])
 def test_stages_share_one_data_set_and_start_from_each_other(size):
-  stages = dict(run.stages(hdr.get_config(size)))
-  assert list(stages) == ["hasm", "hdrm", "hdrm_finetune", "shpe", "pipeline"]
-  for key in ("train", "eval", "synthetic", "dir"):
-    assert len({str(stage.data[key]) for stage in stages.values()}) == 1, key
-  for name, stage in stages.items():
+  parts = dict(stages.of(hdr.get_config(size)))
+  assert list(parts) == ["hasm", "hdrm", "hdrm_finetune", "shpe", "pipeline"]
+  for key in ("train", "eval", "synthetic", "aih", "dir") if size != "small" else ("synthetic", "aih", "dir"):
+    assert len({str(stage.data[key]) for stage in parts.values()}) == 1, key
+  for name, stage in parts.items():
     if name not in ("hdrm_finetune", "pipeline"):
       own = hdr.get_config(f"{size},{name}")
       assert stage.system.to_dict() == own.system.to_dict()
       for key in ("optimizer", "schedule", "train_for", "batch_size", "ema", "clip_norm"):
         assert str(stage[key]) == str(own[key]), (name, key)
-  used = {source.partition(":")[0] for stage in stages.values() for source in stage.init_from.values() if source}
+  used = {source.partition(":")[0] for stage in parts.values() for source in stage.init_from.values() if source}
   assert used == {"stages/hasm", "stages/hdrm", "stages/hdrm_finetune", "stages/shpe"}
-  whole = stages["pipeline"].system
-  assert whole.hasm.to_dict() == stages["hasm"].system.to_dict()
-  assert whole.pose.to_dict() == stages["shpe"].system.to_dict()
+  whole = parts["pipeline"].system
+  assert whole.hasm.to_dict() == parts["hasm"].system.to_dict()
+  assert whole.pose.to_dict() == parts["shpe"].system.to_dict()
+
+
+def test_size_small_learns_recovery_from_aih_and_all_else_from_the_embedded_hands():
+  parts = dict(stages.of(hdr.get_config("small,with_aih")))
+  aih = ("aih/render:train", "aih/syn:train")
+  assert parts["hdrm"].data.train == parts["hdrm_finetune"].data.train == aih
+  assert parts["hasm"].data.train == ("synthetic/demo:train",)
+  assert parts["shpe"].data.train == ("synthetic/demo:train", *aih)
+  assert parts["shpe"].data.kind == "single,all,all"
+  assert {part.data.eval for name, part in parts.items() if "hdrm" not in name} == {("synthetic/demo:val",)}
+  assert dict(stages.of(hdr.get_config("small,syn_only")))["hdrm"].data.train == aih[1:]
 
 
 def test_a_part_gets_the_switches_that_it_has():
-  stages = dict(run.stages(hdr.get_config("paper,released,no_transformer,syn_only,with_aih")))
-  assert stages["hasm"].system.released
-  assert not stages["hdrm"].system.transformers
-  assert stages["hdrm_finetune"].data.train == ("aih/syn:train",)
-  assert stages["shpe"].data.train == ("interhand26m:train", "aih:train")
-  ablated = dict(run.stages(hdr.get_config("tiny,no_removal")))["pipeline"]
+  parts = dict(stages.of(hdr.get_config("paper,released,no_transformer,syn_only,with_aih")))
+  assert parts["hasm"].system.released
+  assert not parts["hdrm"].system.transformers
+  assert parts["hdrm_finetune"].data.train == ("aih/syn:train",)
+  assert parts["shpe"].data.train == ("interhand26m:train", "aih:train")
+  ablated = dict(stages.of(hdr.get_config("tiny,no_removal")))["pipeline"]
   assert ablated.system.hdrm.over == "occluded"
   assert set(ablated.eval.methods) == {"pose_alone", "true_masks", "pose_alone_true_masks"}
   with pytest.raises(ValueError, match="with_aih changes nothing of pipeline"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import hdr
-from jaxhands import predict, run, schema
+from jaxhands import predict, schema, stages
 from jaxhands.geometry import crop
 
 PICTURES = (
@@ -32,7 +32,7 @@ def _random(shapes):
 
 @functools.cache
 def _model():
-  config = dict(run.stages(hdr.get_config("tiny")))["pipeline"]
+  config = dict(stages.of(hdr.get_config("tiny")))["pipeline"]
   return predict.Model(config, _random, batch_size=4)
 
 

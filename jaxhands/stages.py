@@ -1,0 +1,80 @@
+"""The runs that a config consists of, and whether a folder goes on with one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+from typing import Any
+
+from flax import traverse_util
+from ml_collections import ConfigDict
+
+from jaxhands.train import checkpoint
+
+# What decides the numbers of a run: a folder that was begun with other values is not continued.
+_DECISIVE = (
+  "seed", "compute_dtype", "hand_model", "system", "batch_size", "accumulation", "optimizer", "schedule", "clip_norm",
+  "ema", "freeze", "init_from", "stage.", "data.train", "data.kind", "data.limit", "data.crop_hw", "data.map_hw",
+  "data.shrink", "data.augmentation", "data.synthetic", "data.aih",
+)  # fmt: skip
+
+
+def of(config: Any) -> list[tuple[str, Any]]:
+  """The runs that a config consists of, in order, as (name, config of this run); one without stages is called "".
+
+  Raises:
+    ValueError: a stage that is not described, or a change of a key or to a type that the config does not have. A stage
+      that names another system describes that system whole.
+  """
+  result = []
+  for name in config.stages or ("",):
+    single = config.copy_and_resolve_references()
+    with single.unlocked():
+      single.stages, single.stage = (), type(config)()
+    if name:
+      if name not in config.stage:
+        raise ValueError(f"config.stages names {name!r}, but config.stage has {sorted(config.stage)}")
+      changes = config.stage[name].copy_and_resolve_references().unlock()
+      _replace_systems(single, changes)
+      single.lock()
+      try:
+        open_ended = (single.init_from, single.optimizers, single.eval.also, single.eval.methods)  # any keys
+        with contextlib.ExitStack() as stack:
+          for part in open_ended:
+            stack.enter_context(part.unlocked())
+          single.update(changes)
+      except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"config.stage.{name}: {error}") from error
+    result.append((name, single))
+  return result
+
+
+def _replace_systems(config: Any, changes: Any) -> None:
+  """Puts what is called "system" and has another name in place of the config's as a whole: it has other fields."""
+  for key, value in list(changes.items()):
+    if isinstance(value, ConfigDict) and key in config:
+      if key == "system" and value.get("name", config[key].name) != config[key].name:
+        with config.unlocked():
+          config[key] = value
+        del changes[key]
+      elif isinstance(config[key], ConfigDict):
+        _replace_systems(config[key], value)
+
+
+def check_continues(workdir: pathlib.Path, config: Any) -> None:
+  """Raises `ValueError` if `workdir` was begun with other numbers: sizes, rates, data; durations may change."""
+  if not (workdir / "config.json").is_file():
+    return
+  # Through JSON both, so that tuples and lists are the same.
+  begun, now = (
+    traverse_util.flatten_dict(json.loads(found.to_json()), keep_empty_nodes=True, sep=".")
+    for found in (checkpoint.read_config(workdir), config)
+  )
+  changes = [
+    f"{key} was {begun.get(key)!r} and is {now.get(key)!r}"
+    for key in sorted(begun.keys() | now.keys())
+    if key.startswith(_DECISIVE) and begun.get(key) != now.get(key)
+  ]
+  if changes:
+    raise ValueError(f"{workdir} was begun with another config: {'; '.join(changes)}. Choose another --workdir")
