@@ -18,7 +18,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import queue
 import shutil
 import subprocess
 import sys
@@ -111,20 +110,20 @@ class Scheduler:
     self._done: set[tuple[str, str]] = set()
     self._failed: list[str] = []
     self._changed = threading.Condition()
-    self._shares: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
+    self._waiting: set[int] = set()
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    for index in range(at_once):  # together faster than each on all of them
-      self._shares.put(set(cores[index::at_once] or cores))
+    # Together faster than each on all of them.
+    self._shares = [set(cores[index::at_once] or cores) for index in range(at_once)]
 
   def run(self) -> list[str]:
     """All stages; returns what failed or was stopped."""
     work = [(job, stage) for job in self._jobs for stage in job.stages]
     with concurrent.futures.ThreadPoolExecutor(len(work)) as pool:
-      for done in [pool.submit(self._one, job, stage) for job, stage in work]:
+      for done in [pool.submit(self._one, job, stage, place) for place, (job, stage) in enumerate(work)]:
         done.result()
     return self._failed
 
-  def _one(self, job: Job, stage: str) -> None:
+  def _one(self, job: Job, stage: str, place: int) -> None:
     first = owner(job, stage, self._jobs)
     own = first == job
     needed = {(job.variant, source) for source in sources(job, stage)} if own else {(first.variant, stage)}
@@ -134,7 +133,7 @@ class Scheduler:
         return
     try:
       if not job.is_done(stage) and own:
-        self._call(job, stage)
+        self._call(job, stage, place)
       elif not job.is_done(stage):
         shutil.copytree(first.workdir / "stages" / stage, job.workdir / "stages" / stage, dirs_exist_ok=True)
     finally:  # whatever came, those that wait must not wait for ever
@@ -145,15 +144,20 @@ class Scheduler:
           self._failed.append(f"{job.workdir}, stage {stage}; see {stage}.log there")
         self._changed.notify_all()
 
-  def _call(self, job: Job, stage: str) -> None:
+  def _call(self, job: Job, stage: str, place: int) -> None:
+    """Waits for its turn, the first of those that can begin, and does the stage."""
     environment = dict(os.environ)
     if self._at_once > 1:  # each takes its share of the accelerator's memory, not all of it
       environment.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 / self._at_once:.3f}")
-    share = self._shares.get()
+    with self._changed:
+      self._waiting.add(place)
+      self._changed.wait_for(lambda: bool(self._failed) or (bool(self._shares) and place == min(self._waiting)))
+      self._waiting.remove(place)
+      if self._failed:
+        return
+      share = self._shares.pop()
+      self._changed.notify_all()
     try:
-      with self._changed:
-        if self._failed:
-          return
       self._console.print(f"{job.what}: {stage}")
       job.workdir.mkdir(parents=True, exist_ok=True)
       command = [sys.executable, *job.command(stage)]
@@ -163,7 +167,9 @@ class Scheduler:
       with (job.workdir / f"{stage}.log").open("a") as log:
         subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False)
     finally:
-      self._shares.put(share)
+      with self._changed:
+        self._shares.append(share)
+        self._changed.notify_all()
 
 
 def build_data(jobs: Sequence[Job]) -> None:
