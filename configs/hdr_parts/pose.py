@@ -90,6 +90,7 @@ def internet_pose(config: Any, choice: base.Choice) -> None:
          "checkpoint_every")  # fmt: skip
   for key in own:
     config[key] = single[key]
+  config.init_from = single.init_from
   config.data.augmentation.update(single.data.augmentation, mirror_probability=0.0)  # the view shows right hands
   config.data.kind = "single"
   config.system.view = "hand"

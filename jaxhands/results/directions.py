@@ -27,47 +27,52 @@ def verdict(ours: Mapping[int, float], papers: float) -> Verdict:
   return "as in the paper" if all(same) else "seeds disagree" if any(same) else "the other way"
 
 
+def named(row: Mapping[str, Any]) -> str:
+  """How `directions` call a row of `published.json`: by its variant, and a method of it, "with_aih:pose_alone"."""
+  return ":".join([row["variant"] or "", *([row["method"]] if "method" in row else [])])
+
+
 def rows(
-  table: Mapping[str, Any], of_variant: Callable[[str, str], Mapping[str, Values]]
+  table: Mapping[str, Any], of_row: Callable[[Mapping[str, Any], str], Mapping[str, Values]]
 ) -> list[tuple[str, str, str, str, str]]:
   """One for each pair of `table["directions"]`, metric and size of ours: pair, metric, paper, ours, verdict.
 
   Args:
-    table: of `published.json`; its `directions` are pairs of variants, the one with a part of the method first.
-    of_variant: (variant, metric) -> size -> value of each seed, of our runs on rendered hands.
+    table: of `published.json`; its `directions` are pairs of its rows' names, the one with a part of the method first.
+    of_row: (row, metric) -> size -> value of each seed, of our runs on rendered hands.
   """
   made = []
+  by_name = {named(row): row for row in reversed(table["rows"])}
   for with_part, without in table.get("directions", ()):
+    one, other = by_name[with_part], by_name[without]
     for index, (metric, unit) in enumerate(table["metrics"]):
       published = _published(table, index, with_part, without)
-      ours, theirs = of_variant(with_part, metric), of_variant(without, metric)
+      ours, theirs = of_row(one, metric), of_row(other, metric)
       for size in sorted(ours.keys() & theirs.keys()):
         found = differences(ours[size], theirs[size])
         if published is None or not found:
           continue
         each = ", ".join(f"{value:+.2f}" for value in found.values())
         mean = f"{size}: {statistics.fmean(found.values()):+.2f} ({each}) {unit}".strip()
-        pair = f"{_what(table, with_part)} against {_what(table, without)}"
-        made.append((pair, metric, f"{published:+.2f} {unit}".strip(), mean, verdict(found, published)))
+        made.append(
+          (
+            f"{one['what']} against {other['what']}",
+            metric,
+            f"{published:+.2f} {unit}".strip(),
+            mean,
+            verdict(found, published),
+          )
+        )
   return made
 
 
 def _published(table: Mapping[str, Any], index: int, one: str, other: str) -> float | None:
   """The paper's difference, on its test set where it has one."""
   for split in ("test", "val"):
-    values = {row["variant"]: row["values"][index] for row in _of_runs(table) if row["split"] == split}
+    values = {named(row): row["values"][index] for row in table["rows"] if row["split"] == split}
     if values.get(one) is not None and values.get(other) is not None:
       return values[one] - values[other]
   return None
-
-
-def _what(table: Mapping[str, Any], variant: str) -> str:
-  return next(row["what"] for row in _of_runs(table) if row["variant"] == variant)
-
-
-def _of_runs(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-  """The rows that are a run's main answer."""
-  return [row for row in table["rows"] if "method" not in row]
 
 
 def by_size(records: Sequence[tuple[str, int, float]]) -> dict[str, dict[int, float]]:

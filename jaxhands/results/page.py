@@ -104,17 +104,17 @@ def _paper(paper: Mapping[str, Any], records: Records, remarks: Mapping[str, str
 def _directions(paper: Mapping[str, Any], table: Mapping[str, Any], records: Records) -> list[tuple[str, ...]]:
   """Whether what the paper found better is better in ours; nothing where nothing of ours is to be compared."""
 
-  def of_variant(variant: str, key: str) -> dict[str, dict[int, float]]:
+  def of_row(row: Mapping[str, Any], key: str) -> dict[str, dict[int, float]]:
     return directions.by_size(
       [
         (_size(record), record["seed"], metric["value"])
         for record in records.values()
-        if _is_of(record, paper["config"], variant) and record["dataset"].startswith(_OWN_DATA)
-        for metric in _metrics(record, table.get("protocol", {}), key)
+        if _is_of(record, paper["config"], row["variant"]) and record["dataset"].startswith(_OWN_DATA)
+        for metric in _metrics(record, table.get("protocol", {}), key, row.get("method", ""))
       ]
     )
 
-  return list(directions.rows(table, of_variant))
+  return list(directions.rows(table, of_row))
 
 
 def _rows(paper: Mapping[str, Any], table: Mapping[str, Any], records: Records) -> list[tuple[str, ...]]:

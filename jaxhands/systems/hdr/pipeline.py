@@ -114,8 +114,10 @@ class Pipeline:
   @property
   def prediction_steps(self) -> tuple[tuple[str, Callable[[base.Variables, Values], Values]], ...]:
     """See `systems.base.TimedSystem`."""
-    recovery = (("recovery", self.recovered),) if self.recover else ()
-    return (("masks", self.find_masks), ("crops", self.cut_hands), *recovery, ("pose", self.see_pose))
+    before = (("masks", self.find_masks), ("crops", self.cut_hands))
+    if not self.recover:
+      return (*before, ("pose", self.see_pose))
+    return (*before, ("recovery", self.recovered), ("pose", self.see_pose), ("pose without recovery", self.see_before))
 
   def predict(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> schema.Prediction:
     """See `schema.PREDICTION`; with `recover`, also the joints that are seen without."""
@@ -139,7 +141,7 @@ class Pipeline:
     }
     if self.recover:
       prediction["recovered"] = self._shown(values["recovered_images"])
-      prediction["joints_img_unrecovered"] = self._poses(variables, values, values["hand_images"])["joints_img"]
+      prediction["joints_img_unrecovered"] = values["joints_img_unrecovered"]
     return prediction
 
   # ---- the steps ----------------------------------------------------------------
@@ -201,6 +203,10 @@ class Pipeline:
   def see_pose(self, variables: base.Variables, values: Values) -> Values:
     """What a pose has for each hand, of the recovered crops, or of the crops as they are."""
     return self._poses(variables, values, values["recovered_images" if self.recover else "hand_images"])
+
+  def see_before(self, variables: base.Variables, values: Values) -> Values:
+    """`joints_img_unrecovered`: what is seen of the crops as they are, to be shown beside."""
+    return {"joints_img_unrecovered": self._poses(variables, values, values["hand_images"])["joints_img"]}
 
   # ---- pose of both hands ----------------------------------------------------------
 
