@@ -3,6 +3,7 @@
     python launch.py --config=configs/internet.py                        the demo: data, network and time for a laptop
     python launch.py --config=configs/internet.py:paper --workdir=DIR    the paper's
     python launch.py --config=configs/internet.py:small --config.optimizer.learning_rate=3e-4 --mode=train
+    python launch.py --config=configs/hdr.py --stage=hasm                one stage of a config that has several
 
 The same command goes on with what an interrupted run has done.
 """
@@ -20,7 +21,7 @@ from jaxhands.data import folders
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/NAME.py[:VARIANT]")
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run (default: runs/NAME-VARIANT); goes on if it exists")
 _MODE = flags.DEFINE_enum("mode", "train_and_eval", ["train", "eval", "train_and_eval"], "what to do")
-_STAGE = flags.DEFINE_string("stage", "", "this stage of the config alone, e.g. one job for each (default: all)")
+_STAGE = flags.DEFINE_string("stage", "", "this stage of the config alone; those that it starts from must be finished")
 _DISTRIBUTED = flags.DEFINE_string(
   "distributed", "auto", "auto (Slurm, Open MPI, TPU pods), off, local, or HOST:PORT,NUMBER_OF_PROCESSES,INDEX"
 )

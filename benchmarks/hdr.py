@@ -54,7 +54,7 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
   parser.add_argument("--variant", default="demo", help="of configs/hdr.py")
   parser.add_argument("--batch", type=int, default=8, help="pictures at once")
-  parser.add_argument("--dtype", default="float32", help="of the networks' arithmetic; or bfloat16")
+  parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="of the networks' arithmetic")
   parser.add_argument("--run", type=pathlib.Path, help="show what this run measured instead")
   parser.add_argument("--json", type=pathlib.Path, help="also write the figures there")
   args = parser.parse_args()

@@ -1,38 +1,37 @@
 """HDR's tables 3 and 5 on embedded data: every row that needs a training of its own, and InterNet as estimator.
 
     python -m benchmarks.hdr_tables                  # size small; the same command goes on where it was stopped
-    python -m benchmarks.hdr_tables --jobs 6         # six stages at once, on one accelerator
+    python -m benchmarks.hdr_tables --jobs 2         # two stages at once, each on half of the cores
     python -m benchmarks.hdr_tables --summary        # only the table of what is finished
-    python -m benchmarks.hdr_tables --runs HDR "HDR without discriminator" -- --config.data.keep_mb=8000
+    python -m benchmarks.hdr_tables --runs "HDR" "HDR without discriminator"
 
 A run lies in OUT/SIZE-SWITCHES-seedN. Its stages are trained one a process; a stage that two runs have alike is trained
-once and copied. Finished runs are recorded (`python -m jaxhands results add`) unless --no-record is given; what follows
-`--` goes to `launch.py`.
+once and copied. A run that is finished is recorded (`python -m jaxhands results add`) unless --no-record is given.
 """
 
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
 import dataclasses
 import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 import rich.console
 import rich.table
 
+from benchmarks import schedule
 from configs import hdr
 from data_builders import find
 from jaxhands import stages
 from jaxhands.data import folders
-from jaxhands.train import checkpoint, plan
+from jaxhands.train import checkpoint
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RUNS = {
@@ -56,136 +55,149 @@ class Job:
   variant: str
   seed: int
   workdir: pathlib.Path
-  more: tuple[str, ...]
 
   @property
   def stages(self) -> dict[str, Any]:
     """All, in order, with their configs."""
-    return dict(stages.of(hdr.get_config(self.variant)))
+    config = hdr.get_config(self.variant)
+    config.seed = self.seed
+    return dict(stages.of(config))
+
+  def folder(self, stage: str) -> pathlib.Path:
+    """Of a stage."""
+    return self.workdir / "stages" / stage
 
   def is_done(self, stage: str) -> bool:
-    """Whether a stage's last checkpoint is that of its last step; of the last stage, whether its report is there."""
-    if stage == _ASSEMBLED:
-      return (self.workdir / "report" / "index.html").is_file()
-    folder = self.workdir / "stages" / stage
-    try:
-      config = checkpoint.read_config(folder)
-      done = int(checkpoint.checkpoint_folder(folder).name)
-    except FileNotFoundError:
-      return False
-    return done >= plan.Plan.of(config, 1).steps
+    """Whether a stage is trained to its end and evaluated; of the last one, whether its report is there.
+
+    Raises:
+      ValueError: it was trained with another config.
+    """
+    folder = self.folder(stage)
+    if (folder / "config.json").is_file() and _decisive(checkpoint.read_config(folder)) != _decisive(
+      self.stages[stage]
+    ):
+      raise ValueError(f"{folder} is of another config; remove it, or choose another --out")
+    answer = self.workdir / "report" / "index.html" if stage == _ASSEMBLED else folder / "eval" / "metrics.json"
+    return answer.is_file() and stages.is_finished(folder)
 
   def command(self, stage: str) -> list[str]:
     """That does one stage."""
-    config = [f"--config=configs/hdr.py:{self.variant}", f"--config.seed={self.seed}", *self.more]
+    config = [f"--config=configs/hdr.py:{self.variant}", f"--config.seed={self.seed}"]
     return ["launch.py", *config, f"--workdir={self.workdir}", f"--stage={stage}"]
 
 
-def sources(job: Job, stage: str) -> set[str]:
-  """Stages of the run that a stage starts from."""
-  named = [str(value) for value in job.stages[stage].init_from.values()]
-  return {name.removeprefix("stages/").split(":")[0] for name in named if name.startswith("stages/")}
+def jobs(runs: Sequence[str], size: str, seed: int, out: pathlib.Path) -> list[Job]:
+  """One for each run.
+
+  Raises:
+    ValueError: the size does not have such a run.
+  """
+  made = []
+  for what in dict.fromkeys(runs):
+    variant = ",".join(word for word in (size, RUNS[what]) if word)
+    hdr.get_config(variant)
+    made.append(Job(what, variant, seed, out / f"{variant.replace(',', '-')}-seed{seed}"))
+  return made
 
 
-def owner(job: Job, stage: str, jobs: Sequence[Job]) -> Job:
+def owner(job: Job, stage: str, all_jobs: Sequence[Job]) -> Job:
   """The first run, perhaps this one, with the same stage: of an equal config, as those are that it starts from."""
   wanted = _identity(job, stage)
-  return next((other for other in jobs if _identity(other, stage) == wanted), job)
+  return next(other for other in all_jobs if _identity(other, stage) == wanted)
 
 
 def _identity(job: Job, stage: str) -> str | None:
-  if stage not in job.stages:
+  config = job.stages.get(stage)
+  if config is None:
     return None
-  config = json.loads(job.stages[stage].to_json())
-  del config["variant"]
-  starts_from = [_identity(job, source) for source in sorted(sources(job, stage))]
-  return json.dumps([job.seed, config, starts_from], sort_keys=True)
+  return json.dumps([_decisive(config), [_identity(job, source) for source in stages.sources(config)]])
 
 
-class Scheduler:
-  """Does stages as soon as those that they start from are done, a few at a time, each on its share of the cores."""
+def _decisive(config: Any) -> str:
+  """A stage's config without the name of the variant that it is a part of."""
+  return json.dumps(json.loads(config.to_json()) | {"variant": ""}, sort_keys=True)
 
-  def __init__(self, jobs: Sequence[Job], at_once: int, console: rich.console.Console):
-    self._jobs, self._at_once, self._console = jobs, at_once, console
-    self._done: set[tuple[str, str]] = set()
-    self._failed: list[str] = []
-    self._changed = threading.Condition()
-    self._waiting: set[int] = set()
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    # Together faster than each on all of them.
-    self._shares = [set(cores[index::at_once] or cores) for index in range(at_once)]
 
-  def run(self) -> list[str]:
-    """All stages; returns what failed or was stopped."""
-    work = [(job, stage) for job in self._jobs for stage in job.stages]
-    with concurrent.futures.ThreadPoolExecutor(len(work)) as pool:
-      for done in [pool.submit(self._one, job, stage, place) for place, (job, stage) in enumerate(work)]:
-        done.result()
-    return self._failed
+class Trainings:
+  """The processes that do stages; one that is told to stop saves what it has done."""
 
-  def _one(self, job: Job, stage: str, place: int) -> None:
-    first = owner(job, stage, self._jobs)
-    own = first == job
-    needed = {(job.variant, source) for source in sources(job, stage)} if own else {(first.variant, stage)}
-    with self._changed:
-      self._changed.wait_for(lambda: needed <= self._done or bool(self._failed))
-      if self._failed:
-        return
-    try:
-      if not job.is_done(stage) and own:
-        self._call(job, stage, place)
-      elif not job.is_done(stage):
-        shutil.copytree(first.workdir / "stages" / stage, job.workdir / "stages" / stage, dirs_exist_ok=True)
-    finally:  # whatever came, those that wait must not wait for ever
-      with self._changed:
-        if job.is_done(stage):
-          self._done.add((job.variant, stage))
-        else:
-          self._failed.append(f"{job.workdir}, stage {stage}; see {stage}.log there")
-        self._changed.notify_all()
+  def __init__(self, at_once: int, console: rich.console.Console, record: bool):
+    self._at_once, self._console, self._record = at_once, console, record
+    self._running: set[subprocess.Popen[bytes]] = set()
 
-  def _call(self, job: Job, stage: str, place: int) -> None:
-    """Waits for its turn, the first of those that can begin, and does the stage."""
+  def tasks(self, all_jobs: Sequence[Job]) -> list[schedule.Task]:
+    """What is left to do."""
+    found = []
+    for job in all_jobs:
+      for stage, config in job.stages.items():
+        trainer = owner(job, stage, all_jobs)
+        needs = {f"{job.variant}: {source}" for source in stages.sources(config)}
+        if trainer != job:
+          needs = {f"{trainer.variant}: {stage}"}
+
+        def do(cores: schedule.Cores, job: Job = job, stage: str = stage, trainer: Job = trainer) -> bool:
+          if not job.is_done(stage):
+            self._call(job, stage, cores) if trainer == job else _copy(trainer.folder(stage), job.folder(stage))
+          return job.is_done(stage)
+
+        found.append(schedule.Task(f"{job.variant}: {stage}", frozenset(needs), do))
+    return found
+
+  def stop(self) -> None:
+    """Tells all that run to save and end."""
+    for process in list(self._running):
+      process.terminate()
+
+  def _call(self, job: Job, stage: str, cores: schedule.Cores) -> None:
     environment = dict(os.environ)
     if self._at_once > 1:  # each takes its share of the accelerator's memory, not all of it
       environment.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 / self._at_once:.3f}")
-    with self._changed:
-      self._waiting.add(place)
-      self._changed.wait_for(lambda: bool(self._failed) or (bool(self._shares) and place == min(self._waiting)))
-      self._waiting.remove(place)
-      if self._failed:
-        return
-      share = self._shares.pop()
-      self._changed.notify_all()
-    try:
-      self._console.print(f"{job.what}: {stage}")
-      job.workdir.mkdir(parents=True, exist_ok=True)
-      command = [sys.executable, *job.command(stage)]
-      if share:
-        pinned = f"import os, sys; os.sched_setaffinity(0, {share}); os.execv(sys.executable, sys.argv[1:])"
-        command = [sys.executable, "-c", pinned, *command]
-      with (job.workdir / f"{stage}.log").open("a") as log:
-        subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False)
-    finally:
-      with self._changed:
-        self._shares.append(share)
-        self._changed.notify_all()
+    command = [sys.executable, *job.command(stage)]
+    if cores:
+      pinned = f"import os, sys; os.sched_setaffinity(0, {set(cores)}); os.execv(sys.executable, sys.argv[1:])"
+      command = [sys.executable, "-c", pinned, *command]
+    self._console.print(f"{job.what}: {stage}")
+    job.workdir.mkdir(parents=True, exist_ok=True)
+    log = job.workdir / f"{stage}.log"
+    with log.open("a") as file:
+      process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, env=environment)
+      self._running.add(process)
+      status = process.wait()
+      self._running.remove(process)
+    if status:
+      raise RuntimeError(f"status {status}; see {log}")
+    if stage == _ASSEMBLED and self._record and job.is_done(stage):
+      add = [sys.executable, "-m", "jaxhands", "results", "add", str(job.workdir), "--replace"]
+      subprocess.run([*add, "--note", f"{job.what}; embedded data"], cwd=ROOT, check=True)
 
 
-def build_data(jobs: Sequence[Job]) -> None:
-  """All data sets, one after the other, each on all cores."""
-  for name, data in {
-    name: stage.data for job in jobs for stage in job.stages.values() for name in (*stage.data.train, *stage.data.eval)
-  }.items():
+def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
+  """Whole or not at all."""
+  partial = target.with_name(f".{target.name}.partial")
+  shutil.rmtree(partial, ignore_errors=True)
+  shutil.copytree(source, partial)
+  shutil.rmtree(target, ignore_errors=True)
+  partial.rename(target)
+
+
+def build_data(all_jobs: Sequence[Job]) -> None:
+  """All data sets, one after the other, each on all cores.
+
+  Raises:
+    data_builders.shards.BuildError: one cannot be built.
+  """
+  configs = [config for job in all_jobs for config in job.stages.values()]
+  for name, data in {name: one.data for one in configs for name in (*one.data.train, *one.data.eval)}.items():
     find.find(*folders.parse(name)[:2], data)
 
 
-def summary(jobs: Sequence[Job]) -> rich.table.Table:
+def summary(all_jobs: Sequence[Job]) -> rich.table.Table:
   """Metrics of all runs, and of what stands beside the whole pipeline in each."""
   table = rich.table.Table(title="HDR, tables 3 and 5")
   for column in ("run", "method", *_METRICS):
     table.add_column(column, justify="right" if column in _METRICS else "left")
-  for job in jobs:
+  for job in all_jobs:
     answer = job.workdir / "eval" / "metrics.json"
     if not answer.is_file():
       table.add_row(job.what, "not finished")
@@ -210,33 +222,19 @@ def main() -> None:
   parser.add_argument("--jobs", type=int, default=1, help="stages at once")
   parser.add_argument("--summary", action="store_true", help="run nothing")
   parser.add_argument("--no-record", action="store_true", help="do not add finished runs to results/")
-  parser.add_argument("launch", nargs="*", help="after `--`: further flags of launch.py")
   args = parser.parse_args()
   console = rich.console.Console()
-  jobs = []
-  for what in args.runs:
-    variant = ",".join(word for word in (args.size, RUNS[what]) if word)
-    workdir = args.out.resolve() / f"{variant.replace(',', '-')}-seed{args.seed}"
-    jobs.append(Job(what, variant, args.seed, workdir, tuple(args.launch)))
+  try:
+    todo = jobs(args.runs, args.size, args.seed, args.out.resolve())
+  except ValueError as error:
+    parser.error(str(error))
   if not args.summary:
-    build_data(jobs)
-    scheduler = Scheduler(jobs, args.jobs, console)
-    if failed := scheduler.run():
+    build_data(todo)
+    trainings = Trainings(args.jobs, console, not args.no_record)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped; the same command goes on"))
+    if failed := schedule.run(trainings.tasks(todo), args.jobs, trainings.stop):
       sys.exit("\n".join(["not finished; the same command goes on with", *failed]))
-    if not args.no_record:
-      for job in jobs:
-        add = [
-          sys.executable,
-          "-m",
-          "jaxhands",
-          "results",
-          "add",
-          str(job.workdir),
-          "--note",
-          f"{job.what}; embedded data",
-        ]
-        subprocess.run(add, cwd=ROOT, check=True)
-  console.print(summary(jobs))
+  console.print(summary(todo))
 
 
 if __name__ == "__main__":

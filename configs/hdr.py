@@ -4,6 +4,8 @@
     python launch.py --config=configs/hdr.py:synth                 # the paper's networks on embedded data: one GPU
     python launch.py --config=configs/hdr.py:paper                 # InterHand2.6M and AIH
     python launch.py --config=configs/hdr.py:paper,hasm,released   # one part, as the authors trained it
+    python launch.py --config=configs/hdr.py:paper --stage=hasm    # one stage of the whole, e.g. a job for each
+    python -m benchmarks.hdr_tables                                # all rows of tables 3 and 5, at size small
 
 Parts:
   pipeline       the default: trains all the others in turn, as stages in WORKDIR/stages/PART, each of which goes on
@@ -14,8 +16,9 @@ Parts:
   shpe           single-hand pose (DetNet), on pictures of one hand
 
 Beside the pipeline its table has the same weights with other fields of the system (`eval.methods`): `pose_alone`, on
-the crops as they are; `true_masks`, those of the data instead of HASM's; `pose_alone_true_masks`; `no_removal` and
-`no_deocclusion`. Each with the interval of its difference, so that it shows where a gain comes from, or is lost.
+the crops as they are; `true_masks`, those of the data instead of HASM's; `pose_alone_true_masks`; and, of a network
+without other switches of table 5, `no_removal` and `no_deocclusion`. Each with the interval of its difference, so that
+it shows where a gain comes from, or is lost.
 
 Sizes:
   demo   embedded data of upright hands, networks a fraction as wide; crops of 64 px
@@ -30,8 +33,8 @@ Switches:
   internet_pose                     InterNet that sees one hand at a time instead of SHPE
   no_removal, no_deocclusion        recovered crops take over only what was hidden, or only what was removed (Table 5)
   no_discriminator, no_transformer  HDRM without (Table 5)
-  render_only, syn_only             HDRM on rendered, or on pasted pictures of AIH alone (Table 5)
-  with_aih                          SHPE on AIH's pictures as well (Table 3)
+  render_only, syn_only             HDRM on rendered, or on pasted pictures of AIH alone (Table 5); not demo, tiny
+  with_aih                          SHPE on AIH's pictures as well (Table 3); small and paper
 
 The paper starts HASM's trunk from ImageNet weights: `--config.stage.hasm.init_from.backbone=FILE` (of the part `hasm`
 alone, `--config.init_from.backbone=FILE`), MiT-B5 as NVIDIA or
@@ -65,6 +68,7 @@ Decided here, because no source says it:
               on; small ones as means of 2 x 2 samples, as what was trained was decoded smaller
   no mask     a hand without one is absent; what else is said of it comes from the whole picture, as in the release
   Table 5     #2 and #3 by what is put into the picture, with the same network
+  AIH, small  as many rendered as pasted pictures (paper: 0.7 and 2.2 million), so `render_only` has half of them all
   scale       SHPE knows no size: the mean hand's, for `geometry.place`; MPJPE is compared at the true length of the
               bone from wrist to middle finger, as the release does, and at the assumed one under `also`
 

@@ -56,7 +56,7 @@ def run(
     mode: "train", "eval" or "train_and_eval".
     find_data: `(name, variant, config.data) -> folder` of a data set; by default those that were built are found.
     report: called with `workdir` after the evaluation of the last stage, by the first process.
-    only: this stage alone; those that it starts from must be trained. Several processes may each have one.
+    only: this stage alone; those that it starts from must be finished. Several processes may each have one.
   Returns:
     False if a signal stopped the training; what is done is saved.
   Raises:
@@ -68,25 +68,31 @@ def run(
   if only and only not in described:
     raise ValueError(f"there is no stage {only!r}; config.stages are {tuple(filter(None, described))}")
   folder = {name: workdir / "stages" / name if name else workdir for name in described}
+  for earlier in stages.sources(described[only]) if only else ():
+    if not stages.is_finished(folder[earlier]):
+      raise ValueError(f"stage {only!r} starts from {earlier!r}, which is not finished: do --stage={earlier} first")
   chosen = [only] if only else list(described)
   parts = [Run(described[name], folder[name], workdir, find_data, mode != "eval") for name in chosen]
+  for part in parts:
+    stages.check_continues(part.workdir, part.config)
   if jax.process_index() == 0:
     for path, written in (*((part.workdir, part.config) for part in parts), (workdir, config)):
       checkpoint.write_config(path, written)
-  for part in parts:
+  # Wrists' depths that an evaluation writes may be what a later stage is evaluated with while it is trained.
+  read_later = {pathlib.PurePath(stage.data.root_depths) for stage in described.values()}
+  for name, part in zip(chosen, parts, strict=True):
     variables = None
     if mode != "eval":
       variables = part.train()
       if variables is None:
         return False
-    # The depths that an evaluation writes may be what a later stage is evaluated with while it is trained.
-    if mode != "train" or any(later.reads_depths_of(part) for later in parts):
+    if mode != "train" or pathlib.PurePath("stages", name) in read_later:
       part.evaluate(variables)
-  *earlier, last = described
+  *others, last = described
   if mode != "train" and chosen[-1] == last and jax.process_index() == 0:
     if last:
       shutil.copytree(folder[last] / "eval", workdir / "eval", dirs_exist_ok=True)
-      _add_stages(workdir / "eval" / "metrics.json", {name: folder[name] for name in earlier})
+      _add_stages(workdir / "eval" / "metrics.json", {name: folder[name] for name in others})
     if report is not None:
       report(workdir)
   return True
@@ -200,10 +206,6 @@ class Run:
       raise ValueError(
         "eval.protocol.depth='rootnet' needs data.root_depths: a run of configs/rootnet.py, or a table of wrist depths"
       )
-
-  def reads_depths_of(self, other: Run) -> bool:
-    """Whether this stage is evaluated with the wrist depths that another one estimates."""
-    return self._root_depths() == str(other.workdir / "eval" / _ROOT_DEPTHS)
 
   @staticmethod
   def _data_versions(opened: Sequence[Records]) -> list[dict[str, Any]]:

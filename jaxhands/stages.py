@@ -1,4 +1,4 @@
-"""The runs that a config consists of, and whether a folder goes on with one."""
+"""The runs that a config consists of, and what their folders hold."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from jaxhands.train import checkpoint
+from jaxhands.train import checkpoint, plan
 
 # What decides the numbers of a run: a folder that was begun with other values is not continued.
 _DECISIVE = (
   "seed", "compute_dtype", "hand_model", "system", "batch_size", "accumulation", "optimizer", "schedule", "clip_norm",
-  "ema", "freeze", "init_from", "stage.", "data.train", "data.kind", "data.limit", "data.crop_hw", "data.map_hw",
+  "ema", "freeze", "init_from", "stages", "data.train", "data.kind", "data.limit", "data.crop_hw", "data.map_hw",
   "data.shrink", "data.augmentation", "data.synthetic", "data.aih",
 )  # fmt: skip
 
@@ -62,6 +62,30 @@ def _replace_systems(config: Any, changes: Any) -> None:
         _replace_systems(config[key], value)
 
 
+def sources(config: Any) -> tuple[str, ...]:
+  """Stages of the same run that a stage starts from, in order."""
+  named = sorted({str(value).split(":")[0] for value in config.init_from.values() if value})
+  return tuple(name.removeprefix("stages/") for name in named if name.startswith("stages/"))
+
+
+def is_finished(folder: pathlib.Path) -> bool:
+  """Whether the folder of a run or stage has the checkpoint of its last step; what is only assembled has one.
+
+  Raises:
+    ValueError: its config is damaged.
+  """
+  try:
+    done = int(checkpoint.checkpoint_folder(folder).name)
+    config = checkpoint.read_config(folder)
+  except FileNotFoundError:
+    return False
+  notes = folder / "origin.json"
+  if not notes.is_file():
+    return True
+  examples = sum(data["examples"] for data in json.loads(notes.read_text())[-1]["data"])
+  return done >= plan.Plan.of(config, examples).steps
+
+
 def check_continues(workdir: pathlib.Path, config: Any) -> None:
   """Raises `ValueError` if `workdir` was begun with other numbers: sizes, rates, data; durations may change."""
   if not (workdir / "config.json").is_file():
@@ -74,7 +98,13 @@ def check_continues(workdir: pathlib.Path, config: Any) -> None:
   changes = [
     f"{key} was {begun.get(key)!r} and is {now.get(key)!r}"
     for key in sorted(begun.keys() | now.keys())
-    if key.startswith(_DECISIVE) and begun.get(key) != now.get(key)
+    if _in_stage(key).startswith(_DECISIVE) and begun.get(key) != now.get(key)
   ]
   if changes:
     raise ValueError(f"{workdir} was begun with another config: {'; '.join(changes)}. Choose another --workdir")
+
+
+def _in_stage(key: str) -> str:
+  """What a stage changes: "batch_size" of "stage.first.batch_size"; other keys as they are."""
+  words = key.split(".")
+  return ".".join(words[2:]) if words[0] == "stage" else key

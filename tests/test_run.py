@@ -197,8 +197,15 @@ def test_stages_one_at_a_time_are_the_run(data, tmp_path):
 
 
 def test_a_stage_needs_those_that_it_starts_from(data, tmp_path):
-  with pytest.raises(FileNotFoundError, match="first"):
-    run.run(_staged(data), tmp_path, only="second")
+  config = _staged(data)
+  with pytest.raises(ValueError, match="stage 'second' starts from 'first', which is not finished: do --stage=first"):
+    run.run(config, tmp_path, only="second")
+  run.run(config, tmp_path, only="first")
+  longer = config.copy_and_resolve_references()
+  longer.stage.first.train_for = "100 steps"  # durations may change
+  checkpoint.write_config(tmp_path / "stages" / "first", dict(stages.of(longer))["first"])
+  with pytest.raises(ValueError, match="which is not finished"):
+    run.run(longer, tmp_path, only="second")
 
 
 def test_what_is_assembled_must_be_complete(data, tmp_path):

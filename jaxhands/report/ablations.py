@@ -43,16 +43,18 @@ def methods(run: RunFiles) -> str | None:
 
 
 def parts(run: RunFiles) -> str | None:
-  """The stages that the last one is made of, each evaluated on its own."""
+  """The stages before the last, each evaluated on its own data."""
   rows = []
   for stage, result in run.parts.items():
     keys = [key for key in HEADLINE if key in result["metrics"]][:_OF_A_PART]
+    data = f"{result['dataset']} {result['split']}"
     baselines = {key: result["mean_pose"][key] for key in keys if key in result["mean_pose"]}
     for place, key in enumerate(keys):
       unit = unit_of(result, key)
       low, high = result["intervals"][key]
       rows.append(
         f"<tr><th>{html.escape(stage.replace('_', ' ')) if place == 0 else ''}</th>"
+        f"<td>{html.escape(data) if place == 0 else ''}</td>"
         f"<td>{html.escape(' '.join(named(key)))}{html.escape(f', {unit}') if unit not in (*SHARES, '') else ''}</td>"
         f"<td><strong>{number(result['metrics'][key])}</strong></td>"
         f'<td class="interval">{number(low)} – {number(high)}</td>'
@@ -60,10 +62,10 @@ def parts(run: RunFiles) -> str | None:
       )
   if not rows:
     return None
-  head = "<tr><th>stage</th><th></th><th></th><th>95 % interval</th><th>mean pose</th></tr>"
+  head = "<tr><th>stage</th><th>data</th><th></th><th></th><th>95 % interval</th><th>mean pose</th></tr>"
   table = f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
-  caption = "Each evaluated as it was trained: masks on pictures of both hands, recovery and pose on crops of one."
-  return section("The parts, each on its own", table, caption)
+  caption = "Each stage before the last, evaluated on its own: what it sees is what it was trained on."
+  return section("The stages, each on its own", table, caption)
 
 
 def times(run: RunFiles) -> str | None:

@@ -26,7 +26,7 @@ METRICS = {
   "ssim": ("SSIM", "recovered crops, in their holes"),
   "perceptual": ("Perceptual distance", "recovered crops, in their holes"),
 }
-# Asked for first.
+# What a report shows first, in this order.
 HEADLINE = (
   "mpjpe/all", "mpjpe/interacting", "mpvpe/all", "mrrpe", "handedness_accuracy", "epe2d", "root_depth/all", "mrpe/all",
   "iou/amodal", "iou/visible", "iou/invisible", "box_iou/all", "psnr", "ssim", "perceptual",

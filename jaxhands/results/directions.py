@@ -42,7 +42,7 @@ def rows(
     of_row: (row, metric) -> size -> value of each seed, of our runs on rendered hands.
   """
   made = []
-  by_name = {named(row): row for row in reversed(table["rows"])}
+  by_name = {named(row): row for row in reversed(_ours(table))}
   for with_part, without in table.get("directions", ()):
     one, other = by_name[with_part], by_name[without]
     for index, (metric, unit) in enumerate(table["metrics"]):
@@ -69,10 +69,15 @@ def rows(
 def _published(table: Mapping[str, Any], index: int, one: str, other: str) -> float | None:
   """The paper's difference, on its test set where it has one."""
   for split in ("test", "val"):
-    values = {named(row): row["values"][index] for row in table["rows"] if row["split"] == split}
+    values = {named(row): row["values"][index] for row in _ours(table) if row["split"] == split}
     if values.get(one) is not None and values.get(other) is not None:
       return values[one] - values[other]
   return None
+
+
+def _ours(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+  """The rows that are experiments of ours."""
+  return [row for row in table["rows"] if row["variant"] is not None]
 
 
 def by_size(records: Sequence[tuple[str, int, float]]) -> dict[str, dict[int, float]]:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import pathlib
+import tempfile
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Literal
@@ -212,9 +212,11 @@ def check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str, 
 def write_config(workdir: pathlib.Path, config: ConfigDict) -> None:
   """Writes `config.json`, whole or not at all."""
   workdir.mkdir(parents=True, exist_ok=True)
-  temporary = workdir / f"config.json.{os.getpid()}"  # stages may be trained by several processes
-  temporary.write_text(config.to_json(indent=2, sort_keys=True) + "\n")
-  temporary.replace(workdir / "config.json")
+  # Stages may be trained by several processes, on several machines.
+  with tempfile.NamedTemporaryFile("w", dir=workdir, prefix=".config.", delete=False) as temporary:
+    temporary.write(config.to_json(indent=2, sort_keys=True) + "\n")
+  pathlib.Path(temporary.name).chmod(0o644)
+  pathlib.Path(temporary.name).replace(workdir / "config.json")
 
 
 def read_config(workdir: pathlib.Path) -> Any:

@@ -36,7 +36,10 @@ def _stages(name, variant):
 
 def _identity(config):
   """What is the same for configs of the same shapes and updates; they differ in data and durations."""
-  same = ("system", "batch_size", "accumulation", "optimizer", "optimizers", "ema", "freeze", "compute_dtype")
+  same = (
+    "system", "hand_model", "batch_size", "accumulation", "optimizer", "optimizers", "schedule", "clip_norm", "ema",
+    "freeze", "compute_dtype",
+  )  # fmt: skip
   parts = json.loads(config.to_json())
   return json.dumps([parts[key] for key in same] + [parts["data"]["crop_hw"], parts["data"]["map_hw"]])
 

@@ -3,6 +3,7 @@
 import html.parser
 import json
 import re
+import shutil
 
 import jax
 import numpy as np
@@ -182,8 +183,10 @@ def test_stages_have_their_own_curves(tmp_path, workdir):
   (tmp_path / "config.json").write_text(json.dumps({"stages": ["first", "second"]}))
   for seed, stage in enumerate(("first", "second")):
     log(tmp_path / "stages" / stage, seed)
+  shutil.copytree(tmp_path / "eval", tmp_path / "stages" / "first" / "eval")
   reader = Reader(report.write(tmp_path).read_text())
   assert [text for tag, text in reader.text if tag == "h3"] == ["Stage first", "Stage second"]
+  assert "The stages, each on its own" in reader.titles()
 
 
 def test_without_pictures_training_and_poses_the_rest_is_there(tmp_path):

@@ -75,7 +75,8 @@ def test_sections_are_none_without_their_data():
 def test_parts_show_what_is_asked_for_first_of_each_stage():
   def stage(metrics, mean_pose=()):
     return {
-      "metrics": metrics, "mean_pose": dict(mean_pose), "units": dict.fromkeys(metrics, "mm"),
+      "metrics": metrics, "mean_pose": dict(mean_pose), "units": dict.fromkeys(metrics, "mm"), "dataset": "some",
+      "split": "val",
       "intervals": {key: (value - 1, value + 1) for key, value in metrics.items()},
     }  # fmt: skip
 

@@ -205,7 +205,7 @@ class Pipeline:
     return self._poses(variables, values, values["recovered_images" if self.recover else "hand_images"])
 
   def see_before(self, variables: base.Variables, values: Values) -> Values:
-    """`joints_img_unrecovered`: what is seen of the crops as they are, to be shown beside."""
+    """`joints_img_unrecovered` [B, 2, 21, 2], px: what is seen of the crops as they are, to be shown beside."""
     return {"joints_img_unrecovered": self._poses(variables, values, values["hand_images"])["joints_img"]}
 
   # ---- pose of both hands ----------------------------------------------------------
