@@ -7,9 +7,11 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
+# Most of a test's time is the compiler's; what it compiles runs a few times on little data.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 if tuple(int(part) for part in importlib.metadata.version("jax").split(".")[:2]) >= (0, 12):
   # 2026-11-21: XLA:CPU's YNN fusion of jax 0.12 returns NaN from some bfloat16 convolutions.
-  os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_experimental_ynn_fusion_type="
+  os.environ["XLA_FLAGS"] += " --xla_cpu_experimental_ynn_fusion_type="
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(tempfile.gettempdir()) / "jaxhands-jax-cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")

@@ -14,7 +14,6 @@ from configs import base as base_config
 from jaxhands import schema, stages
 from jaxhands.systems import base
 from jaxhands.train import checkpoint, distributed, loop, state, step
-from tests import quick
 from tests.contract import records
 
 CONFIGS = sorted(path.stem for path in (pathlib.Path(base_config.__file__).parent).glob("*.py") if path.stem[0] != "_")
@@ -137,11 +136,11 @@ def test_steps_lower_the_loss_and_move_every_parameter(name, variant, stage, tmp
   batch = jax.device_put(records.batch(system, config.batch_size, train=True), distributed.sharded(mesh))
   _, _, shares, _, transforms = loop.prepare(system, config, batch, examples=STEPS * config.batch_size)
   everywhere = distributed.replicated(mesh)
-  variables = quick.jit(step.make_init(system, config.seed, config.accumulation), out_shardings=everywhere)(batch)
+  variables = jax.jit(step.make_init(system, config.seed, config.accumulation), out_shardings=everywhere)(batch)
   constants = variables.pop("constants", {})
   fresh = _fresh(variables, shares, transforms, config)
   pure = step.make_train_step(system, shares, transforms, config.seed, config.accumulation, config.ema)
-  update = quick.jit(chex.assert_max_traces(pure, n=1), out_shardings=everywhere)
+  update = jax.jit(chex.assert_max_traces(pure, n=1), out_shardings=everywhere)
 
   now, losses = jax.device_put(fresh, everywhere), []
   for number in range(STEPS):
@@ -176,9 +175,9 @@ def _like(leaf):
 def test_predictions_fit_the_schema_and_depend_on_nothing_else(name, variant, stage):
   config, system = _system(name, variant, stage)
   batch = records.batch(system, 4, train=False)
-  variables = quick.jit(step.make_init(system, config.seed))(batch)
+  variables = jax.jit(step.make_init(system, config.seed))(batch)
 
-  @quick.jit
+  @jax.jit
   @chex.assert_max_traces(n=1)
   def predict(variables, batch):
     return _predict(system, variables, batch)
@@ -202,9 +201,9 @@ def test_frozen_parts_are_in_evaluation_mode(name, variant, stage):
     if not config.freeze:
       continue
     batch = jax.device_put(records.batch(system, 4, train=True))  # as the trainer gives it
-    variables = quick.jit(step.make_init(system, config.seed))(batch)
+    variables = jax.jit(step.make_init(system, config.seed))(batch)
 
-    @quick.jit
+    @jax.jit
     def statistics(variables, batch):
       key = jax.random.key(0)
       return objective.fn(variables, system.device_ops(batch, key, train=True), key).state  # noqa: B023

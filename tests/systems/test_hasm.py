@@ -11,7 +11,6 @@ from configs import hdr
 from jaxhands import schema
 from jaxhands.data import colour
 from jaxhands.systems.hdr.hasm import HASM, mask_losses
-from tests import quick
 from tests.parity.cases import Case
 
 SMALL = functools.partial(
@@ -38,13 +37,13 @@ def batch():
 def _loss(released):
   """Loss, terms and gradient of fresh variables, compiled once."""
   system = SMALL(released=released)
-  variables = quick.jit(system.init)(jax.random.key(1), {"image": jnp.zeros((1, 64, 64, 3))})
+  variables = jax.jit(system.init)(jax.random.key(1), {"image": jnp.zeros((1, 64, 64, 3))})
 
   def run(params, batch):
     out = system.loss({**variables, "params": params}, batch, jax.random.key(0))
     return out.loss, out.terms
 
-  value_and_grad = quick.jit(jax.value_and_grad(run, has_aux=True))
+  value_and_grad = jax.jit(jax.value_and_grad(run, has_aux=True))
   return lambda batch: value_and_grad(variables["params"], batch)
 
 
@@ -81,8 +80,8 @@ def test_predictions_are_normalised_masks(batch):
   prepared = system.device_ops(batch, jax.random.key(0), False)
   expected = colour.normalise(np.asarray(batch["image"], np.float32) / 255)
   np.testing.assert_allclose(prepared["image"], expected, atol=1e-5)
-  variables = quick.jit(system.init)(jax.random.key(1), prepared)
-  found = quick.jit(lambda v, b: system.predict(v, b, jax.random.key(0)))(variables, prepared)
+  variables = jax.jit(system.init)(jax.random.key(1), prepared)
+  found = jax.jit(lambda v, b: system.predict(v, b, jax.random.key(0)))(variables, prepared)
   schema.check(found, schema.PREDICTION, dims={"B": SIZE})
   assert found["masks"].shape == (SIZE, 2, 2, 32, 32)
   assert ((found["masks"] > 0) & (found["masks"] < 1)).all()

@@ -16,7 +16,6 @@ from jaxhands.hands import mirror, skeleton
 from jaxhands.hands.model import HandModel
 from jaxhands.systems import base
 from jaxhands.train import step
-from tests import quick
 from tests.contract import records
 
 SIZE = 3
@@ -39,7 +38,7 @@ def _system(**changes):
 @functools.cache
 def _variables():
   """Fresh ones, with statistics of batch norms that are not those of an empty picture."""
-  variables = quick.jit(step.make_init(_system(), 0))(_batch())
+  variables = jax.jit(step.make_init(_system(), 0))(_batch())
   rng = np.random.default_rng(0)
 
   def changed(path, leaf):
@@ -65,7 +64,7 @@ def _batch():
 @functools.cache
 def _predictor(changes):
   system = _system(**dict(changes))
-  return quick.jit(lambda variables, batch: system.predict(variables, system.device_ops(batch, KEY, False), KEY))
+  return jax.jit(lambda variables, batch: system.predict(variables, system.device_ops(batch, KEY, False), KEY))
 
 
 def _predict(batch=None, **changes):
@@ -209,7 +208,7 @@ def test_both_hands_stand_in_one_camera_frame():
   batch = _batch()
   system = dataclasses.replace(_system(masks="true", recover=False))
   object.__setattr__(system, "pose", Still())
-  found = jax.device_get(quick.jit(system.predict)(_variables(), batch, KEY))
+  found = jax.device_get(jax.jit(system.predict)(_variables(), batch, KEY))
   points = np.einsum("bij,bhkj->bhki", np.asarray(batch["camera_img"]), found["joints_cam"])
   assert (found["joints_cam"][..., 2] > 0).all()
   np.testing.assert_allclose(points[..., :2] / points[..., 2:], found["joints_img"], atol=0.05)
@@ -224,7 +223,7 @@ def test_both_hands_stand_in_one_camera_frame():
 
 def test_one_graph_that_never_asks_the_host():
   system = _system()
-  lowered = quick.jit(system.predict).lower(_variables(), _batch(), KEY)
+  lowered = jax.jit(system.predict).lower(_variables(), _batch(), KEY)
   for text in (lowered.as_text(), lowered.compile().as_text()):
     found = [
       word for word in ("callback", "infeed", "outfeed", "send(", "recv(", "host_memory") if word in text.lower()
