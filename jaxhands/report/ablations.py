@@ -51,11 +51,12 @@ def parts(run: RunFiles) -> str | None:
     baselines = {key: result["mean_pose"][key] for key in keys if key in result["mean_pose"]}
     for place, key in enumerate(keys):
       unit = unit_of(result, key)
+      title = " ".join(filter(None, named(key))) + (f", {unit}" if unit not in (*SHARES, "") else "")
       low, high = result["intervals"][key]
       rows.append(
         f"<tr><th>{html.escape(stage.replace('_', ' ')) if place == 0 else ''}</th>"
         f"<td>{html.escape(data) if place == 0 else ''}</td>"
-        f"<td>{html.escape(' '.join(named(key)))}{html.escape(f', {unit}') if unit not in (*SHARES, '') else ''}</td>"
+        f"<td>{html.escape(title)}</td>"
         f"<td><strong>{number(result['metrics'][key])}</strong></td>"
         f'<td class="interval">{number(low)} – {number(high)}</td>'
         f"<td>{number(baselines[key]) if key in baselines else ''}</td></tr>"
