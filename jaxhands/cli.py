@@ -36,6 +36,7 @@ COMMANDS = {
   "predict": Command("jaxhands.commands.predict", "find hands in your own pictures and videos, in 3D"),
   "import": Command("jaxhands.commands.import_weights", "make a run of a file of weights that the authors released"),
   "inspect": Command("jaxhands.commands.inspect", "list what a file of weights or a run holds"),
+  "keep": Command("jaxhands.commands.keep", "the weights of a run alone, small, to predict with"),
   "compare": Command("jaxhands.compare", "difference of two runs, example by example: interval and p-value"),
   "results": Command("jaxhands.results", "keep a run's result; write RESULTS.md beside the papers' numbers"),
   "joints": Command("jaxhands.commands.joints", "show how joints are numbered here and elsewhere"),

@@ -5,12 +5,17 @@ import json
 import pathlib
 import subprocess
 
+import jax
+import numpy as np
 import pytest
 
 from configs import base as base_config
 from configs import rootnet
 from jaxhands import cli, origin, run
 from jaxhands.results import directions, page, record
+from jaxhands.systems import base
+from jaxhands.train import checkpoint, step
+from tests.contract import records as contract_records
 from tests.data.conftest import build
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -206,6 +211,16 @@ def test_published_experiments_are_variants_that_exist():
         if row["variant"] is not None:
           config = module.get_config(",".join(word for word in ("paper", row["variant"]) if word))
           assert page._is_of({"variant": config.variant, "config_name": config.name}, paper["config"], row["variant"])
+
+
+@pytest.mark.parametrize("folder", sorted((ROOT / "results" / "weights").iterdir()), ids=lambda folder: folder.name)
+def test_committed_weights_are_of_a_record_and_fit_the_code(folder):
+  assert folder.name in record.read_all(ROOT / "results")
+  config = checkpoint.read_config(folder)
+  system = base.load(config)
+  shapes = jax.eval_shape(step.make_init(system, 0), contract_records.batch(system, 1, train=False))
+  shapes.pop("constants", None)
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(checkpoint.read_variables(folder, shapes)))
 
 
 def test_the_committed_page_is_what_the_committed_records_give():

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 
 from configs import internet
 from jaxhands import cli, run, trained
@@ -118,6 +119,35 @@ def test_the_summary_counts_and_can_be_compared(snapshot, capsys, tmp_path):
   assert "network/module.backbone_net.resnet.conv1.weight" in capsys.readouterr().out
   assert cli.main([*command, "--out", str(tmp_path / "run")]) == 1
   assert "there already and not empty" in capsys.readouterr().err
+
+
+def test_kept_weights_are_a_small_run(imported, tmp_path, capsys):
+  keep = ["keep", str(imported), "--out", str(tmp_path / "kept")]
+  assert cli.main(keep) == 0
+  assert "values, " in capsys.readouterr().out
+  shapes = traverse_util.unflatten_dict(checkpoint.stored(imported), sep="/")
+  whole, kept = (states.leaves(checkpoint.read_variables(at, shapes)) for at in (imported, tmp_path / "kept"))
+  assert kept.keys() == whole.keys()
+  for path, leaf in whole.items():
+    assert kept[path].dtype == np.float32, path  # of what asks for them
+    np.testing.assert_array_equal(kept[path], leaf.astype(np.float16).astype(np.float32), err_msg=path)
+  sizes = [sum(file.stat().st_size for file in (at / "checkpoints").rglob("*")) for at in (imported, tmp_path / "kept")]
+  assert sizes[1] < 0.7 * sizes[0]
+  assert isinstance(trained.load(str(tmp_path / "kept")), type(trained.load(str(imported))))
+  assert cli.main(keep) == 1
+  assert "exists; name a new folder" in capsys.readouterr().err
+
+
+def test_weights_that_float16_cannot_hold_are_named(imported, tmp_path, capsys):
+  shapes = traverse_util.unflatten_dict(checkpoint.stored(imported), sep="/")
+  variables = checkpoint.read_variables(imported, shapes)
+  variables["params"]["handedness"]["hidden"]["bias"][3] = 1e6
+  checkpoint.write_config(tmp_path / "large", checkpoint.read_config(imported))
+  with checkpoint.Checkpoints(tmp_path / "large") as saved:
+    saved.save(0, states.State(jnp.int32(0), variables, {}, {}))
+  assert cli.main(["keep", str(tmp_path / "large"), "--out", str(tmp_path / "kept")]) == 1
+  assert "'params/handedness/hidden/bias' has the value 1e+06" in capsys.readouterr().err
+  assert not (tmp_path / "kept").exists()
 
 
 def test_every_tensor_is_used_or_named(snapshot, tmp_path, capsys):

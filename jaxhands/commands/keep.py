@@ -1,0 +1,58 @@
+"""Keeps the weights of a run alone, averaged ones where it has averages, as float16: a small run to predict with.
+
+Of a run of several stages, those of the last. What trains on or is evaluated goes on from the run itself.
+
+    python -m jaxhands keep runs/hdr-small --out weights/hdr-small
+    python -m jaxhands predict photo.jpg --run weights/hdr-small
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from jaxhands.train import checkpoint
+from jaxhands.train import state as states
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument("run", type=pathlib.Path, metavar="RUN", help="folder of launch.py")
+  parser.add_argument("--out", type=pathlib.Path, required=True, help="new folder")
+
+
+def main(args: argparse.Namespace) -> int:
+  """Writes the folder.
+
+  Raises:
+    FileExistsError: it is there already.
+    FileNotFoundError: the run holds no checkpoint.
+    ValueError: a weight that float16 cannot hold.
+  """
+  if args.out.exists():
+    raise FileExistsError(f"{args.out} exists; name a new folder")
+  source = checkpoint.checkpoint_folder(args.run).parents[1]  # of the last stage, if there are several
+  shapes = traverse_util.unflatten_dict(checkpoint.stored(source), sep="/")
+  found = states.leaves(checkpoint.read_variables(source, shapes))
+  kept = {path: _half(path, np.asarray(leaf)) for path, leaf in found.items()}
+  config = checkpoint.read_config(source)
+  config.init_from = {"all": ""}  # nothing is to be filled from elsewhere any more
+  checkpoint.write_config(args.out, config)
+  with checkpoint.Checkpoints(args.out) as saved:
+    saved.save(0, states.State(jnp.int32(0), traverse_util.unflatten_dict(kept, sep="/"), {}, {}))
+  size = sum(file.stat().st_size for file in args.out.rglob("*") if file.is_file())
+  print(f"{args.out}: {sum(leaf.size for leaf in kept.values()):,} values, {size / 1e6:.1f} MB")
+  return 0
+
+
+def _half(path: str, leaf: np.ndarray) -> np.ndarray:
+  if leaf.dtype != np.float32:
+    return leaf
+  with np.errstate(over="ignore"):
+    half = leaf.astype(np.float16)
+  if not np.isfinite(half).all():
+    raise ValueError(f"{path!r} has the value {leaf[~np.isfinite(half)].flat[0]:g}, which float16 cannot hold")
+  return half
