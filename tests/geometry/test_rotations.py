@@ -138,4 +138,4 @@ def test_numpy_and_jax_agree(convert, width):
   host, device = convert(values), jax.jit(convert)(values)
   assert isinstance(host, np.ndarray)
   assert host.dtype == np.float32
-  np.testing.assert_allclose(device, host, atol=2e-6)
+  np.testing.assert_allclose(device, host, rtol=1e-6, atol=2e-6)
