@@ -33,6 +33,17 @@ def _stages(name, variant):
   return stages.of(importlib.import_module(f"configs.{name}").get_config(variant))
 
 
+def _shapes(config):
+  """What is the same for configs whose variables, updates and predictions have the same shapes."""
+  parts = json.loads(config.to_json())
+  same = [parts[key] for key in ("system", "hand_model", "accumulation", "freeze", "compute_dtype")]
+  return json.dumps([*same, parts["ema"] > 0, parts["optimizer"]["name"], *_sizes(parts)])
+
+
+def _sizes(parts):
+  return parts["data"]["crop_hw"], parts["data"]["map_hw"]
+
+
 def _identity(config):
   """What is the same for configs of the same shapes and updates; they differ in data and durations."""
   same = (
@@ -40,7 +51,7 @@ def _identity(config):
     "freeze", "compute_dtype",
   )  # fmt: skip
   parts = json.loads(config.to_json())
-  return json.dumps([parts[key] for key in same] + [parts["data"]["crop_hw"], parts["data"]["map_hw"]])
+  return json.dumps([parts[key] for key in same] + [*_sizes(parts)])
 
 
 # Every stage of every tiny variant once; several variants have some alike.
@@ -80,36 +91,37 @@ def test_a_config_is_plain_and_survives_its_file(name, variant, tmp_path):
     config.lock().batchsize = 3
 
 
-SEEN = set()
+# Every stage of every variant once; many variants differ in data and durations alone.
+STAGES = {
+  _shapes(config): pytest.param(name, variant, stage, id=f"{name}:{variant}{'/' if stage else ''}{stage}")
+  for name, variant in reversed(VARIANTS)
+  for stage, config in _stages(name, variant)
+}.values()
 
 
-@pytest.mark.parametrize(("name", "variant"), VARIANTS)
-def test_shapes_fit_for_every_variant(name, variant):
-  for stage, config in _stages(name, variant):
-    if _identity(config) in SEEN:
-      continue
-    SEEN.add(_identity(config))
-    system = base.load(config)
-    assert system.needs <= set(schema.BATCH), stage
-    assert system.view in ("pair", "hand")
-    one = records.batch(system, 1, train=True)
-    schema.check(one, needs=system.needs)
-    size = config.batch_size
-    trained = {key: jax.ShapeDtypeStruct((size, *value.shape[1:]), value.dtype) for key, value in one.items()}
-    shapes = jax.eval_shape(step.make_init(system, config.seed, config.accumulation), trained)
-    if system.objectives:
-      plan, _, shares, _, transforms = loop.prepare(system, config, trained, examples=1000)
-      assert plan.steps > 0
-      constants = shapes.get("constants", {})
-      update = step.make_train_step(system, shares, transforms, config.seed, config.accumulation, config.ema)
-      fresh = jax.eval_shape(lambda v: _fresh(v, shares, transforms, config), _plain(shapes))  # noqa: B023
-      after, scalars = jax.eval_shape(update, fresh, constants, trained, np.int32(0))
-      chex.assert_trees_all_equal_shapes_and_dtypes(after, fresh)
-      assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(after.variables["params"])), stage
-      assert {f"{objective.name}/loss" for objective in system.objectives} <= set(scalars)
-    seen = records.batch(system, 2, train=False)
-    prediction = jax.eval_shape(functools.partial(_predict, system), shapes, seen)
-    schema.check(prediction, schema.PREDICTION, dims={"B": 2})
+@pytest.mark.parametrize(("name", "variant", "stage"), STAGES)
+def test_shapes_fit_for_every_variant(name, variant, stage):
+  config, system = _system(name, variant, stage)
+  assert system.needs <= set(schema.BATCH), stage
+  assert system.view in ("pair", "hand")
+  one = records.batch(system, 1, train=True)
+  schema.check(one, needs=system.needs)
+  size = config.batch_size
+  trained = {key: jax.ShapeDtypeStruct((size, *value.shape[1:]), value.dtype) for key, value in one.items()}
+  shapes = jax.eval_shape(step.make_init(system, config.seed, config.accumulation), trained)
+  if system.objectives:
+    plan, _, shares, _, transforms = loop.prepare(system, config, trained, examples=1000)
+    assert plan.steps > 0
+    constants = shapes.get("constants", {})
+    update = step.make_train_step(system, shares, transforms, config.seed, config.accumulation, config.ema)
+    fresh = jax.eval_shape(lambda v: _fresh(v, shares, transforms, config), _plain(shapes))
+    after, scalars = jax.eval_shape(update, fresh, constants, trained, np.int32(0))
+    chex.assert_trees_all_equal_shapes_and_dtypes(after, fresh)
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(after.variables["params"])), stage
+    assert {f"{objective.name}/loss" for objective in system.objectives} <= set(scalars)
+  seen = records.batch(system, 2, train=False)
+  prediction = jax.eval_shape(functools.partial(_predict, system), shapes, seen)
+  schema.check(prediction, schema.PREDICTION, dims={"B": 2})
 
 
 def _predict(system, variables, batch):
