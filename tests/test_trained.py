@@ -133,6 +133,8 @@ def test_kept_weights_are_a_small_run(imported, tmp_path, capsys):
     np.testing.assert_array_equal(kept[path], leaf.astype(np.float16).astype(np.float32), err_msg=path)
   sizes = [sum(file.stat().st_size for file in (at / "checkpoints").rglob("*")) for at in (imported, tmp_path / "kept")]
   assert sizes[1] < 0.7 * sizes[0]
+  text = [file.read_bytes() for file in (tmp_path / "kept").rglob("*") if file.is_file()]
+  assert not any(str(tmp_path).encode() in content for content in text)
   assert isinstance(trained.load(str(tmp_path / "kept")), type(trained.load(str(imported))))
   assert cli.main(keep) == 1
   assert "exists; name a new folder" in capsys.readouterr().err

@@ -28,7 +28,7 @@ def mini(monkeypatch):
 
 def test_it_keeps_the_contract(tmp_path):
   test_systems.test_a_config_is_plain_and_survives_its_file("mini", "tiny", tmp_path / "config")
-  test_systems.test_shapes_fit_for_every_variant("mini", "tiny")
+  test_systems.test_shapes_fit_for_every_variant("mini", "tiny", "")
   test_systems.test_steps_lower_the_loss_and_move_every_parameter("mini", "tiny", "", tmp_path)
   test_systems.test_predictions_fit_the_schema_and_depend_on_nothing_else("mini", "tiny", "")
   test_systems.test_foreign_weights_are_refused_by_name("mini", "tiny", "")
