@@ -114,12 +114,13 @@ PARTS = {
 }  # fmt: skip
 VARIANTS = (
   "demo", "tiny", "small", "synth", "paper", "paper,released", "tiny,internet_pose", "demo,internet_pose",
-  "small,internet_pose", "paper,internet_pose", "small,with_aih", "small,no_discriminator", "small,no_transformer",
-  "small,render_only", "small,syn_only", "demo,hasm", "tiny,hasm", "small,hasm", "synth,hasm", "paper,hasm",
-  "tiny,hasm,released", "paper,hasm,released", "tiny,hdrm_finetune", "tiny,shpe",
-  "tiny,hdrm,no_discriminator,no_transformer", "demo,hdrm", "demo,shpe", "paper,hdrm", "paper,hdrm,no_removal",
-  "paper,hdrm,no_deocclusion", "paper,hdrm,no_discriminator", "paper,hdrm,no_transformer", "paper,hdrm,render_only",
-  "paper,hdrm,syn_only", "paper,shpe,with_aih",
+  "small,internet_pose", "small,with_aih", "small,no_discriminator", "small,no_transformer", "small,render_only",
+  "small,syn_only", "paper,internet_pose", "paper,no_removal", "paper,no_deocclusion", "paper,no_discriminator",
+  "paper,no_transformer", "paper,render_only", "paper,syn_only", "paper,with_aih", "synth,syn_only", "demo,hasm",
+  "tiny,hasm", "small,hasm", "synth,hasm", "paper,hasm", "tiny,hasm,released", "paper,hasm,released",
+  "tiny,hdrm_finetune", "tiny,shpe", "tiny,hdrm,no_discriminator,no_transformer", "demo,hdrm", "demo,shpe",
+  "paper,hdrm,no_removal", "paper,hdrm,no_deocclusion", "paper,hdrm,render_only", "paper,hdrm,syn_only",
+  "paper,shpe,with_aih",
 )  # fmt: skip
 
 

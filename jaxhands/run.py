@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import itertools
@@ -26,7 +25,6 @@ from jaxhands.metrics.base import Protocol
 from jaxhands.report import examples
 from jaxhands.systems import base
 from jaxhands.train import checkpoint, distributed, loop, transfer
-from jaxhands.train import plan as plans
 from jaxhands.train import state as states
 from jaxhands.train import step as steps
 from jaxhands.weights import files
@@ -255,19 +253,13 @@ class Run:
     """Trains, or goes on; what to evaluate, or None if a signal came. A system without objectives is assembled."""
     if not self.system.objectives:
       return self._assembled()
-    if jax.process_index() == 0 and not self._is_trained():
+    if jax.process_index() == 0 and not stages.is_finished(self.workdir, self._examples):
       origin.note_training(self.workdir, self._data_versions(self._train_records))
     result = loop.train(
       self.system, self.config, self.workdir, self.train_batches, self._examples, self.mesh,
       fill=self._filled, evaluate=lambda variables: self._result(variables, resamples=0).metrics,
     )  # fmt: skip
     return result.variables if result.finished else None
-
-  def _is_trained(self) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-      done = int(checkpoint.checkpoint_folder(self.workdir).name)
-      return done >= plans.Plan.of(self.config, self._examples).steps
-    return False
 
   def _filled(self, variables: states.Tree) -> states.Tree:
     return transfer.fill(variables, dict(self.config.init_from), self._imported, self._top)

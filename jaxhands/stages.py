@@ -68,9 +68,12 @@ def sources(config: Any) -> tuple[str, ...]:
   return tuple(name.removeprefix("stages/") for name in named if name.startswith("stages/"))
 
 
-def is_finished(folder: pathlib.Path) -> bool:
+def is_finished(folder: pathlib.Path, examples: int = 0) -> bool:
   """Whether the folder of a run or stage has the checkpoint of its last step; what is only assembled has one.
 
+  Args:
+    folder: of the run or stage.
+    examples: that it is trained on; 0 = as many as it has noted.
   Raises:
     ValueError: its config is damaged.
   """
@@ -80,9 +83,9 @@ def is_finished(folder: pathlib.Path) -> bool:
   except FileNotFoundError:
     return False
   notes = folder / "origin.json"
-  if not notes.is_file():
+  if not examples and not notes.is_file():
     return True
-  examples = sum(data["examples"] for data in json.loads(notes.read_text())[-1]["data"])
+  examples = examples or sum(data["examples"] for data in json.loads(notes.read_text())[-1]["data"])
   return done >= plan.Plan.of(config, examples).steps
 
 

@@ -123,7 +123,11 @@ def test_the_summary_counts_and_can_be_compared(snapshot, capsys, tmp_path):
 
 def test_kept_weights_are_a_small_run(imported, tmp_path, capsys):
   keep = ["keep", str(imported), "--out", str(tmp_path / "kept")]
+  calibration = imported / "eval" / "calibration.json"
+  calibration.parent.mkdir(exist_ok=True)
+  calibration.write_text(json.dumps({"confidence": [0.0, 1.0], "probability": [0.25, 0.5]}))
   assert cli.main(keep) == 0
+  assert (tmp_path / "kept" / "eval" / "calibration.json").read_text() == calibration.read_text()
   assert "values, " in capsys.readouterr().out
   shapes = traverse_util.unflatten_dict(checkpoint.stored(imported), sep="/")
   whole, kept = (states.leaves(checkpoint.read_variables(at, shapes)) for at in (imported, tmp_path / "kept"))
@@ -135,7 +139,8 @@ def test_kept_weights_are_a_small_run(imported, tmp_path, capsys):
   assert sizes[1] < 0.7 * sizes[0]
   text = [file.read_bytes() for file in (tmp_path / "kept").rglob("*") if file.is_file()]
   assert not any(str(tmp_path).encode() in content for content in text)
-  assert isinstance(trained.load(str(tmp_path / "kept")), type(trained.load(str(imported))))
+  np.testing.assert_array_equal(trained.load(str(tmp_path / "kept")).calibration(np.array([0.0, 1.0])), [0.25, 0.5])
+  calibration.unlink()
   assert cli.main(keep) == 1
   assert "exists; name a new folder" in capsys.readouterr().err
 

@@ -1,6 +1,6 @@
-"""Keeps the weights of a run alone, averaged ones where it has averages, as float16: a small run to predict with.
+"""Keeps the weights of a run, averaged ones where it has averages, as float16: a small run to predict with.
 
-Of a run of several stages, those of the last. What trains on or is evaluated goes on from the run itself.
+Of a run of several stages, those of the last; and what makes probabilities of its confidences, if it was evaluated.
 
     python -m jaxhands keep runs/hdr-small --out weights/hdr-small
     python -m jaxhands predict photo.jpg --run weights/hdr-small
@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+import shutil
 
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from jaxhands.metrics import confidence
 from jaxhands.train import checkpoint
 from jaxhands.train import state as states
 
@@ -43,6 +45,10 @@ def main(args: argparse.Namespace) -> int:
   checkpoint.write_config(args.out, config)
   with checkpoint.Checkpoints(args.out) as saved:
     saved.save(0, states.State(jnp.int32(0), traverse_util.unflatten_dict(kept, sep="/"), {}, {}))
+  calibration = source / "eval" / confidence.FILE
+  if calibration.is_file():
+    (args.out / "eval").mkdir()
+    shutil.copy(calibration, args.out / "eval")
   for mark in args.out.rglob("commit_success.txt"):
     mark.write_text("written whole\n")  # it said where; that it is there is what counts
   size = sum(file.stat().st_size for file in args.out.rglob("*") if file.is_file())

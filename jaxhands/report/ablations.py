@@ -65,7 +65,7 @@ def parts(run: RunFiles) -> str | None:
     return None
   head = "<tr><th>stage</th><th>data</th><th></th><th></th><th>95 % interval</th><th>mean pose</th></tr>"
   table = f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
-  caption = "Each stage before the last, evaluated on its own: what it sees is what it was trained on."
+  caption = "Each stage before the last, evaluated by itself on the data that are named."
   return section("The stages, each on its own", table, caption)
 
 

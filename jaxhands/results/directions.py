@@ -54,15 +54,8 @@ def rows(
           continue
         each = ", ".join(f"{value:+.2f}" for value in found.values())
         mean = f"{size}: {statistics.fmean(found.values()):+.2f} ({each}) {unit}".strip()
-        made.append(
-          (
-            f"{one['what']} against {other['what']}",
-            metric,
-            f"{published:+.2f} {unit}".strip(),
-            mean,
-            verdict(found, published),
-          )
-        )
+        pair = f"{one['what']} against {other['what']}"
+        made.append((pair, metric, f"{published:+.2f} {unit}".strip(), mean, verdict(found, published)))
   return made
 
 

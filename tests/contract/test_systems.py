@@ -33,17 +33,6 @@ def _stages(name, variant):
   return stages.of(importlib.import_module(f"configs.{name}").get_config(variant))
 
 
-def _shapes(config):
-  """What is the same for configs whose variables, updates and predictions have the same shapes."""
-  parts = json.loads(config.to_json())
-  same = [parts[key] for key in ("system", "hand_model", "accumulation", "freeze", "compute_dtype")]
-  return json.dumps([*same, parts["ema"] > 0, parts["optimizer"]["name"], *_sizes(parts)])
-
-
-def _sizes(parts):
-  return parts["data"]["crop_hw"], parts["data"]["map_hw"]
-
-
 def _identity(config):
   """What is the same for configs of the same shapes and updates; they differ in data and durations."""
   same = (
@@ -51,16 +40,16 @@ def _identity(config):
     "freeze", "compute_dtype",
   )  # fmt: skip
   parts = json.loads(config.to_json())
-  return json.dumps([parts[key] for key in same] + [*_sizes(parts)])
+  return json.dumps([parts[key] for key in same] + [parts["data"]["crop_hw"], parts["data"]["map_hw"]])
 
 
-# Every stage of every tiny variant once; several variants have some alike.
-TINY = {
+# Every stage of every variant once; many differ in data and durations alone.
+STAGES = {
   _identity(config): pytest.param(name, variant, stage, id=f"{name}:{variant}{'/' if stage else ''}{stage}")
   for name, variant in reversed(VARIANTS)
-  if "tiny" in variant.split(",")
   for stage, config in _stages(name, variant)
 }.values()
+TINY = [one for one in STAGES if "tiny" in one.values[1].split(",")]
 
 
 def _system(name, variant, stage):
@@ -89,14 +78,6 @@ def test_a_config_is_plain_and_survives_its_file(name, variant, tmp_path):
   assert json.loads(again.to_json(sort_keys=True)) == json.loads(config.to_json(sort_keys=True))
   with pytest.raises((AttributeError, KeyError), match="batch_size"):
     config.lock().batchsize = 3
-
-
-# Every stage of every variant once; many variants differ in data and durations alone.
-STAGES = {
-  _shapes(config): pytest.param(name, variant, stage, id=f"{name}:{variant}{'/' if stage else ''}{stage}")
-  for name, variant in reversed(VARIANTS)
-  for stage, config in _stages(name, variant)
-}.values()
 
 
 @pytest.mark.parametrize(("name", "variant", "stage"), STAGES)
