@@ -90,6 +90,8 @@ def test_shapes_fit_for_every_variant(name, variant, stage):
   size = config.batch_size
   trained = {key: jax.ShapeDtypeStruct((size, *value.shape[1:]), value.dtype) for key, value in one.items()}
   shapes = jax.eval_shape(step.make_init(system, config.seed, config.accumulation), trained)
+  # Predictor and import know one example, not how a batch is divided in training.
+  chex.assert_trees_all_equal_shapes_and_dtypes(jax.eval_shape(step.make_init(system, config.seed), one), shapes)
   if system.objectives:
     plan, _, shares, _, transforms = loop.prepare(system, config, trained, examples=1000)
     assert plan.steps > 0
