@@ -8,6 +8,7 @@ import itertools
 import json
 import pathlib
 import shutil
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -145,7 +146,7 @@ class Run:
     self._find = find_data or (lambda name, variant, data: folders.find(name, variant, data.dir))
     self.system = base.load(config)
     self.mesh = distributed.make_mesh()
-    if self.system.objectives:
+    if self.system.objectives and trains:
       distributed.check_batch_size(config.batch_size, config.accumulation, self.mesh)
     distributed.check_batch_size(config.eval.batch_size, 1, self.mesh)
     protocol = Protocol(**config.eval.protocol)
@@ -156,7 +157,7 @@ class Run:
     also = [dataclasses.replace(protocol, **changes) for changes in config.eval.also.values()]
     methods = comparisons.methods_of(config, self.system)
     self.evaluator = evaluate.Evaluator(
-      self.system, self.mesh, found, protocol, also, self._mean_pose(), config.seed, methods
+      self.system, self.mesh, found, protocol, also, self._mean_pose(trains), config.seed, methods
     )
     transfer.check_sources(dict(config.init_from))
     self._check_depths((protocol, *also))
@@ -228,16 +229,31 @@ class Run:
   def eval_batches(self) -> Iterator[Mapping[str, np.ndarray]]:
     """Batches of this process, on the host, every example once."""
     ops, needs = self.system.host_ops(False), self.evaluator.needs
-    return source.eval_batches(self._eval_records, ops, needs, self.config.eval.batch_size, self._reading())
+    return source.eval_batches(
+      self._eval_records, ops, needs, self._rows(sum(map(len, self._eval_records))), self._reading()
+    )
 
-  def _mean_pose(self) -> mean_pose.MeanPose | None:
-    """The baseline, of the training data; kept in the run's folder, so that evaluating needs them only once."""
+  def _rows(self, examples: int) -> int:
+    """Of a batch of the evaluation: no more than so many examples fill, on all devices alike."""
+    return min(self.config.eval.batch_size, -(-examples // self.mesh.size) * self.mesh.size)
+
+  def _mean_pose(self, trains: bool) -> mean_pose.MeanPose | None:
+    """The baseline, of the training data; kept in the run's folder, so that evaluating needs them only once.
+
+    Whoever only evaluates, as the weights of others, and does not have these data, has no baseline and is told so.
+    """
     wanted, path = self.config.eval.mean_pose, self.workdir / "mean_pose.npy"
     if not wanted:
       return None
     if path.is_file():
       return mean_pose.MeanPose(np.load(path))
-    records = self._open(self.config.data.train, mean_pose.NEEDS)
+    try:
+      records = self._open(self.config.data.train, mean_pose.NEEDS)
+    except (FileNotFoundError, ValueError) as error:
+      if trains:
+        raise
+      print(f"no mean pose beside the metrics, for it is that of the training data: {error}", file=sys.stderr)
+      return None
     batches = source.train_batches(records, (host_ops.ToView(),), mean_pose.NEEDS, 1, self.config.seed)
     found = mean_pose.MeanPose.fit(itertools.islice(batches, min(wanted, sum(map(len, records)))))
     if jax.process_index() == 0:
@@ -317,7 +333,7 @@ class Run:
 
   def _look(self, variables: base.Variables, positions: np.ndarray) -> dict[str, np.ndarray]:
     """Batch and prediction of a few of the evaluation's examples."""
-    size = -(-len(positions) // self.mesh.size) * self.mesh.size
+    size = self._rows(len(positions))
     needs = self.evaluator.needs | examples.NEEDS
     ops, reading = self.system.host_ops(False), self._reading()
     return self.evaluator.look(

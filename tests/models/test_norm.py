@@ -49,7 +49,10 @@ def test_a_batch_that_does_not_divide_is_refused():
 @pytest.mark.parametrize("batch", [1, 2, 3])
 def test_variables_are_made_from_a_batch_of_any_size(batch):
   made = BatchNorm(groups=4).init(jax.random.key(0), X[:batch], True)
-  plain = {"params": {"scale": np.ones(3), "bias": np.zeros(3)}, "batch_stats": {"mean": np.zeros(3), "var": np.ones(3)}}
+  plain = {
+    "params": {"scale": np.ones(3), "bias": np.zeros(3)},
+    "batch_stats": {"mean": np.zeros(3), "var": np.ones(3)},
+  }
   jax.tree.map(np.testing.assert_array_equal, made, plain)
 
 
