@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import pathlib
 import re
 from collections.abc import Callable
 from typing import Any
@@ -138,8 +139,8 @@ def _value(value: Any, visit: Callable[[Any], Any], other: Other) -> Any:
       found = read(str(value.of), value, visit)
       if found is not None:
         return found
-    if value.pairs:  # a dictionary of some kind
-      return _dict(value.pairs, visit)
+    if value.pairs or value.items:  # a dictionary or list of some kind
+      return _dict(value.pairs, visit) if value.pairs else visit(value.items)
   return other(value, visit)
 
 
@@ -170,15 +171,16 @@ def _container(name: str, made: Made, visit: Callable[[Any], Any]) -> Any:
   if name in ("builtins.complex", "__builtin__.complex"):
     return complex(*made.arguments)
   if name in ("builtins.bytearray", "builtins.bytes", "__builtin__.bytearray", "__builtin__.bytes"):
-    return b"" if not made.arguments else _raw(first, visit)
+    return bytes(_raw(first, visit)) if made.arguments else b""
   if name == "_codecs.encode":
     return _raw(made, visit)
   if re.fullmatch(r"pathlib(\._local)?\.(Pure)?(Posix|Windows)?Path", name):
-    return "/".join(visit(part) for part in made.arguments).replace("//", "/", 1) or "."
+    kind = pathlib.PureWindowsPath if "Windows" in name else pathlib.PurePosixPath
+    return str(kind(*map(visit, made.arguments)))
   return None
 
 
-def _raw(value: Any, visit: Callable[[Any], Any]) -> bytes:
+def _raw(value: Any, visit: Callable[[Any], Any]) -> Any:
   """Bytes, as themselves, as a text of Python 2, or as `_codecs.encode(text, "latin1")`."""
   if isinstance(value, Made) and isinstance(value.of, Name):
     if str(value.of) != "_codecs.encode":
@@ -187,7 +189,9 @@ def _raw(value: Any, visit: Callable[[Any], Any]) -> bytes:
     if encoding not in (["latin1"], ["latin-1"]):
       raise RefusedPickle(f"encodes bytes as {inert_pickle.short(encoding)}")
     return text.encode("latin1")
-  return value.encode("latin1") if isinstance(value, str) else bytes(memoryview(value))
+  if not isinstance(value, str | bytes | bytearray):
+    raise RefusedPickle(f"has a {type(value).__name__} where bytes belong")
+  return value.encode("latin1") if isinstance(value, str) else value
 
 
 # ---- NumPy -----------------------------------------------------------------------
@@ -257,7 +261,7 @@ def _dense(form: str, made: Made, visit: Callable[[Any], Any]) -> np.ndarray:
   state = made.state
   rows, columns = (int(length) for length in visit(state.get("_shape", state.get("shape"))))
   if form == "dok":
-    entries = visit([list(pair) for pair in (state.get("_dict") or dict(made.pairs) or made.arguments[0]).items()])
+    entries = visit([list(pair) for pair in (state.get("_dict") or dict(made.pairs)).items()])
     places = np.array([place for place, _ in entries], np.int64).reshape(-1, 2)
     row, column, data = places[:, 0], places[:, 1], np.array([value for _, value in entries], np.float64)
   elif form == "lil":
@@ -273,8 +277,8 @@ def _dense(form: str, made: Made, visit: Callable[[Any], Any]) -> np.ndarray:
       places = state["coords"] if "coords" in state else (state["row"], state["col"])
       row, column = (_numbers(place, visit) for place in places)
     elif form == "dia":
-      row, column = np.indices(data.shape)
-      row = column - _numbers(state["offsets"], visit)[:, None]
+      column = np.indices(data.shape)[1]
+      row = column - _numbers(state["offsets"], visit).reshape(-1, 1)
       inside = (row >= 0) & (row < rows) & (column < columns)
       row, column, data = row[inside], column[inside], data[inside]
     else:

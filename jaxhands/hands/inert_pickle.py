@@ -7,13 +7,12 @@ is run. Work and memory follow from the bytes that are there, never from what th
 
 from __future__ import annotations
 
-import builtins
 import codecs
 import dataclasses
 import io
 import pickletools
 import reprlib
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -31,8 +30,12 @@ _RUNS = frozenset({
   "pkgutil", "platform", "popen2", "posix", "profile", "pty", "pydoc", "runpy", "shutil", "signal", "socket",
   "subprocess", "sys", "tempfile", "threading", "timeit", "trace", "urllib", "webbrowser",
 })  # fmt: skip
+_KNOWN = {step.code.encode("latin1"): step for step in pickletools.opcodes}
 _BUILTINS = ("builtins", "__builtin__")
-_OLD_BUILTINS = frozenset({"xrange", "long", "unicode", "Ellipsis", "NotImplemented", "getattr"})
+_RUNS_BUILTIN = frozenset({
+  "__import__", "apply", "breakpoint", "compile", "delattr", "eval", "exec", "execfile", "file", "globals", "input",
+  "locals", "open", "raw_input", "reload", "setattr", "vars",
+})  # fmt: skip
 
 
 class RefusedPickle(ValueError):
@@ -140,10 +143,10 @@ class _Machine:
     if code == b"S":  # pickletools takes the text of a Python 2 string for ASCII
       self.stack.append(codecs.escape_decode(self.readline().strip()[1:-1])[0].decode("latin1"))
       return False
-    known = pickletools.code2op.get(code.decode("latin1"))
+    known = _KNOWN.get(code)
     if known is None:
       raise RefusedPickle(f"is damaged: it has a step {code!r}" if code else "is cut")
-    argument = known.arg.reader(self) if known.arg else None
+    argument = known.arg.reader(self) if known.arg else None  # pyright: ignore[reportArgumentType]
     do = _STEPS.get(known.name)
     if do:
       do(self, argument)
@@ -198,28 +201,31 @@ class _Machine:
   def name(self, module: Any, name: Any) -> None:
     if not isinstance(module, str) or not isinstance(name, str):
       raise RefusedPickle("is damaged: it names something by what is no text")
-    allowed = module.split(".")[0] not in _RUNS
-    if module in _BUILTINS:
-      allowed = name in _OLD_BUILTINS or isinstance(getattr(builtins, name, None), type)
-    elif module == "numpy":
-      allowed = isinstance(getattr(np, name, None), type)
     found = Name(module, name)
-    if not allowed:
-      raise RefusedPickle(f"asks for {one_line(str(found))}, which values have no need of; nothing was run")
+    if module.split(".")[0] in _RUNS or (module in _BUILTINS and name in _RUNS_BUILTIN):
+      _refuse(found)
     self.stack.append(found)
 
   def make(self, of: Any, arguments: Any) -> None:
     if not isinstance(of, Name | Made | Outside) or not isinstance(arguments, tuple):
       raise RefusedPickle(f"is damaged: it calls a {type(of).__name__}")
-    name = str(of) if isinstance(of, Name) else ""
-    if name in ("builtins.getattr", "__builtin__.getattr") and not (arguments and isinstance(arguments[0], Name)):
-      raise RefusedPickle(f"asks for {name}, which values have no need of; nothing was run")
-    if name in ("copyreg.__newobj__", "copy_reg.__newobj__"):
-      self.make(arguments[0], arguments[1:])
-    elif name in ("copyreg._reconstructor", "copy_reg._reconstructor"):  # class, built-in base, the base's value
-      self.make(arguments[0], () if arguments[2] is None else arguments[2:3])
-    else:
-      self.stack.append(Made(of, arguments))
+    match of:
+      case Name("copyreg" | "copy_reg", "__newobj__"):
+        return self.make(arguments[0], arguments[1:])
+      case Name("copyreg" | "copy_reg", "_reconstructor"):  # class, its built-in base, and the base's value
+        of, _, value = arguments
+        self.make(of, () if isinstance(value, dict | list | None) else (value,))
+        if isinstance(value, dict):
+          self.stack[-1].pairs = list(value.items())
+        elif isinstance(value, list):
+          self.stack[-1].items = value
+        return None
+      case Name("builtins" | "__builtin__", "getattr") if not (arguments and isinstance(arguments[0], Name)):
+        _refuse(of)  # of a value; a class is only named by it
+      case Name("numpy", name) if not isinstance(getattr(np, name, None), type):
+        _refuse(of)
+    self.stack.append(Made(of, arguments))
+    return None
 
   def build(self, _: Any) -> None:
     state = self.stack.pop()
@@ -259,6 +265,10 @@ class _Machine:
   def take(self, count: int) -> list[Any]:
     found = [self.stack.pop() for _ in range(count)]
     return found[::-1]
+
+
+def _refuse(name: Name) -> NoReturn:
+  raise RefusedPickle(f"asks for {one_line(str(name))}, which values have no need of; nothing was run")
 
 
 def _checked_key(key: Any, depth: int = 0) -> Any:

@@ -204,9 +204,9 @@ def checksum(tensors: Mapping[str, Any]) -> str:
   digest = hashlib.sha256()
   for name in sorted(tensors):
     array = np.asarray(tensors[name])
-    digest.update(f"{name}\0{array.dtype.name}\0{array.shape}\0".encode())
+    digest.update(f"{name}\0{array.dtype.name}\0{array.shape or (1,)}\0".encode())
     for block in blocks(array):
-      digest.update(np.ascontiguousarray(block).view(np.uint8))
+      digest.update(block.tobytes())
   return digest.hexdigest()[:16]
 
 

@@ -193,7 +193,7 @@ def _plain(found: Any, storage: Callable[[str], bytes], order: str, size: int) -
 
   def other(item: Made | Name | Outside, visit: Any) -> Any:
     nonlocal arrays
-    arguments = item.arguments if isinstance(item, Made) else ()
+    arguments: tuple[Any, ...] = item.arguments if isinstance(item, Made) else ()
     name = str(item.of if isinstance(item, Made) else item)
     if isinstance(item, Outside) and _is_storage(item):
       return elements(item)
