@@ -218,7 +218,7 @@ class _Machine:
         if isinstance(value, dict):
           self.stack[-1].pairs = list(value.items())
         elif isinstance(value, list):
-          self.stack[-1].items = value
+          self.stack[-1].items = list(value)
         return None
       case Name("builtins" | "__builtin__", "getattr") if not (arguments and isinstance(arguments[0], Name)):
         _refuse(of)  # of a value; a class is only named by it
