@@ -201,7 +201,7 @@ def test_nothing_of_a_list_is_run(tmp_path):
   entries[0] = Hostile()
   with path.open("wb") as file:
     np.lib.format.write_array(file, entries, allow_pickle=True)
-  with pytest.raises(ValueError, match=r"asks for builtins.exec; only arrays and containers are read"):
+  with pytest.raises(ValueError, match=r"asks for builtins.exec, .*; nothing was run"):
     read_syn(path)
 
 
