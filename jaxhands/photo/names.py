@@ -12,9 +12,13 @@ _LONGEST = 100  # bytes of a name in UTF-8; file systems take 255
 
 
 def printable(path: str | pathlib.PurePath) -> str:
-  """A path on one line, without characters that a terminal would obey; others and bytes that are no UTF-8 as `\\x1b`."""
-  text = os.fspath(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-  return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+  """A path on one line; bytes that are no UTF-8, and what a terminal or page would obey, as in `\\x1b`."""
+  return "".join(each if each.isprintable() else _escaped(each) for each in os.fspath(path))
+
+
+def _escaped(character: str) -> str:
+  byte = ord(character) - 0xDC00  # of a name that is no UTF-8
+  return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else character.encode("unicode_escape").decode()
 
 
 class Names:

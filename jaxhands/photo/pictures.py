@@ -199,8 +199,8 @@ def _scans(file: io.BufferedReader) -> int:
 
 def _raw_mode(image: Image.Image) -> str:
   """How the file packs its pixels, in Pillow's words; "" = not known."""
-  args = image.tile[0][3] if getattr(image, "tile", None) else ""
-  return args if isinstance(args, str) else ""
+  tiles = getattr(image, "tile", [])
+  return tiles[0][3] if tiles and isinstance(tiles[0][3], str) else ""
 
 
 def _rgb(image: Image.Image, raw_mode: str) -> Image.Image:
@@ -223,7 +223,8 @@ def _rgb(image: Image.Image, raw_mode: str) -> Image.Image:
 def _eight_bit(image: Image.Image, key: object) -> Image.Image:
   """Grey of 16 or 32 bit, or of floats, as 8 bit; the value `key` becomes transparent.
 
-  White is the largest number of 16 bit; in TIFFs of 32 bit the smallest of 1 (floats), 255, 65,535 that no value is above.
+  White is the largest number of 16 bit; where 32 bit hold a pixel, the smallest of 1 (floats), 255 and 65,535 that no
+  value is above.
   """
   values = np.array(image)
   alpha = None if key is None else Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))

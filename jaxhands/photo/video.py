@@ -11,7 +11,9 @@ from types import TracebackType
 import av
 import cv2
 import numpy as np
+from av.error import FFmpegError
 from av.stream import Disposition
+from jaxtyping import UInt8
 
 from jaxhands.photo.pictures import MAX_PIXELS, MIN_SIDE, BadPicture
 
@@ -57,12 +59,14 @@ class Reader:
       raise BadPicture(f"{path}: it cannot be read: it is no file")
     if not path.stat().st_size:
       raise BadPicture(f"{path}: it is empty")
+    # By a file of Python's, as FFmpeg takes "a:b.mp4" for an address; and a playlist reaches no other file.
+    self._file = path.open("rb")
     try:
-      # By a file of Python's, as FFmpeg takes "a:b.mp4" for an address; and a playlist reaches no other file.
-      self._file = path.open("rb")
-      self._container = av.open(self._file, metadata_errors="replace", options={"protocol_whitelist": "none"})
-    except (OSError, ValueError) as error:
-      raise BadPicture(f"{path}: it is no video that can be decoded, or its end is missing ({_reason(error)})") from error
+      self._container = av.open(self._file, "r", metadata_errors="replace", options={"protocol_whitelist": "none"})
+    except FFmpegError as error:
+      self._file.close()
+      reason = f"it is no video that can be decoded, or its end is missing ({error.strerror})"
+      raise BadPicture(f"{path}: {reason}") from error
     streams = [each for each in self._container.streams.video if not each.disposition & Disposition.attached_pic]
     if not streams:
       self.close()
@@ -93,11 +97,7 @@ class Reader:
     self._file.close()
 
   def __iter__(self) -> Iterator[Frame]:
-    """Ends where the file ends, or is damaged; then `missing` says whether that was too early.
-
-    Raises:
-      BadPicture: frames become too large.
-    """
+    """Ends where the file ends, or is damaged; then `missing` says whether that was too early."""
     if self._first is not None:
       yield self._first
     yield from self._left
@@ -105,13 +105,14 @@ class Reader:
   @property
   def missing(self) -> str:
     """After the last frame: what the file announces and does not hold, or "" if it is whole."""
+    parts = []
     short = max(self._announced() - self._packets, 0) + self._failed
     if short:
-      return f"{short} of its {max(self._announced(), self._packets)} frames are missing or damaged; copy it again"
+      parts.append(f"{short} of its {max(self._announced(), self._packets)} frames are missing or damaged")
     short_s = self._announced_s() - self._end_s
-    if self._announced_s() and short_s > _CLOSE_S + 1 / self.fps:
-      return f"the last {short_s:.1f} of its {self._announced_s():.1f} seconds are missing; copy it again"
-    return ""
+    if short_s > _CLOSE_S:
+      parts.append(f"the last {short_s:.1f} of its {self._announced_s():.1f} seconds are missing")
+    return " and ".join(parts) + "; copy it again" if parts else ""
 
   def _decoded(self) -> Iterator[Frame]:
     number = 0
@@ -120,19 +121,18 @@ class Reader:
         self._packets += packet.size > 0
         try:
           frames = packet.decode()
-        except av.error.FFmpegError:
+        except FFmpegError:
           self._failed += 1
           continue
         for frame in frames:
           self._failed += frame.is_corrupt
-          self._check_size(frame.width, frame.height)
           time_s = number / self.fps if frame.time is None else frame.time
           start_s = float((self._stream.start_time or 0) * (self._stream.time_base or 0))
           self._end_s = time_s - start_s + 1 / self.fps
           pixels = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
           yield Frame(number, time_s - start_s, np.ascontiguousarray(pixels))
           number += 1
-    except av.error.FFmpegError:
+    except FFmpegError:
       self._failed += 1
 
   def _announced(self) -> int:
@@ -141,7 +141,7 @@ class Reader:
     return max(self._stream.frames, entries)
 
   def _announced_s(self) -> float:
-    """Length by the head of files that do not count frames; 0 = it does not say, or is estimated from the file's size."""
+    """Length by the head of files that do not count frames; 0 = none, or estimated from the file's size."""
     if not set(self._container.format.name.split(",")) & {"matroska", "webm", "flv", "asf"}:
       return 0.0
     of_stream = _seconds(self._stream.metadata.get("DURATION", ""))
@@ -195,19 +195,15 @@ class Writer:
     else:
       self._partial.unlink(missing_ok=True)
 
-  def add(self, pixels: np.ndarray, time_s: float) -> None:
+  def add(self, pixels: UInt8[np.ndarray, "h w 3"], time_s: float) -> None:
     """Adds a frame of a moment after the last one's; one of another size is scaled."""
     width, height = self._stream.width, self._stream.height
     if abs(pixels.shape[1] - width) > 1 or abs(pixels.shape[0] - height) > 1:
-      pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+      pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), format="rgb24")
     self._tick = max(round(time_s * _TICKS), self._tick + 1)
     frame.pts, frame.time_base = self._tick, fractions.Fraction(1, _TICKS)
     self._container.mux(self._stream.encode(frame))
-
-
-def _reason(error: Exception) -> str:
-  return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _seconds(clock: str) -> float:
