@@ -33,7 +33,7 @@ def find_hands(finder: Model, pictures: Sequence[np.ndarray]) -> Float[np.ndarra
     found, crop_from_img = finder.maps(pictures, looked)
     if "masks" not in found:
       raise ValueError(
-        f"system {finder.config.system.name!r} predicts no masks; name the run of one that does, as hasm"
+        f"--finder: system {finder.config.system.name!r} predicts no masks; name the run of one that does, as hasm"
       )
     crop_hw = tuple(finder.config.data.crop_hw)
     boxes = np.stack([boxes_of_masks(*each, crop_hw) for each in zip(found["masks"], crop_from_img, strict=True)])

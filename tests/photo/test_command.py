@@ -100,7 +100,8 @@ def test_a_video_keeps_its_hands(run, tmp_path):
   with video.Writer(path, 20.0, (320, 240)) as writer:
     for t in range(10):
       names = ("left", "right") if t in (4, 5) else ("right", "left")  # colours exchanged for a moment
-      writer.add(spots.picture(240, 320, **dict(zip(names, ((60 + 4 * t, 60), (250 - 4 * t, 160)), strict=True))))
+      places = ((60 + 4 * t, 60), (250 - 4 * t, 160))
+      writer.add(spots.picture(240, 320, **dict(zip(names, places, strict=True))), t / 20)
   assert _predict(path, "--run", run, "--out", tmp_path / "out", "--smooth") == 0
   found = _strict((tmp_path / "out" / "predictions.json").read_text())["pictures"]
   assert [entry["frame"] for entry in found] == list(range(10))

@@ -102,7 +102,7 @@ def read_filtered(path: pathlib.Path) -> np.ndarray:
     ListError: it cannot be read.
   """
   try:
-    return np.array(path.read_text().split(), np.int64)
+    return np.array(path.read_text("utf-8-sig").split(), np.int64)
   except (OSError, ValueError, OverflowError) as error:
     raise ListError(f"is no list of numbers, one a line: {error}") from error
 
