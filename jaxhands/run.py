@@ -172,7 +172,10 @@ class Run:
 
   @functools.cached_property
   def _train_records(self) -> list[Records]:
-    return self._open(self.config.data.train, self.system.needs, self.config.data.kind)
+    found = self._open(self.config.data.train, self.system.needs, self.config.data.kind)
+    for records in found:
+      requirements.check_labels(pathlib.Path(records.data_set.folder), self.system.needs)
+    return found
 
   @functools.cached_property
   def _eval_records(self) -> list[Records]:

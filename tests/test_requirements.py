@@ -1,5 +1,6 @@
 """A run of a paper's size has what the paper has, or says beside its numbers what it has not."""
 
+import contextlib
 import importlib
 import json
 
@@ -125,3 +126,14 @@ def test_accepted_differences_follow_the_weights_to_numbers_report_and_results(d
   config.accept = ""
   assert run.run(config, tmp_path / "run", "eval")
   assert json.loads((tmp_path / "run" / "eval" / "metrics.json").read_text())["accepted"] == [text]
+
+
+@pytest.mark.parametrize(("needs", "mano", "refused"), [
+  ({"image", "masks"}, "", True), ({"parts"}, "", True), ({"image"}, "", False), ({"masks"}, "mano-0123", False),
+  ({"masks"}, None, False),
+])  # fmt: skip
+def test_masks_are_learnt_from_data_that_were_built_with_them(tmp_path, needs, mano, refused):
+  arguments = {} if mano is None else {"mano": mano}
+  (tmp_path / "build.json").write_text(json.dumps({"builder": "interhand26m", "hash": "0", "arguments": arguments}))
+  with pytest.raises(ValueError, match=r"was built without --mano") if refused else contextlib.nullcontext():
+    requirements.check_labels(tmp_path, needs)
