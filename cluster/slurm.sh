@@ -1,39 +1,59 @@
 #!/bin/bash
-# Several nodes with GPUs under Slurm:
+# One run on several nodes with GPUs under Slurm; submit it from the repository's folder:
 #
 #   sbatch cluster/slurm.sh --config=configs/internet.py:paper --workdir=/shared/runs/internet
+#   sbatch --nodes=1 cluster/slurm.sh --config=configs/hdr.py:paper --workdir=/shared/runs/hdr --stage=hasm
 #
 # One task a GPU, all GPUs of a node visible to its tasks: launch.py (--distributed=auto) then takes the task's own.
-# JAXHANDS_DATA and the workdir must lie on a file system that all nodes share.
+# JAXHANDS_DATA and the workdir must lie on a file system that all nodes share; PYTHON is the interpreter, if it is not
+# the `python` of the environment that is active when you submit. `scancel` stops a run for good.
 #SBATCH --job-name=jaxhands
 #SBATCH --nodes=2
 #SBATCH --gpus-per-node=4
 #SBATCH --ntasks-per-node=4
 #SBATCH --cpus-per-task=8
 #SBATCH --time=24:00:00
-# Five minutes before the end, and when the job is preempted, this script gets SIGTERM.
+# This script gets SIGTERM five minutes before the end; when the job is preempted, the tasks may get it instead.
 #SBATCH --signal=B:TERM@300
 #SBATCH --requeue
 #SBATCH --open-mode=append
 
 set -u
-cd "$SLURM_SUBMIT_DIR" || exit 1
+SAVED=75 # status of launch.py when a signal stopped a run that can go on
 
-# The run then finishes its step, saves and ends with status 0; the job is put back into the queue and goes on.
-stopped=0
+cd "${SLURM_SUBMIT_DIR:?start this script with sbatch}" || exit 1
+if [[ ! -f launch.py ]]; then
+  echo "cluster/slurm.sh: there is no launch.py in $PWD; submit from the repository's folder" >&2
+  exit 1
+fi
+cpus=${SLURM_CPUS_PER_TASK:-8}
+[[ " $*" == *" --config.data.threads="* ]] || set -- "$@" "--config.data.threads=$cpus" # after --config
+
+step=
+signalled=0
 stop() {
-  stopped=1
-  kill -TERM "$step"
+  signalled=1
+  [[ -z $step ]] || kill -TERM "$step"
 }
 trap stop TERM
 
-srun --kill-on-bad-exit=1 python launch.py --config.data.threads=8 "$@" &
+# Since Slurm 22.05 srun does not take --cpus-per-task from the job. It passes SIGTERM on to the tasks, which save; the
+# first that ends must not cost the others their last seconds, but those of a failed one do not wait for ever.
+srun --cpus-per-task="$cpus" --kill-on-bad-exit=0 --wait=120 "${PYTHON:-python}" launch.py "$@" &
 step=$!
-wait "$step" # comes back early when the signal does
+while kill -0 "$step" 2>/dev/null; do
+  wait "$step" # a signal ends the waiting, not the step
+done
 wait "$step"
 status=$?
 
-if [[ $stopped == 1 && $status == 0 ]]; then
-  scontrol requeue "$SLURM_JOB_ID"
+# A signal that came before launch.py could catch it leaves nothing to save, but the job is as unfinished.
+if ((status == SAVED || (signalled && status == 143))); then
+  job=${SLURM_JOB_ID:-}
+  if scontrol show job "$job" 2>/dev/null | grep -q JobState=CANCELLED; then
+    echo "cluster/slurm.sh: job $job was cancelled; submit it again to go on" >&2
+  elif ! scontrol requeue "$job"; then
+    echo "cluster/slurm.sh: job $job could not be requeued; submit it again to go on" >&2
+  fi
 fi
 exit "$status"

@@ -7,6 +7,7 @@ command line, `--config.optimizer.learning_rate=3e-4`; unknown names and wrong t
 import dataclasses
 import difflib
 from collections.abc import Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -88,6 +89,10 @@ def get_config() -> ConfigDict:
   # "stages/NAME" is an earlier stage of the same run.
   config.init_from = ConfigDict({"all": ""})
   config.vgg = ""  # file of VGG-16's weights (jaxhands.weights.vgg), where losses and distances use them; "" = without
+  # What a paper's size needs to be the paper's, see `require`, and which differences a run may have instead, by name:
+  # "no_imagenet,no_vgg". They are written beside its numbers.
+  config.requires = ConfigDict()
+  config.accept = ""
   # Runs of this config, in order, each in WORKDIR/stages/NAME, with what `stage.NAME` changes; () = one run.
   config.stages = ()
   config.stage = ConfigDict()
@@ -115,6 +120,23 @@ def get_config() -> ConfigDict:
   config.eval.methods = ConfigDict()
   config.eval.mean_pose = 10_000  # training examples that the baseline is the mean of; 0 = no baseline
   return config
+
+
+def require(config: Any, difference: str, what: str, *conditions: str) -> None:
+  """States something that the paper has: a run without it stops, unless `config.accept` names the difference.
+
+  Args:
+    config: gets it in `config.requires`.
+    difference: its name for whoever accepts it, e.g. "no_imagenet".
+    what: is needed, in words.
+    conditions: fields that must be set, as `jaxhands.requirements` reads them.
+  """
+  config.requires[difference] = (what, *conditions)
+
+
+def require_imagenet(config: Any, network: str) -> None:
+  """The backbone starts from ImageNet weights of a network."""
+  require(config, "no_imagenet", f"ImageNet weights of {network}", "init_from.backbone or init_from.all")
 
 
 @dataclasses.dataclass(frozen=True)

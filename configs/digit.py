@@ -162,6 +162,7 @@ def _two_stages(config: Any) -> None:
 
 
 def _paper(config: Any) -> None:
+  base.require_imagenet(config, "HRNet-W32")
   config.data.train, config.data.eval = ("interhand26m:train",), ("interhand26m:test",)
   config.train_for = "50 epochs"
   config.batch_size = 64
@@ -171,6 +172,7 @@ def _paper(config: Any) -> None:
 
 def _synth(config: Any) -> None:
   _paper(config)
+  config.requires = ConfigDict()  # embedded data, from scratch
   config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:val",)
   config.data.synthetic.train = 100_000
 

@@ -91,6 +91,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
 
 def _paper(config: Any) -> None:
+  base.require_imagenet(config, "ResNet-50")
   config.data.train, config.data.eval = ("interhand26m:train",), ("interhand26m:test",)
   config.init_from.backbone = ""
   config.train_for = "20 epochs"
@@ -101,6 +102,7 @@ def _paper(config: Any) -> None:
 
 def _synth(config: Any) -> None:
   _paper(config)
+  config.requires = ConfigDict()  # embedded data, from scratch
   config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:val",)
   config.data.synthetic.train = 100_000
 

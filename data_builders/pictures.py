@@ -1,4 +1,4 @@
-"""Whether the files of pictures are whole, without decoding them."""
+"""Whether the files of pictures are whole, and how large the pictures are, without decoding them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ _HEADER_BYTES = 4096
 _PADDING_BYTES = 32  # that some writers leave behind the end
 
 
-def picture_fault(path: pathlib.Path) -> tuple[str, str] | None:
-  """Kind of problem and detail of a picture that is missing or cut; None when its file is whole.
+Fault = tuple[str, str]
 
-  Only the first and last bytes are read: a JPEG or PNG that was cut lacks its end mark. Which it is, its name says.
+
+def look_at(path: pathlib.Path) -> tuple[Fault | None, tuple[int, int]]:
+  """Kind of problem and detail of a picture that is missing or cut, None when its file is whole; and height and width.
+
+  Only the first and last bytes are read: a JPEG or PNG that was cut lacks its end mark. Which it is, its name says. The
+  size of what is not whole is (0, 0).
   """
   begins, ends, name = _KINDS[".png" if path.suffix.lower() == ".png" else ".jpg"]
   try:
@@ -26,22 +30,22 @@ def picture_fault(path: pathlib.Path) -> tuple[str, str] | None:
       file.seek(max(0, size - _PADDING_BYTES))
       end = file.read()
     if not size:
-      return "cut picture", "empty file"
+      return ("cut picture", "empty file"), (0, 0)
     if not start.startswith(begins):
-      return "cut picture", f"no {name}"
+      return ("cut picture", f"no {name}"), (0, 0)
     if ends not in end:
-      return "cut picture", f"no end mark after {size:,} bytes"
-    if not (_has_size(start) or _has_size(path.read_bytes())):
-      return "cut picture", "its header is damaged"
+      return ("cut picture", f"no end mark after {size:,} bytes"), (0, 0)
+    hw = _size(start) or _size(path.read_bytes())
+    return (None, hw) if hw else (("cut picture", "its header is damaged"), (0, 0))
   except FileNotFoundError:
-    return "missing picture", ""
+    return ("missing picture", ""), (0, 0)
   except OSError as error:
-    return "cut picture", error.strerror or str(error)
-  return None
+    return ("cut picture", error.strerror or str(error)), (0, 0)
 
 
-def _has_size(encoded: bytes) -> bool:
+def _size(encoded: bytes) -> tuple[int, int] | None:
   try:
-    return min(picture_size(encoded)) > 0
+    hw = picture_size(encoded)
+    return hw if min(hw) > 0 else None
   except SchemaError:
-    return False
+    return None

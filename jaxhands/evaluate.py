@@ -46,6 +46,7 @@ class EvalResult:
     per_joint: key -> mean of each joint [2, 21], None where a joint never counts.
     also: other protocols and plain baselines, `{"protocol", "method", "metrics"}` each; of the system with other fields
       also "differences": intervals of its metrics less the system's, over the same resampled scenes.
+    accepted: differences of the training from the paper, see `jaxhands.requirements`.
     examples_values: arrays over the examples, as they were seen: quantities, their weights, `example_id`,
       `record_hash`, `scene_id`, groups, the hands' overlap, the mean pose's quantities as `mean_pose_...`; and of
       systems that place the wrists, their depths as `root_depth_mm` [N, 2] with `root_depth_mm_valid`.
@@ -63,6 +64,7 @@ class EvalResult:
   per_joint: Mapping[str, list[list[float | None]]]
   also: tuple[Mapping[str, Any], ...]
   examples_values: Mapping[str, np.ndarray]
+  accepted: tuple[str, ...] = ()
 
   def write(self, folder: pathlib.Path) -> None:
     """Writes `metrics.json` and `examples.npz` into the folder, each whole or not at all."""

@@ -57,11 +57,17 @@ def data_set(folder: str, split: str, examples: int) -> dict[str, Any]:
   return found
 
 
-def note_training(workdir: pathlib.Path, data: Sequence[dict[str, Any]]) -> None:
-  """Adds an entry to `WORKDIR/origin.json`, unless the last one is the same."""
+def note_training(workdir: pathlib.Path, data: Sequence[dict[str, Any]], accepted: Sequence[str] = ()) -> None:
+  """Adds an entry to `WORKDIR/origin.json`, unless the last one is the same.
+
+  Args:
+    workdir: of the run or stage.
+    data: `data_set` of each.
+    accepted: differences from the paper, of `jaxhands.requirements`.
+  """
   path = workdir / "origin.json"
   entries = json.loads(path.read_text()) if path.is_file() else []
-  entry = {"code": code(), **machine(), "data": list(data)}
+  entry = {"code": code(), **machine(), "data": list(data)} | ({"accepted": list(accepted)} if accepted else {})
   if not entries or entries[-1] != entry:
     _write(path, [*entries, entry])
 

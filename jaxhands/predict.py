@@ -34,7 +34,8 @@ from jaxhands.train import step as steps
 
 Scale = Literal["metric", "assumed", "unknown"]
 SEEN = 0.5  # probability from which on a hand counts as seen
-_BOX_PX = 2.0  # boxes are at least as large
+_BOX_PX = 2.0  # boxes show at least as much of the picture
+_SEEN = 0.01  # and at least so much of a box is picture
 _TOP = 2.0  # a picture is shrunk so that the box has at most as many pixels a side as the crop, times this
 
 
@@ -344,7 +345,8 @@ class _Shown:
     if boxes.shape != (2, 4) or not np.isfinite(boxes).all():
       raise ValueError(f"its box is {box}, expected x, y, width, height, or one such box for each hand")
     for x, y, w, h in boxes[boxes.any(-1)]:
-      if w < _BOX_PX or h < _BOX_PX or x >= width or y >= height or x + w <= 0 or y + h <= 0:
+      seen_w, seen_h = min(x + w, width) - max(x, 0), min(y + h, height) - max(y, 0)
+      if min(seen_w, seen_h) < _BOX_PX or seen_w * seen_h < _SEEN * w * h:
         raise ValueError(f"its box x={x:g} y={y:g} width={w:g} height={h:g} shows nothing of {width} x {height} pixels")
     if camera_img is not None:
       camera_img = check_camera(camera_img)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from jaxhands import comparisons, evaluate, origin, schema, stages, timing
+from jaxhands import comparisons, evaluate, origin, requirements, schema, stages, timing
 from jaxhands.data import feed, folders, host_ops, source
 from jaxhands.data.records import DataSet, Kind, Records, RootDepths
 from jaxhands.hands.model import EMBEDDED, HandModel
@@ -71,6 +71,8 @@ def run(
     if not stages.is_finished(folder[earlier]):
       raise ValueError(f"stage {only!r} starts from {earlier!r}, which is not finished: do --stage={earlier} first")
   chosen = [only] if only else list(described)
+  if mode != "eval":
+    requirements.check(config, described, chosen)
   parts = [Run(described[name], folder[name], workdir, find_data, mode != "eval") for name in chosen]
   for part in parts:
     stages.check_continues(part.workdir, part.config)
@@ -171,7 +173,10 @@ class Run:
 
   @functools.cached_property
   def _train_records(self) -> list[Records]:
-    return self._open(self.config.data.train, self.system.needs, self.config.data.kind)
+    found = self._open(self.config.data.train, self.system.needs, self.config.data.kind)
+    for records in found:
+      requirements.check_labels(pathlib.Path(records.data_set.folder), self.system.needs)
+    return found
 
   @functools.cached_property
   def _eval_records(self) -> list[Records]:
@@ -270,7 +275,8 @@ class Run:
     if not self.system.objectives:
       return self._assembled()
     if jax.process_index() == 0 and not stages.is_finished(self.workdir, self._examples):
-      origin.note_training(self.workdir, self._data_versions(self._train_records))
+      accepted = requirements.differences(self.config, self._top)
+      origin.note_training(self.workdir, self._data_versions(self._train_records), accepted)
     result = loop.train(
       self.system, self.config, self.workdir, self.train_batches, self._examples, self.mesh,
       fill=self._filled, evaluate=lambda variables: self._result(variables, resamples=0).metrics,
@@ -294,7 +300,8 @@ class Run:
     """
     if variables is None or self.config.eval.checkpoint == "best":
       variables = self._restored() if self.system.objectives else self._assembled()
-    result = self._result(variables)
+    accepted = requirements.of_weights(self.workdir, self.config, self._top)
+    result = dataclasses.replace(self._result(variables), accepted=accepted)
     chosen = examples.choose(result.examples_values)
     seen = self._look(variables, chosen.positions)
     if jax.process_index() == 0:

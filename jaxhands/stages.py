@@ -39,7 +39,8 @@ def of(config: Any) -> list[tuple[str, Any]]:
       _replace_systems(single, changes)
       single.lock()
       try:
-        open_ended = (single.init_from, single.optimizers, single.eval.also, single.eval.methods)  # any keys
+        open_ended = [single.init_from, single.optimizers, single.eval.also, single.eval.methods]  # any keys
+        open_ended += [single.requires] if "requires" in single else []  # runs of before it was there have none
         with contextlib.ExitStack() as stack:
           for part in open_ended:
             stack.enter_context(part.unlocked())

@@ -31,7 +31,7 @@ ALLOWED |= {
 }
 ALLOWED["timing"] = {"schema", "systems.base"}
 ALLOWED |= {"origin": set(), "compare": {"hands", "metrics"}, "results": set()}
-ALLOWED |= {"stages": {"train"}, "comparisons": _BELOW_TRAIN | {"systems.base", "models"}}
+ALLOWED |= {"stages": {"train"}, "requirements": {"train"}, "comparisons": _BELOW_TRAIN | {"systems.base", "models"}}
 ALLOWED["run"] = set(ALLOWED) | {"systems.base"}
 ALLOWED["photo"] = {"schema", "geometry", "hands", "render", "draw", "predict"}
 ALLOWED["trained"] = set(ALLOWED)

@@ -355,3 +355,11 @@ def test_code_that_trained_is_noted_once_a_version(tmp_path, monkeypatch):
     origin.note_training(tmp_path, [])
   entries = json.loads((tmp_path / "origin.json").read_text())
   assert [entry["code"]["commit"] for entry in entries] == ["a", "b"]
+
+
+def test_what_a_paper_has_and_a_run_has_not_stands_beside_its_number():
+  accepted = ["no_vgg: VGG-16's weights", "no_imagenet: ImageNet weights of ResNet-50"]
+  records = {"a": made_up(accepted=accepted)}
+  (line,) = lines_of(records, "| human | test | mpjpe/single | 12.58 mm |")
+  assert line.endswith("| 12 [11, 13]; no_imagenet, no_vgg | missing |")
+  assert f"Lacks what the paper has: {'; '.join(accepted)}." in page.page(records)

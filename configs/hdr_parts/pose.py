@@ -40,7 +40,7 @@ def compared_as_released(config: Any) -> None:
 def _paper(config: Any, choice: base.Choice) -> None:
   shared.paper_data(config)
   if "with_aih" in choice:
-    config.data.train, config.data.kind = (*config.data.train, "aih:train"), "single,all"
+    config.data.train, config.data.kind = (*config.data.train, f"{shared.paper_aih(config)}:train"), "single,all"
   config.batch_size = 48
   config.optimizer.weight_decay = 0.0 if config.system.released else 1e-5
   config.schedule.name = "drops"
@@ -87,7 +87,7 @@ def internet_pose(config: Any, choice: base.Choice) -> None:
   """InterNet that sees one hand at a time, trained on single hands as SHPE is, on the same crops."""
   single: Any = internet.get_config(choice.size)
   own = ("system", "train_for", "batch_size", "optimizer", "schedule", "ema", "log_every", "eval_every",
-         "checkpoint_every")  # fmt: skip
+         "checkpoint_every", "requires")  # fmt: skip
   for key in own:
     config[key] = single[key]
   config.init_from = single.init_from

@@ -39,7 +39,8 @@ def hdrm(config: Any, choice: base.Choice) -> None:
 
 def _paper(config: Any, choice: base.Choice) -> None:
   part = "/render" if "render_only" in choice else "/syn" if "syn_only" in choice else ""
-  config.data.train, config.data.eval = (f"aih{part}:train",), ("aih:val",)
+  config.data.train, config.data.eval = (f"{shared.paper_aih(config, part)}:train",), ("aih:val",)
+  base.require(config, "no_vgg", "VGG-16's weights for the perceptual and the style loss", "vgg")
   config.batch_size = 48
   config.train_for, config.optimizer.learning_rate = "100000 steps", 1.5e-3
   if config.system.released:
@@ -49,6 +50,7 @@ def _paper(config: Any, choice: base.Choice) -> None:
 def _synth(config: Any, choice: base.Choice) -> None:
   _paper(config, choice)
   config.data.aih.train = 100_000
+  config.requires = ConfigDict()  # embedded data
 
 
 def _demo(config: Any, choice: base.Choice) -> None:

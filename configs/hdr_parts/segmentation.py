@@ -33,6 +33,7 @@ def hasm(config: Any, choice: base.Choice) -> None:
 
 
 def _paper(config: Any) -> None:
+  base.require_imagenet(config, "MiT-B5")
   shared.paper_data(config)
   config.data.kind = "interacting"
   config.init_from.backbone = ""
@@ -45,6 +46,7 @@ def _paper(config: Any) -> None:
 
 def _synth(config: Any) -> None:
   _paper(config)
+  config.requires = ConfigDict()  # from scratch
   shared.synth_data(config)
   config.data.kind = "all"
   config.train_for, config.optimizer.learning_rate = "40000 steps", 5e-4  # from scratch

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from configs import base
+
 SWITCHES = (
   "released", "internet_pose", "no_removal", "no_deocclusion", "no_discriminator", "no_transformer", "render_only",
   "syn_only", "with_aih",
@@ -52,6 +54,18 @@ def synth_data(config: Any) -> None:
 def paper_data(config: Any) -> None:
   """InterHand2.6M."""
   config.data.train, config.data.eval = ("interhand26m:train",), ("interhand26m:test",)
+
+
+def paper_aih(config: Any, part: str = "") -> str:
+  """The name of as much AIH as the paper has, or of a "/render" or "/syn" part of it, of real hands."""
+  config.data.aih.train = {"": 2_900_000, "/render": 700_000, "/syn": 2_200_000}[part]
+  fields = {"": ("singles", "poses", "mano"), "/render": ("poses", "mano"), "/syn": ("singles",)}[part]
+  released = "data.train~aih/released"
+  conditions = [f"data.aih.{field} or {released}" for field in fields]
+  base.require(config, "embedded_aih", "AIH made of InterHand2.6M, not of embedded hands", *conditions)
+  if part != "/syn":
+    base.require(config, "drawn_skin", "pictures of skin for AIH_Render", f"data.aih.textures or {released}")
+  return f"aih{part}"
 
 
 def demo_of_a_hand(config: Any) -> None:

@@ -21,7 +21,7 @@ _HAND_TYPES = {"right": (True, False), "left": (False, True), "interacting": (Tr
 
 PICTURE = np.dtype([
   ("image_id", "i8"), ("capture", "i4"), ("subject", "i4"), ("sequence", "i4"), ("camera", "i4"), ("frame", "i4"),
-  ("name_start", "i8"), ("name_length", "i4"),
+  ("height", "i4"), ("width", "i4"), ("name_start", "i8"), ("name_length", "i4"),
 ])  # fmt: skip
 ANNOTATION = np.dtype([
   ("annotation_id", "i8"), ("image_id", "i8"), ("box", "f4", 4), ("joint_valid", "?", (2, 21)),
@@ -117,8 +117,11 @@ def _picture(entry: dict[str, Any], sequences: dict[tuple[int, str], int]) -> tu
   if not all(0 <= number < 2**31 for number in (capture, *numbers)):
     raise ValueError(f"capture, subject, camera and frame {[capture, *numbers]} are not all 0..{2**31 - 1}")
   subject, camera, frame = numbers
+  hw = [int(entry.get(key, 0)) for key in ("height", "width")]  # 0 = not stated
+  if not all(0 <= number < 2**31 for number in hw):
+    raise ValueError(f"height and width are {hw}")
   index = sequences.setdefault((capture, sequence), len(sequences))
-  return name.encode(), (_id(entry["id"]), capture, subject, index, camera, frame)
+  return name.encode(), (_id(entry["id"]), capture, subject, index, camera, frame, *hw)
 
 
 def _annotation(entry: dict[str, Any]) -> tuple[Any, ...]:
@@ -164,6 +167,10 @@ def read_cameras(path: pathlib.Path, split: str, problems: Problems, progress: P
         rotation = row[:9].reshape(3, 3)
         if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-2:
           raise ValueError("its camrot is no rotation")
+        if not (row[12:14] > 0).all():
+          raise ValueError(f"its focal length is {row[12:14].tolist()}")
+        if 0 < np.abs(row[9:12]).max() < NEAREST_CAMERA_MM:
+          raise ValueError(f"its campos {row[9:12].tolist()} is no place in mm; is it in metres?")
       except (KeyError, TypeError, ValueError) as error:
         what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         problems.add("malformed entry", split, f"{path.name} capture {capture} camera {camera}", what)
@@ -181,6 +188,7 @@ def read_cameras(path: pathlib.Path, split: str, problems: Problems, progress: P
   )
 
 
+NEAREST_CAMERA_MM = 20.0  # from the world's origin, unless it is there
 _CAMERA_FIELDS = {"camrot": 9, "campos": 3, "focal": 2, "princpt": 2}
 
 

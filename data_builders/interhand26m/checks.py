@@ -9,6 +9,7 @@ from jaxhands.hands.skeleton import JOINT_NAMES, WRIST
 from jaxhands.schema import HANDS
 
 FARTHEST_FROM_WRIST_MM = 300.0  # the largest hands measure 230 from wrist to fingertip
+SMALLEST_HAND_MM = 20.0  # from wrist to the farthest joint; of newborn children 60
 FARTHEST_FIT_MM = 20.0  # mean distance of a MANO fit from the joints; the usual one is 5
 
 
@@ -38,6 +39,59 @@ def usable_joints(annotated: np.ndarray, bad: np.ndarray) -> np.ndarray:
   """Flags [n, 2, 21] without the bad joints; an invalid wrist takes its hand with it, as in the reference."""
   usable = annotated & ~bad
   return usable & usable[..., WRIST:]
+
+
+def hand_sizes_mm(joints_cam: np.ndarray, known: np.ndarray) -> np.ndarray:
+  """Distance [n, 2] from the wrist to the farthest known joint; NaN of hands without wrist or most of their joints."""
+  enough = known[..., WRIST] & (known.sum(-1) > known.shape[-1] / 2)
+  joints = np.where(known[..., None], joints_cam, 0)
+  distance = np.where(known, np.linalg.norm(joints - joints[..., WRIST:, :], axis=-1), 0).max(-1)
+  return np.where(enough, distance, np.nan)
+
+
+def far_outside(joints_img: np.ndarray, hw: np.ndarray) -> np.ndarray:
+  """Joints [n, 2, 21] that are farther outside their picture than its longer side.
+
+  Args:
+    joints_img: [n, 2, 21, 2], pixels.
+    hw: [n, 2], of the pictures; 0 = unknown, of which no joint is outside.
+  """
+  size = hw[:, None, None, ::-1]
+  outside = np.maximum(-joints_img, joints_img - size).max(-1)
+  longer = hw.max(-1)[:, None, None]
+  return np.asarray((outside > longer) & (longer > 0))
+
+
+def beside(box: np.ndarray, hw: np.ndarray) -> np.ndarray:
+  """Boxes [n, 4] (x, y, width, height) that share no pixel with their picture [n, 2]; none of unknown ones."""
+  low, high = np.maximum(box[:, :2], 0), np.minimum(box[:, :2] + box[:, 2:], hw[:, ::-1])
+  return np.asarray((hw > 0).all(-1) & (high <= low).any(-1))
+
+
+def away_from_box(joints_img: np.ndarray, usable: np.ndarray, box: np.ndarray) -> np.ndarray:
+  """Records [n] of whose usable joints less than half lie within the box, were it twice as large.
+
+  The annotated box is the tight one of the joints 1.2 times.
+
+  Args:
+    joints_img: [n, 2, 21, 2], pixels.
+    usable: [n, 2, 21].
+    box: [n, 4], x, y, width, height.
+  """
+  centre = (box[:, :2] + box[:, 2:] / 2)[:, None, None]
+  inside = (np.abs(joints_img - centre) <= box[:, None, None, 2:]).all(-1)
+  return 2 * (inside & usable).sum((1, 2)) < usable.sum((1, 2))
+
+
+def against_joints(present: np.ndarray, annotated: np.ndarray) -> np.ndarray:
+  """Records [n] of one hand, by their type, that have joints of the other hand alone.
+
+  Args:
+    present: [n, 2], the hand type.
+    annotated: [n, 2, 21], flags of the annotation.
+  """
+  has = annotated.any(-1)
+  return (present.sum(-1) == 1) & (has.sum(-1) == 1) & (has != present).any(-1)
 
 
 def name_joints(flags: np.ndarray) -> str:

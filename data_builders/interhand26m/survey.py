@@ -21,10 +21,11 @@ from data_builders.interhand26m.annotations import (
   read_mano,
 )
 from data_builders.interhand26m.layout import SPLITS, SplitFiles
-from data_builders.pictures import picture_fault
+from data_builders.pictures import look_at
 from data_builders.problems import Problems
 from data_builders.schema import MAX_RECORD_ID
 from data_builders.shards import BuildError
+from jaxhands.geometry import camera
 from jaxhands.hands.model import HandModel
 from jaxhands.schema import HANDS
 
@@ -152,7 +153,9 @@ def survey(
       some = chosen[start : start + _AT_ONCE]
       rows = _rows(joined, some, kind, scene_of_sequence)
       rows = _located(rows, joined.pictures["capture"][joined.picture[some]], cameras, frames, fits)
-      for row in _checked(rows, folder, files, cameras, frames, problems):
+      pictured = joined.pictures[joined.picture[some]]
+      stated_hw = np.stack([pictured["height"], pictured["width"]], -1)
+      for row in _checked(rows, stated_hw, folder, files, cameras, frames, problems):
         table.write(row.tobytes())
   for name in ("pictures", "annotations"):
     (folder / name).unlink()
@@ -181,6 +184,12 @@ def _join(
   picture = find(pictures["image_id"][by_id], by_id, entries["image_id"])
   for entry in entries["annotation_id"][picture < 0]:
     problems.add("annotation without picture entry", split, f"{file} annotation {entry}")
+  claimed, times = np.unique(pictures["image_id"], return_counts=True)
+  unclear = np.isin(entries["image_id"], claimed[times > 1])  # which of the pictures is meant
+  for entry in entries[unclear]:
+    problems.add(
+      "picture id twice", split, f"{file} annotation {entry['annotation_id']}", f"picture {entry['image_id']}"
+    )
   lonely = ~np.isin(pictures["image_id"], entries["image_id"])
   for row in pictures[lonely]:
     problems.add("picture entry without annotation", split, _name(folder, row))
@@ -192,7 +201,7 @@ def _join(
     problems.add("annotation id twice", split, f"{file} annotation {entry}")
   if len(ids) > _IDS_OF_SPLIT:
     raise BuildError(f"{files.data} has {len(ids):,} annotations; a split may have {_IDS_OF_SPLIT:,}")
-  usable = np.flatnonzero((picture >= 0) & ~again)
+  usable = np.flatnonzero((picture >= 0) & ~again & ~unclear)
   order = usable[np.argsort(entries["hand_present"][usable].all(-1), kind="stable")]
   return _Joined(pictures, entries, picture, rank + SPLITS.index(split) * _IDS_OF_SPLIT, order)
 
@@ -271,41 +280,73 @@ def _located(
 
 def _checked(
   rows: np.ndarray,
+  stated_hw: np.ndarray,
   folder: pathlib.Path,
   files: SplitFiles,
   cameras: Cameras,
   frames: Frames,
   problems: Problems,
 ) -> Iterator[Any]:
-  """The rows that can be built, with flags of usable joints only."""
-  joints_cam = np.zeros((len(rows), 2, 21, 3))
+  """The rows that can be built, with flags of usable joints only; `stated_hw` [n, 2]: the annotated picture sizes."""
+  names = _names(rows, folder)
+  looked = [look_at(files.pictures / name) for name in names]
+  hw = np.array([size for _, size in looked], np.int32).reshape(-1, 2)
+  joints_cam, joints_img = np.zeros((len(rows), 2, 21, 3)), np.zeros((len(rows), 2, 21, 2))
   there = np.asarray((rows["camera"] >= 0) & (rows["joints"] >= 0))
-  world, camera = frames.values[rows["joints"][there]], rows["camera"][there]
-  joints_cam[there] = to_camera(world, cameras.rotation[camera], cameras.position_mm[camera])
+  world, at = frames.values[rows["joints"][there]], rows["camera"][there]
+  joints_cam[there] = to_camera(world, cameras.rotation[at], cameras.position_mm[at])
   annotated = rows["joint_valid"] & there[:, None, None]
   not_finite, absurd = checks.joint_faults(joints_cam, annotated)
+  usable = checks.usable_joints(annotated, not_finite | absurd)
+  pinhole = camera.intrinsics(cameras.focal_px[at], cameras.centre_px[at])[:, None]
+  in_front = np.where(usable[there][..., None], joints_cam[there], 1.0)
+  joints_img[there] = np.where(usable[there][..., None], camera.project(in_front, pinhole), 0)
+  away = checks.away_from_box(joints_img, usable, rows["box"])
+  far = checks.far_outside(joints_img, hw) & usable & ~away[:, None, None]
+  rows["joint_valid"] = checks.usable_joints(annotated, not_finite | absurd | far)
   bad_box = ~np.asarray(np.isfinite(rows["box"]).all(-1) & (rows["box"][:, 2:] > 0).all(-1))
-  rows["joint_valid"] = checks.usable_joints(annotated, not_finite | absurd)
+  sizes_mm = checks.hand_sizes_mm(joints_cam, annotated & ~not_finite)
+  small = np.asarray((sizes_mm < checks.SMALLEST_HAND_MM).any(-1))
+  other_size = (hw > 0).all(-1) & (stated_hw > 0).all(-1) & (hw != stated_hw).any(-1)
+  boxes = [str(box.tolist()) for box in rows["box"]]
+  faults: list[tuple[str, Callable[[int], str], np.ndarray]] = [
+    ("missing camera", lambda row: "", rows["camera"] < 0),
+    ("missing 3D joints", lambda row: "", rows["joints"] < 0),
+    ("bad box", lambda row: boxes[row], bad_box),
+    (
+      "box beside the picture",
+      lambda row: f"{boxes[row]}, {_size(hw[row])}",
+      ~bad_box & checks.beside(rows["box"], hw),
+    ),
+    ("joints away from the box", lambda row: boxes[row], ~bad_box & away),
+    ("hand too small", lambda row: f"{np.nanmin(sizes_mm[row]):.2g} mm; are the joints in metres?", small),
+    ("hand type against the joints", lambda row: "", checks.against_joints(rows["hand_present"], annotated)),
+    ("picture of another size", lambda row: f"{_size(hw[row])}, annotated {_size(stated_hw[row])}", other_size),
+  ]
+  masked = (("joint not finite", not_finite), ("absurd joint", absurd), ("joint far outside the picture", far))
+  for number, row in enumerate(rows):
+    found = [(kind, detail(number)) for kind, detail, holds in faults if holds[number]]
+    fault, _ = looked[number]
+    for kind, detail in [*found, fault] if fault else found:
+      problems.add(kind, files.split, names[number], detail)
+    for kind, flags in masked:
+      if flags[number].any():
+        problems.add(kind, files.split, names[number], checks.name_joints(flags[number]))
+    if not found and not fault:
+      yield row
+
+
+def _names(rows: np.ndarray, folder: pathlib.Path) -> list[str]:
+  found = []
   with (folder / "names").open("rb") as names:
-    for number, row in enumerate(rows):
+    for row in rows:
       names.seek(row["name_start"])
-      name = names.read(row["name_length"]).decode()
-      faults = [
-        ("missing camera", "", row["camera"] < 0),
-        ("missing 3D joints", "", row["joints"] < 0),
-        ("bad box", str(row["box"].tolist()), bad_box[number]),
-      ]
-      fault = picture_fault(files.pictures / name)
-      if fault:
-        faults.append((*fault, True))
-      for kind, detail, is_so in faults:
-        if is_so:
-          problems.add(kind, files.split, name, detail)
-      for kind, flags in (("joint not finite", not_finite[number]), ("absurd joint", absurd[number])):
-        if flags.any():
-          problems.add(kind, files.split, name, checks.name_joints(flags))
-      if not any(is_so for _, _, is_so in faults):
-        yield row
+      found.append(names.read(row["name_length"]).decode())
+  return found
+
+
+def _size(hw: np.ndarray) -> str:
+  return f"{hw[1]} x {hw[0]} pixels"
 
 
 def to_camera(world: np.ndarray, rotation: np.ndarray, position_mm: np.ndarray) -> np.ndarray:

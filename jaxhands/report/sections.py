@@ -49,6 +49,17 @@ def headline(run: RunFiles) -> str:
   )
 
 
+def differences(run: RunFiles) -> str | None:
+  """What the paper has and the training had not."""
+  accepted = run.result.get("accepted")  # results of before it was there have none
+  if not accepted:
+    return None
+  items = "".join(f"<li>{html.escape(text)}</li>" for text in accepted)
+  return section(
+    "Not as in the paper", f"<ul>{items}</ul>", "The paper has this, and the training of this run had not."
+  )
+
+
 def _tile(result: Mapping[str, Any], key: str) -> str:
   name, group = named(key)
   known = [f"{method} {number(found[key])}" for method, found in _beside(result).items() if key in found]
@@ -386,6 +397,7 @@ def _difference(text: str, main: str) -> str:
 
 SECTIONS: tuple[Section, ...] = (
   headline,
+  differences,
   drawn_at_random,
   recovered_at_random,
   masks_at_random,

@@ -140,9 +140,12 @@ def _rows(paper: Mapping[str, Any], table: Mapping[str, Any], records: Records) 
         f"{size}: {_numbers([metric for record, metric in rendered if _size(record) == size])}"
         for size in dict.fromkeys(_size(record) for record, _ in rendered)
       ]
+      ours_same = (
+        _numbers([metric for _, metric in same]) + _lacks([record for record, _ in same]) if same else _MISSING
+      )
       rows.append((
         row["what"], row["split"], key, f"{value:g} {unit}".strip(),
-        _numbers([metric for _, metric in same]) if same else _MISSING, "; ".join(by_size) or _MISSING,
+        ours_same, "; ".join(by_size) or _MISSING,
       ))  # fmt: skip
   return rows
 
@@ -186,6 +189,12 @@ def _numbers(found: Sequence[Mapping[str, Any]]) -> str:
   return f"{statistics.fmean(values):.4g} ({', '.join(f'{value:.4g}' for value in values)})"
 
 
+def _lacks(found: Sequence[Mapping[str, Any]]) -> str:
+  """Names of what the paper has and one of the records has not."""
+  names = sorted({text.partition(":")[0] for record in found for text in record.get("accepted", ())})
+  return f"; {', '.join(names)}" if names else ""
+
+
 def _experiments(records: Records) -> str:
   parts = ["## All experiments"]
   if not records:
@@ -214,6 +223,7 @@ def _experiments(records: Records) -> str:
     parts += [
       f"### {name}",
       "; ".join(facts) + "." + (f" {record['note']}" if record["note"] else ""),
+      *([f"Lacks what the paper has: {'; '.join(record['accepted'])}."] if record.get("accepted") else []),
       f"`{record['protocol']}`",
       _table(("metric", "value", "95 %", "mean pose", "unit"), rows),
       *_methods(record),

@@ -40,6 +40,7 @@ def of_run(workdir: pathlib.Path, note: str = "") -> dict[str, Any]:
     "split": result["split"],
     "examples": result["examples"],
     "protocol": result["protocol"],
+    "accepted": result.get("accepted", []),  # results of before it was there have none
     "metrics": {
       key: {
         "value": _rounded(value),

@@ -13,5 +13,8 @@ KINDS = {
   "cut picture": LEFT_OUT,
   "missing label": LEFT_OUT,
   "cut label": LEFT_OUT,
+  "picture of another size": LEFT_OUT,
+  "label of another size": LEFT_OUT,
+  "empty label": LEFT_OUT,
   "label without picture": NOTED,
 }

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 
 from data_builders.aih.released.layout import (
@@ -24,7 +25,7 @@ from data_builders.aih.released.layout import (
   single_files,
   syn_list,
 )  # fmt: skip
-from data_builders.pictures import picture_fault
+from data_builders.pictures import look_at
 from data_builders.problems import Problems
 from data_builders.synthetic.config import SPLITS
 from jaxhands.schema import HANDS, RIGHT
@@ -37,6 +38,7 @@ SYN_ROW = np.dtype([
   ("above_move", "f8", 4),
 ])  # fmt: skip
 _AT_ONCE = 4096
+_SMALL_BYTES = 1000  # a mask with something in it takes more, so that few are decoded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +97,7 @@ def _render_rows(
   def fault(name: str) -> list[tuple[str, str, str]]:
     files = render_files(folder, BRANCHES[branch], split, hand, name)
     found = [("picture", files.picture), ("picture", files.removed), ("label", files.amodal), ("label", files.visible)]
-    return [problem for what, path in found for problem in _fault(folder, what, path)]
+    return _faults(folder, found, whole_hand=files.amodal)
 
   rows = []
   what = f"{split}: checking AIH_render {BRANCHES[branch]} {HANDS[hand]}"
@@ -152,7 +154,7 @@ def _whole(
 
   def fault(number: int) -> list[tuple[str, str, str]]:
     picture, mask = single_files(folder, BRANCHES[branch], split, hand, number)
-    return [*_fault(folder, "picture", picture), *_fault(folder, "label", mask)]
+    return _faults(folder, [("picture", picture), ("label", mask)], whole_hand=mask)
 
   whole = set()
   each = np.unique(numbers).tolist()
@@ -171,11 +173,31 @@ def _number(numbers: np.ndarray, place: int) -> int:
   return int(numbers[place])
 
 
-def _fault(folder: pathlib.Path, what: str, path: pathlib.Path) -> Iterator[tuple[str, str, str]]:
-  """What is wrong with a file: kind of problem, where, detail."""
-  fault = picture_fault(path)
-  if fault:
-    yield fault[0].replace("picture", what), str(path.relative_to(folder)), fault[1]
+def _faults(
+  folder: pathlib.Path, files: list[tuple[str, pathlib.Path]], whole_hand: pathlib.Path
+) -> list[tuple[str, str, str]]:
+  """What is wrong with the files of a record: kind of problem, where, detail.
+
+  Args:
+    folder: of the part.
+    files: "picture" or "label" and the path of each, the picture first, whose size the others must have.
+    whole_hand: the amodal mask, which must not be empty.
+  """
+  found, sizes = [], []
+  for what, path in files:
+    fault, hw = look_at(path)
+    sizes.append(hw)
+    if fault:
+      found.append((fault[0].replace("picture", what), str(path.relative_to(folder)), fault[1]))
+  if found:
+    return found
+  for (what, path), hw in zip(files, sizes, strict=True):
+    if hw != sizes[0]:
+      detail = f"{hw[1]} x {hw[0]} pixels, its picture {sizes[0][1]} x {sizes[0][0]}"
+      found.append((f"{what} of another size", str(path.relative_to(folder)), detail))
+  if whole_hand.stat().st_size < _SMALL_BYTES and not np.any(cv2.imread(str(whole_hand), cv2.IMREAD_GRAYSCALE)):
+    found.append(("empty label", str(whole_hand.relative_to(folder)), ""))
+  return found
 
 
 def _all(check: Callable[[Any], Any], items: list[Any], what: str, say: Say) -> Iterator[Any]:

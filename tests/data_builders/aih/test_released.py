@@ -175,6 +175,27 @@ def test_every_fault_is_named(source):
     assert holds in line
 
 
+def test_labels_that_contradict_their_picture_cost_their_record(source, tmp_path):
+  render, syn = source / "AIH_render" / "machine_annot", source / "AIH_syn" / "machine_annot"
+  labels = render / "train" / "labels"
+  visible = labels / "in_r_images" / "rl_visible" / "train_r_0.png"
+  assert cv2.imwrite(str(visible), np.ones((128, 256), np.uint8))
+  assert cv2.imwrite(str(labels / "in_l_images" / "l_amodal" / "train_l_1.png"), np.zeros((256, 256), np.uint8))
+  assert cv2.imwrite(str(syn / "test" / "labels" / "in_l_images" / "l_amodal" / "7.png"), np.ones((64, 64), np.uint8))
+  problems, lines = problems_of(source)
+  assert problems == [
+    f"train: 1 x label of another size [record left out]: {visible.relative_to(source / 'AIH_render')} (256 x 128 "
+    "pixels, its picture 256 x 256)",
+    "test: 1 x label of another size [record left out]: machine_annot/test/labels/in_l_images/l_amodal/7.png (64 x 64 "
+    "pixels, its picture 256 x 256)",
+    "train: 1 x empty label [record left out]: machine_annot/train/labels/in_l_images/l_amodal/train_l_1.png",
+  ]
+  assert lines[0].startswith("train: 2 records of AIH_Render")
+  folder, found = released.build(released.ReleasedConfig(str(source)), tmp_path / "out", jobs=1)
+  assert found == problems
+  assert len((folder / "quarantine.tsv").read_text().splitlines()) == 1 + 3
+
+
 @pytest.mark.parametrize(
   ("name", "content", "message"),
   [
