@@ -72,9 +72,9 @@ BRANCHES = {"human": "interhand26m/human", "machine": "interhand26m/machine", "a
 SWITCHES = ("single_only", "interacting_only", *BRANCHES, "rootnet", "soft_argmax", "literal_losses", "released")
 VARIANTS = (
   "demo", "tiny", "small", "synth", "paper", "small,single_only", "small,interacting_only", "tiny,soft_argmax",
-  "tiny,literal_losses", "tiny,released", "tiny,rootnet", "synth,released", "synth,rootnet", "paper,single_only", "paper,interacting_only",
-  "paper,human", "paper,machine", "paper,all", "paper,rootnet", "paper,soft_argmax", "paper,literal_losses",
-  "paper,released",
+  "tiny,literal_losses", "tiny,released", "tiny,rootnet", "synth,released", "synth,rootnet", "paper,single_only",
+  "paper,interacting_only", "paper,human", "paper,machine", "paper,all", "paper,rootnet", "paper,soft_argmax",
+  "paper,literal_losses", "paper,released",
 )  # fmt: skip
 
 

@@ -188,7 +188,7 @@ class InterNet:
 
   @property
   def objectives(self) -> tuple[base.Objective, ...]:
-    drowned = dict.fromkeys(("root_depth", "handedness"), "the paper's sum over all voxels, which `literal_losses` asks for")
+    drowned = dict.fromkeys(("root_depth", "handedness"), "`literal_losses` asks for the paper's sum over all voxels")
     small = drowned if self.literal_losses else {}
     return (base.Objective("pose", _PARTS, ("batch_stats",), self.loss, small),)
 
@@ -309,8 +309,8 @@ class InterNet:
       return {collection: {"backbone": tree} for collection, tree in trunk.items()}
     if self.literal_losses or self.head != "heatmap3d" or self.upsampler != "deconv":
       raise ValueError(
-        "the release's heatmaps are volumes of height 255 behind transposed convolutions; set system.literal_losses=False, "
-        f"head='heatmap3d', upsampler='deconv' (now {self.literal_losses}, {self.head!r}, {self.upsampler!r})"
+        "the release's heatmaps are volumes of height 255 behind transposed convolutions; set "
+        f"system.literal_losses=False, head='heatmap3d', upsampler='deconv' (now {self.literal_losses}, {self.head!r}, {self.upsampler!r})"
       )
     variables = convert(state_dict, name_map(*structure(self.depth)))
     check_shapes(variables, shapes)

@@ -17,9 +17,7 @@ def _begins_alone(name, variant, stage):
   return set(variant.split(",")) <= BALANCES and not dict(test_systems._stages(name, variant))[stage].freeze
 
 
-@pytest.mark.parametrize(
-  ("name", "variant", "stage"), [one for one in test_systems.TINY if _begins_alone(*one.values)]
-)
+@pytest.mark.parametrize(("name", "variant", "stage"), [one for one in test_systems.TINY if _begins_alone(*one.values)])
 def test_no_term_starts_below_one_percent(name, variant, stage):
   config = dict(test_systems._stages(name, variant))[stage]
   system = base.load(config)
