@@ -29,14 +29,19 @@ HostOp = Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class LossOut:
-  """What one objective gives: `loss` (scalar, minimised), `terms` (scalars to log), `state` (updated collections).
+  """What one objective gives.
 
-  `state` is shaped like `variables`, but holds only what the objective owns, e.g. `{"batch_stats": {...}}`.
+  Attributes:
+    loss: scalar that is minimised: the sum of all terms times their weights.
+    terms: scalars to log.
+    state: shaped like `variables`, but holds only what the objective owns, e.g. `{"batch_stats": {...}}`.
+    weights: of terms, where it is not 1; 0 = logged only.
   """
 
   loss: jax.Array
   terms: dict[str, jax.Array]
   state: dict[str, Any]
+  weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +54,15 @@ class Objective:
     owns: `collection/subtree` paths of non-parameter state that `LossOut.state` replaces ("batch_stats" = all of it).
       No two objectives may own the same path.
     fn: `(variables, batch, rng) -> LossOut`, with `batch` as `device_ops` left it.
+    starts_small: terms whose gradient may be below 1 % of the whole loss's when training begins, and why that is well
+      (`benchmarks.terms`).
   """
 
   name: str
   trains: tuple[str, ...]
   owns: tuple[str, ...]
   fn: Callable[[Variables, schema.Batch, jax.Array], LossOut]
+  starts_small: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @runtime_checkable

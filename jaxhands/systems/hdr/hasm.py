@@ -142,7 +142,7 @@ class HASM:
     terms = dict(zip(MASKS, means, strict=True)) | {
       "accuracy": losses.weighted_mean(right.mean((1, 2)), batch["weight"])
     }
-    return base.LossOut(jnp.stack(means).sum(), terms, dict(state))
+    return base.LossOut(jnp.stack(means).sum(), terms, dict(state), {"accuracy": 0.0})
 
   def log_odds(self, scores: Float[Array, "b p q 2 2 k"]) -> Float[jax.Array, "b 2 2 h w"]:
     """Log odds of being in each mask, at the size of the masks, from the network's scores."""
