@@ -355,31 +355,27 @@ class Run:
 
   # ---- variables ------------------------------------------------------------
 
-  def _init(self) -> tuple[Callable[[schema.Batch], base.Variables], schema.Batch]:
-    """What makes fresh variables, and a batch of the evaluation's data to make them for."""
+  def _shapes_and_constants(self) -> tuple[base.Variables, base.Variables]:
+    """Shapes of the variables that predictions need, and the constants, made afresh."""
     batch = feed.put(next(iter(self.eval_batches())), self.mesh)
-    return steps.make_init(self.system, self.config.seed), batch
-
-  def _restored(self) -> base.Variables:
-    """Those of a checkpoint, with constants made afresh."""
-    init, batch = self._init()
-    shapes = jax.eval_shape(init, batch)
-    shapes.pop("constants", None)
-    found = checkpoint.read_variables(self.workdir, shapes, self.config.eval.checkpoint)
+    init = steps.make_init(self.system, self.config.seed)
     everywhere = distributed.replicated(self.mesh)
     constants = jax.jit(lambda batch: init(batch).get("constants", {}), out_shardings=everywhere)(batch)
-    return jax.device_put(found, everywhere) | {"constants": constants}
+    return base.for_prediction(self.system, jax.eval_shape(init, batch)), constants
+
+  def _restored(self) -> base.Variables:
+    """Those of a checkpoint."""
+    shapes, constants = self._shapes_and_constants()
+    found = checkpoint.read_variables(self.workdir, shapes, self.config.eval.checkpoint)
+    return jax.device_put(found, distributed.replicated(self.mesh)) | {"constants": constants}
 
   def _assembled(self) -> base.Variables:
     """All from other runs and files, as `config.init_from` says; saved as a checkpoint that can be read alone."""
-    init, batch = self._init()
-    everywhere = distributed.replicated(self.mesh)
-    fresh = jax.jit(init, out_shardings=everywhere)(batch)
-    constants = fresh.pop("constants", {})
-    idle = sorted(set(states.leaves(fresh)) - transfer.filled(fresh, dict(self.config.init_from)))
+    shapes, constants = self._shapes_and_constants()
+    idle = sorted(set(states.leaves(shapes)) - transfer.filled(shapes, dict(self.config.init_from)))
     if idle:
       raise ValueError(f"system {self.config.system.name!r} is not trained, and init_from does not fill {idle[0]!r}")
-    variables = jax.device_put(self._filled(fresh), everywhere)
+    variables = jax.device_put(self._filled(shapes), distributed.replicated(self.mesh))
     if jax.process_index() == 0:
       shutil.rmtree(self.workdir / "checkpoints", ignore_errors=True)
     multihost_utils.sync_global_devices("assembled")

@@ -18,6 +18,7 @@ _DECISIVE = (
   "ema", "freeze", "init_from", "stages", "data.train", "data.kind", "data.limit", "data.crop_hw", "data.map_hw",
   "data.shrink", "data.augmentation", "data.synthetic", "data.aih",
 )  # fmt: skip
+_NAMED = 8  # changes at most, in an error
 
 
 def of(config: Any) -> list[tuple[str, Any]]:
@@ -105,7 +106,10 @@ def check_continues(workdir: pathlib.Path, config: Any) -> None:
     if _in_stage(key).startswith(_DECISIVE) and begun.get(key) != now.get(key)
   ]
   if changes:
-    raise ValueError(f"{workdir} was begun with another config: {'; '.join(changes)}. Choose another --workdir")
+    more = f"; and {len(changes) - _NAMED} more" if len(changes) > _NAMED else ""
+    raise ValueError(
+      f"{workdir} was begun with another config: {'; '.join(changes[:_NAMED])}{more}. Choose another --workdir"
+    )
 
 
 def _in_stage(key: str) -> str:

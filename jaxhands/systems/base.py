@@ -115,6 +115,28 @@ class TimedSystem(Protocol):
     ...
 
 
+@runtime_checkable
+class PartlyPredictingSystem(Protocol):
+  """A system with parts that only its training uses, so that weights without them are enough to predict."""
+
+  @property
+  def predicts_with(self) -> tuple[str, ...]:
+    """Parts that predictions need: keys below each collection of the variables."""
+    ...
+
+
+def for_prediction(system: System, variables: Variables) -> Variables:
+  """What of the variables, or of their shapes, predictions need; without "constants"."""
+  trained = {collection: tree for collection, tree in variables.items() if collection != "constants"}
+  if not isinstance(system, PartlyPredictingSystem):
+    return trained
+  kept = {
+    collection: {name: part for name, part in tree.items() if name in system.predicts_with}
+    for collection, tree in trained.items()
+  }
+  return {collection: tree for collection, tree in kept.items() if tree}
+
+
 def nested(name: str, variables: Mapping[str, Any]) -> Variables:
   """A network's variables as the part `name` of a system's: {"params": {name: ...}, ...}."""
   return {collection: {name: tree} for collection, tree in variables.items()}

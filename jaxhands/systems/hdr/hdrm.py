@@ -105,6 +105,11 @@ class HDRM:
     return frozenset({"image", "crop_from_img", "masks", "masks_valid", "removed", "removed_valid"})
 
   @property
+  def predicts_with(self) -> tuple[str, ...]:
+    """Not the discriminator, which the release does not need either."""
+    return (GENERATOR,) if self.hasm is None else (GENERATOR, SEGMENTER)
+
+  @property
   def generator(self) -> HDRNet:
     return HDRNet(self.width, self.levels, self.transformers, self.released, self.dtype)
 
