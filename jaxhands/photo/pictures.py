@@ -34,7 +34,8 @@ _MAX_BYTES = 1 << 30  # of a file
 _MAX_SCANS = 100  # of a progressive JPEG, each of which goes over all pixels; encoders write about ten
 # Pillow's readers of pictures with a head that is known by its first bytes; others run programs, or guess.
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "SUN")
-_MAX_PIXELS_OF = {"JPEG2000": MAX_PIXELS // 4}  # decoding takes 24 bytes a pixel
+_FROM_CAMERAS = frozenset({"JPEG", "MPO", "PNG", "TIFF", "HEIF"})
+_MAX_PIXELS_OF_OTHERS = MAX_PIXELS // 2  # decoding a WebP takes 20 bytes a pixel
 _HEIF_BRANDS = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypheim", b"ftyphevm", b"ftypmif1", b"ftypmsf1")
 # By EXIF's orientation.
 _TURNS = {
@@ -118,7 +119,8 @@ def read(path: pathlib.Path) -> Picture:
   is followed. HEIC needs the extra `heif`.
 
   Raises:
-    BadPicture: no file, empty, cut, no picture, over 100 megapixels, or smaller than 8 pixels a side.
+    BadPicture: no file, empty, cut, no picture, over 100 megapixels (50 in formats that cameras do not write), or
+      smaller than 8 pixels a side.
   """
   try:
     if not path.is_file() and not path.is_dir():
@@ -139,7 +141,7 @@ def _read(path: pathlib.Path, file: io.BufferedReader) -> Picture:
     raise BadPicture(f"{path}: it is over {_MAX_BYTES >> 20} MB, which no picture is")
   try:
     with _opened(file) as image:
-      _check_size(path, *image.size, _MAX_PIXELS_OF.get(image.format or "", MAX_PIXELS))
+      _check_size(path, *image.size, MAX_PIXELS if image.format in _FROM_CAMERAS else _MAX_PIXELS_OF_OTHERS)
       if "progressive" in image.info and _scans(file) > _MAX_SCANS:
         raise BadPicture(f"{path}: it has over {_MAX_SCANS} scans, which no encoder writes")
       return _decoded(path, image)
@@ -231,7 +233,8 @@ def _eight_bit(image: Image.Image, key: object) -> Image.Image:
   if values.dtype.itemsize == 2:
     grey = (values >> 8).astype(np.uint8)
   else:
-    values = np.maximum(np.nan_to_num(values.astype(np.float32), copy=False, posinf=0, neginf=0), 0)
+    values = np.nan_to_num(values.astype(np.float32, copy=False), copy=False, posinf=0, neginf=0)
+    np.maximum(values, 0, out=values)
     largest = float(values.max())
     whites = (65535.0,) if (image.mode, image.format) == ("I", "PPM") else (255.0, 65535.0)
     whites = (1.0, *whites) if image.mode == "F" else whites
@@ -242,6 +245,8 @@ def _eight_bit(image: Image.Image, key: object) -> Image.Image:
 def _what(head: bytes) -> str:
   if head[4:12] in _HEIF_BRANDS:
     return "it is a HEIC picture; install the extra that reads them: pip install 'jaxhands[heif]'"
+  if head[:4] in (b"II*\0", b"MM\0*"):
+    return "it is a TIFF that is damaged, or of a kind that is not read, as colours in floats; save it with 8 or 16 bit"
   if all(byte in b"\t\r\n" or byte >= 32 for byte in head) and _is_text(head):
     return "it is a text, not a picture"
   return "it is no picture that can be decoded"
