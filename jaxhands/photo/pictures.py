@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
 import io
 import pathlib
@@ -36,6 +37,9 @@ _MAX_SCANS = 100  # of a progressive JPEG, each of which goes over all pixels; e
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "SUN")
 _FROM_CAMERAS = frozenset({"JPEG", "MPO", "PNG", "TIFF", "HEIF"})
 _MAX_PIXELS_OF_OTHERS = MAX_PIXELS // 2  # decoding a WebP takes 20 bytes a pixel
+_File = io.BufferedReader | io.BytesIO
+_JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_FOLLOWS = 4096  # bytes
 _HEIF_BRANDS = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypheim", b"ftyphevm", b"ftypmif1", b"ftypmsf1")
 # By EXIF's orientation.
 _TURNS = {
@@ -49,6 +53,10 @@ _UNPACKED = {"1": (255, 0), "L;2": (85, 0), "L;4": (17, 0), "RGB;16B": (1, 8)}
 
 class BadPicture(ValueError):
   """A file cannot be used; the message names it and says why."""
+
+
+class CutPicture(BadPicture):
+  """The end of a picture is missing."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -140,6 +148,29 @@ def _read(path: pathlib.Path, file: io.BufferedReader) -> Picture:
   if path.stat().st_size > _MAX_BYTES:
     raise BadPicture(f"{path}: it is over {_MAX_BYTES >> 20} MB, which no picture is")
   try:
+    return _picture(path, head, file)
+  except CutPicture:
+    file.seek(0)
+    content = file.read()
+    if not (head.startswith(_JPEG) and _lacks_only_its_end(content)):
+      raise
+    return _picture(path, head, io.BytesIO(content + _JPEG_END))
+
+
+def _lacks_only_its_end(content: bytes) -> bool:
+  """Whether a JPEG has all pixels, and only its end mark is missing: then what follows the pixels changes none.
+
+  Some cameras leave it out. The decoder takes no JPEG without; with one it makes up the pixels that are missing.
+  """
+  found = set()
+  for follows in (b"\0", b"\x55"):
+    with Image.open(io.BytesIO(content + follows * _FOLLOWS + _JPEG_END), formats=("JPEG",)) as image:
+      found.add(hashlib.sha256(image.convert("RGB").tobytes()).digest())
+  return len(found) == 1
+
+
+def _picture(path: pathlib.Path, head: bytes, file: _File) -> Picture:
+  try:
     with _opened(file) as image:
       _check_size(path, *image.size, MAX_PIXELS if image.format in _FROM_CAMERAS else _MAX_PIXELS_OF_OTHERS)
       if "progressive" in image.info and _scans(file) > _MAX_SCANS:
@@ -152,11 +183,12 @@ def _read(path: pathlib.Path, file: io.BufferedReader) -> Picture:
   except UnidentifiedImageError as error:
     raise BadPicture(f"{path}: {_what(head)}") from error
   except Exception as error:  # a decoder raises whatever a damaged file makes it raise
-    reason = "it is cut short; copy it again" if "truncated" in str(error).lower() else f"it cannot be decoded: {error}"
-    raise BadPicture(f"{path}: {reason}") from error
+    if "truncated" in str(error).lower():
+      raise CutPicture(f"{path}: it is cut short; copy it again") from error
+    raise BadPicture(f"{path}: it cannot be decoded: {error}") from error
 
 
-def _opened(file: io.BufferedReader) -> Image.Image:
+def _opened(file: _File) -> Image.Image:
   try:
     importlib.import_module("pillow_heif").register_heif_opener()
   except ImportError:
@@ -194,7 +226,7 @@ def _check_size(path: pathlib.Path, width: int, height: int, most: int = MAX_PIX
     raise BadPicture(f"{path}: {width} x {height} pixels show no hand; at least {MIN_SIDE} a side are needed")
 
 
-def _scans(file: io.BufferedReader) -> int:
+def _scans(file: _File) -> int:
   file.seek(0)
   return file.read().count(b"\xff\xda")
 

@@ -253,6 +253,18 @@ def test_heic_is_read_or_the_extra_is_named(tmp_path, monkeypatch):
   np.testing.assert_allclose(_read(tmp_path, _saved(RGB, "HEIF", quality=-1)).pixels.astype(int), RGB, atol=12)
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0, "quality": 97}])
+def test_a_jpeg_without_its_end_mark_has_all_pixels(options, tmp_path):
+  """As some cameras write it; where pixels are missing, if only of the last block, it is cut."""
+  content = _saved(np.tile(RGB, (3, 3, 1)), "JPEG", **options)
+  plain = _read(tmp_path, content).pixels
+  np.testing.assert_array_equal(_read(tmp_path, content[:-2]).pixels, plain)
+  np.testing.assert_array_equal(_read(tmp_path, content + b"and more").pixels, plain)
+  for cut in (12, 40, len(content) // 3, len(content) // 2):
+    with pytest.raises(BadPicture, match="it is cut short"):
+      _read(tmp_path, content[:-cut])
+
+
 def test_bad_files_are_named(tmp_path):
   good = _saved(np.kron(RGB, np.ones((4, 4, 1), np.uint8)), "JPEG")
   png = _saved(RGB, "PNG")
