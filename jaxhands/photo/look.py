@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from jaxhands.photo.find import find_hands
 from jaxhands.photo.intrinsics import Cameras
 from jaxhands.photo.pictures import BadPicture, Picture
 
+_GROUP_PIXELS = 100_000_000
 Box = tuple[float, float, float, float]
 
 
@@ -32,6 +33,20 @@ class Ready:
   source: str
   frame: int | None = None
   time_s: float | None = None
+
+
+def groups(items: Iterable[Ready], size: int) -> Iterator[list[Ready]]:
+  """Lists of `size` pictures, or of fewer where these are large: they are all in memory."""
+  group: list[Ready] = []
+  pixels = 0
+  for item in items:
+    group.append(item)
+    pixels += item.picture.pixels.size // 3
+    if len(group) == size or pixels > _GROUP_PIXELS:
+      yield group
+      group, pixels = [], 0
+  if group:
+    yield group
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
 import io
 import pathlib
@@ -34,7 +35,11 @@ _MAX_BYTES = 1 << 30  # of a file
 _MAX_SCANS = 100  # of a progressive JPEG, each of which goes over all pixels; encoders write about ten
 # Pillow's readers of pictures with a head that is known by its first bytes; others run programs, or guess.
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "SUN")
-_MAX_PIXELS_OF = {"JPEG2000": MAX_PIXELS // 4}  # decoding takes 24 bytes a pixel
+_FROM_CAMERAS = frozenset({"JPEG", "MPO", "PNG", "TIFF", "HEIF"})
+_MAX_PIXELS_OF_OTHERS = MAX_PIXELS // 2  # decoding a WebP takes 20 bytes a pixel
+_File = io.BufferedReader | io.BytesIO
+_JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_FOLLOWS = 4096  # bytes
 _HEIF_BRANDS = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypheim", b"ftyphevm", b"ftypmif1", b"ftypmsf1")
 # By EXIF's orientation.
 _TURNS = {
@@ -48,6 +53,10 @@ _UNPACKED = {"1": (255, 0), "L;2": (85, 0), "L;4": (17, 0), "RGB;16B": (1, 8)}
 
 class BadPicture(ValueError):
   """A file cannot be used; the message names it and says why."""
+
+
+class CutPicture(BadPicture):
+  """The end of a picture is missing."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,7 +127,8 @@ def read(path: pathlib.Path) -> Picture:
   is followed. HEIC needs the extra `heif`.
 
   Raises:
-    BadPicture: no file, empty, cut, no picture, over 100 megapixels, or smaller than 8 pixels a side.
+    BadPicture: no file, empty, cut, no picture, over 100 megapixels (50 in formats that cameras do not write), or
+      smaller than 8 pixels a side.
   """
   try:
     if not path.is_file() and not path.is_dir():
@@ -138,8 +148,31 @@ def _read(path: pathlib.Path, file: io.BufferedReader) -> Picture:
   if path.stat().st_size > _MAX_BYTES:
     raise BadPicture(f"{path}: it is over {_MAX_BYTES >> 20} MB, which no picture is")
   try:
+    return _picture(path, head, file)
+  except CutPicture:
+    file.seek(0)
+    content = file.read()
+    if not (head.startswith(_JPEG) and _lacks_only_its_end(content)):
+      raise
+    return _picture(path, head, io.BytesIO(content + _JPEG_END))
+
+
+def _lacks_only_its_end(content: bytes) -> bool:
+  """Whether a JPEG has all pixels, and only its end mark is missing: then what follows the pixels changes none.
+
+  Some cameras leave it out. The decoder takes no JPEG without; with one it makes up the pixels that are missing.
+  """
+  found = set()
+  for follows in (b"\0", b"\x55"):
+    with Image.open(io.BytesIO(content + follows * _FOLLOWS + _JPEG_END), formats=("JPEG",)) as image:
+      found.add(hashlib.sha256(image.convert("RGB").tobytes()).digest())
+  return len(found) == 1
+
+
+def _picture(path: pathlib.Path, head: bytes, file: _File) -> Picture:
+  try:
     with _opened(file) as image:
-      _check_size(path, *image.size, _MAX_PIXELS_OF.get(image.format or "", MAX_PIXELS))
+      _check_size(path, *image.size, MAX_PIXELS if image.format in _FROM_CAMERAS else _MAX_PIXELS_OF_OTHERS)
       if "progressive" in image.info and _scans(file) > _MAX_SCANS:
         raise BadPicture(f"{path}: it has over {_MAX_SCANS} scans, which no encoder writes")
       return _decoded(path, image)
@@ -150,11 +183,12 @@ def _read(path: pathlib.Path, file: io.BufferedReader) -> Picture:
   except UnidentifiedImageError as error:
     raise BadPicture(f"{path}: {_what(head)}") from error
   except Exception as error:  # a decoder raises whatever a damaged file makes it raise
-    reason = "it is cut short; copy it again" if "truncated" in str(error).lower() else f"it cannot be decoded: {error}"
-    raise BadPicture(f"{path}: {reason}") from error
+    if "truncated" in str(error).lower():
+      raise CutPicture(f"{path}: it is cut short; copy it again") from error
+    raise BadPicture(f"{path}: it cannot be decoded: {error}") from error
 
 
-def _opened(file: io.BufferedReader) -> Image.Image:
+def _opened(file: _File) -> Image.Image:
   try:
     importlib.import_module("pillow_heif").register_heif_opener()
   except ImportError:
@@ -192,7 +226,7 @@ def _check_size(path: pathlib.Path, width: int, height: int, most: int = MAX_PIX
     raise BadPicture(f"{path}: {width} x {height} pixels show no hand; at least {MIN_SIDE} a side are needed")
 
 
-def _scans(file: io.BufferedReader) -> int:
+def _scans(file: _File) -> int:
   file.seek(0)
   return file.read().count(b"\xff\xda")
 
@@ -231,7 +265,8 @@ def _eight_bit(image: Image.Image, key: object) -> Image.Image:
   if values.dtype.itemsize == 2:
     grey = (values >> 8).astype(np.uint8)
   else:
-    values = np.maximum(np.nan_to_num(values.astype(np.float32), copy=False, posinf=0, neginf=0), 0)
+    values = np.nan_to_num(values.astype(np.float32, copy=False), copy=False, posinf=0, neginf=0)
+    np.maximum(values, 0, out=values)
     largest = float(values.max())
     whites = (65535.0,) if (image.mode, image.format) == ("I", "PPM") else (255.0, 65535.0)
     whites = (1.0, *whites) if image.mode == "F" else whites
@@ -242,6 +277,8 @@ def _eight_bit(image: Image.Image, key: object) -> Image.Image:
 def _what(head: bytes) -> str:
   if head[4:12] in _HEIF_BRANDS:
     return "it is a HEIC picture; install the extra that reads them: pip install 'jaxhands[heif]'"
+  if head[:4] in (b"II*\0", b"MM\0*"):
+    return "it is a TIFF that is damaged, or of a kind that is not read, as colours in floats; save it with 8 or 16 bit"
   if all(byte in b"\t\r\n" or byte >= 32 for byte in head) and _is_text(head):
     return "it is a text, not a picture"
   return "it is no picture that can be decoded"

@@ -13,7 +13,7 @@ from PIL import Image
 from jaxhands import draw, predict
 from jaxhands.photo import page, records, video
 from jaxhands.photo.follow import Follow
-from jaxhands.photo.look import Look, Ready
+from jaxhands.photo.look import Look, Ready, groups
 from jaxhands.photo.names import Names, printable
 from jaxhands.photo.pictures import BadPicture, Picture, is_video, read
 from jaxhands.photo.records import Failed, Found
@@ -94,7 +94,7 @@ class Session:
   def _stills(self, files: Sequence[pathlib.Path], bar: rich.progress.Progress) -> None:
     gallery = self._gallery("pictures")
     task = bar.add_task("pictures", total=len(files))
-    for ready in predict.groups(self._readable(files, task, bar), self._look.model.batch_size):
+    for ready in groups(self._readable(files, task, bar), self._look.model.batch_size):
       for each, hands in zip(ready, self._look.hands(ready), strict=True):
         overlay = f"overlays/{self._names.of(each.picture.path)}.jpg"
         drawn = _drawn(each.picture.pixels, hands)
@@ -132,7 +132,7 @@ class Session:
             yield self._look.ready(Picture(file, frame.pixels, None), frame.number, frame.time_s)
 
       with video.Writer(self._out / overlay, fps, reader.size) as writer:
-        for ready in predict.groups(frames(), self._look.model.batch_size):
+        for ready in groups(frames(), self._look.model.batch_size):
           for each, hands in zip(ready, self._look.hands(ready), strict=True):
             hands, exchanged = follow(hands)
             drawn = _drawn(each.picture.pixels, hands)

@@ -17,6 +17,7 @@ from jaxtyping import UInt8
 
 from jaxhands.photo.pictures import MAX_PIXELS, MIN_SIDE, BadPicture
 
+_OPTIONS = {"protocol_whitelist": "none", "max_pixels": str(MAX_PIXELS)}
 FPS = 25.0  # where a file does not say
 _TICKS = 90_000  # a second, of what is written
 _CLOSE_S = 0.5  # a stream may end so much earlier than its file announces, or than its sound ends
@@ -62,17 +63,18 @@ class Reader:
     # By a file of Python's, as FFmpeg takes "a:b.mp4" for an address; and a playlist reaches no other file.
     self._file = path.open("rb")
     try:
-      self._container = av.open(self._file, "r", metadata_errors="replace", options={"protocol_whitelist": "none"})
+      self._container = av.open(self._file, "r", metadata_errors="replace", options=_OPTIONS)
     except FFmpegError as error:
       self._file.close()
       reason = f"it is no video that can be decoded, or its end is missing ({error.strerror})"
       raise BadPicture(f"{path}: {reason}") from error
     streams = [each for each in self._container.streams.video if not each.disposition & Disposition.attached_pic]
     if not streams:
+      others = " and ".join(sorted({each.type for each in self._container.streams})) or "nothing"
       self.close()
-      raise BadPicture(f"{path}: it has no moving pictures, only {self._others()}")
+      raise BadPicture(f"{path}: it has no moving pictures, only {others}")
     self._stream = streams[0]
-    self._stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+    self._stream.codec_context.options = _OPTIONS
     rate = float(self._stream.average_rate or 0)
     self.fps = rate if 1 <= rate <= 1000 else FPS
     self._check_size(self._stream.codec_context.width, self._stream.codec_context.height)
@@ -153,9 +155,6 @@ class Reader:
     if width * height > MAX_PIXELS or 0 < min(width, height) < MIN_SIDE:
       self.close()
       raise BadPicture(f"{self._path}: its frames have {width} x {height} pixels")
-
-  def _others(self) -> str:
-    return " and ".join(sorted({each.type for each in self._container.streams})) or "nothing"
 
 
 class Writer:
