@@ -15,7 +15,7 @@ PICTURES = ("all", "input")
 HANDS = ("all", "single", "pair")
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 
-VERSION = 6  # of how records are drawn and rendered; raised by changes, so that old records are not mixed with new ones
+VERSION = 7  # of how records are drawn and rendered; raised by changes, so that old records are not mixed with new ones
 _DEMO_UPRIGHT_DEG = 60.0
 
 

@@ -310,7 +310,8 @@ class InterNet:
     if self.literal_losses or self.head != "heatmap3d" or self.upsampler != "deconv":
       raise ValueError(
         "the release's heatmaps are volumes of height 255 behind transposed convolutions; set "
-        f"system.literal_losses=False, head='heatmap3d', upsampler='deconv' (now {self.literal_losses}, {self.head!r}, {self.upsampler!r})"
+        "system.literal_losses=False, head='heatmap3d', upsampler='deconv' "
+        f"(now {self.literal_losses}, {self.head!r}, {self.upsampler!r})"
       )
     variables = convert(state_dict, name_map(*structure(self.depth)))
     check_shapes(variables, shapes)
