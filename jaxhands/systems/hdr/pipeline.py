@@ -10,7 +10,8 @@ One graph on the device, from the picture to both hands in one camera frame:
   to the picture, and placed in front of the camera (`geometry.place`).
 
 A hand whose mask is too small or scattered (`holes.trusted`) is absent: its probability says so, and the rest of what
-is predicted of it comes from the whole picture (as in the release) and means nothing. Sizes in mm are those of a mean hand.
+is predicted of it comes from the whole picture (as in the release) and means nothing. Sizes in mm are those of a mean
+hand.
 
 Where paper and release differ, `released` of HDRM chooses, also here: masks of a hand's crop are where more than half
 of a pixel is inside, or where all four pixels around are (the release truncates after a bilinear warp, so that every
