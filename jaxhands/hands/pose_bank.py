@@ -156,7 +156,7 @@ class PoseBank:
       singles = np.flatnonzero((of_split == split) & (of_kind == SINGLE))
       others |= dict.fromkeys(singles.tolist(), singles)
       pairs = np.flatnonzero((of_split == split) & (of_kind == PAIR))
-      turns, places = zip(*(vary.left_from_right(self.placed(entry)) for entry in pairs), strict=True)
+      turns, places = zip(*(vary.left_from_right(self.placed(int(entry))) for entry in pairs), strict=True)
       nearest = np.argsort(vary.placement_distance_mm(np.stack(turns), np.stack(places)), axis=1)
       others |= dict(zip(pairs.tolist(), pairs[nearest[:, :_NEIGHBOURS]], strict=True))
     return others

@@ -35,7 +35,7 @@ class ViewRange:
   width: int = 320
   distance_mm: tuple[float, float] = (500.0, 1200.0)
   focal_px: tuple[float, float] = (300.0, 1100.0)  # drawn evenly by its logarithm
-  box_px: tuple[float, float] = (120.0, 260.0)  # longer side of the hands' box
+  box_px: tuple[float, float] = (90.0, 280.0)  # longer side of the hands' box
   roll_rad: float = 0.5  # standard deviation about the optical axis
   margin_px: float = 12.0  # that the hands' box keeps from the picture's edge where it can
 

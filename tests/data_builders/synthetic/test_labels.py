@@ -140,7 +140,7 @@ def test_boxes_are_the_joints_with_a_tenth_on_each_side(every):
     points = record["joints_img"][record["joints_img_valid"]]
     low, size = points.min(0), np.ptp(points, axis=0)
     np.testing.assert_allclose(record["box_img"], [*(low - 0.1 * size), *(1.2 * size)], atol=1e-3)
-    assert 119.9 <= max(size) <= 260.1
+    assert 89.9 <= max(size) <= 280.1
     assert low.min() >= 0
     assert (low + size <= record["picture_hw"][::-1] - 1).all()
 

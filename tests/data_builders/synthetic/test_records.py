@@ -90,10 +90,10 @@ def test_one_person_has_one_shape(records):
 
 def test_three_in_five_pictures_show_two_hands(monkeypatch):
   class Bank:
-    """Draws nothing but the kind, at once."""
+    """Draws nothing but the kind and the side, at once."""
 
     def sample(self, rng, split, kind, shape, from_behind):
-      present = np.array([True, kind == PAIR])
+      present = np.array([True, kind == PAIR])[:: rng.choice([1, -1])]
       return PoseDraw(np.zeros((2, 48)), np.zeros((2, 3)), present, "none", 0, 0.0)
 
   monkeypatch.setattr(moment_module, "default_bank", Bank)
@@ -148,14 +148,14 @@ def test_most_hands_are_upright_and_some_anyhow():
 
 
 def test_size_tells_about_depth_and_not_about_the_focal_length():
-  views = [draw_view(INPUT, "train", scene, 0) for scene in range(80)]
-  joints = [moment(INPUT, "train", scene) for scene in range(80)]
+  views = [draw_view(INPUT, "train", scene, 0) for scene in range(120)]
+  joints = [moment(INPUT, "train", scene) for scene in range(120)]
   seen = [view.to_cam(now.joints_world[now.present].reshape(-1, 3)) for view, now in zip(views, joints, strict=True)]
   depth = np.array([points[:, 2].mean() for points in seen])
   focal = np.array([view.camera_img[0, 0] for view in views])
   size = np.array([max(np.ptp(points[:, :2] / points[:, 2:], axis=0)) for points in seen]) * focal
   assert abs(np.corrcoef(np.log(focal), np.log(size))[0, 1]) < 0.5
-  assert np.corrcoef(np.log(size), np.log(depth))[0, 1] < -0.2
+  assert np.corrcoef(np.log(size), np.log(depth))[0, 1] < -0.15
 
 
 @pytest.mark.parametrize(("variant", "focal_px", "depth_mm"), [("studio", (1200, 1340), (850, 1250)),
