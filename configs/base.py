@@ -46,6 +46,8 @@ def get_config() -> ConfigDict:
   # Decode pictures at a half or a quarter of their size where a crop has so few pixels anyway (InterNet, DIGIT): fast,
   # but not the references' pixels.
   config.data.shrink = False
+  # Grey, exposure, contrast, blur, noise and covers at random in training: jaxhands.data.rough. The papers have none.
+  config.data.rough = False
   config.data.threads = 8  # that read and decode
   config.data.processes = 0  # worker processes besides the trainer's own; 0 = threads only
   config.data.keep_mb = 2000  # memory for decoded examples, so that a small set is decoded once

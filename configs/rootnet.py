@@ -106,11 +106,13 @@ def _synth(config: Any) -> None:
   config.requires = ConfigDict()  # embedded data, from scratch
   config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:val",)
   config.data.synthetic.train = 100_000
+  config.data.rough = True
 
 
 def _demo(config: Any) -> None:
   config.system.update(depth=18, width=16, upsampler="shuffle", upsampler_features=32, depth_weight=0.02)
   config.data.crop_hw, config.data.map_hw = (96, 96), (48, 48)
+  config.data.rough = True
   config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:val",)
   config.data.synthetic.update(train=4_000, val=500, test=0)
   config.train_for = "2000 steps"

@@ -178,8 +178,8 @@ T = TypeVar("T")
 def from_fields(system: Callable[..., T], config: Any, tuples: Sequence[str] = (), **given: Any) -> T:
   """A system (a dataclass) from the fields of `config.system`, which need not name all.
 
-  Crop size, augmentation and `shrink` (of a system that has them), arithmetic and frozen parts come from elsewhere in
-  the config.
+  Crop size, augmentation, `shrink` and `rough` (of a system that has them), arithmetic and frozen parts come from
+  elsewhere in the config.
 
   Args:
     system: the class.
@@ -196,8 +196,8 @@ def from_fields(system: Callable[..., T], config: Any, tuples: Sequence[str] = (
   }  # fmt: skip
   names = {field.name for field in dataclasses.fields(system)}  # pyright: ignore[reportArgumentType]
   fixed = {name: value for name, value in fixed.items() if name in names}  # one of parts has none of its own
-  if "shrink" in names:
-    fixed["shrink"] = bool(config.data.get("shrink", False))  # runs of before it was there have none
+  for name in {"shrink", "rough"} & names:
+    fixed[name] = bool(config.data.get(name, False))  # runs of before it was there have none
   if "augmentation" in names:
     fixed["augmentation"] = augment.Augmentation(**config.data.augmentation)
   known = names - fixed.keys()

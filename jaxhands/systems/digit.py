@@ -37,7 +37,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxhands import codecs, losses, schema
-from jaxhands.data import augment, colours, host_ops
+from jaxhands.data import augment, colours, host_ops, rough
 from jaxhands.geometry import crop
 from jaxhands.hands import skeleton
 from jaxhands.models.backbones.hrnet import HRNet
@@ -146,7 +146,7 @@ class DIGIT:
     heatmap_weight: of a cross-entropy of the heatmaps with Gaussians of deviation 1 cell, which neither paper nor
       release has: with it few steps suffice. 0 = none.
     augmentation: of crops in training.
-    shrink: see `configs.base`, `data.shrink`.
+    shrink, rough: see `configs.base`, `data`.
     width, modules, blocks, stem, stride: of HRNet. Maps of parts have half its stride.
     segmentation_kind: "conv" (paper) or "shuffle" (fast on a CPU).
     segmentation_features, semantic_features: channels of the convolutions before and after the scores.
@@ -186,6 +186,7 @@ class DIGIT:
   frozen: tuple[str, ...] = ()
   augmentation: augment.Augmentation = augment.INTERNET
   shrink: bool = False
+  rough: bool = False
 
   view = "pair"
 
@@ -267,7 +268,10 @@ class DIGIT:
     if not train:
       return {**batch, "image": image}
     targets = codecs.encode_pose(batch, self.joints_codec, self.root_codec)
-    return {**batch, "image": colours.scale_channels(image, rng), **targets}
+    image = colours.scale_channels(image, rng)
+    if self.rough:
+      image = rough.roughened(image, jax.random.fold_in(rng, 1))
+    return {**batch, "image": image, **targets}
 
   def loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
     """Equation 6 of the paper."""

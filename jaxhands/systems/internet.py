@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxhands import codecs, losses, schema
-from jaxhands.data import augment, colours, host_ops
+from jaxhands.data import augment, colours, host_ops, rough
 from jaxhands.geometry import crop
 from jaxhands.models.backbones.resnet import ResNet, structure
 from jaxhands.models.heads.dense import DenseHead
@@ -116,7 +116,7 @@ class InterNet:
       term for joints that have no depth (paper, 6.5: 3D and 2D data mixed). "heatmap" ignores 2D annotations.
     decode: "argmax" (whole voxels) or "soft_argmax" (sub-voxel).
     give_heatmaps: predictions hold 2D heatmaps.
-    shrink: see `configs.base`, `data.shrink`.
+    shrink, rough: see `configs.base`, `data`.
     dtype: of the network's arithmetic.
     bn_groups: see `models.norm.BatchNorm`.
     frozen: parts whose norm stays in evaluation mode; the trainer keeps their variables.
@@ -142,6 +142,7 @@ class InterNet:
   decode: Literal["argmax", "soft_argmax"] = "argmax"
   give_heatmaps: bool = False
   shrink: bool = False
+  rough: bool = False
   dtype: jnp.dtype | type = jnp.float32
   bn_groups: int = 1
   frozen: tuple[str, ...] = ()
@@ -206,7 +207,10 @@ class InterNet:
     image = batch["image"].astype(jnp.float32) / 255
     if not train:
       return {**batch, "image": image}
-    return {**batch, "image": colours.scale_channels(image, rng), **self.targets(batch)}
+    image = colours.scale_channels(image, rng)
+    if self.rough:
+      image = rough.roughened(image, jax.random.fold_in(rng, 1))
+    return {**batch, "image": image, **self.targets(batch)}
 
   def targets(self, batch: schema.Batch) -> dict[str, Any]:
     """What the losses compare with: see `codecs.encode_pose`."""
@@ -310,7 +314,8 @@ class InterNet:
     if self.literal_losses or self.head != "heatmap3d" or self.upsampler != "deconv":
       raise ValueError(
         "the release's heatmaps are volumes of height 255 behind transposed convolutions; set "
-        f"system.literal_losses=False, head='heatmap3d', upsampler='deconv' (now {self.literal_losses}, {self.head!r}, {self.upsampler!r})"
+        "system.literal_losses=False, head='heatmap3d', upsampler='deconv' "
+        f"(now {self.literal_losses}, {self.head!r}, {self.upsampler!r})"
       )
     variables = convert(state_dict, name_map(*structure(self.depth)))
     check_shapes(variables, shapes)

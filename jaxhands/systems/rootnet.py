@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxhands import codecs, losses, schema
-from jaxhands.data import augment, host_ops
+from jaxhands.data import augment, host_ops, rough
 from jaxhands.geometry import arrays, camera, crop
 from jaxhands.hands import skeleton
 from jaxhands.models.backbones.resnet import ResNet, structure
@@ -102,6 +102,7 @@ class RootNet:
     depth_weight: of the depth's loss; 1 in the release, where a wrist's cell has next to no part in what the backbone
       learns.
     real_mm: width and height of the square that k is about (hands 300 x 300, bodies 2000 x 2000).
+    rough: see `configs.base`, `data`.
     augmentation: of crops in training; a hand view, which has right hands only, may not be mirrored.
     dtype: of the network's arithmetic; the factor and everything after it stay float32.
     bn_groups: see `models.norm.BatchNorm`.
@@ -117,6 +118,7 @@ class RootNet:
   upsampler_features: int = 256
   depth_weight: float = 1.0
   real_mm: tuple[float, float] = (300.0, 300.0)
+  rough: bool = False
   augmentation: augment.Augmentation = augment.ROOTNET
   dtype: jnp.dtype | type = jnp.float32
   bn_groups: int = 1
@@ -168,6 +170,8 @@ class RootNet:
     if train:
       factors = jax.random.uniform(rng, (image.shape[0], 1, 1, 3), minval=_COLOUR[0], maxval=_COLOUR[1])
       image = jnp.clip(image * factors, 0, 255)
+      if self.rough:
+        image = 255 * rough.roughened(image / 255, jax.random.fold_in(rng, 1))
     image = (image if self.released else image / 255) - _MEAN
     return {**batch, "image": image / _DEVIATION} | (self.targets(batch) if train else {})
 

@@ -11,7 +11,8 @@ Where paper and release differ, `released` chooses:
 
 * a partial convolution is scaled by the size of its window over what of it is valid (Liu et al., whom the paper cites),
   or by one over what is valid;
-* the visible part of the other hand is removed (paper, equation 2), or its amodal mask.
+* the visible part of the other hand is removed (paper, equation 2), or its amodal mask;
+* predicted masks are hands where enough pixels belong together (`holes.trusted`; the paper does not say), or anywhere.
 
 In both: the discriminator's power iterations advance with the two passes of its own loss, not with the generator's as
 well; its learning rate and momentum are its optimizer's (`configs/hdr.py`).
@@ -171,6 +172,7 @@ class HDRM:
     if self.hasm is not None:
       seen = {**batch, "image": batch["hasm_image"]}
       found = self.hasm.predict(base.part(variables, SEGMENTER), seen, jax.random.key(0))["masks"]
+      found = found if self.released else holes.trusted(found)[0]
       masks = jax.image.resize(found, (*found.shape[:3], *self.crop_hw), "linear")
     masks = jax.lax.stop_gradient(_binary(masks))
     return holes.find(masks, "amodal" if self.released else "visible")
