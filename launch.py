@@ -1,7 +1,7 @@
 """Trains and evaluates one config.
 
     python launch.py --config=configs/internet.py                        the demo: data, network and time for a laptop
-    python launch.py --config=configs/internet.py:paper --workdir=DIR    the paper's
+    python launch.py --config=configs/internet.py:synth --workdir=DIR    the paper's network, for an accelerator
     python launch.py --config=configs/internet.py:small --config.optimizer.learning_rate=3e-4 --mode=train
     python launch.py --config=configs/hdr.py --stage=hasm                one stage of a config that has several
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # HDR's stages as jobs of their own, each of which begins when those that it starts from are finished:
 #
-#   cluster/hdr_stages.sh --config=configs/hdr.py:paper --workdir=/shared/runs/hdr
+#   cluster/hdr_stages.sh --config=configs/hdr.py:synth --workdir=/shared/runs/hdr
 #
 # Prints the jobs' numbers. The first three run side by side.
 set -eu -o pipefail

@@ -1,8 +1,8 @@
 #!/bin/bash
 # One run on several nodes with GPUs under Slurm; submit it from the repository's folder:
 #
-#   sbatch cluster/slurm.sh --config=configs/internet.py:paper --workdir=/shared/runs/internet
-#   sbatch --nodes=1 cluster/slurm.sh --config=configs/hdr.py:paper --workdir=/shared/runs/hdr --stage=hasm
+#   sbatch cluster/slurm.sh --config=configs/internet.py:synth --workdir=/shared/runs/internet
+#   sbatch --nodes=1 cluster/slurm.sh --config=configs/hdr.py:synth --workdir=/shared/runs/hdr --stage=hasm
 #
 # One task a GPU, all GPUs of a node visible to its tasks: launch.py (--distributed=auto) then takes the task's own.
 # JAXHANDS_DATA and the workdir must lie on a file system that all nodes share; PYTHON is the interpreter, if it is not

@@ -2,7 +2,7 @@
 # A Cloud TPU slice of any size: the same command on all of its workers, which find each other (--distributed=auto).
 # docs/tpu.md says how the slice is made and how repository and data get there.
 #
-#   TPU=my-slice ZONE=us-east5-a cluster/tpu_pod.sh --config=configs/internet.py:paper --workdir=/mnt/shared/runs/internet
+#   TPU=my-slice ZONE=us-east5-a cluster/tpu_pod.sh --config=configs/internet.py:synth --workdir=/mnt/shared/runs/internet
 #
 # The run does not end with the connection: it goes on behind it, and its log is shown. The same command shows a run
 # that is going on again, or starts it, from what is saved, if it is not; its status is the run's. To stop it, saved:

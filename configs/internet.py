@@ -2,7 +2,8 @@
 
     python launch.py --config=configs/internet.py                     # demo: 2 CPU cores, 10 minutes
     python launch.py --config=configs/internet.py:synth               # the paper's network on embedded data: one GPU
-    python launch.py --config=configs/internet.py:paper,released      # InterHand2.6M as the authors trained it
+    python launch.py --config=configs/internet.py:paper,released --config.init_from.backbone=resnet50-19c8e357.pth
+                                                                      # InterHand2.6M as the authors trained it
 
 Sizes:
   demo   ResNet-18 a quarter as wide, 96 px, 2D heatmaps of 12 x 12 with depth maps; embedded data of upright hands
@@ -26,8 +27,9 @@ Switches:
   released                       the release's other conventions, too, and its batch norm at size `paper`
 
 The paper starts the backbone from ImageNet weights: `--config.init_from.backbone=FILE`, torchvision's ResNet-50 of
-2020 as it is published (.pth). With RootNet's results, `--config.data.root_depths=FILE_OR_RUN
---config.eval.protocol.depth=rootnet`; a run is one of configs/rootnet.py.
+2020 as it is published (.pth); `paper` without them needs `--config.accept=no_imagenet`.
+With RootNet's results, `--config.data.root_depths=FILE_OR_RUN --config.eval.protocol.depth=rootnet`; a run is one of
+configs/rootnet.py.
 
 Where paper and release differ. `literal_losses` | the default, which is the release:
   target        Gaussian of height 1, squared differences summed | height 255, mean over all voxels

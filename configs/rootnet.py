@@ -2,13 +2,14 @@
 
     python launch.py --config=configs/rootnet.py                      # demo: 2 CPU cores, minutes
     python launch.py --config=configs/rootnet.py:synth                # the paper's network on embedded data: one GPU
-    python launch.py --config=configs/rootnet.py:paper                # InterHand2.6M, or any set with absolute depth
+    python launch.py --config=configs/rootnet.py:paper --config.init_from.backbone=resnet50-19c8e357.pth
+                                                                      # InterHand2.6M, or any set with absolute depth
 
 A run writes `WORKDIR/eval/root_depths.npz`, the depths of all wrists of the evaluated pictures. Others are evaluated
 with them by
 
-    python launch.py --config=configs/internet.py:paper --config.data.root_depths=WORKDIR \\
-        --config.eval.protocol.depth=rootnet
+    python launch.py --config=configs/internet.py:paper --config.init_from.backbone=resnet50-19c8e357.pth \\
+        --config.data.root_depths=WORKDIR --config.eval.protocol.depth=rootnet
 
 or do both in one run, `configs/internet.py:SIZE,rootnet`. The table knows which pictures it belongs to: it is refused
 for others. The authors' own results (JSON) become such a table when InterHand2.6M is built (docs/data.md).
@@ -27,8 +28,8 @@ Switches:
   hand      one crop of each hand with one root, instead of one of both with two
   released  the public network, with `hand`, and what its weights need: `--config.init_from.all=FILE` (as published)
 
-The paper starts the backbone from ImageNet weights: `--config.init_from.backbone=FILE`, torchvision's ResNet-50 as
-arrays by name (.npz).
+The paper starts the backbone from ImageNet weights: `--config.init_from.backbone=FILE`, torchvision's ResNet-50 of
+2020 as it is published (.pth); `paper` without them needs `--config.accept=no_imagenet`.
 
 Where paper and release differ; the first value is the default, the second is `released`:
   pixels      0..1, normalised with ImageNet's mean and deviation | 0..255 with the same mean and deviation (a slip)

@@ -3,7 +3,7 @@
 Of a run of several stages, those of the last; and what makes probabilities of its confidences, if it was evaluated.
 
     python -m jaxhands keep runs/hdr-small --out weights/hdr-small
-    python -m jaxhands predict photo.jpg --run weights/hdr-small
+    python -m jaxhands predict photo.jpg --run weights/hdr-small --out hands
 """
 
 from __future__ import annotations

@@ -1,0 +1,173 @@
+"""Every command that a page, a docstring or a `--help` shows is one that its program understands."""
+
+import argparse
+import ast
+import importlib
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from absl import flags
+
+from jaxhands import cli, requirements, stages
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "ADDING_A_SYSTEM.md", *ROOT.glob("docs/*.md"), ROOT / "data_builders" / "README.md"]
+SOURCES = [ROOT / "launch.py"] + [
+  path
+  for folder in ("configs", "jaxhands", "data_builders", "benchmarks", "cluster")
+  for path in (ROOT / folder).rglob("*")
+  if path.suffix in (".py", ".sh")
+]
+# How a line with a command begins: its environment, and the program.
+_BEGINS = re.compile(r"(?:[A-Z_]+=\S+ +)*(?:python3?|pip|sbatch|cluster/\w+\.sh|gcloud|git|export|cat) ")
+# Programs of others, whose arguments nobody here can judge.
+OTHERS = {"cat", "cd", "export", "gcloud", "git", "python3"}
+
+
+def _of_page(text):
+  """What code blocks and inline code say to type."""
+  for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+    if language in ("", "bash"):
+      yield from _lines(block)
+  prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+  for code in re.findall(r"`([^`]+)`", prose):
+    yield from _lines(" ".join(code.split()))
+
+
+def _of_source(path):
+  """What a module's docstring, or the comments of a script, say to type: lines further in than the text around them."""
+  text = path.read_text()
+  if path.suffix == ".py":
+    text = ast.get_docstring(ast.parse(text), clean=False) or ""
+  whole = re.sub(r"\\+\n(?:#| )\s*", " ", text)
+  yield from _lines("\n".join(re.findall(r"^(?:#   | {4}) *(.*)", whole, re.MULTILINE)))
+
+
+def _lines(text):
+  """Words of each command, without its comment or what is said behind a gap, and without its environment."""
+  for line in re.sub(r"\\+\n\s*", " ", text).splitlines():
+    for command in re.split(r" && ", re.split(r"\s{3,}", line.strip())[0]):
+      if _BEGINS.match(command + " "):
+        words = shlex.split(command, comments=True)
+        while "=" in words[0]:
+          words.pop(0)
+        yield words
+
+
+def _is_pattern(words):
+  """Whether this shows what a command looks like, or is of the guide's system, which a test of its own makes."""
+  return any(re.search(r"…|^\.\.\.$|\[\w*:|NAME|\bmini\b", word) for word in words)
+
+
+def _all():
+  for path in sorted({*PAGES, *SOURCES}):
+    for words in _of_page(path.read_text()) if path.suffix == ".md" else _of_source(path):
+      if len(words) > 1 and not _is_pattern(words):
+        yield pytest.param(words, id=f"{path.relative_to(ROOT)}: {shlex.join(words)}")
+
+
+# 2026-11-29: ml_collections imports config files by a deprecated method of Python's.
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+EXAMPLES = list({param.id: param for param in _all()}.values())
+
+
+class _Understood(BaseException):
+  """Raised in place of what a program does after it has read its arguments."""
+
+
+@pytest.fixture
+def only_arguments(monkeypatch):
+  """Programs end when their arguments are read."""
+  read = argparse.ArgumentParser.parse_args
+
+  def understood(self, *arguments, **options):
+    read(self, *arguments, **options)
+    raise _Understood
+
+  monkeypatch.setattr(argparse.ArgumentParser, "parse_args", understood)
+  return monkeypatch
+
+
+def _launch(words, monkeypatch, folder):
+  """Reads the flags, and checks what a run would check before it builds anything.
+
+  Args:
+    words: the flags.
+    monkeypatch: of the test.
+    folder: an empty one, where a page's data sets lie.
+  """
+  launch = importlib.import_module("launch")
+  (folder / "interhand26m").mkdir()
+  (folder / "interhand26m" / "features.json").touch()
+  words = [word.replace("/data/jaxhands", str(folder)) for word in words]
+  monkeypatch.chdir(ROOT)
+  monkeypatch.setattr(sys, "argv", ["launch.py", *words])
+  flags.FLAGS.unparse_flags()
+  for name in [name for name in flags.FLAGS if name.startswith("config.")]:  # what the last command overrode
+    delattr(flags.FLAGS, name)
+  launch._parse_flags(sys.argv)
+  config = launch._CONFIG.value
+  described = dict(stages.of(config))
+  if launch._MODE.value != "eval":
+    only = launch._STAGE.value
+    requirements.check(config, described, [only] if only else list(described))
+
+
+@pytest.mark.parametrize("words", EXAMPLES)
+def test_an_example_is_understood(words, only_arguments, tmp_path):
+  program, *rest = words
+  if program == "python" and rest[0] == "launch.py":
+    _launch(rest[1:], only_arguments, tmp_path)
+  elif program.startswith("cluster/") or program == "sbatch":
+    script = next(word for word in words if word.startswith("cluster/"))
+    assert (ROOT / script).stat().st_mode & 0o100, script
+    arguments = words[words.index(script) + 1 :]
+    if arguments != ["stop"]:
+      _launch(arguments, only_arguments, tmp_path)
+  elif program == "python" and rest[:2] == ["-m", "jaxhands"]:
+    if rest[2:] == ["joints"]:  # needs nothing, and is quick
+      only_arguments.undo()
+      assert cli.main(["joints"]) == 0
+    elif len(rest) > 3 or rest[2] not in cli.COMMANDS:  # otherwise prose that names a command
+      with pytest.raises(_Understood):
+        cli.main(rest[2:])
+  elif program == "python" and rest[:2] == ["-m", "pytest"]:
+    subprocess.run([sys.executable, "-m", "pytest", "--version"], check=True, capture_output=True)
+  elif program == "python" and rest[0] == "-m":
+    module = importlib.import_module(f"{rest[1]}.__main__" if _is_package(rest[1]) else rest[1])
+    only_arguments.setattr(sys, "argv", [rest[1], *rest[2:]])
+    with pytest.raises(_Understood):
+      module.main()
+  elif program == "pip" and rest[0] == "install":
+    _installs(rest[1:])
+  else:
+    assert program in OTHERS or words[:2] == ["pip", "download"], words
+
+
+def _is_package(name):
+  return (ROOT / name.replace(".", "/") / "__main__.py").is_file()
+
+
+def _installs(words):
+  """Files are there, and extras exist."""
+  known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+  for word in words:
+    if word.endswith(".txt"):
+      assert (ROOT / word).is_file()
+    elif extras := re.search(r"\[([\w,]+)\]", word):
+      assert set(extras[1].split(",")) <= set(known), word
+
+
+def test_examples_are_found_where_they_are():
+  """A change of the pages' form must not leave this with nothing to check."""
+  places = {param.id.split(":")[0] for param in EXAMPLES}
+  assert {"README.md", "docs/data.md", "docs/tpu.md", "data_builders/README.md", "launch.py"} <= places
+  assert {"cluster/slurm.sh", "cluster/hdr_stages.sh", "cluster/tpu_pod.sh"} <= places
+  assert {"configs/hdr.py", "configs/internet.py", "configs/digit.py", "configs/rootnet.py"} <= places
+  assert {cli.COMMANDS[name].module.replace(".", "/") + ".py" for name in ("predict", "keep", "import")} <= places
+  assert len(EXAMPLES) > 60
