@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import logging
 import math
 import pathlib
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from types import TracebackType
@@ -32,6 +30,7 @@ from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jaxhands import __version__
+from jaxhands.runs import folder as files
 from jaxhands.train import state as states
 
 Which = Literal["latest", "best"]
@@ -230,12 +229,8 @@ def check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str, 
 
 def write_config(workdir: pathlib.Path, config: ConfigDict) -> None:
   """Writes `config.json`, whole or not at all."""
-  workdir.mkdir(parents=True, exist_ok=True)
-  # Stages may be trained by several processes, on several machines.
-  with tempfile.NamedTemporaryFile("w", dir=workdir, prefix=".config.", delete=False) as temporary:
-    temporary.write(config.to_json(indent=2, sort_keys=True) + "\n")
-  pathlib.Path(temporary.name).chmod(0o644)
-  pathlib.Path(temporary.name).replace(workdir / "config.json")
+  with files.written(workdir / "config.json") as file:
+    file.write((config.to_json(indent=2, sort_keys=True) + "\n").encode())
 
 
 def read_config(workdir: pathlib.Path) -> Any:
@@ -243,11 +238,15 @@ def read_config(workdir: pathlib.Path) -> Any:
 
   Raises:
     FileNotFoundError: not the folder of a run.
+    DamagedFile: its config is damaged.
   """
   path = workdir / "config.json"
   if not path.is_file():
     raise FileNotFoundError(f"{workdir} is not the folder of a run: it has no config.json")
-  return ConfigDict(_tuples(json.loads(path.read_text())))
+  found = files.read_json(path, "put back a copy, or choose another --workdir")
+  if not isinstance(found, dict):
+    raise files.DamagedFile(path, "it is no config", "put back a copy, or choose another --workdir")
+  return ConfigDict(_tuples(found))
 
 
 def _tuples(value: Any) -> Any:
@@ -278,7 +277,7 @@ def _set_aside(folder: pathlib.Path) -> None:
 
 def _meta(folder: pathlib.Path) -> dict[str, Any]:
   """Of a checkpoint: "metrics" of the evaluation that came with it, {} if none did; "sums", if it is new enough."""
-  return json.loads((folder / "meta" / "metadata").read_text())
+  return files.read_json(folder / "meta" / "metadata", _ADVICE, ("metrics",))
 
 
 def _stored(item: pathlib.Path) -> dict[str, Any]:
