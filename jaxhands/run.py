@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import json
 import pathlib
 import shutil
 import sys
@@ -24,6 +23,7 @@ from jaxhands.hands.model import EMBEDDED, HandModel
 from jaxhands.metrics import confidence, mean_pose, pictures
 from jaxhands.metrics.base import Protocol
 from jaxhands.report import examples
+from jaxhands.runs import folder as run_files
 from jaxhands.systems import base
 from jaxhands.train import checkpoint, distributed, loop, transfer
 from jaxhands.train import state as states
@@ -101,17 +101,16 @@ def run(
 
 def _add_stages(answer: pathlib.Path, others: Mapping[str, pathlib.Path]) -> None:
   """Adds to a run's answer, as further methods, the earlier stages that were evaluated on the same examples alike."""
-  result = json.loads(answer.read_text())
+  again = "evaluate that stage again, with --mode=eval"
+  result = run_files.read_json(answer, again, ("metrics", "also"))
   same = ("system", "dataset", "split", "examples", "protocol")
   for name, folder in others.items():
     path = folder / "eval" / "metrics.json"
-    found = json.loads(path.read_text()) if path.is_file() else {}  # trained on its own, and not evaluated
+    found = run_files.read_json(path, again) if path.is_file() else {}  # trained on its own, and not evaluated
     if found and all(found[key] == result[key] for key in same):
       compared = {key: value for key, value in found["metrics"].items() if key in result["metrics"]}
       result["also"].append({"protocol": found["protocol"], "method": name, "metrics": compared})
-  partial = answer.with_name("metrics.partial.json")
-  partial.write_text(json.dumps(result, indent=2) + "\n")
-  partial.replace(answer)
+  run_files.write_json(answer, result)
 
 
 class Run:
@@ -251,7 +250,10 @@ class Run:
     if not wanted:
       return None
     if path.is_file():
-      return mean_pose.MeanPose(np.load(path))
+      try:
+        return mean_pose.MeanPose.read(path)
+      except run_files.DamagedFile as error:
+        print(error, file=sys.stderr)
     try:
       records = self._open(self.config.data.train, mean_pose.NEEDS)
     except (FileNotFoundError, ValueError) as error:
@@ -262,10 +264,8 @@ class Run:
     batches = source.train_batches(records, (host_ops.ToView(),), mean_pose.NEEDS, 1, self.config.seed)
     found = mean_pose.MeanPose.fit(itertools.islice(batches, min(wanted, sum(map(len, records)))))
     if jax.process_index() == 0:
-      path.parent.mkdir(parents=True, exist_ok=True)
-      partial = path.with_name("mean_pose.partial.npy")
-      np.save(partial, found.joints_rel)
-      partial.replace(path)
+      with run_files.written(path) as file:
+        np.save(file, found.joints_rel)
     return found
 
   # ---- training -------------------------------------------------------------
@@ -322,7 +322,7 @@ class Run:
       batch = self.system.device_ops(batch, jax.random.key(self.config.seed), False)
       found = timing.prediction_steps(self.system, variables, batch)
       if jax.process_index() == 0:
-        (self.workdir / "eval" / timing.FILE).write_text(json.dumps(found, indent=2) + "\n")
+        run_files.write_json(self.workdir / "eval" / timing.FILE, found)
 
   def _write_root_depths(self, values: Mapping[str, np.ndarray]) -> None:
     """Keeps the wrists' depths of a system that estimates them, for others to be evaluated with."""
@@ -336,7 +336,7 @@ class Run:
     if name in values:
       found = confidence.calibrate(values[name], values[f"{name}_weight"], values["scene_id"])
       if found is not None:
-        (self.workdir / "eval" / confidence.FILE).write_text(json.dumps(found, indent=2) + "\n")
+        run_files.write_json(self.workdir / "eval" / confidence.FILE, found)
 
   def _look(self, variables: base.Variables, positions: np.ndarray) -> dict[str, np.ndarray]:
     """Batch and prediction of a few of the evaluation's examples."""

@@ -10,6 +10,7 @@ from typing import Any
 from flax import traverse_util
 from ml_collections import ConfigDict
 
+from jaxhands.runs import folder as files
 from jaxhands.train import checkpoint, plan
 
 # What decides the numbers of a run: a folder that was begun with other values is not continued.
@@ -87,7 +88,7 @@ def is_finished(folder: pathlib.Path, examples: int = 0) -> bool:
   notes = folder / "origin.json"
   if not examples and not notes.is_file():
     return True
-  examples = examples or sum(data["examples"] for data in json.loads(notes.read_text())[-1]["data"])
+  examples = examples or sum(data["examples"] for data in files.read_json(notes, "delete it and train on")[-1]["data"])
   return done >= plan.Plan.of(config, examples).steps
 
 

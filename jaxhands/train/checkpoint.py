@@ -11,13 +11,12 @@ read. This is the only file that knows the checkpoint library.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import itertools
-import json
 import logging
 import math
 import pathlib
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from types import TracebackType
@@ -32,6 +31,7 @@ from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jaxhands import __version__
+from jaxhands.runs import folder as files
 from jaxhands.train import state as states
 
 Which = Literal["latest", "best"]
@@ -230,12 +230,8 @@ def check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str, 
 
 def write_config(workdir: pathlib.Path, config: ConfigDict) -> None:
   """Writes `config.json`, whole or not at all."""
-  workdir.mkdir(parents=True, exist_ok=True)
-  # Stages may be trained by several processes, on several machines.
-  with tempfile.NamedTemporaryFile("w", dir=workdir, prefix=".config.", delete=False) as temporary:
-    temporary.write(config.to_json(indent=2, sort_keys=True) + "\n")
-  pathlib.Path(temporary.name).chmod(0o644)
-  pathlib.Path(temporary.name).replace(workdir / "config.json")
+  with files.written(workdir / "config.json") as file:
+    file.write((config.to_json(indent=2, sort_keys=True) + "\n").encode())
 
 
 def read_config(workdir: pathlib.Path) -> Any:
@@ -243,11 +239,15 @@ def read_config(workdir: pathlib.Path) -> Any:
 
   Raises:
     FileNotFoundError: not the folder of a run.
+    DamagedFile: its config is damaged.
   """
   path = workdir / "config.json"
   if not path.is_file():
     raise FileNotFoundError(f"{workdir} is not the folder of a run: it has no config.json")
-  return ConfigDict(_tuples(json.loads(path.read_text())))
+  found = files.read_json(path, "put back a copy, or choose another --workdir")
+  if not isinstance(found, dict):
+    raise files.DamagedFile(path, "it is no config", "put back a copy, or choose another --workdir")
+  return ConfigDict(_tuples(found))
 
 
 def _tuples(value: Any) -> Any:
@@ -278,7 +278,7 @@ def _set_aside(folder: pathlib.Path) -> None:
 
 def _meta(folder: pathlib.Path) -> dict[str, Any]:
   """Of a checkpoint: "metrics" of the evaluation that came with it, {} if none did; "sums", if it is new enough."""
-  return json.loads((folder / "meta" / "metadata").read_text())
+  return files.read_json(folder / "meta" / "metadata", _ADVICE, ("metrics",))
 
 
 def _stored(item: pathlib.Path) -> dict[str, Any]:
@@ -290,12 +290,15 @@ def _stored(item: pathlib.Path) -> dict[str, Any]:
 
 def _sums(tree: Any) -> dict[str, str]:
   """Path -> dtype and CRC-32 of an array's bytes."""
-  found = {}
-  for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+
+  def sum_of(leaf: Any) -> str:
     array = np.ascontiguousarray(leaf)
-    number = zlib.crc32(array.reshape(-1).view(np.uint8))  # pyright: ignore[reportArgumentType]
-    found[jax.tree_util.keystr(path, simple=True, separator="/")] = f"{array.dtype.name} {number:08x}"
-  return found
+    return f"{array.dtype.name} {zlib.crc32(array.reshape(-1).view(np.uint8)):08x}"  # pyright: ignore[reportArgumentType]
+
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+  with concurrent.futures.ThreadPoolExecutor() as threads:
+    return dict(zip(names, threads.map(sum_of, (leaf for _, leaf in leaves)), strict=True))
 
 
 def _check_sums(folder: pathlib.Path, found: Mapping[str, Mapping[str, str]]) -> None:
@@ -313,11 +316,15 @@ def _check_sums(folder: pathlib.Path, found: Mapping[str, Mapping[str, str]]) ->
     f"{item}/{path}"
     for item, sums in found.items()
     for path, sum_ in sums.items()
-    # Restored as another type, its bytes are others.
-    if sum_ != (there := written.get(item, {}).get(path, "")) and sum_.split()[0] == (there or sum_).split()[0]
+    if sum_ != (expected := written.get(item, {}).get(path, "none")) and not _other_type(sum_, expected)
   ]
   if bad:
     raise ValueError(f"{folder} is damaged: {len(bad)} arrays, first {bad[0]!r}, are not what was written; {_ADVICE}")
+
+
+def _other_type(one: str, other: str) -> bool:
+  """Whether two sums are of arrays of different types: what is restored as another type has other bytes."""
+  return other != "none" and one.split()[0] != other.split()[0]
 
 
 @contextlib.contextmanager
