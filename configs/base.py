@@ -86,6 +86,11 @@ def get_config() -> ConfigDict:
   config.ema = 0.0  # decay of the average of parameters and batch statistics; 0 = none
   config.freeze = ()  # subtrees without gradient, optimizer state or average, in evaluation mode: ("backbone",)
 
+  # Devices that share one copy of parameters, averages and optimizer state, and how it is divided among them: the first
+  # (regular expression, dimension) that an array's path contains; what does not divide is whole on each. See
+  # jaxhands.train.distributed.layout. 1 = every device has all of it.
+  config.sharding = ConfigDict({"fsdp": 1, "rules": (("kernel$", -1),)})
+
   # ---- where weights come from ----------------------------------------------
   # Subtree -> "RUN or file[:source subtree]"; "all" = everything, "." = the whole source, "" = fresh.
   # "stages/NAME" is an earlier stage of the same run.

@@ -146,7 +146,7 @@ class Run:
     self.config, self.workdir, self._top = config, workdir, top
     self._find = find_data or (lambda name, variant, data: folders.find(name, variant, data.dir))
     self.system = base.load(config)
-    self.mesh = distributed.make_mesh()
+    self.mesh = distributed.make_mesh(fsdp=config.sharding.fsdp)
     if self.system.objectives and trains:
       distributed.check_batch_size(config.batch_size, config.accumulation, self.mesh)
     distributed.check_batch_size(config.eval.batch_size, 1, self.mesh)
