@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-_MOST_STEPS = 1 << 21  # a checkpoint has thousands
-_BYTES_A_STEP = 1 << 7  # on average; 256 MB for a checkpoint's
+_MOST_STEPS = 1 << 20  # a checkpoint has thousands
+_BYTES_A_STEP = 1 << 8  # on average; 256 MB for a checkpoint's
 _LONGEST_WORD = 120  # characters, in a message
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = _LONGEST_WORD
@@ -96,7 +96,7 @@ def load(file: io.BufferedIOBase, outside: list[Outside] | None = None, most_ste
   Args:
     file: with `read` and `readline`.
     outside: gets what the pickle keeps outside of itself; None: it may keep nothing there.
-    most_steps: of the pickle's program, which may have 128 bytes each on average.
+    most_steps: of the pickle's program, which may have 256 bytes each on average.
   Returns:
     dicts, lists, tuples, texts, bytes, numbers and None, with `Name`, `Made` and `Outside`. Containers may be shared,
     and may hold themselves. Sets are `Made`.
