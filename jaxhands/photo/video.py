@@ -148,9 +148,9 @@ class Reader:
       self._failed += 1
 
   def _announced(self) -> int:
-    """Frames by the index of an MP4, or by the head of others; 0 = the file does not say."""
+    """Frames by the index of an MP4, without those that were trimmed, or by the head of others; 0 = none is told."""
     entries = len(self._stream.index_entries) if "mp4" in self._container.format.name else 0
-    return max(self._stream.frames, entries)
+    return entries or self._stream.frames
 
   def _announced_s(self) -> float:
     """Length by the head of files that do not count frames; 0 = none, or estimated from the file's size."""

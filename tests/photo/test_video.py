@@ -108,6 +108,14 @@ def test_frames_that_an_edit_left_out_are_not_missing(tmp_path):
   frames, reader = _read(tmp_path / "b.mp4")
   assert len(frames) == FRAMES - 7
   assert reader.missing == ""
+  content = bytearray((tmp_path / "b.mp4").read_bytes())
+  at = content.rindex(b"elst") + 12  # how long the last edit lasts, in ms
+  assert int.from_bytes(content[at : at + 4], "big") > 1000
+  content[at : at + 4] = (600).to_bytes(4, "big")
+  (tmp_path / "c.mp4").write_bytes(content)
+  frames, reader = _read(tmp_path / "c.mp4")
+  assert len(frames) < 25
+  assert reader.missing == ""
 
 
 @pytest.mark.parametrize(("rotation", "quarters"), [(-90, -1), (90, 1), (180, 2)])
