@@ -250,6 +250,8 @@ def test_heic_is_read_or_the_extra_is_named(tmp_path, monkeypatch):
       _read(tmp_path, head)
   heif = pytest.importorskip("pillow_heif", reason="the extra heif is not installed")
   heif.register_heif_opener()
+  with pytest.raises(BadPicture, match="decoded"):
+    _read(tmp_path, head)
   np.testing.assert_allclose(_read(tmp_path, _saved(RGB, "HEIF", quality=-1)).pixels.astype(int), RGB, atol=12)
 
 
