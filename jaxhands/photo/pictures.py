@@ -199,7 +199,9 @@ def _reads_heif() -> bool:
 
 def _decoded(path: pathlib.Path, image: Image.Image) -> Picture:
   raw_mode, several = _raw_mode(image), _holds_several(image)
+  _forget_xmp(image)  # before TIFFs are turned
   image.load()
+  _forget_xmp(image)  # of a PNG, where it may stand behind the pixels
   found = _exif(image)
   turn = _TURNS.get(found.get(ExifTags.Base.Orientation, 1))
   focal_px, remark = exif.focal_px(found, *image.size)
@@ -214,6 +216,12 @@ def _holds_several(image: Image.Image) -> bool:
     return getattr(image, "is_animated", False)
   except Exception:  # as of a decoder: there is a second one, and it is damaged
     return True
+
+
+def _forget_xmp(image: Image.Image) -> None:
+  """Pillow would turn a picture by it where EXIF says nothing; browsers and OpenCV do not."""
+  for key in ("xmp", "XML:com.adobe.xmp"):
+    image.info.pop(key, None)
 
 
 def _exif(image: Image.Image) -> Image.Exif:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from jaxhands.photo import exif, pictures
 from jaxhands.photo.pictures import BadPicture
@@ -195,6 +195,20 @@ def test_a_turned_picture_is_turned_back(kind, alpha, tmp_path):
   for orientation, turned in TURNED.items():
     found = _read(tmp_path, _saved(pixels, kind, quality=95, exif=_with({_ORIENTATION: orientation})))
     np.testing.assert_allclose(found.pixels.astype(int), turned(plain), atol=6, err_msg=f"{orientation}")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_only_exif_turns_a_picture(kind, tmp_path):
+  """XMP's orientation is often what a program left of a picture that it turned; browsers do not follow it."""
+  xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+  if kind == "PNG":
+    notes = PngImagePlugin.PngInfo()
+    notes.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    content = _saved(RGB, kind, pnginfo=notes)
+  else:
+    content = _saved(RGB, kind, **({"tiffinfo": {700: xmp}} if kind == "TIFF" else {"xmp": xmp}))
+  assert b"tiff:Orientation" in content
+  assert _read(tmp_path, content).pixels.shape == RGB.shape
 
 
 def test_the_focal_length_of_a_turned_picture(tmp_path):
