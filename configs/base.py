@@ -46,6 +46,8 @@ def get_config() -> ConfigDict:
   # Decode pictures at a half or a quarter of their size where a crop has so few pixels anyway (InterNet, DIGIT): fast,
   # but not the references' pixels.
   config.data.shrink = False
+  # Grey, exposure, contrast, blur, noise and covers at random in training: jaxhands.data.rough. The papers have none.
+  config.data.rough = False
   config.data.threads = 8  # that read and decode
   config.data.processes = 0  # worker processes besides the trainer's own; 0 = threads only
   config.data.keep_mb = 2000  # memory for decoded examples, so that a small set is decoded once
@@ -83,6 +85,11 @@ def get_config() -> ConfigDict:
   config.clip_norm = 0.0  # of each objective's gradient; 0 = no clipping
   config.ema = 0.0  # decay of the average of parameters and batch statistics; 0 = none
   config.freeze = ()  # subtrees without gradient, optimizer state or average, in evaluation mode: ("backbone",)
+
+  # Devices that share one copy of parameters, averages and optimizer state, and how it is divided among them: the first
+  # (regular expression, dimension) that an array's path contains; what does not divide is whole on each. See
+  # jaxhands.train.distributed.layout. 1 = every device has all of it.
+  config.sharding = ConfigDict({"fsdp": 1, "rules": (("kernel$", -1),)})
 
   # ---- where weights come from ----------------------------------------------
   # Subtree -> "RUN or file[:source subtree]"; "all" = everything, "." = the whole source, "" = fresh.

@@ -176,6 +176,7 @@ def _synth(config: Any) -> None:
   config.requires = ConfigDict()  # embedded data, from scratch
   config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:val",)
   config.data.synthetic.train = 100_000
+  config.data.rough = True
 
 
 def _demo(config: Any) -> None:
@@ -185,6 +186,7 @@ def _demo(config: Any) -> None:
     root_depth_weight=0.2, handedness_weight=5.0, heatmap_weight=1.0,
   )  # fmt: skip
   config.data.crop_hw, config.data.map_hw, config.data.shrink = (96, 96), (24, 24), True
+  config.data.rough = True
   config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:test",)
   config.data.synthetic.update(train=8_000, val=0, test=1_000)
   config.data.augmentation.update(translation=0.05, scale=0.1, rotation_deg=10.0)

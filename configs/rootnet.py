@@ -80,6 +80,7 @@ def get_config(variant: str = "") -> ConfigDict:
     "width": 64,
     "upsampler": "deconv",  # or "shuffle", fast on a CPU
     "upsampler_features": 256,
+    "depth_weight": 1.0,
     "real_mm": (300.0, 300.0),
     "bn_groups": 4 if released and choice.size == "paper" else 1,
   })  # fmt: skip
@@ -106,11 +107,13 @@ def _synth(config: Any) -> None:
   config.requires = ConfigDict()  # embedded data, from scratch
   config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:val",)
   config.data.synthetic.train = 100_000
+  config.data.rough = True
 
 
 def _demo(config: Any) -> None:
-  config.system.update(depth=18, width=16, upsampler="shuffle", upsampler_features=32)
+  config.system.update(depth=18, width=16, upsampler="shuffle", upsampler_features=32, depth_weight=0.02)
   config.data.crop_hw, config.data.map_hw = (96, 96), (48, 48)
+  config.data.rough = True
   config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:val",)
   config.data.synthetic.update(train=4_000, val=500, test=0)
   config.train_for = "2000 steps"
@@ -128,7 +131,7 @@ def _small(config: Any) -> None:
 
 
 def _tiny(config: Any) -> None:
-  config.system.update(depth=18, width=4, upsampler_features=8)
+  config.system.update(depth=18, width=4, upsampler_features=8, depth_weight=0.02)
   config.data.crop_hw, config.data.map_hw = (64, 64), (32, 32)
   config.data.synthetic.update(train=32, val=16, test=16)
   config.train_for = "4 steps"

@@ -50,7 +50,7 @@ def rendered_entries(
     "camera_img": view.camera_img,
     "camera_valid": np.True_,
     "cam_from_world": view.cam_from_world,
-    "box_img": crop.box_around(joints_img.reshape(42, 2), valid.reshape(42), margin=1.0),
+    "box_img": crop.box_around(joints_img.reshape(42, 2), valid.reshape(42)),
     "joints_cam": joints_cam,
     "joints_cam_valid": valid,
     "joints_img": joints_img,

@@ -28,6 +28,7 @@ from jaxtyping import Float
 from jaxhands import metrics
 from jaxhands.hands.model import HandModel
 from jaxhands.metrics import base
+from jaxhands.runs import folder as files
 
 RESAMPLES = 10_000
 FEW_RESAMPLES = 1_000  # of metrics that are no means of examples, each of which needs all examples anew
@@ -48,17 +49,17 @@ class Evaluated:
 
     Raises:
       FileNotFoundError: it was not evaluated.
-      ValueError: it was, by a version that did not keep what tells examples and scenes apart.
+      ValueError: it was, by a version that did not keep what tells examples and scenes apart; or a file is damaged.
     """
     folder = workdir / "eval"
     for name in ("metrics.json", "examples.npz"):
       if not (folder / name).is_file():
         raise FileNotFoundError(f"{folder} has no {name}: evaluate the run first, with --mode=eval")
-    with np.load(folder / "examples.npz") as file:
-      values = dict(file)
+    again = "evaluate the run again, with --mode=eval"
+    values = files.read_arrays(folder / "examples.npz", again)
     if missing := sorted({"example_id", "record_hash", "scene_id"} - set(values)):
-      raise ValueError(f"{folder / 'examples.npz'} has no {missing}; evaluate the run again, with --mode=eval")
-    return cls(workdir, json.loads((folder / "metrics.json").read_text()), values)
+      raise ValueError(f"{folder / 'examples.npz'} has no {missing}; {again}")
+    return cls(workdir, files.read_json(folder / "metrics.json", again, ("protocol",)), values)
 
   @property
   def keys(self) -> np.ndarray:

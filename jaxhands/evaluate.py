@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import json
-import os
 import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -25,6 +23,7 @@ from jaxhands import schema
 from jaxhands.data import feed
 from jaxhands.geometry import lift
 from jaxhands.metrics import base, baselines, mean_pose, overlap, poses, standard, summary
+from jaxhands.runs import folder as files
 from jaxhands.systems.base import System, Variables
 
 RESAMPLES = 200
@@ -68,12 +67,11 @@ class EvalResult:
 
   def write(self, folder: pathlib.Path) -> None:
     """Writes `metrics.json` and `examples.npz` into the folder, each whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
     fields = [field.name for field in dataclasses.fields(self) if field.name != "examples_values"]
-    content = json.dumps({name: getattr(self, name) for name in fields}, indent=2) + "\n"
     values: dict[str, Any] = dict(self.examples_values)
-    _publish(folder / "examples.npz", lambda file: np.savez_compressed(file, **values))
-    _publish(folder / "metrics.json", lambda file: file.write(content.encode()))
+    with files.written(folder / "examples.npz") as file:
+      np.savez_compressed(file, **values)
+    files.write_json(folder / "metrics.json", {name: getattr(self, name) for name in fields})
 
   def table(self) -> rich.table.Table:
     """Metric, value with its interval, baselines."""
@@ -355,13 +353,6 @@ def evaluate(
 ) -> EvalResult:
   """Evaluates once; see `Evaluator` for `options`."""
   return Evaluator(system, mesh, **options)(variables, batches, names)
-
-
-def _publish(path: pathlib.Path, write: Callable[[Any], object]) -> None:
-  partial = path.with_name(f"{path.name}.partial")
-  with open(partial, "wb") as file:
-    write(file)
-  os.replace(partial, path)
 
 
 def _quantities(

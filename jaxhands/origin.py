@@ -7,7 +7,6 @@ the evaluation beside it.
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import pathlib
 import platform
 import subprocess
@@ -17,6 +16,7 @@ from typing import Any
 import jax
 
 from jaxhands import __version__
+from jaxhands.runs import folder as files
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _SOFTWARE = ("jax", "flax", "optax", "numpy", "opencv-python")
@@ -50,7 +50,7 @@ def data_set(folder: str, split: str, examples: int) -> dict[str, Any]:
   found: dict[str, Any] = {"name": pathlib.Path(folder).name, "split": split, "examples": examples}
   path = pathlib.Path(folder) / "build.json"
   if path.is_file():
-    built = json.loads(path.read_text())
+    built = files.read_json(path, "build the data set anew", ("builder", "hash", "arguments"))
     found |= {"builder": built["builder"], "hash": built["hash"]}
     known = {key: built["arguments"].get(key) for key in ("version", "variant", "branch", "seed")}
     found |= {key: value for key, value in known.items() if value not in (None, "")}
@@ -66,22 +66,15 @@ def note_training(workdir: pathlib.Path, data: Sequence[dict[str, Any]], accepte
     accepted: differences from the paper, of `jaxhands.requirements`.
   """
   path = workdir / "origin.json"
-  entries = json.loads(path.read_text()) if path.is_file() else []
+  entries = files.read_json(path, "delete it: it notes what earlier parts of the run were") if path.is_file() else []
   entry = {"code": code(), **machine(), "data": list(data)} | ({"accepted": list(accepted)} if accepted else {})
   if not entries or entries[-1] != entry:
-    _write(path, [*entries, entry])
+    files.write_json(path, [*entries, entry])
 
 
 def note_evaluation(workdir: pathlib.Path, data: Sequence[dict[str, Any]]) -> None:
   """Writes `WORKDIR/eval/origin.json`."""
-  _write(workdir / "eval" / "origin.json", {"code": code(), **machine(), "data": list(data)})
-
-
-def _write(path: pathlib.Path, content: Any) -> None:
-  path.parent.mkdir(parents=True, exist_ok=True)
-  partial = path.with_name(f"{path.name}.partial")
-  partial.write_text(json.dumps(content, indent=2) + "\n")
-  partial.replace(path)
+  files.write_json(workdir / "eval" / "origin.json", {"code": code(), **machine(), "data": list(data)})
 
 
 def _git(*arguments: str) -> str:

@@ -134,8 +134,7 @@ class Model:
     batch = feed.put(
       self._batch([self._example(_Shown.of(np.zeros((64, 64, 3), np.uint8)), self._views[0])]), self._mesh
     )
-    shapes = jax.eval_shape(init, batch)
-    shapes.pop("constants", None)
+    shapes = base.for_prediction(self.system, jax.eval_shape(init, batch))
     constants = jax.jit(lambda batch: init(batch).get("constants", {}), out_shardings=everywhere)(batch)
     self.variables = jax.device_put(read(shapes), everywhere) | {"constants": constants}
     self._step = jax.jit(self._predicted, out_shardings=everywhere)

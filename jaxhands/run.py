@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import json
 import pathlib
 import shutil
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -23,6 +23,7 @@ from jaxhands.hands.model import EMBEDDED, HandModel
 from jaxhands.metrics import confidence, mean_pose, pictures
 from jaxhands.metrics.base import Protocol
 from jaxhands.report import examples
+from jaxhands.runs import folder as run_files
 from jaxhands.systems import base
 from jaxhands.train import checkpoint, distributed, loop, transfer
 from jaxhands.train import state as states
@@ -100,17 +101,16 @@ def run(
 
 def _add_stages(answer: pathlib.Path, others: Mapping[str, pathlib.Path]) -> None:
   """Adds to a run's answer, as further methods, the earlier stages that were evaluated on the same examples alike."""
-  result = json.loads(answer.read_text())
+  again = "evaluate that stage again, with --mode=eval"
+  result = run_files.read_json(answer, again, ("metrics", "also"))
   same = ("system", "dataset", "split", "examples", "protocol")
   for name, folder in others.items():
     path = folder / "eval" / "metrics.json"
-    found = json.loads(path.read_text()) if path.is_file() else {}  # trained on its own, and not evaluated
+    found = run_files.read_json(path, again) if path.is_file() else {}  # trained on its own, and not evaluated
     if found and all(found[key] == result[key] for key in same):
       compared = {key: value for key, value in found["metrics"].items() if key in result["metrics"]}
       result["also"].append({"protocol": found["protocol"], "method": name, "metrics": compared})
-  partial = answer.with_name("metrics.partial.json")
-  partial.write_text(json.dumps(result, indent=2) + "\n")
-  partial.replace(answer)
+  run_files.write_json(answer, result)
 
 
 class Run:
@@ -146,8 +146,8 @@ class Run:
     self.config, self.workdir, self._top = config, workdir, top
     self._find = find_data or (lambda name, variant, data: folders.find(name, variant, data.dir))
     self.system = base.load(config)
-    self.mesh = distributed.make_mesh()
-    if self.system.objectives:
+    self.mesh = distributed.make_mesh(fsdp=config.sharding.fsdp)
+    if self.system.objectives and trains:
       distributed.check_batch_size(config.batch_size, config.accumulation, self.mesh)
     distributed.check_batch_size(config.eval.batch_size, 1, self.mesh)
     protocol = Protocol(**config.eval.protocol)
@@ -158,7 +158,7 @@ class Run:
     also = [dataclasses.replace(protocol, **changes) for changes in config.eval.also.values()]
     methods = comparisons.methods_of(config, self.system)
     self.evaluator = evaluate.Evaluator(
-      self.system, self.mesh, found, protocol, also, self._mean_pose(), config.seed, methods
+      self.system, self.mesh, found, protocol, also, self._mean_pose(trains), config.seed, methods
     )
     transfer.check_sources(dict(config.init_from))
     self._check_depths((protocol, *also))
@@ -233,23 +233,39 @@ class Run:
   def eval_batches(self) -> Iterator[Mapping[str, np.ndarray]]:
     """Batches of this process, on the host, every example once."""
     ops, needs = self.system.host_ops(False), self.evaluator.needs
-    return source.eval_batches(self._eval_records, ops, needs, self.config.eval.batch_size, self._reading())
+    return source.eval_batches(
+      self._eval_records, ops, needs, self._rows(sum(map(len, self._eval_records))), self._reading()
+    )
 
-  def _mean_pose(self) -> mean_pose.MeanPose | None:
-    """The baseline, of the training data; kept in the run's folder, so that evaluating needs them only once."""
+  def _rows(self, examples: int) -> int:
+    """Of a batch of the evaluation: no more than so many examples fill, on all devices alike."""
+    return min(self.config.eval.batch_size, -(-examples // self.mesh.size) * self.mesh.size)
+
+  def _mean_pose(self, trains: bool) -> mean_pose.MeanPose | None:
+    """The baseline, of the training data; kept in the run's folder, so that evaluating needs them only once.
+
+    Whoever only evaluates, as the weights of others, and does not have these data, has no baseline and is told so.
+    """
     wanted, path = self.config.eval.mean_pose, self.workdir / "mean_pose.npy"
     if not wanted:
       return None
     if path.is_file():
-      return mean_pose.MeanPose(np.load(path))
-    records = self._open(self.config.data.train, mean_pose.NEEDS)
+      try:
+        return mean_pose.MeanPose.read(path)
+      except run_files.DamagedFile as error:
+        print(error, file=sys.stderr)
+    try:
+      records = self._open(self.config.data.train, mean_pose.NEEDS)
+    except (FileNotFoundError, ValueError) as error:
+      if trains:
+        raise
+      print(f"no mean pose beside the metrics, for it is that of the training data: {error}", file=sys.stderr)
+      return None
     batches = source.train_batches(records, (host_ops.ToView(),), mean_pose.NEEDS, 1, self.config.seed)
     found = mean_pose.MeanPose.fit(itertools.islice(batches, min(wanted, sum(map(len, records)))))
     if jax.process_index() == 0:
-      path.parent.mkdir(parents=True, exist_ok=True)
-      partial = path.with_name("mean_pose.partial.npy")
-      np.save(partial, found.joints_rel)
-      partial.replace(path)
+      with run_files.written(path) as file:
+        np.save(file, found.joints_rel)
     return found
 
   # ---- training -------------------------------------------------------------
@@ -306,7 +322,7 @@ class Run:
       batch = self.system.device_ops(batch, jax.random.key(self.config.seed), False)
       found = timing.prediction_steps(self.system, variables, batch)
       if jax.process_index() == 0:
-        (self.workdir / "eval" / timing.FILE).write_text(json.dumps(found, indent=2) + "\n")
+        run_files.write_json(self.workdir / "eval" / timing.FILE, found)
 
   def _write_root_depths(self, values: Mapping[str, np.ndarray]) -> None:
     """Keeps the wrists' depths of a system that estimates them, for others to be evaluated with."""
@@ -320,11 +336,11 @@ class Run:
     if name in values:
       found = confidence.calibrate(values[name], values[f"{name}_weight"], values["scene_id"])
       if found is not None:
-        (self.workdir / "eval" / confidence.FILE).write_text(json.dumps(found, indent=2) + "\n")
+        run_files.write_json(self.workdir / "eval" / confidence.FILE, found)
 
   def _look(self, variables: base.Variables, positions: np.ndarray) -> dict[str, np.ndarray]:
     """Batch and prediction of a few of the evaluation's examples."""
-    size = -(-len(positions) // self.mesh.size) * self.mesh.size
+    size = self._rows(len(positions))
     needs = self.evaluator.needs | examples.NEEDS
     ops, reading = self.system.host_ops(False), self._reading()
     return self.evaluator.look(
@@ -339,31 +355,27 @@ class Run:
 
   # ---- variables ------------------------------------------------------------
 
-  def _init(self) -> tuple[Callable[[schema.Batch], base.Variables], schema.Batch]:
-    """What makes fresh variables, and a batch of the evaluation's data to make them for."""
+  def _shapes_and_constants(self) -> tuple[base.Variables, base.Variables]:
+    """Shapes of the variables that predictions need, and the constants, made afresh."""
     batch = feed.put(next(iter(self.eval_batches())), self.mesh)
-    return steps.make_init(self.system, self.config.seed), batch
-
-  def _restored(self) -> base.Variables:
-    """Those of a checkpoint, with constants made afresh."""
-    init, batch = self._init()
-    shapes = jax.eval_shape(init, batch)
-    shapes.pop("constants", None)
-    found = checkpoint.read_variables(self.workdir, shapes, self.config.eval.checkpoint)
+    init = steps.make_init(self.system, self.config.seed)
     everywhere = distributed.replicated(self.mesh)
     constants = jax.jit(lambda batch: init(batch).get("constants", {}), out_shardings=everywhere)(batch)
-    return jax.device_put(found, everywhere) | {"constants": constants}
+    return base.for_prediction(self.system, jax.eval_shape(init, batch)), constants
+
+  def _restored(self) -> base.Variables:
+    """Those of a checkpoint."""
+    shapes, constants = self._shapes_and_constants()
+    found = checkpoint.read_variables(self.workdir, shapes, self.config.eval.checkpoint)
+    return jax.device_put(found, distributed.replicated(self.mesh)) | {"constants": constants}
 
   def _assembled(self) -> base.Variables:
     """All from other runs and files, as `config.init_from` says; saved as a checkpoint that can be read alone."""
-    init, batch = self._init()
-    everywhere = distributed.replicated(self.mesh)
-    fresh = jax.jit(init, out_shardings=everywhere)(batch)
-    constants = fresh.pop("constants", {})
-    idle = sorted(set(states.leaves(fresh)) - transfer.filled(fresh, dict(self.config.init_from)))
+    shapes, constants = self._shapes_and_constants()
+    idle = sorted(set(states.leaves(shapes)) - transfer.filled(shapes, dict(self.config.init_from)))
     if idle:
       raise ValueError(f"system {self.config.system.name!r} is not trained, and init_from does not fill {idle[0]!r}")
-    variables = jax.device_put(self._filled(fresh), everywhere)
+    variables = jax.device_put(self._filled(shapes), distributed.replicated(self.mesh))
     if jax.process_index() == 0:
       shutil.rmtree(self.workdir / "checkpoints", ignore_errors=True)
     multihost_utils.sync_global_devices("assembled")

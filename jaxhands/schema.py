@@ -68,7 +68,7 @@ BATCH: dict[str, Field] = {
   ),
   "camera_img": _f("B 3 3", "float32", "px", "img", "Pinhole intrinsics of the original picture."),
   "camera_valid": _f("B", "bool", "-", "-", "Intrinsics are known."),
-  "box_img": _f("B 4", "float32", "px", "img", "x, y of the upper left corner, width, height; tight, not enlarged."),
+  "box_img": _f("B 4", "float32", "px", "img", "x, y of the corner, width, height; tight around all joints, x 1.2."),
   "picture": _f("B P Q 3", "uint8", "sRGB 0..255", "img", "The original picture, padded below and right."),
   "picture_hw": _f("B 2", "int32", "px", "img", "Its true height and width."),
   "joints_cam": _f("B 2 21 3", "float32", "mm", "cam", "Joints; mirrored with the view, untouched by augmentation."),

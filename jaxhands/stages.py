@@ -10,6 +10,7 @@ from typing import Any
 from flax import traverse_util
 from ml_collections import ConfigDict
 
+from jaxhands.runs import folder as files
 from jaxhands.train import checkpoint, plan
 
 # What decides the numbers of a run: a folder that was begun with other values is not continued.
@@ -18,6 +19,7 @@ _DECISIVE = (
   "ema", "freeze", "init_from", "stages", "data.train", "data.kind", "data.limit", "data.crop_hw", "data.map_hw",
   "data.shrink", "data.augmentation", "data.synthetic", "data.aih",
 )  # fmt: skip
+_NAMED = 8  # changes at most, in an error
 
 
 def of(config: Any) -> list[tuple[str, Any]]:
@@ -86,7 +88,7 @@ def is_finished(folder: pathlib.Path, examples: int = 0) -> bool:
   notes = folder / "origin.json"
   if not examples and not notes.is_file():
     return True
-  examples = examples or sum(data["examples"] for data in json.loads(notes.read_text())[-1]["data"])
+  examples = examples or sum(data["examples"] for data in files.read_json(notes, "delete it and train on")[-1]["data"])
   return done >= plan.Plan.of(config, examples).steps
 
 
@@ -105,7 +107,10 @@ def check_continues(workdir: pathlib.Path, config: Any) -> None:
     if _in_stage(key).startswith(_DECISIVE) and begun.get(key) != now.get(key)
   ]
   if changes:
-    raise ValueError(f"{workdir} was begun with another config: {'; '.join(changes)}. Choose another --workdir")
+    more = f"; and {len(changes) - _NAMED} more" if len(changes) > _NAMED else ""
+    raise ValueError(
+      f"{workdir} was begun with another config: {'; '.join(changes[:_NAMED])}{more}. Choose another --workdir"
+    )
 
 
 def _in_stage(key: str) -> str:

@@ -9,20 +9,21 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Layer -> layers of ours that it may import besides itself. Order of rows = direction of imports.
 ALLOWED: dict[str, set[str]] = {
   "schema": set(),
+  "runs": set(),
   "geometry": {"schema"},
   "hands": {"schema", "geometry"},
   "render": {"schema", "geometry", "hands"},
   "codecs": {"schema", "geometry", "hands"},
   "losses": {"schema", "geometry", "hands", "codecs"},
-  "metrics": {"schema", "geometry", "hands", "codecs"},
+  "metrics": {"schema", "geometry", "hands", "codecs", "runs"},
   "draw": {"schema", "geometry", "hands", "render"},
-  "report": {"schema", "geometry", "hands", "render", "draw"},
-  "data": {"schema", "geometry", "hands", "codecs"},
+  "report": {"schema", "geometry", "hands", "render", "draw", "runs"},
+  "data": {"schema", "geometry", "hands", "codecs", "runs"},
   "weights": {"schema", "hands"},
   "models": {"schema", "geometry", "hands", "codecs", "losses"},
   "systems": {"schema", "geometry", "hands", "codecs", "losses", "data", "weights", "models"},
 }
-_BELOW_TRAIN = {"schema", "geometry", "hands", "codecs", "losses", "metrics", "draw", "data", "weights"}
+_BELOW_TRAIN = {"schema", "geometry", "hands", "codecs", "losses", "metrics", "draw", "data", "weights", "runs"}
 ALLOWED |= {
   "train": _BELOW_TRAIN | {"systems.base"},
   "evaluate": _BELOW_TRAIN | {"systems.base", "train"},
@@ -30,8 +31,9 @@ ALLOWED |= {
   "export": _BELOW_TRAIN | {"systems.base", "train", "predict"},
 }
 ALLOWED["timing"] = {"schema", "systems.base"}
-ALLOWED |= {"origin": set(), "compare": {"hands", "metrics"}, "results": set()}
-ALLOWED |= {"stages": {"train"}, "requirements": {"train"}, "comparisons": _BELOW_TRAIN | {"systems.base", "models"}}
+ALLOWED |= {"origin": {"runs"}, "compare": {"hands", "metrics", "runs"}, "results": {"runs"}}
+ALLOWED |= {"stages": {"train", "runs"}, "requirements": {"train"}}
+ALLOWED["comparisons"] = _BELOW_TRAIN | {"systems.base", "models"}
 ALLOWED["run"] = set(ALLOWED) | {"systems.base"}
 ALLOWED["photo"] = {"schema", "geometry", "hands", "render", "draw", "predict"}
 ALLOWED["trained"] = set(ALLOWED)

@@ -283,7 +283,7 @@ def test_what_is_no_record_is_named(tmp_path):
   with pytest.raises(FileNotFoundError, match=r"no .*config\.json: train and evaluate the run first"):
     record.of_run(tmp_path)
   (tmp_path / "odd.json").write_text("{}")
-  with pytest.raises(ValueError, match=r"odd\.json is no record of an experiment"):
+  with pytest.raises(ValueError, match=r"odd\.json is .*lacks 'format'.*records of experiments"):
     record.read_all(tmp_path)
   with pytest.raises(ValueError, match=r"the record would have .* bytes of 20,000: .*eval\.methods"):
     record.write(made_up(note="x" * 30_000), tmp_path / "large.json")

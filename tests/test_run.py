@@ -101,6 +101,36 @@ def test_a_run_trains_evaluates_and_goes_on(data, tmp_path, capsys):
   assert checkpoint.checkpoint_folder(workdir).name == "6"
 
 
+def test_evaluating_needs_no_training_data(data, tmp_path, capsys):
+  """Whoever has a trained run, or weights of others, may have the test data alone, and other devices."""
+  config, absent = _config(data), _config(data, batch_size=3)  # 3 do not divide among the devices
+  with absent.unlocked():
+    absent.data.train = (f"{tmp_path}/absent:train",)
+  assert run.run(config, tmp_path / "run", "train")
+  checkpoint.write_config(tmp_path / "run", absent)
+  (tmp_path / "run" / "mean_pose.npy").unlink()
+  assert run.run(absent, tmp_path / "run", "eval")
+  answer = json.loads((tmp_path / "run" / "eval" / "metrics.json").read_text())
+  assert (answer["examples"], answer["mean_pose"]) == (7, {})
+  told = capsys.readouterr().err
+  assert "no mean pose" in told
+  assert f"there is no data set in {tmp_path}/absent" in told
+  with absent.unlocked():
+    absent.batch_size = 4
+  with pytest.raises(FileNotFoundError, match="absent"):
+    run.run(absent, tmp_path / "other", "train")
+
+
+@pytest.mark.parametrize(("most", "rows"), [(64, 8), (4, 4)])
+def test_batches_of_an_evaluation_are_no_larger_than_it_is(data, tmp_path, most, rows):
+  config = _config(data)
+  with config.unlocked():
+    config.eval.batch_size = most
+  batches = list(run.Run(config, tmp_path, tmp_path, trains=False).eval_batches())
+  assert {len(batch["weight"]) for batch in batches} == {rows}
+  assert sum(batch["weight"].sum() for batch in batches) == 7
+
+
 def test_real_data_and_augmentation_go_on_bit_equal(data, tmp_path, monkeypatch):
   config = _config(data, train_for="9 steps", eval_every="2 steps", checkpoint_every="2 steps", ema=0.9)
   assert run.run(config, tmp_path / "whole", "train")

@@ -55,7 +55,7 @@ def _synth(config: Any) -> None:
 def _demo(config: Any) -> None:
   # A hand's box fills 0.55 to 1.1 times the crop.
   config.system.update(
-    backbone="b0", width=16, drop_path=0.0, decoder_features=32, dropout=0.0, box_factor=1.25, zoom=(0.7, 1.4),
+    backbone="b0", width=16, drop_path=0.0, decoder_features=32, dropout=0.0, box_factor=1.05, zoom=(0.7, 1.4),
     most_of_one_class=1.0,
   )  # fmt: skip
   config.data.crop_hw, config.data.map_hw = (64, 64), (32, 32)

@@ -29,6 +29,7 @@ def demo_data(config: Any) -> None:
   """Some thousand pictures, with those that HDRM learns from: one data set for all parts."""
   config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:val",)
   config.data.synthetic.update(train=2_000, val=240, test=0, pictures="all")
+  config.data.rough = True
   config.data.keep_mb = 600
 
 
@@ -49,6 +50,7 @@ def synth_data(config: Any) -> None:
   """As large as pays on an accelerator."""
   config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:val",)
   config.data.synthetic.train = 100_000
+  config.data.rough = True
 
 
 def paper_data(config: Any) -> None:

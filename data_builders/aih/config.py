@@ -12,7 +12,7 @@ RENDER, SYN = "render", "syn"
 RELEASED = "released"  # the authors' own, from a download
 # Of how records are drawn and pasted; raised by changes, so that old records are not mixed with new ones. Changes of
 # the renderer raise the version in `synthetic`, which is an argument of these data sets as well.
-VERSION = 1
+VERSION = 2
 # Of `full`: one rendered picture, then three pasted ones (paper: 0.7 and 2.2 million).
 _PERIOD = 4
 _FEWEST_SINGLES = 24

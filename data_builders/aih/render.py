@@ -22,7 +22,7 @@ from data_builders.synthetic.config import SPLITS
 from data_builders.synthetic.moment import forearm_directions
 from data_builders.synthetic.records import make_record as make_synthetic
 from data_builders.synthetic.records import photos
-from data_builders.synthetic.viewpoint import direction_to_camera, turned_view
+from data_builders.synthetic.viewpoint import direction_to_camera, drawn_tilt_deg, turned_view
 from jaxhands.hands.mano_files import ManoFileError
 from jaxhands.hands.model import HandModel
 from jaxhands.render.appearance import sample_hands, sample_surroundings
@@ -71,8 +71,9 @@ def make_render(pairs: SyntheticConfig, fits: Fits | None, split: str, number: i
   present = np.ones(2, bool)
   textures = _textures(fits.mano, fits.textures, int(rng.integers(2**31))) if fits.textures else None
   hands = sample_hands(rng, _surfaces(fits.mano), posed.vertices, present, textures=textures)
-  direction = direction_to_camera(rng, forearm_directions(hands), pairs.max_tilt_deg)
-  view = turned_view(rng, posed.keypoints.reshape(-1, 3), direction, pairs.max_tilt_deg, _RANGES)
+  max_tilt_deg = drawn_tilt_deg(rng, pairs.max_tilt_deg)
+  direction = direction_to_camera(rng, forearm_directions(hands), max_tilt_deg)
+  view = turned_view(rng, posed.keypoints.reshape(-1, 3), direction, max_tilt_deg, _RANGES)
   backgrounds = () if pairs.background_dir is None else photos(pairs.background_dir, split)
   viewer = -view.cam_from_world[2, :3]
   try:

@@ -121,10 +121,10 @@ def _px_per_mm(record: Any, hand: int) -> float:
 
 
 def _box(below: Any, target: int, above: Any, affine: np.ndarray) -> np.ndarray:
-  """Around the joints of both hands."""
+  """Around the joints of both hands, as `box_img` is."""
   joints = below["joints_img"][target], moved_points(above["joints_img"][1 - target], affine)
   known = below["joints_img_valid"][target], above["joints_img_valid"][1 - target]
-  return np.asarray(crop.box_around(np.concatenate(joints), np.concatenate(known), margin=1.0), np.float32)
+  return np.asarray(crop.box_around(np.concatenate(joints), np.concatenate(known)), np.float32)
 
 
 def _covered(joints_img: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ def check_archives(source: pathlib.Path, problems: Problems, say: Say) -> list[s
 def _read(listing: pathlib.Path, problems: Problems) -> dict[str, str]:
   """Name -> digest of lines as md5sum writes them."""
   wanted = {}
-  for number, line in enumerate(listing.read_text(errors="replace").splitlines(), 1):
+  for number, line in enumerate(listing.read_text("utf-8-sig", errors="replace").splitlines(), 1):
     digest, _, name = line.strip().partition(" ")
     name = name.strip().lstrip("*")
     if len(digest) in _ALGORITHMS and name:

@@ -81,7 +81,7 @@ def read_human_ids(config: InterHandConfig, files: list[SplitFiles]) -> dict[str
     if len(named) != 1:
       raise BuildError(f"{path}: the name of a list of human ids must hold one of {', '.join(SPLITS)}")
     try:
-      ids[named[0]] = np.unique(np.array(path.read_text().split(), np.int64))
+      ids[named[0]] = np.unique(np.array(path.read_text("utf-8-sig").split(), np.int64))
     except (OSError, ValueError, OverflowError) as error:
       raise BuildError(f"{path} is no list of annotation ids, one a line: {error}") from error
   for of_split in files:

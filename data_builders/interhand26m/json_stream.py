@@ -32,14 +32,14 @@ def values(path: pathlib.Path, depth: int, progress: Callable[[int], None] | Non
   Keys that occur twice are given twice.
 
   Args:
-    path: the file, UTF-8.
+    path: the file, UTF-8, with or without a byte order mark.
     depth: levels that are walked through; what is below is parsed as a whole.
     progress: called now and then with the characters read so far.
   Raises:
     JsonError: the file is cut, is no JSON, or holds a value of over 64 million characters at that depth.
     OSError: it cannot be read.
   """
-  with path.open(encoding="utf-8", errors="strict") as file:
+  with path.open(encoding="utf-8-sig", errors="strict") as file:
     reader = _Reader(file, progress or (lambda characters: None))
     last: Path = ()
     try:

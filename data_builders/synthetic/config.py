@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 SPLITS = ("train", "val", "test")
-VARIANTS = ("full", "demo", "other")
+VARIANTS = ("full", "demo", "other", "studio", "phone")
 PICTURES = ("all", "input")
 HANDS = ("all", "single", "pair")
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 
-VERSION = 6  # of how records are drawn and rendered; raised by changes, so that old records are not mixed with new ones
+VERSION = 7  # of how records are drawn and rendered; raised by changes, so that old records are not mixed with new ones
 _DEMO_UPRIGHT_DEG = 60.0
 
 
@@ -27,11 +27,11 @@ class SyntheticConfig:
     train, val, test: numbers of records. Subjects, pose families and backgrounds of the three are disjoint.
     seed: of everything drawn.
     variant: `full`; `demo`: hands within 60 degrees of upright, input pictures only; `other`: backgrounds and cameras
-      that `full` never has.
+      that `full` never has; `studio`: the cameras of InterHand2.6M, `phone`: those of telephones.
     pictures: `input`: the picture and its label maps; `all`: also the de-occluded and distractor-free ones. None: as
       the variant says.
     upright_deg: by how much a camera's view is turned at most, in all, from that of the pose bank's upright hands from
-      their front; 180 is anywhere and anyhow. None: as the variant says.
+      their front. Of the views, half are turned by at most 60 degrees, most by 90. None: as the variant says.
     cameras: how many consecutive records show one scene, each from another camera.
     background_dir: folder of pictures that join the procedural backgrounds.
     hands: `all`: three pictures in five show two interacting hands, the others one; `single` or `pair`: these alone.

@@ -15,16 +15,13 @@ from jaxtyping import Bool, Float, Float32
 
 from data_builders.synthetic.config import SPLITS, SyntheticConfig
 from jaxhands.hands.model import HandModel
-from jaxhands.hands.pose_bank import PAIR, SINGLE, PoseDraw, default_bank, mirror
+from jaxhands.hands.pose_bank import PAIR, SINGLE, PoseDraw, default_bank
 from jaxhands.render.appearance import sample_hands
 from jaxhands.render.arm import forearm_direction, wrist_frame
 from jaxhands.render.scene import Hand
 from jaxhands.render.skin import Skin, sample_skin
 from jaxhands.render.surface import HandSurface, hand_surfaces
 
-# Letting hands settle costs more than all the rest: a few scenes in a row show one pose, or its mirror image, each
-# with other arms, from elsewhere, and in other surroundings.
-SCENES_PER_POSE = 4
 INTERACTING_SHARE = {"all": 0.6, "single": 0.0, "pair": 1.0}  # the rest is half right hands, half left ones
 SUBJECTS = {"train": 400, "val": 40, "test": 80}
 _SUBJECT_IDS = {split: 1000 * number for number, split in enumerate(SPLITS)}  # of the first subject
@@ -86,10 +83,9 @@ def subject(config: SyntheticConfig, split: str, number: int) -> Subject:
   return Subject(_SUBJECT_IDS[split] + number, shape, sample_skin(rng))
 
 
-@functools.lru_cache(maxsize=1)  # of scenes in a row
-def _posed(config: SyntheticConfig, split: str, number: int) -> tuple[Subject, PoseDraw]:
+def _posed(config: SyntheticConfig, split: str, scene: int) -> tuple[Subject, PoseDraw]:
   """A person, and one or two of their hands in a pose."""
-  rng = stream(config, Stream.POSE, split, number)
+  rng = stream(config, Stream.POSE, split, scene)
   person = subject(config, split, int(rng.integers(SUBJECTS[split])))
   kind = PAIR if rng.uniform() < INTERACTING_SHARE[config.hands] else SINGLE
   # The half turn is further from upright than any limit.
@@ -99,11 +95,8 @@ def _posed(config: SyntheticConfig, split: str, number: int) -> tuple[Subject, P
 @functools.lru_cache(maxsize=1)  # the cameras of a scene are consecutive records
 def moment(config: SyntheticConfig, split: str, scene: int) -> Moment:
   """Scene `scene` of a split."""
-  person, draw = _posed(config, split, scene // SCENES_PER_POSE)
+  person, draw = _posed(config, split, scene)
   rng = stream(config, Stream.MOMENT, split, scene)
-  if rng.uniform() < 0.5:
-    pose, wrist_mm, present = mirror(draw.pose, draw.wrist_mm, draw.present)
-    draw = dataclasses.replace(draw, pose=pose, wrist_mm=wrist_mm, present=present)
   mano = _mano(draw, person.shape)
   posed = hand_model().forward_mano(mano)
   hands = sample_hands(rng, _surfaces(), posed.vertices, draw.present, person.skin)

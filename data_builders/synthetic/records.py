@@ -12,7 +12,7 @@ from data_builders.rendered import rendered_entries
 from data_builders.schema import Record, empty_record
 from data_builders.shards import BuildError
 from data_builders.synthetic.config import SPLITS, SyntheticConfig
-from data_builders.synthetic.moment import SCENES_PER_POSE, Stream, hand_model, moment, stream
+from data_builders.synthetic.moment import Stream, hand_model, moment, stream
 from data_builders.synthetic.viewpoint import draw_view
 from jaxhands.render.appearance import Surroundings, sample_surroundings
 from jaxhands.render.backgrounds import photos_of_split
@@ -46,8 +46,7 @@ def make_record(config: SyntheticConfig, split: str, index: int) -> Record:
     "source": f"{split}/{index}/{now.family}",
     "annotation_kind": "rendered",
     "subject_id": np.int32(now.subject_id),
-    "scene_id": np.int32(first + scene // SCENES_PER_POSE),  # what shares a pose is no independent evidence
-    "frame": np.int32(scene % SCENES_PER_POSE),
+    "scene_id": np.int32(first + scene),
     "camera_id": np.int32(number),
   }
   return empty_record() | shown | identity

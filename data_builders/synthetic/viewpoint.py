@@ -16,8 +16,14 @@ from jaxhands.render.cameras import View, ViewRange, sample_dome, sample_view
 _RANGES = {
   "full": ViewRange(roll_rad=0.0),
   "demo": ViewRange(roll_rad=0.0),
-  "other": ViewRange(roll_rad=0.0, distance_mm=(250.0, 420.0)),
+  "other": ViewRange(roll_rad=0.0, distance_mm=(250.0, 420.0), focal_px=(180.0, 500.0)),
+  # As InterHand2.6M's: pictures of 334 x 512, focal lengths of about 1,270 px, 1.0 to 1.1 m to the hands.
+  "studio": ViewRange(512, 334, (980.0, 1120.0), (1200.0, 1340.0), (90.0, 420.0), roll_rad=0.0),
+  # As telephones': lenses of 24 to 60 mm on full frame, from arm's length to that of a table.
+  "phone": ViewRange(320, 240, (220.0, 750.0), (220.0, 560.0), (70.0, 230.0), roll_rad=0.0),
 }
+# Hands are upright more often than not: of all views so many are within so many degrees of the upright one.
+_TILT_LIMITS_DEG, _TILT_SHARES = (60.0, 90.0, 180.0), (0.5, 0.3, 0.2)
 _UP_WORLD = np.array([0.0, -1.0, 0.0])  # where the fingers of the pose bank's hands point, seen from -z
 _ALONG_ARM = 0.75  # cosine between an arm and the direction to the camera, above which the arm hides the hand
 _TRIES = 20
@@ -27,18 +33,23 @@ _TRIES = 20
 def draw_view(config: SyntheticConfig, split: str, scene: int, number: int) -> View:
   """Camera `number` of a scene.
 
-  One camera stands anywhere within `max_tilt_deg` of the front, but not where an arm points at it; several stand evenly
-  around the scene. Each then rolls by as much as leaves its whole turn, from an upright view from the front, within
-  `max_tilt_deg`.
+  One camera stands within `drawn_tilt_deg` of the front, but not where an arm points at it; several stand evenly
+  around the scene. Each then rolls by as much as leaves its whole turn, from an upright view from the front, within it.
   """
   now, rng = moment(config, split, scene), stream(config, Stream.VIEW, split, scene, number)
   ranges, joints = _RANGES[config.variant], now.joints_world[now.present].reshape(-1, 3)
+  max_tilt_deg = drawn_tilt_deg(rng, config.max_tilt_deg)
   if config.cameras == 1:
-    direction = direction_to_camera(rng, now.forearms, config.max_tilt_deg)
+    direction = direction_to_camera(rng, now.forearms, max_tilt_deg)
   else:
     dome = sample_dome(stream(config, Stream.DOME, split, scene), joints, config.cameras, ranges)
     direction = -dome[number].cam_from_world[2, :3].astype(np.float64)
-  return turned_view(rng, joints, direction, config.max_tilt_deg, ranges)
+  return turned_view(rng, joints, direction, max_tilt_deg, ranges)
+
+
+def drawn_tilt_deg(rng: np.random.Generator, max_tilt_deg: float) -> float:
+  """How far one view may be turned from the upright one: most hands are held upright, some anyhow."""
+  return min(float(rng.choice(_TILT_LIMITS_DEG, p=_TILT_SHARES)), max_tilt_deg)
 
 
 def direction_to_camera(

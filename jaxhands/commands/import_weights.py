@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
   """Imports, writes, prints the summary."""
   config = trained.released_config(args.system, args.config)
-  print(f"system     {args.system}, config {config.name}:{config.variant}", file=sys.stderr)
+  variant = config.variant.replace("-", ",")  # as --config takes it
+  print(f"system     {args.system}, config {config.name}:{variant}", file=sys.stderr)
   imported = trained.import_file(args.file, config, args.key)
   trained.write_run(imported, args.out)
   print("\n".join(imported.summary()))

@@ -9,15 +9,15 @@ Any format is told from the file itself; nothing of it is run.
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import math
 import pathlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from jaxhands.hands.inert_pickle import one_line, short
 from jaxhands.weights import files
-
-_LONGEST = 60  # characters of a value that is no array
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,12 +33,13 @@ def main(args: argparse.Namespace) -> int:
   if not chosen and args.key:
     raise ValueError(f"{args.path} has no arrays under {args.key!r}; there are {sorted(_heads(arrays))}")
   for name, value in others.items():
-    print(f"{name}: {value}")
-  print("\n".join(_table(chosen)))
-  values = sum(array.size for array in chosen.values())
+    print(f"{one_line(name)}: {value}")
   inner = {name.removeprefix(prefix): array for name, array in chosen.items()}
+  rows = [(one_line(name), array, _Numbers.of(array)) for name, array in chosen.items()]
+  print("\n".join(_table(rows)))
+  values = sum(array.size for array in chosen.values())
   print(f"{len(chosen)} arrays with {values:,} values, checksum {files.checksum(inner)}")
-  bad = [name for name, array in chosen.items() if not _finite(array)]
+  bad = [name for name, _, numbers in rows if numbers and not numbers.finite]
   if bad:
     print(f"not finite: {', '.join(bad[:5])}{f' and {len(bad) - 5} more' if len(bad) > 5 else ''}")
   return 0
@@ -49,8 +50,8 @@ def _file(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
   others = {"file": f"{path}, {path.stat().st_size:,} bytes, SHA-256 {files.file_checksum(path)}"}
   others |= {"format": stored.format}
   if isinstance(stored.tree, dict):
-    plain = {str(key): value for key, value in stored.tree.items() if not any(True for _ in files.arrays(value))}
-    others |= {key: _short(value) for key, value in plain.items()}
+    plain = {key: value for key, value in stored.tree.items() if not any(True for _ in files.arrays(value))}
+    others |= {str(key): short(value) for key, value in plain.items()}
   return dict(files.arrays(stored.tree)), others
 
 
@@ -70,24 +71,44 @@ def _run(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
   return arrays, others
 
 
-def _table(arrays: Mapping[str, np.ndarray]) -> Iterable[str]:
-  width = max(map(len, arrays), default=0)
-  for name, array in arrays.items():
+@dataclasses.dataclass(frozen=True)
+class _Numbers:
+  """What an array's values are like, whatever its size."""
+
+  lowest: float
+  highest: float
+  mean: float
+  deviation: float
+
+  @property
+  def finite(self) -> bool:
+    return math.isfinite(self.lowest) and math.isfinite(self.highest)
+
+  @classmethod
+  def of(cls, array: np.ndarray) -> _Numbers | None:
+    """None of what has no values, or no real numbers."""
+    if not array.size or not (array.dtype.kind in "iuf" or array.dtype.name.startswith(("bfloat", "float8"))):
+      return None
+    lowest, highest, total, squares = math.inf, -math.inf, 0.0, 0.0
+    with np.errstate(all="ignore"):
+      for block in files.blocks(array):
+        numbers = block.astype(np.float64)
+        lowest, highest = np.minimum(lowest, numbers.min()), np.maximum(highest, numbers.max())
+        total += numbers.sum()
+      mean = total / array.size
+      for block in files.blocks(array):
+        squares += np.square(block.astype(np.float64) - mean).sum()
+    return cls(float(lowest), float(highest), float(mean), float(np.sqrt(squares / array.size)))
+
+
+def _table(rows: Sequence[tuple[str, np.ndarray, _Numbers | None]]) -> Iterable[str]:
+  width = max((len(name) for name, _, _ in rows), default=0)
+  for name, array, numbers in rows:
     line = f"{name:<{width}}  {array.dtype.name:<8} {'x'.join(map(str, array.shape)) or '-':<16}"
-    if array.size and array.dtype.kind != "b":
-      numbers = array.astype(np.float64)
-      line += f" {numbers.min():.4g} .. {numbers.max():.4g}, mean {numbers.mean():.4g}, std {numbers.std():.4g}"
+    if numbers:
+      line += f" {numbers.lowest:.4g} .. {numbers.highest:.4g}, mean {numbers.mean:.4g}, std {numbers.deviation:.4g}"
     yield line.rstrip()
-
-
-def _finite(array: np.ndarray) -> bool:
-  return array.dtype.kind in "iub" or bool(np.isfinite(array.astype(np.float64)).all())
 
 
 def _heads(arrays: Iterable[str]) -> set[str]:
   return {name.split("/")[0] for name in arrays if "/" in name}
-
-
-def _short(value: Any) -> str:
-  text = repr(value)
-  return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

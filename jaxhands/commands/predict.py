@@ -2,7 +2,7 @@
 
 Writes into DIR: index.html, a page to look at and to turn the hands in space (it works offline); overlays/, the
 pictures and videos with the hands drawn in; predictions.json and predictions.npz (docs/predictions.md). A file that
-cannot be used is named, left out and counted; the status is then 1.
+cannot be used, or not whole, is named and counted; the status is then 1. What else is in a folder is counted.
 
     python -m jaxhands predict photo.jpg --run runs/internet-demo --out hands
     python -m jaxhands predict holiday/ clip.mp4 --run runs/internet-demo --out hands --finder runs/hasm-demo
@@ -23,90 +23,147 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import pathlib
 import sys
+from collections.abc import Sequence
 
 import rich.console
 import rich.progress
 
 from jaxhands import trained
-from jaxhands.photo import intrinsics, pictures
-from jaxhands.photo.session import Options, Session
+from jaxhands.photo import intrinsics, page, pictures
+from jaxhands.photo.look import Box, Look
+from jaxhands.photo.names import printable
+from jaxhands.photo.session import Session
+from jaxhands.train import checkpoint, distributed
+
+_LARGEST_BATCH = 4096
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument("inputs", nargs="+", type=pathlib.Path, metavar="PICTURE|FOLDER|VIDEO")
-  parser.add_argument(
-    "--run", required=True, type=pathlib.Path, metavar="RUN", help="folder of a run that predicts poses"
-  )
-  parser.add_argument("--out", required=True, type=pathlib.Path, metavar="DIR", help="folder for the results")
+  parser.add_argument("inputs", nargs="+", type=_path, metavar="PICTURE|FOLDER|VIDEO")
+  parser.add_argument("--run", required=True, type=_path, metavar="RUN", help="folder of a run that predicts poses")
+  parser.add_argument("--out", required=True, type=_path, metavar="DIR", help="folder for the results")
   where = parser.add_mutually_exclusive_group()
-  where.add_argument("--finder", type=pathlib.Path, metavar="RUN", help="run that segments hands, to find them")
+  where.add_argument("--finder", type=_path, metavar="RUN", help="run that segments hands, to find them")
   where.add_argument("--box", type=_box, metavar="X,Y,W,H", help="where the hands are, in pixels, in every picture")
-  parser.add_argument("--rootnet", type=pathlib.Path, metavar="RUN", help="run that estimates depths of wrists")
-  for name, what in (
-    ("fx", "focal length"),
-    ("fy", "focal length in y (default: fx)"),
-    ("cx", "principal point in x"),
-    ("cy", "principal point in y"),
+  parser.add_argument("--rootnet", type=_path, metavar="RUN", help="run that estimates depths of wrists")
+  for name, kind, what in (
+    ("fx", _focal, "focal length"),
+    ("fy", _focal, "focal length in y (default: fx)"),
+    ("cx", _pixels, "principal point in x"),
+    ("cy", _pixels, "principal point in y"),
   ):
-    parser.add_argument(f"--{name}", type=float, metavar="PX", help=f"{what}, pixels")
-  parser.add_argument("--intrinsics", type=pathlib.Path, metavar="FILE", help="JSON with the cameras")
+    parser.add_argument(f"--{name}", type=kind, metavar="PX", help=f"{what}, pixels")
+  parser.add_argument("--intrinsics", type=_path, metavar="FILE", help="JSON with the cameras")
   parser.add_argument("--no-exif", action="store_true", help="do not believe the pictures about their lens")
-  parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="pictures computed together (default: 8)")
+  parser.add_argument(
+    "--batch-size", type=_count, default=8, metavar="N", help="pictures computed at once (default: 8)"
+  )
   parser.add_argument("--which", choices=("latest", "best"), default="latest", help="checkpoint of the run")
   parser.add_argument("--smooth", action="store_true", help="calm the hands of videos")
-  parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth frame of videos (default: 1)")
+  parser.add_argument("--every", type=_count, default=1, metavar="N", help="only each Nth frame of videos (default: 1)")
 
 
 def main(args: argparse.Namespace) -> int:
-  """Reads, predicts, draws, writes; 1 if a file could not be used."""
-  if args.batch_size < 1 or args.every < 1:
-    raise ValueError("--batch-size and --every are at least 1")
+  """Reads, predicts, draws, writes; 1 if a file could not be used, or not whole."""
+  if args.batch_size > _LARGEST_BATCH:
+    raise ValueError(f"--batch-size {args.batch_size} is over {_LARGEST_BATCH}")
   found = pictures.find(args.inputs)
-  cameras = _cameras(args)
-  if args.out.exists() and not args.out.is_dir():
-    raise ValueError(f"--out {args.out} is a file, not a folder")
-  args.out.mkdir(parents=True, exist_ok=True)
-  from jaxhands.train import distributed
-
+  cameras = _cameras(args, found)
+  for flag in ("run", "finder", "rootnet"):
+    _check_run(flag, getattr(args, flag))
+  try:
+    args.out.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise ValueError(f"--out {args.out} cannot be made a folder: {error.strerror}") from error
   distributed.use_compilation_cache()
-  options = Options(args.box, cameras, args.smooth, args.every)
   model = trained.load(args.run, which=args.which, batch_size=args.batch_size)
   finder, rootnet = (
     trained.load(run, batch_size=args.batch_size) if run else None for run in (args.finder, args.rootnet)
   )
-  session = Session(args.out, str(args.run), model, finder, rootnet, options)
+  passed_over = pictures.passed_over(args.inputs)
+  look = Look(model, finder, rootnet, args.box, cameras)
+  session = Session(args.out, str(args.run), look, args.smooth, args.every, passed_over)
   console = rich.console.Console(stderr=True, soft_wrap=True, highlight=False)
   columns = (
-    rich.progress.TextColumn("{task.description}"), rich.progress.BarColumn(), rich.progress.MofNCompleteColumn(),
-    rich.progress.TimeRemainingColumn(),
+    rich.progress.TextColumn("{task.description}", markup=False), rich.progress.BarColumn(),
+    rich.progress.MofNCompleteColumn(), rich.progress.TimeRemainingColumn(),
   )  # fmt: skip
+  if passed_over:
+    print(f"passed over in the folders: {page.by_kind(passed_over)}", file=sys.stderr)
   try:
     with rich.progress.Progress(*columns, console=console, transient=True) as bar:
       session.run(found, bar)
   finally:  # what was done before an interruption stays
     session.write()
-  print(session.summary(), file=sys.stdout)
+  encoding = sys.stdout.encoding or "utf-8"
+  print(session.summary().encode(encoding, "backslashreplace").decode(encoding))
   return 1 if session.failed else 0
 
 
-def _cameras(args: argparse.Namespace) -> intrinsics.Cameras:
+def _cameras(args: argparse.Namespace, files: Sequence[pathlib.Path]) -> intrinsics.Cameras:
   flags = intrinsics.from_flags(args.fx, args.fy, args.cx, args.cy)
   if flags is not None and args.intrinsics is not None:
     raise ValueError("--fx and --intrinsics exclude each other")
-  if args.intrinsics is not None:
+  if args.intrinsics is None:
+    return intrinsics.Cameras(flags, use_exif=not args.no_exif)
+  try:
     cameras = intrinsics.from_json(args.intrinsics)
-  else:
-    cameras = intrinsics.Cameras(flags)
+  except OSError as error:
+    raise ValueError(f"--intrinsics {args.intrinsics} cannot be read: {error.strerror}") from error
+  unused = set(cameras.by_name) - {name for file in files for name in (file.name, file.stem)}
+  if unused:
+    names = printable(", ".join(sorted(unused)))
+    print(f"note: --intrinsics names what is not among the pictures: {names}", file=sys.stderr)
   return dataclasses.replace(cameras, use_exif=not args.no_exif)
 
 
-def _box(text: str) -> tuple[float, float, float, float]:
+def _check_run(flag: str, folder: pathlib.Path | None) -> None:
   try:
-    x, y, width, height = (float(part) for part in text.split(","))
-  except ValueError as error:
+    if folder is not None:
+      checkpoint.read_config(folder.expanduser())
+  except (OSError, ValueError) as error:
+    raise ValueError(f"--{flag}: {error}") from error
+
+
+# ---- values of flags --------------------------------------------------------------
+
+
+def _path(text: str) -> pathlib.Path:
+  if not text:
+    raise argparse.ArgumentTypeError("it is empty; name a file or folder")
+  return pathlib.Path(text)
+
+
+def _count(text: str) -> int:
+  if not text.isdecimal() or int(text) < 1:
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+  return int(text)
+
+
+def _pixels(text: str) -> float:
+  try:
+    found = float(text)
+  except ValueError:
+    found = math.nan
+  if not math.isfinite(found):
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of pixels")
+  return found
+
+
+def _focal(text: str) -> float:
+  if (found := _pixels(text)) <= 0:
+    raise argparse.ArgumentTypeError(f"{text!r} is no focal length: they are positive, in pixels")
+  return found
+
+
+def _box(text: str) -> Box:
+  try:
+    x, y, width, height = map(_pixels, text.split(","))
+  except (ValueError, argparse.ArgumentTypeError) as error:
     raise argparse.ArgumentTypeError(f"{text!r} is not X,Y,WIDTH,HEIGHT, as 120,80,400,300") from error
-  if not (width > 0 and height > 0):
+  if width <= 0 or height <= 0:
     raise argparse.ArgumentTypeError(f"{text!r} has no size: width and height are positive")
   return x, y, width, height

@@ -20,7 +20,7 @@ def put(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
   Raises:
     ValueError: the rows do not divide among this process's devices.
   """
-  sharding = NamedSharding(mesh, PartitionSpec(mesh.axis_names[0]))
+  sharding = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
   local = mesh.local_mesh.size
   rows = len(next(iter(batch.values())))
   if rows % local:

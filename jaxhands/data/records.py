@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import os
+import logging
 import pathlib
 import threading
 from collections.abc import Callable, Collection
@@ -21,9 +21,11 @@ from jaxtyping import Bool, Float, Integer
 
 from jaxhands import schema
 from jaxhands.data import host_ops
+from jaxhands.runs import folder as files
 
 Kind = Literal["all", "single", "interacting"]
 
+_log = logging.getLogger(__name__)
 _ESTIMATES = {"root_depth_estimated", "root_depth_estimated_valid"}
 _INDEX_KEYS = ("record_id", "hand_present", "joints_img_valid", "removed_valid", "hand_model")
 
@@ -57,6 +59,7 @@ class Records:
     needs: keys of the `Batch` to be made.
   Raises:
     FileNotFoundError: no data set, or none that is finished, in the folder.
+    DamagedFile: what TFDS keeps of it is damaged.
     ValueError: no such split, a key that the data set lacks, or no example of this kind.
   """
 
@@ -199,23 +202,19 @@ class RootDepths:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it holds something else.
+      DamagedFile: it holds something else.
     """
     names = [field.name for field in dataclasses.fields(cls)]
-    with np.load(path) as file:
-      if missing := sorted(set(names) - set(file.files)):
-        raise ValueError(f"{path} is no table of wrist depths, it lacks {missing}; write it anew")
-      table = cls(*(file[name] for name in names))
+    found = files.read_arrays(pathlib.Path(path), "write this table of wrist depths anew", names)
+    table = cls(*(found[name] for name in names))
     _, first = np.unique(_key(table.example_id, table.record_hash), return_index=True)
     return cls(*(getattr(table, name)[first] for name in names))
 
   def write(self, path: pathlib.Path) -> None:
     """Writes the table, whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
     arrays: dict[str, Any] = dataclasses.asdict(self) | {"depth_mm": self.depth_mm.astype(np.float32)}
-    with open(partial, "wb") as file:
+    with files.written(path) as file:
       np.savez(file, **arrays)
-    os.replace(partial, path)
 
   def of(self, record_id: int, record_hash: int) -> tuple[np.ndarray, np.ndarray]:
     """Depths (mm) and validity of both wrists of a record.
@@ -261,9 +260,13 @@ class _Index:
   def of(cls, builder: Any, data_set: DataSet, raw: Any) -> _Index:
     path = pathlib.Path(data_set.folder) / f"index-{_file_name(data_set.split)}.npz"
     if path.is_file():
-      with np.load(path) as file:
-        if len(file["hand_present"]) == len(raw):
-          return cls(file["hand_present"], file["annotated"], tuple(file["hand_models"].tolist()))
+      try:
+        found = files.read_arrays(path, "it is made anew", [field.name for field in dataclasses.fields(cls)])
+      except files.DamagedFile as error:
+        _log.warning("%s", error)
+      else:
+        if {found["hand_present"].shape, found["annotated"].shape} == {(len(raw), 2)}:
+          return cls(found["hand_present"], found["annotated"], tuple(found["hand_models"].tolist()))
     index = cls._read(builder, data_set, raw)
     index._write(path)
     return index
@@ -282,14 +285,8 @@ class _Index:
   def _write(self, path: pathlib.Path) -> None:
     """Whole or not at all; a folder that cannot be written to costs only the next reading."""
     models = np.array(self.hand_models)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with contextlib.suppress(OSError):
-      try:
-        with open(partial, "wb") as file:
-          np.savez(file, hand_present=self.hand_present, annotated=self.annotated, hand_models=models)
-        os.replace(partial, path)
-      finally:
-        partial.unlink(missing_ok=True)
+    with contextlib.suppress(OSError), files.written(path) as file:
+      np.savez(file, hand_present=self.hand_present, annotated=self.annotated, hand_models=models)
 
   def examples(self, kind: Kind, view: Literal["pair", "hand"]) -> tuple[np.ndarray, np.ndarray]:
     """Rows and indices into `schema.VIEWS`, in the order of the records, right before left."""
@@ -305,7 +302,13 @@ class _Index:
 def _open(folder: str) -> Any:
   if not (pathlib.Path(folder) / "features.json").is_file():
     raise FileNotFoundError(f"no finished data set in {folder}; build it with `python -m data_builders.NAME`")
-  return tfds.builder_from_directory(folder)
+  again = "delete it and build the data set again: what is whole of it is kept"
+  for name in ("features.json", "dataset_info.json"):
+    files.read_json(pathlib.Path(folder) / name, again)
+  try:
+    return tfds.builder_from_directory(folder)
+  except Exception as error:  # whatever TFDS makes of other content
+    raise files.DamagedFile(pathlib.Path(folder) / "dataset_info.json", error, again) from error
 
 
 def _subset(builder: Any, keys: frozenset[str], folder: str) -> Any:

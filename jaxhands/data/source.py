@@ -123,9 +123,11 @@ def _examples(
   fixed = tuple(op for position, op in enumerate(ops) if all(_deterministic(o) for o in ops[: position + 1]))
   keep_bytes = 0 if reading.processes else reading.keep_bytes // len(records)
   sources = [Kept(source, _Prepare(fixed, source), keep_bytes) for source in records]
-  dataset = grain.MapDataset.concatenate([grain.MapDataset.source(source) for source in sources])
-  if endless:
-    dataset = grain.MapDataset.source(_Shuffled(dataset, seed))
+  # Of one source as it is: each of grain's layers looks through every example.
+  dataset: Any = (
+    sources[0] if len(sources) == 1 else grain.MapDataset.concatenate(list(map(grain.MapDataset.source, sources)))
+  )
+  dataset = grain.MapDataset.source(_Shuffled(dataset, seed) if endless else dataset)
   return dataset.seed(seed).random_map(_Finish(tuple(ops[len(fixed) :]), tuple(sorted(needs))))
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import cv2
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
 from jaxhands.geometry import crop
 from jaxhands.geometry.arrays import Array, namespace
 
+LEAST_SHARE = 0.005  # of a map that a hand covers
 _AMODAL = 0
+_MOST_BLOCKS = 128  # a side, of those that are told apart
 
 
 def hand_boxes(
@@ -41,9 +44,45 @@ def hand_boxes(
   return crop.box_around(of_each_hand, inside, margin=1.0), xp.asarray(inside.any(-1))
 
 
-def largest_blob(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-  """The largest part of a mask whose pixels touch by sides or corners: a hand without stray pixels."""
-  count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-  if count <= 1:
-    return np.zeros_like(mask)
-  return labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+def presence(amodal: Float[Array, "*b h w"]) -> tuple[Float[jax.Array, "*b"], Bool[jax.Array, "*b h w"]]:
+  """How sure a hand's whole mask is that there is a hand, and where: in its largest part.
+
+  A hand covers at least `LEAST_SHARE` of the map. The probability is the mean of so many pixels, the likeliest of the
+  largest part, so that neither a stray pixel nor many of them far from each other are a hand; it is there above 0.5.
+
+  Args:
+    amodal: probabilities of the pixels.
+  """
+  part = largest_part(amodal > 0.5)
+  counts = part | ~part.any((-2, -1), keepdims=True)  # below one half, all pixels say how near to it
+  pixels = jnp.where(counts, amodal, 0).reshape(*amodal.shape[:-2], -1)
+  return jax.lax.top_k(pixels, max(1, round(LEAST_SHARE * pixels.shape[-1])))[0].mean(-1), part
+
+
+def largest_part(mask: Bool[Array, "*b h w"]) -> Bool[jax.Array, "*b h w"]:
+  """The pixels of a mask that belong together and are most; nothing of an empty mask.
+
+  Pixels belong together that touch by sides or corners, in maps larger than 128 px those whose blocks of 2 x 2, 3 x 3,
+  ... do: each of at most 128 x 128 blocks takes the largest number among its neighbours until none changes.
+  """
+  *batch, height, width = mask.shape
+  block = -(-max(height, width) // _MOST_BLOCKS)
+  fine = jnp.asarray(mask).reshape(-1, height, width)
+  blocks = jnp.pad(fine, ((0, 0), (0, -height % block), (0, -width % block)))
+  rows, columns = blocks.shape[1] // block, blocks.shape[2] // block
+  area = blocks.reshape(-1, rows, block, columns, block).sum((2, 4))
+  numbers = jnp.where(area > 0, 1 + jnp.arange(rows * columns).reshape(rows, columns), 0)
+
+  def spread(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    numbers, _ = state
+    wider = jax.lax.reduce_window(numbers, jnp.zeros((), numbers.dtype), jax.lax.max, (1, 3, 3), (1, 1, 1), "SAME")
+    wider = jnp.where(area > 0, wider, 0)
+    return wider, (wider != numbers).any()
+
+  numbers, _ = jax.lax.while_loop(lambda state: state[1], spread, (numbers, jnp.array(True)))
+  sizes = jax.vmap(lambda number, pixels: jnp.zeros(rows * columns + 1, area.dtype).at[number].add(pixels))(
+    numbers, area
+  )
+  part = (numbers == sizes.argmax(-1)[:, None, None]) & (area > 0)
+  part = part.repeat(block, 1).repeat(block, 2)[:, :height, :width] & fine
+  return part.reshape(*batch, height, width)

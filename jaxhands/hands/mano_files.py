@@ -1,7 +1,8 @@
 """Reads a user's own MANO files: `.pkl` as released (Python 2, chumpy), `.npz` with the same keys, either gzip'd.
 
 Neither chumpy nor scipy is needed, and nothing of a file is ever run: of a pickle only arrays, sparse matrices and
-chumpy's two containers are understood; any other name is refused. What is inferred or mended is logged as a warning.
+chumpy's two containers are understood; what else it names is no number. What is inferred or mended is logged as a
+warning.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import hashlib
 import io
 import logging
 import pathlib
+import zlib
 
 import numpy as np
 
 from jaxhands import schema
-from jaxhands.hands import array_pickle, skeleton
+from jaxhands.hands import array_archive, array_pickle, skeleton
 from jaxhands.hands.side import HandSide
 
 MANO = "mano"  # identity of the released mesh
@@ -108,11 +110,12 @@ def _why_nothing(path: pathlib.Path) -> str:
 def _bytes(file: pathlib.Path) -> bytes:
   """Content of a file, unpacked."""
   try:
-    content = file.read_bytes()
+    with file.open("rb") as stream:
+      content = stream.read(_MAX_BYTES + 1)
     if content.startswith(b"\x1f\x8b"):
       with gzip.open(io.BytesIO(content)) as stream:
         content = stream.read(_MAX_BYTES + 1)
-  except (OSError, EOFError) as error:  # gzip.BadGzipFile is an OSError
+  except (OSError, EOFError, zlib.error) as error:  # gzip.BadGzipFile is an OSError
     raise ManoFileError(f"{file}: cannot be read: {error}") from None
   if len(content) > _MAX_BYTES:
     raise ManoFileError(f"{file}: over {_MAX_BYTES >> 20} MB; a MANO file has 4")
@@ -123,15 +126,15 @@ def _arrays(file: pathlib.Path, content: bytes) -> dict[str, np.ndarray | None]:
   """Key -> array; None where the file holds something else."""
   try:
     if content.startswith(b"PK"):
-      with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        if sum(member.file_size for member in archive.zip.infolist()) > _MAX_BYTES:
-          raise array_pickle.RefusedPickle(f"unpacks to over {_MAX_BYTES >> 20} MB")
-        return {key: archive[key] for key in _SHAPES if key in archive.files}
+      with array_archive.opened(io.BytesIO(content), _MAX_BYTES) as archive:
+        there = set(archive.namelist())
+        return {key: array_archive.array(archive.read(f"{key}.npy")) for key in _SHAPES if f"{key}.npy" in there}
     return array_pickle.load_arrays(content)
-  except array_pickle.RefusedPickle as error:
+  except (array_pickle.RefusedPickle, array_archive.RefusedArchive) as error:
     raise ManoFileError(f"{file}: {error}") from None
-  except Exception as error:  # a damaged pickle or archive raises nearly anything
-    raise ManoFileError(f"{file}: damaged, or not a MANO file ({type(error).__name__}: {error})") from None
+  except Exception as error:  # a damaged archive raises nearly anything
+    words = " ".join(f"{type(error).__name__}: {error}".split())
+    raise ManoFileError(f"{file}: damaged, or not a MANO file ({words})") from None
 
 
 def _side(file: pathlib.Path, loaded: dict[str, np.ndarray | None]) -> HandSide:

@@ -1,7 +1,9 @@
 """The pose bank: plausible poses of one hand and of two interacting hands, in families split into train, val and test.
 
-A draw picks an entry, lets its joints wander by a few degrees, and settles the hands of the shape asked for, so that
-they neither leave their joint limits nor go into each other. Sources, families and measurements: docs/pose_bank.md.
+A draw picks an entry and goes some way to another one of its split that holds the hands alike; or it takes the fingers
+of two other poses, or moves the hands apart. It then lets the joints move together, and settles the hands of the shape
+asked for, so that they neither leave their joint limits nor go into each other. Sources, families and measurements:
+docs/pose_bank.md.
 
 Frame of a draw: upright, as a camera sees it: x right, y down, z away; fingers point up (for two hands: their mean
 direction, where they have one). mm; the origin is the middle of all joints.
@@ -17,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jaxhands.geometry import rotations
-from jaxhands.hands import anatomy, contact
+from jaxhands.hands import anatomy, contact, vary
 from jaxhands.hands.model import HandModel
 from jaxhands.hands.settle import Effort, Placed, Rig, joints_of, make_rig, settle, shaped, vertices_of
 
@@ -28,9 +30,12 @@ MAX_PENETRATION_MM = 2.0
 PATH = pathlib.Path(__file__).parent / "assets" / "pose_bank_v1.npz"
 _MIRROR = np.array([-1.0, 1.0, 1.0])
 _HALF_TURN = np.diag([-1.0, 1.0, -1.0])  # about the vertical: the same hands from behind
-_SETTLE = Effort(iterations=5, angle_deg=4.0, turn_deg=6.0, shift_mm=8.0, margin_mm=0.4, face_centres=False)
+_SETTLE = Effort(iterations=4, angle_deg=4.0, turn_deg=6.0, shift_mm=8.0, margin_mm=0.4, face_centres=False)
 _DEEPEST_MM = 6.0  # what is deeper has shallower neighbours, which are too deep already
 _TRIES = 4
+_NEIGHBOURS = 12  # of an entry of two hands: those that hold the left hand alike as the right one sees it
+_OTHER_FINGERS, _APART = 0.2, 0.2  # shares of pairs with the fingers of other poses, and of hands that do not touch
+_GAP_MM, _APART_TURN_RAD = (4.0, 90.0), 0.25  # of hands that do not touch: the gap, and the spread of the turn
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -116,7 +121,7 @@ class PoseBank:
     kind: str | None = None,
     family: str | None = None,
     shape: Float[np.ndarray, 10] | None = None,
-    jitter_deg: float = 2.0,
+    variety: float = 1.0,
     from_behind: bool = True,
   ) -> PoseDraw:
     """Draws a family, then an entry of it, then how it is varied; all may be mirrored, and seen from behind.
@@ -124,7 +129,8 @@ class PoseBank:
     Args:
       split, kind, family: what to draw from; a family is drawn evenly among those of the split and kind.
       shape: of both hands (one person); default the mean shape.
-      jitter_deg: spread of every joint angle about its entry.
+      variety: 0 = the entries themselves; 1 = all that a draw does to them. What cannot be settled is drawn again with
+        less of it, so that the last try is an entry with angles that hardly move.
       from_behind: half of the draws are turned by 180 degrees about the vertical, back for palm.
     """
     name = family or str(rng.choice(self.family_names(split, kind)))
@@ -132,7 +138,7 @@ class PoseBank:
     best: PoseDraw | None = None
     for attempt in range(_TRIES):
       entry = int(rng.choice(self.entries(name)))
-      draw = self._vary(rng, rig, entry, jitter_deg / (1 + attempt), from_behind)
+      draw = self._drawn(rng, rig, entry, variety * (1 - attempt / _TRIES) ** 2, from_behind)
       if best is None or draw.penetration_mm < best.penetration_mm:
         best = draw
       if best.penetration_mm <= MAX_PENETRATION_MM:
@@ -140,14 +146,45 @@ class PoseBank:
     assert best is not None
     return best
 
-  def _vary(self, rng: np.random.Generator, rig: Rig, entry: int, jitter_deg: float, from_behind: bool) -> PoseDraw:
-    """One entry with its angles shaken, in another shape, settled again; then mirrored, turned and centred."""
-    placed, pair = self.placed(entry), self.is_pair(entry)
-    present = np.array([True, pair])
-    angles = jittered(rng, placed.angles_deg, jitter_deg)
+  @functools.cached_property
+  def _others(self) -> dict[int, Int[np.ndarray, " n"]]:
+    """Entry -> entries of its split that it may be mixed with: of pairs the nearest, of single hands all."""
+    of_split = np.array(self.splits)[self.family]
+    of_kind = np.array(self.kinds)[self.family]
+    others = {}
+    for split in SPLITS:
+      singles = np.flatnonzero((of_split == split) & (of_kind == SINGLE))
+      others |= dict.fromkeys(singles.tolist(), singles)
+      pairs = np.flatnonzero((of_split == split) & (of_kind == PAIR))
+      turns, places = zip(*(vary.left_from_right(self.placed(int(entry))) for entry in pairs), strict=True)
+      nearest = np.argsort(vary.placement_distance_mm(np.stack(turns), np.stack(places)), axis=1)
+      others |= dict(zip(pairs.tolist(), pairs[nearest[:, :_NEIGHBOURS]], strict=True))
+    return others
+
+  def _varied(self, rng: np.random.Generator, rig: Rig, entry: int, variety: float) -> Placed:
+    """An entry changed in one of the ways of the module, not settled."""
+    placed = self.placed(entry)
     # A larger hand keeps the other at the distance that it has in proportion.
     scale = np.linalg.norm(rig.joints_mm[1:], axis=1).mean() / np.linalg.norm(self.rig.joints_mm[1:], axis=1).mean()
-    wish = Placed(angles, placed.rotation, placed.wrist_mm * scale)
+    other = self.placed(int(rng.choice(self._others[entry])))
+    placed = vary.between(placed, other, variety * rng.uniform())
+    placed = dataclasses.replace(placed, wrist_mm=placed.wrist_mm * scale)
+    way = rng.uniform() / max(variety, 1e-6) if self.is_pair(entry) else 1.0
+    if way < _OTHER_FINGERS:
+      split = self.splits[self.family[entry]]
+      chosen = [rng.choice(self.entries(str(name))) for name in rng.choice(self.family_names(split, SINGLE), 2)]
+      placed = dataclasses.replace(placed, angles_deg=np.stack([self.placed(int(n)).angles_deg[0] for n in chosen]))
+    placed = dataclasses.replace(placed, angles_deg=vary.shaken(rng, placed.angles_deg, variety))
+    if way < _OTHER_FINGERS + _APART:
+      gap = rng.uniform(*_GAP_MM) if way >= _OTHER_FINGERS else 0.0
+      placed = vary.moved_apart(rig, placed, gap, _APART_TURN_RAD * rng.normal(size=3))
+    return placed
+
+  def _drawn(self, rng: np.random.Generator, rig: Rig, entry: int, variety: float, from_behind: bool) -> PoseDraw:
+    """One entry varied, in another shape, settled again; then mirrored, turned and centred."""
+    pair = self.is_pair(entry)
+    present = np.array([True, pair])
+    wish = self._varied(rng, rig, entry, variety)
     settled = settle(rig, wish, present=(True, pair), effort=_SETTLE)
     skins = vertices_of(rig, settled)
     deepest = max(contact.self_penetration(rig.solids, skins[hand], _DEEPEST_MM) for hand in np.flatnonzero(present))
@@ -170,14 +207,6 @@ class PoseBank:
     pose = np.concatenate([rotations.axis_angle_from_matrix(placed.rotation), np.stack(fingers)], axis=1)
     centre = joints_of(rig, placed)[present].mean(axis=(0, 1))
     return pose, placed.wrist_mm - centre
-
-
-def jittered(
-  rng: np.random.Generator, angles_deg: Float[np.ndarray, "*b 15 3"], spread_deg: float
-) -> Float[np.ndarray, "*b 15 3"]:
-  """Angles moved by normal steps, half as large where a joint hardly moves, within the limits."""
-  spread = np.where(anatomy.IS_FREE, spread_deg, 0.5 * spread_deg)
-  return np.clip(angles_deg + rng.normal(size=angles_deg.shape) * spread, *np.moveaxis(anatomy.LIMITS, -1, 0))
 
 
 def turn(

@@ -8,7 +8,6 @@ tenth of the hand's size there.
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from typing import Any
 
@@ -19,6 +18,7 @@ from jaxtyping import Bool, Float, Integer
 from jaxhands import schema
 from jaxhands.geometry import crop
 from jaxhands.metrics.base import Metric, Quantity
+from jaxhands.runs import folder as files
 
 NEAR = 0.1  # of the hand's size: the longer side of the tight box of its joints in the picture
 QUANTITY = "confidence_near"
@@ -96,12 +96,23 @@ class Calibration:
 
   @classmethod
   def read(cls, folder: pathlib.Path) -> Calibration | None:
-    """That of a run's evaluation; None if it has none."""
+    """That of a run's evaluation; None if it has none.
+
+    Raises:
+      DamagedFile: it is damaged.
+    """
     path = folder / FILE
     if not path.is_file():
       return None
-    found = json.loads(path.read_text())
-    return cls(np.array(found["confidence"]), np.array(found["probability"]))
+    again = "evaluate the run again, or delete it: confidences then stand for no probabilities"
+    found = files.read_json(path, again, ("confidence", "probability"))
+    try:
+      knots = [np.array(found[key], np.float64) for key in ("confidence", "probability")]
+      if knots[0].ndim != 1 or not len(knots[0]) or knots[0].shape != knots[1].shape:
+        raise ValueError("its two lists are not of one length")
+    except (ValueError, TypeError) as error:
+      raise files.DamagedFile(path, error, again) from error
+    return cls(*knots)
 
 
 def calibrate(

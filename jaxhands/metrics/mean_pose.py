@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ from jaxtyping import Float
 
 from jaxhands import schema
 from jaxhands.hands import skeleton
+from jaxhands.runs import folder as files
 
 NEEDS = frozenset({"joints_cam", "joints_cam_valid", "hand_present"})
 
@@ -44,6 +46,22 @@ class MeanPose:
       raise ValueError("no training example has annotated 3D joints, so there is no mean pose")
     other = np.divide(summed[::-1], count[::-1], out=np.zeros_like(summed), where=count[::-1] > 0)
     return cls(np.divide(summed, count, out=other, where=count > 0).astype(np.float32))
+
+  @classmethod
+  def read(cls, path: pathlib.Path) -> MeanPose:
+    """The means that a run keeps.
+
+    Raises:
+      DamagedFile: they are damaged.
+    """
+    try:
+      with path.open("rb") as file:
+        found = np.load(file, allow_pickle=False)
+      if found.shape != (2, 2, 21, 3) or not np.isfinite(found).all():
+        raise ValueError("it holds no mean pose")
+    except Exception as error:  # nearly anything, of a damaged file
+      raise files.DamagedFile(path, error, "it is made anew from the training data") from error
+    return cls(found)
 
   def predict(self, batch: schema.Batch) -> dict[str, Any]:
     """The baseline's `joints_cam`, [B, 2, 21, 3]; for depth "predicted"."""

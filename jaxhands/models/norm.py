@@ -32,6 +32,8 @@ class BatchNorm(nn.Module):
   def __call__(self, x: Float[Array, "b *space c"], train: bool) -> Float[Array, "b *space c"]:
     """Normalises with batch statistics and updates the running ones (`train`), or with the running ones.
 
+    While variables are made, only with the running ones: what they look like follows from a batch of any size.
+
     Raises:
       ValueError: the batch does not divide into `groups`.
     """
@@ -40,7 +42,7 @@ class BatchNorm(nn.Module):
     shift = self.param("bias", nn.initializers.zeros, (channels,))
     running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
     running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
-    if not train:
+    if not train or self.is_initializing():
       factor = scale * jax.lax.rsqrt(running_var.value + self.epsilon)
       return (x * factor + (shift - running_mean.value * factor)).astype(self.dtype)
 
@@ -62,9 +64,8 @@ class BatchNorm(nn.Module):
       parts = x.reshape(self.groups, -1, *x.shape[1:]).astype(jnp.float32)
       y, means, variances = jax.vmap(normalise)(parts)
       y, mean, var = y.reshape(x.shape), means[0], variances[0]
-    if not self.is_initializing():
-      count = x.size // (channels * self.groups)
-      unbiased = var * (count / max(count - 1, 1))
-      running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean
-      running_var.value = self.momentum * running_var.value + (1 - self.momentum) * unbiased
+    count = x.size // (channels * self.groups)
+    unbiased = var * (count / max(count - 1, 1))
+    running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean
+    running_var.value = self.momentum * running_var.value + (1 - self.momentum) * unbiased
     return y.astype(self.dtype)

@@ -9,10 +9,9 @@ from jaxtyping import Float
 
 from jaxhands import schema
 from jaxhands.geometry import crop
+from jaxhands.geometry.masks import presence
 from jaxhands.predict import Model
 
-_INSIDE = 0.5  # probability from which on a pixel belongs to a hand
-_SMALLEST = 0.001  # share of the map that a hand has at least
 _AMODAL = 0
 _SMALLEST_PX = 4.0
 _ROUNDS = 2
@@ -33,7 +32,7 @@ def find_hands(finder: Model, pictures: Sequence[np.ndarray]) -> Float[np.ndarra
     found, crop_from_img = finder.maps(pictures, looked)
     if "masks" not in found:
       raise ValueError(
-        f"system {finder.config.system.name!r} predicts no masks; name the run of one that does, as hasm"
+        f"--finder: system {finder.config.system.name!r} predicts no masks; name the run of one that does, as hasm"
       )
     crop_hw = tuple(finder.config.data.crop_hw)
     boxes = np.stack([boxes_of_masks(*each, crop_hw) for each in zip(found["masks"], crop_from_img, strict=True)])
@@ -53,11 +52,15 @@ def _within(boxes: np.ndarray, picture: np.ndarray) -> np.ndarray:
 def boxes_of_masks(
   masks: Float[np.ndarray, "2 2 h w"], crop_from_img: Float[np.ndarray, "2 2 3"], crop_hw: tuple[int, int]
 ) -> Float[np.ndarray, "2 4"]:
-  """Tight boxes in the picture around the amodal mask of each hand; all 0 where there is next to nothing of it."""
+  """Tight boxes in the picture around the amodal mask of each hand; all 0 of one that is not there (`masks.presence`).
+
+  They are as large as the `box_img` that systems learn from (`crop.JOINT_BOX_MARGIN`).
+  """
   boxes = np.zeros((2, 4), np.float32)
+  probs, parts = (np.asarray(found) for found in presence(masks[:, _AMODAL]))
   for hand in (schema.RIGHT, schema.LEFT):
-    inside = masks[hand, _AMODAL] > _INSIDE
-    if inside.mean() < _SMALLEST:
+    inside = parts[hand]
+    if probs[hand] <= 0.5:
       continue
     map_from_img = crop.resize_affine(crop_from_img[hand], crop_hw, inside.shape)
     rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))

@@ -65,6 +65,8 @@ def from_flags(fx: float | None, fy: float | None, cx: float | None, cy: float |
   fy = fx if fy is None else fy
   if not (0 < fx < np.inf and 0 < fy < np.inf):
     raise ValueError(f"--fx {fx:g} --fy {fy:g}: focal lengths are positive, in pixels")
+  if not np.isfinite([0 if value is None else value for value in (cx, cy)]).all():
+    raise ValueError(f"--cx {cx:g} --cy {cy:g}: a principal point is a place, in pixels")
   middle = (np.nan if cx is None else cx, np.nan if cy is None else cy)
   return np.array([[fx, 0, middle[0]], [0, fy, middle[1]], [0, 0, 1]], np.float32)
 
@@ -79,8 +81,8 @@ def from_json(path: pathlib.Path) -> Cameras:
     ValueError: anything else; says what is wrong.
   """
   try:
-    found = json.loads(path.read_text())
-  except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    found = json.loads(path.read_bytes())  # of bytes: UTF-8 or UTF-16, with or without a byte order mark
+  except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
     raise ValueError(f"{path}: it is no JSON: {error}") from error
   try:
     if isinstance(found, dict) and not {"fx", "K"} & set(found):

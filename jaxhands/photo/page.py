@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import pathlib
+import urllib.parse
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,73 +14,144 @@ import cv2
 import numpy as np
 
 from jaxhands import draw
-from jaxhands.photo.records import Failed, Found
+from jaxhands.photo.names import printable
+from jaxhands.photo.records import About, Failed, Found
+from jaxhands.predict import Hands
 from jaxhands.render import overlay
 from jaxhands.schema import HANDS
 
 _TEMPLATE = pathlib.Path(__file__).with_name("page.html")
-_SIDE_PX = 900  # of a picture in the page
+_SIDE_PX, _THUMB_PX = 900, 72  # of a picture in the page, and of the small one to jump to it
 MAX_SHOWN = 300  # pictures, or frames of a video; more would make the page slow
 _MAX_MESHES = 60
+# Of a hand's size: from this mean reprojection error on its pose in space does not explain the picture. The same tenth
+# that makes a joint right in the picture (`metrics.confidence`).
+LARGE_ERROR = 0.1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Shown:
-  """A picture of the page: what was found, and the picture with it drawn in, as a JPEG in a data URI."""
+  """A picture of the page: what was found, and the picture with it drawn in, large and small, as JPEGs in data URIs."""
 
   found: Found
   image: str
+  thumb: str
 
   @classmethod
   def of(cls, found: Found, drawn: np.ndarray) -> Shown:
-    scale = _SIDE_PX / max(drawn.shape[:2])
-    if scale < 1:
-      drawn = cv2.resize(drawn, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return cls(found, draw.jpeg_uri(drawn))
+    return cls(found, draw.jpeg_uri(_within(drawn, _SIDE_PX)), draw.jpeg_uri(_within(drawn, _THUMB_PX)))
+
+
+@dataclasses.dataclass(eq=False)
+class Gallery:
+  """What one page shows: the pictures, or frames of a video.
+
+  Attributes:
+    file: of the page.
+    title: of the page, in links.
+    fps: of the frames that are used; 0 = pictures.
+    shown: of pictures the first 300; of a video each `stride`-th frame, as many as 300 at most.
+    count: of all that were added.
+  """
+
+  file: str
+  title: str
+  fps: float = 0.0
+  shown: list[Shown] = dataclasses.field(default_factory=list)
+  stride: int = 1
+  count: int = 0
+
+  def add(self, found: Found, drawn: np.ndarray) -> None:
+    if self.fps and len(self.shown) == MAX_SHOWN and self.count % self.stride == 0:
+      del self.shown[1::2]
+      self.stride *= 2
+    if self.count % self.stride == 0 and len(self.shown) < MAX_SHOWN:
+      self.shown.append(Shown.of(found, drawn))
+    self.count += 1
 
 
 def html(
-  shown: Sequence[Shown], failed: Sequence[Failed], about: str, fps: float = 0.0, faces: np.ndarray | None = None
+  gallery: Gallery,
+  galleries: Sequence[Gallery],
+  failed: Sequence[Failed],
+  passed_over: Sequence[pathlib.Path],
+  about: About,
+  faces: np.ndarray | None = None,
 ) -> str:
   """The page.
 
   Args:
-    shown: pictures, or the frames of one video.
-    failed: files that were left out.
-    about: a line below the title.
-    fps: of the video; 0 = pictures.
+    gallery: what it shows.
+    galleries: those of all pages, this one among them.
+    failed: files that were left out, or used in part.
+    passed_over: files that nobody looked at.
+    about: what predicted.
     faces: [2, F, 3], triangles of the meshes of both hands, where the system gives `vertices_cam`.
   """
+  shown = gallery.shown
   meshes = faces is not None and len(shown) <= _MAX_MESHES
+  less = not gallery.fps and len(shown) < gallery.count
   data = {
-    "about": about,
-    "video": fps > 0,
-    "fps": fps,
+    "about": f"{about.system} of {printable(about.run)}"
+    + (f"; the first {len(shown)} of {gallery.count} pictures" if less else ""),
+    "video": gallery.fps > 0,
+    "fps": gallery.fps / gallery.stride,
+    "large": LARGE_ERROR,
     "colours": [overlay.FINGER_RGB[hand] for hand in HANDS],
     "chains": overlay.CHAINS.tolist(),
     "faces": faces.tolist() if faces is not None and meshes else None,
     "pictures": [_entry(each, meshes) for each in shown],
-    "failed": [f"{each.file} ({each.reason})" for each in failed],
+    "pages": [[each.title, urllib.parse.quote(each.file)] for each in galleries if each is not gallery],
+    "failed": [[printable(each.file), each.reason, each.part] for each in failed],
+    "passed_over": by_kind(passed_over),
   }
-  # "</" would end the script element.
-  text = json.dumps(data, allow_nan=False).replace("</", "<\\/")
+  # "<" could begin what ends the script element.
+  text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
   return _TEMPLATE.read_text(encoding="utf-8").replace("__DATA__", text)
+
+
+def by_kind(files: Sequence[pathlib.Path]) -> str:
+  """How many there are of each kind: "2 hidden, 1 folder, 3 .txt"."""
+  kinds = collections.Counter(
+    "hidden" if file.name.startswith(".") else "folder" if file.is_dir() else file.suffix.lower() or "without suffix"
+    for file in files
+  )
+  return ", ".join(f"{count} {printable(kind)}" for kind, count in kinds.most_common())
+
+
+def large_error(hands: Hands) -> list[bool]:
+  """Of the right and the left hand of one picture: whether its pose in space does not explain the picture."""
+  size = np.ptp(hands.joints_img[0], axis=1).max(-1)
+  mean = hands.reprojection_px[0].mean(-1)
+  return (hands.joints_cam_valid[0] & (mean > LARGE_ERROR * size)).tolist()
+
+
+def _within(drawn: np.ndarray, side_px: int) -> np.ndarray:
+  scale = side_px / max(drawn.shape[:2])
+  if scale >= 1:
+    return drawn
+  height, width = (max(round(side * scale), 1) for side in drawn.shape[:2])
+  return cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _entry(shown: Shown, meshes: bool) -> dict[str, Any]:
   found, hands = shown.found, shown.found.hands
   valid = hands.joints_cam_valid[0]
   vertices = hands.raw.get("vertices_cam") if meshes else None
-  name = pathlib.PurePath(found.file).name
+  name = printable(pathlib.PurePath(found.file).name)
   return {
     "name": name if found.frame is None else f"{name}, frame {found.frame}",
     "image": shown.image,
+    "thumb": shown.thumb,
+    "overlay": urllib.parse.quote(found.overlay),
+    "remarks": list(found.remarks),
     "scale": hands.scale[0],
     "present": hands.present[0].tolist(),
     "probability": hands.hand_prob[0].round(3).tolist(),
     "confidence": hands.confidence[0].round(3).tolist(),
     "joints": [hands.joints_cam[0, hand].round(1).tolist() if valid[hand] else None for hand in range(2)],
     "reprojection": hands.reprojection_px[0].mean(-1).round(2).tolist(),
+    "large": large_error(hands),
     "vertices": None
     if vertices is None
     else [vertices[0, hand].round(1).tolist() if valid[hand] else None for hand in range(2)],

@@ -1,31 +1,62 @@
-"""Reads pictures as people have them: grey, RGBA, 16 bit, turned by EXIF; what is broken gets one clear line."""
+"""Reads pictures as people have them, all in one way; what is broken gets one clear line."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import importlib
+import io
 import pathlib
-import struct
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from jaxhands.photo import exif
 
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
-VIDEOS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
+PICTURES = frozenset(
+  {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".ppm",
+    ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k", ".avif", ".heic", ".heif", ".hif",
+  }
+)  # fmt: skip
+VIDEOS = frozenset(
+  {
+    ".mp4", ".m4v", ".mov", ".qt", ".avi", ".divx", ".mkv", ".webm", ".mpg", ".mpeg", ".mpe", ".vob", ".wmv", ".asf",
+    ".mts", ".m2ts", ".ts", ".3gp", ".3g2", ".flv", ".ogv", ".mxf",
+  }
+)  # fmt: skip
+_OURS = frozenset({"index.html", "overlays", "predictions.json", "predictions.npz"})
 MAX_PIXELS = 100_000_000
 MIN_SIDE = 8
-_PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8\xff"
-_JPEG_END = b"\xff\xd9"
-# Markers without a length; those of a frame, which has height and width.
-_BARE = {0x01, *range(0xD0, 0xD9)}
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_MAX_BYTES = 1 << 30  # of a file
+_MAX_SCANS = 100  # of a progressive JPEG, each of which goes over all pixels; encoders write about ten
+# Pillow's readers of pictures with a head that is known by its first bytes; others run programs, or guess.
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "SUN")
+_FROM_CAMERAS = frozenset({"JPEG", "MPO", "PNG", "TIFF", "HEIF"})
+_MAX_PIXELS_OF_OTHERS = MAX_PIXELS // 2  # decoding a WebP takes 20 bytes a pixel
+_File = io.BufferedReader | io.BytesIO
+_JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_FOLLOWS = 4096  # bytes
+_HEIF_BRANDS = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypheim", b"ftyphevm", b"ftypmif1", b"ftypmsf1")
+# By EXIF's orientation.
+_TURNS = {
+  2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+  5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+  8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+# What a transparent value of a PNG is multiplied with, and shifted by, to be one of the pixels as Pillow unpacks them.
+_UNPACKED = {"1": (255, 0), "L;2": (85, 0), "L;4": (17, 0), "RGB;16B": (1, 8)}
 
 
 class BadPicture(ValueError):
   """A file cannot be used; the message names it and says why."""
+
+
+class CutPicture(BadPicture):
+  """The end of a picture is missing."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,11 +67,13 @@ class Picture:
     path: of the file.
     pixels: uint8 [H, W, 3].
     focal_px: focal length by EXIF, in pixels; None = the file does not say.
+    remarks: what a user should know of how it was read.
   """
 
   path: pathlib.Path
   pixels: np.ndarray
   focal_px: float | None
+  remarks: tuple[str, ...] = ()
 
 
 def find(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
@@ -53,7 +86,7 @@ def find(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
   found: list[pathlib.Path] = []
   for path in paths:
     if path.is_dir():
-      inside = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES | VIDEOS and file.is_file())
+      inside = sorted(filter(_is_looked_at, path.iterdir()))
       if not inside:
         raise BadPicture(f"{path}: it is a folder without pictures or videos ({', '.join(sorted(PICTURES | VIDEOS))})")
       found += inside
@@ -64,103 +97,189 @@ def find(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
   return list(dict.fromkeys(found))
 
 
+def passed_over(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
+  """What is in the folders among `paths` and `find` does not give: other files, hidden ones, folders.
+
+  What an earlier call of `predict` wrote there is not among them.
+  """
+  inside = [file for path in dict.fromkeys(paths) if path.is_dir() for file in sorted(path.iterdir())]
+  return [file for file in inside if not _is_looked_at(file) and not _is_ours(file)]
+
+
+def _is_looked_at(file: pathlib.Path) -> bool:
+  return file.suffix.lower() in PICTURES | VIDEOS and not file.name.startswith(".") and file.is_file()
+
+
+def _is_ours(file: pathlib.Path) -> bool:
+  beside = (file.parent / "predictions.json").is_file() and file.name in _OURS
+  return beside or (file / "predictions.json").is_file()
+
+
 def is_video(path: pathlib.Path) -> bool:
   """By its name."""
   return path.suffix.lower() in VIDEOS
 
 
 def read(path: pathlib.Path) -> Picture:
-  """Reads one picture.
+  """Reads one picture; of a file with several, the first one.
 
-  16 bit become 8, grey becomes RGB, what is transparent lies on white, and EXIF's orientation is followed.
+  16 bit and floats become 8 bit, grey and CMYK become RGB, what is transparent lies on white, and EXIF's orientation
+  is followed. HEIC needs the extra `heif`.
 
   Raises:
-    BadPicture: no file, empty, cut, no picture, over 100 megapixels, or smaller than 8 pixels a side.
+    BadPicture: no file, empty, cut, no picture, over 100 megapixels (50 in formats that cameras do not write), or
+      smaller than 8 pixels a side.
   """
   try:
-    content = path.read_bytes()
+    if not path.is_file() and not path.is_dir():
+      raise BadPicture(f"{path}: it cannot be read: it is no file")  # a pipe would never end
+    with path.open("rb") as file, warnings.catch_warnings():
+      # Pillow's, of damaged metadata, and of sizes that are checked here.
+      warnings.simplefilter("ignore")
+      return _read(path, file)
   except OSError as error:
-    raise BadPicture(f"{path}: it cannot be read: {error.strerror}") from error
-  if not content:
+    raise BadPicture(f"{path}: it cannot be read: {error.strerror or error}") from error
+
+
+def _read(path: pathlib.Path, file: io.BufferedReader) -> Picture:
+  head = file.read(512)
+  if not head:
     raise BadPicture(f"{path}: it is empty")
-  size = _announced(content)
-  if size is not None:
-    _check_size(path, *size)
-  if _is_cut(content):
-    raise BadPicture(f"{path}: it is cut short; copy it again")
-  transparent = content.startswith(_PNG) and len(content) > 25 and content[25] in (4, 6)
-  flags = cv2.IMREAD_UNCHANGED if transparent else cv2.IMREAD_COLOR
+  if path.stat().st_size > _MAX_BYTES:
+    raise BadPicture(f"{path}: it is over {_MAX_BYTES >> 20} MB, which no picture is")
   try:
-    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-  except cv2.error as error:
-    raise BadPicture(f"{path}: it cannot be decoded: {' '.join(str(error).split())}") from error
-  if decoded is None:
-    raise BadPicture(f"{path}: {_what(content)}")
-  _check_size(path, decoded.shape[1], decoded.shape[0])
-  pixels = _on_white(decoded) if transparent else cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
-  return Picture(path, pixels, exif.focal_px(content, pixels.shape[1], pixels.shape[0]))
+    return _picture(path, head, file)
+  except CutPicture:
+    file.seek(0)
+    content = file.read()
+    if not (head.startswith(_JPEG) and _lacks_only_its_end(content)):
+      raise
+    return _picture(path, head, io.BytesIO(content + _JPEG_END))
 
 
-def _check_size(path: pathlib.Path, width: int, height: int) -> None:
-  if width * height > MAX_PIXELS:
-    raise BadPicture(f"{path}: {width} x {height} pixels are over {MAX_PIXELS // 10**6} megapixels; make it smaller")
+def _lacks_only_its_end(content: bytes) -> bool:
+  """Whether a JPEG has all pixels, and only its end mark is missing: then what follows the pixels changes none.
+
+  Some cameras leave it out. The decoder takes no JPEG without; with one it makes up the pixels that are missing.
+  """
+  found = set()
+  for follows in (b"\0", b"\x55"):
+    with Image.open(io.BytesIO(content + follows * _FOLLOWS + _JPEG_END), formats=("JPEG",)) as image:
+      found.add(hashlib.sha256(image.convert("RGB").tobytes()).digest())
+  return len(found) == 1
+
+
+def _picture(path: pathlib.Path, head: bytes, file: _File) -> Picture:
+  try:
+    with _opened(file) as image:
+      _check_size(path, *image.size, MAX_PIXELS if image.format in _FROM_CAMERAS else _MAX_PIXELS_OF_OTHERS)
+      if "progressive" in image.info and _scans(file) > _MAX_SCANS:
+        raise BadPicture(f"{path}: it has over {_MAX_SCANS} scans, which no encoder writes")
+      return _decoded(path, image)
+  except BadPicture:
+    raise
+  except Image.DecompressionBombError as error:
+    raise BadPicture(f"{path}: it has over {MAX_PIXELS // 10**6} megapixels; make it smaller") from error
+  except UnidentifiedImageError as error:
+    raise BadPicture(f"{path}: {_what(head)}") from error
+  except Exception as error:  # a decoder raises whatever a damaged file makes it raise
+    if "truncated" in str(error).lower():
+      raise CutPicture(f"{path}: it is cut short; copy it again") from error
+    raise BadPicture(f"{path}: it cannot be decoded: {error}") from error
+
+
+def _opened(file: _File) -> Image.Image:
+  try:
+    importlib.import_module("pillow_heif").register_heif_opener()
+  except ImportError:
+    return Image.open(file, formats=_FORMATS)
+  return Image.open(file, formats=(*_FORMATS, "HEIF"))
+
+
+def _decoded(path: pathlib.Path, image: Image.Image) -> Picture:
+  raw_mode = _raw_mode(image)
+  image.load()
+  several = getattr(image, "is_animated", False)
+  found = _exif(image)
+  turn = _TURNS.get(found.get(ExifTags.Base.Orientation, 1))
+  focal_px, remark = exif.focal_px(found, *image.size)
+  rgb = _rgb(image, raw_mode)
+  pixels = np.asarray(rgb if turn is None else rgb.transpose(turn))
+  remarks = ("it holds several pictures: the first one is used",) if several else ()
+  return Picture(path, pixels, focal_px, (*remarks, remark) if remark else remarks)
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+  """Its EXIF; an empty one where it is damaged, which is no reason to refuse the picture."""
+  try:
+    found = image.getexif()
+    found.get_ifd(ExifTags.IFD.Exif)
+  except Exception:  # as of a decoder
+    return Image.Exif()
+  return found
+
+
+def _check_size(path: pathlib.Path, width: int, height: int, most: int = MAX_PIXELS) -> None:
+  if width * height > most:
+    raise BadPicture(f"{path}: {width} x {height} pixels are over {most // 10**6} megapixels; make it smaller")
   if min(width, height) < MIN_SIDE:
     raise BadPicture(f"{path}: {width} x {height} pixels show no hand; at least {MIN_SIDE} a side are needed")
 
 
-def _on_white(decoded: np.ndarray) -> np.ndarray:
-  """Pixels [H, W, 3] (RGB) of what OpenCV decoded with its alpha, 8 or 16 bit, colour or grey."""
-  if decoded.dtype == np.uint16:
-    decoded = (decoded >> 8).astype(np.uint8)
-  if decoded.ndim == 2 or decoded.shape[2] == 3:
-    return cv2.cvtColor(decoded, cv2.COLOR_GRAY2RGB if decoded.ndim == 2 else cv2.COLOR_BGR2RGB)
-  colours, alpha = decoded[..., :-1], decoded[..., -1:].astype(np.uint16)
-  blended = ((colours * alpha + 255 * (255 - alpha)) // 255).astype(np.uint8)
-  return np.repeat(blended, 3, -1) if blended.shape[2] == 1 else cv2.cvtColor(blended, cv2.COLOR_BGR2RGB)
+def _scans(file: _File) -> int:
+  file.seek(0)
+  return file.read().count(b"\xff\xda")
 
 
-def _announced(content: bytes) -> tuple[int, int] | None:
-  """Width and height by the head of a PNG or JPEG, so that nothing huge is decoded; None = not found."""
-  if content.startswith(_PNG) and len(content) >= 24:
-    width, height = struct.unpack(">II", content[16:24])
-    return width, height
-  for marker, at, _ in _segments(content):
-    if marker in _FRAMES and at + 9 <= len(content):
-      height, width = struct.unpack(">HH", content[at + 5 : at + 9])
-      return width, height
-  return None
+def _raw_mode(image: Image.Image) -> str:
+  """How the file packs its pixels, in Pillow's words; "" = not known."""
+  tiles = getattr(image, "tile", [])
+  return tiles[0][3] if tiles and isinstance(tiles[0][3], str) else ""
 
 
-def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
-  """Marker, position and end of each segment of a JPEG up to its pixels."""
-  if not content.startswith(_JPEG):
-    return
-  at = 2
-  while at + 4 <= len(content) and content[at] == 0xFF:
-    marker = content[at + 1]
-    if marker == 0xFF:  # padding
-      at += 1
-      continue
-    length = 0 if marker in _BARE else struct.unpack(">H", content[at + 2 : at + 4])[0]
-    yield marker, at, at + 2 + length
-    if marker == 0xDA:
-      return
-    at += 2 + length
+def _rgb(image: Image.Image, raw_mode: str) -> Image.Image:
+  """Any image as RGB, on white."""
+  key = image.info.get("transparency")
+  if raw_mode in _UNPACKED and key is not None:
+    factor, shift = _UNPACKED[raw_mode]
+    values = tuple(value * factor >> shift for value in (key if isinstance(key, tuple) else (key,)))
+    image.info["transparency"] = values if isinstance(key, tuple) else values[0]
+  if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+    image = _eight_bit(image, key)
+  if not image.has_transparency_data:
+    return image.convert("RGB")
+  image = image.convert("RGBA")
+  white = Image.new("RGB", image.size, "white")
+  white.paste(image, mask=image.getchannel("A"))
+  return white
 
 
-def _is_cut(content: bytes) -> bool:
-  """Whether the end of a JPEG or PNG is missing; decoders fill the rest with grey and say nothing."""
-  if content.startswith(_PNG):
-    return b"IEND" not in content[-64:] and content.rfind(b"IEND") < 0
-  if not content.startswith(_JPEG):
-    return False
-  pixels = next((end for marker, _, end in _segments(content) if marker == 0xDA), None)
-  return pixels is None or content.find(_JPEG_END, pixels) < 0
+def _eight_bit(image: Image.Image, key: object) -> Image.Image:
+  """Grey of 16 or 32 bit, or of floats, as 8 bit; the value `key` becomes transparent.
+
+  White is the largest number of 16 bit; where 32 bit hold a pixel, the smallest of 1 (floats), 255 and 65,535 that no
+  value is above.
+  """
+  values = np.array(image)
+  alpha = None if key is None else Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
+  if values.dtype.itemsize == 2:
+    grey = (values >> 8).astype(np.uint8)
+  else:
+    values = np.nan_to_num(values.astype(np.float32, copy=False), copy=False, posinf=0, neginf=0)
+    np.maximum(values, 0, out=values)
+    largest = float(values.max())
+    whites = (65535.0,) if (image.mode, image.format) == ("I", "PPM") else (255.0, 65535.0)
+    whites = (1.0, *whites) if image.mode == "F" else whites
+    grey = cv2.convertScaleAbs(values, alpha=255 / next((white for white in whites if largest <= white), largest))
+  return Image.fromarray(grey) if alpha is None else Image.merge("LA", (Image.fromarray(grey), alpha))
 
 
-def _what(content: bytes) -> str:
-  text = content[:512]
-  if all(byte in b"\t\r\n" or byte >= 32 for byte in text) and _is_text(text):
+def _what(head: bytes) -> str:
+  if head[4:12] in _HEIF_BRANDS:
+    return "it is a HEIC picture; install the extra that reads them: pip install 'jaxhands[heif]'"
+  if head[:4] in (b"II*\0", b"MM\0*"):
+    return "it is a TIFF that is damaged, or of a kind that is not read, as colours in floats; save it with 8 or 16 bit"
+  if all(byte in b"\t\r\n" or byte >= 32 for byte in head) and _is_text(head):
     return "it is a text, not a picture"
   return "it is no picture that can be decoded"
 

@@ -18,6 +18,8 @@ from jaxhands.hands import skeleton
 from jaxhands.predict import Hands
 
 FORMAT, VERSION = "jaxhands-predictions", 1
+# A byte B of a name that is not UTF-8 is written as \\udcB; Python's os.fsencode gives the bytes back.
+_FILE_NAMES = "UTF-8 with surrogateescape (PEP 383)"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,6 +33,9 @@ class Found:
     camera_source: "given", "EXIF", or "unknown" (a normal lens was assumed).
     hands: of this picture alone, N = 1.
     exchanged: in a video, right and left were exchanged to go on as before.
+    time_s: of the frame, since the video began.
+    overlay: path of the drawn picture or video in the folder.
+    remarks: on how the picture was read.
   """
 
   file: str
@@ -39,30 +44,47 @@ class Found:
   camera_source: str
   hands: Hands
   exchanged: bool = False
+  time_s: float | None = None
+  overlay: str = ""
+  remarks: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Failed:
-  """A file that could not be used, and why."""
+  """A file that could not be used, or only in part, and why."""
 
   file: str
   reason: str
+  part: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class About:
+  """What predicted: the run, its system, and whether its confidences are probabilities."""
+
+  run: str
+  system: str
+  calibrated: bool
 
 
 def as_json(
-  found: Sequence[Found], failed: Sequence[Failed], run: str, system: str, calibrated: bool
+  found: Sequence[Found], failed: Sequence[Failed], passed_over: Sequence[pathlib.Path], about: About
 ) -> dict[str, Any]:
   """The content of `predictions.json`."""
   return {
     "format": FORMAT,
     "version": VERSION,
     "jaxhands": __version__,
-    "run": run,
-    "system": system,
-    "confidence_calibrated": calibrated,
+    "run": about.run,
+    "system": about.system,
+    "confidence_calibrated": about.calibrated,
+    "file_names": _FILE_NAMES,
     "joint_names": list(skeleton.JOINT_NAMES),
     "pictures": [_picture(each) for each in found],
-    "failed": [dataclasses.asdict(each) for each in failed],
+    "failed": [
+      {"file": each.file, "reason": each.reason} | ({"used_in_part": True} if each.part else {}) for each in failed
+    ],
+    "passed_over": [str(file) for file in passed_over],
   }
 
 
@@ -70,7 +92,7 @@ def write(folder: pathlib.Path, content: dict[str, Any], found: Sequence[Found])
   """Writes both files, each whole or not at all."""
   text = json.dumps(content, allow_nan=False) + "\n"
   partial = folder / "predictions.json.partial"
-  partial.write_text(text)
+  partial.write_text(text, encoding="utf-8")
   partial.replace(folder / "predictions.json")
   partial = folder / "predictions.partial.npz"
   np.savez_compressed(partial, **_arrays(found))
@@ -82,8 +104,11 @@ def _picture(found: Found) -> dict[str, Any]:
   (fx, skew, cx), (_, fy, cy) = hands.camera_img[0, :2].tolist()
   entry: dict[str, Any] = {"file": found.file}
   if found.frame is not None:
-    entry |= {"frame": found.frame, "exchanged": found.exchanged}
+    entry |= {"frame": found.frame, "time_s": _number(found.time_s), "exchanged": found.exchanged}
+  if found.remarks:
+    entry["remarks"] = list(found.remarks)
   return entry | {
+    "overlay": found.overlay,
     "height": found.picture_hw[0],
     "width": found.picture_hw[1],
     "camera": {"source": found.camera_source, "fx": fx, "fy": fy, "cx": cx, "cy": cy, "skew": skew},

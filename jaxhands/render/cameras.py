@@ -9,6 +9,7 @@ from jaxtyping import Float, Float32
 
 _UP = np.array([0.0, -1.0, 0.0])
 _LOOK_UP_LIMIT = 0.95
+_TRIES = 50
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,7 +34,8 @@ class ViewRange:
   height: int = 320
   width: int = 320
   distance_mm: tuple[float, float] = (500.0, 1200.0)
-  box_px: tuple[float, float] = (120.0, 260.0)  # longer side of the hands' box
+  focal_px: tuple[float, float] = (300.0, 1100.0)  # drawn evenly by its logarithm
+  box_px: tuple[float, float] = (90.0, 280.0)  # longer side of the hands' box
   roll_rad: float = 0.5  # standard deviation about the optical axis
   margin_px: float = 12.0  # that the hands' box keeps from the picture's edge where it can
 
@@ -47,7 +49,9 @@ def sample_view(
 ) -> View:
   """A camera that has `points_world` in the picture.
 
-  Distance and wanted size are drawn, the focal length follows: the perspective is that of the distance.
+  Distance and focal length are drawn, neither of them from the other, until the hands are as large as `ranges` wants
+  them, so that with a known focal length size tells about depth. Where they never are (other scenes than hands), the
+  focal length is the one that makes them so.
 
   Args:
     rng: source of chance.
@@ -62,13 +66,18 @@ def sample_view(
   low, high = points_world.min(0), points_world.max(0)
   centre = (low + high) / 2
   reach = float(np.linalg.norm(points_world - centre, axis=1).max())
-  # The hands stay ahead of the camera however large the scene is.
-  distance = max(float(rng.uniform(*ranges.distance_mm)), 2 * reach)
+  from_centre = (points_world - centre) @ rotation.T
+  for _ in range(_TRIES):
+    # The hands stay ahead of the camera however large the scene is.
+    distance = max(float(rng.uniform(*ranges.distance_mm)), 2 * reach)
+    focal = float(np.exp(rng.uniform(*np.log(ranges.focal_px))))
+    place = from_centre[:, :2] / (from_centre[:, 2:] + distance)
+    corner, size = place.min(0), np.ptp(place, axis=0)
+    if ranges.box_px[0] <= focal * size.max() <= ranges.box_px[1]:
+      break
+  else:
+    focal = float(rng.uniform(*ranges.box_px)) / float(size.max())
   translation = np.array([0.0, 0.0, distance]) - rotation @ centre
-  seen = points_world @ rotation.T + translation
-  place = seen[:, :2] / seen[:, 2:]
-  corner, size = place.min(0), np.ptp(place, axis=0)
-  focal = float(rng.uniform(*ranges.box_px)) / float(size.max())
   extent = np.array([ranges.width, ranges.height], np.float64)
   room = np.maximum(extent - 1 - focal * size - 2 * ranges.margin_px, 0.0)
   # A bell-shaped place in the picture: mostly near the middle, sometimes at the margin.

@@ -57,11 +57,11 @@ def sample_lighting(
   if viewer is not None:
     towards += viewer * rng.uniform(0.1, 1.2, (count, 1))
   towards /= np.linalg.norm(towards, axis=1, keepdims=True)
-  total = rng.uniform(0.5, 0.75) if studio else rng.uniform(0.55, 1.0)
+  total = rng.uniform(0.5, 0.9) if studio else rng.uniform(0.7, 1.5)
   shares = rng.dirichlet([6.0] + [3.0] * (count - 1)) if count > 1 else np.ones(1)
   shares = np.sort(shares)[::-1]
   tint = _tints(rng, count, 0.03 if studio else _TINT)
-  ambient = rng.uniform(0.18, 0.32) if studio else rng.uniform(0.08, 0.25)
+  ambient = rng.uniform(0.18, 0.36) if studio else rng.uniform(0.12, 0.4)
   sky, ground = _tints(rng, 2, _TINT)
   return Lighting(
     towards=towards.astype(np.float32),

@@ -59,7 +59,7 @@ def read_layout(path: pathlib.Path, faces: Integer[np.ndarray, "F 3"]) -> Float3
   places: list[tuple[float, float]] = []
   found: dict[frozenset[int], dict[int, int]] = {}
   try:
-    for line in path.read_text().splitlines():
+    for line in path.read_text("utf-8-sig").splitlines():
       kind, *words = line.split() or [""]
       if kind == "vt":
         places.append((float(words[0]), 1.0 - float(words[1])))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
+
+from jaxhands.runs import folder as files
 
 RANDOM, WORST = 6, 6
 # What an example's error is made of, and its unit: the first of these that was measured.
@@ -72,8 +73,6 @@ def mean_of_each(value: Float[np.ndarray, "N ..."], weight: Float[np.ndarray, "N
 
 def save(path: pathlib.Path, chosen: Chosen, seen: Mapping[str, np.ndarray]) -> None:
   """Writes what `Evaluator.look` saw of the chosen examples, whole or not at all."""
-  partial = path.with_name(f"{path.name}.partial")
   arrays: dict[str, Any] = {"position": chosen.positions, "worst": chosen.worst, **seen}
-  with open(partial, "wb") as file:
+  with files.written(path) as file:
     np.savez_compressed(file, **arrays)
-  os.replace(partial, path)

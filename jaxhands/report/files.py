@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from jaxhands.runs import folder as runs
+
+_AGAIN = "evaluate the run again, with --mode=eval"
 Line = Mapping[str, float]
 
 
@@ -43,6 +45,7 @@ class RunFiles:
 
     Raises:
       FileNotFoundError: the run was not evaluated.
+      DamagedFile: one of its files is damaged.
     """
     folder = workdir / "eval"
     for name in ("metrics.json", "examples.npz"):
@@ -54,9 +57,9 @@ class RunFiles:
     return cls(
       config=settings,
       lines={stage: lines for stage, lines in found.items() if lines},
-      result=json.loads((folder / "metrics.json").read_text()),
-      values=_arrays(folder / "examples.npz"),
-      shown=_arrays(folder / "shown.npz"),
+      result=runs.read_json(folder / "metrics.json", _AGAIN, ("metrics", "protocol")),
+      values=runs.read_arrays(folder / "examples.npz", _AGAIN),
+      shown=runs.read_arrays(folder / "shown.npz", _AGAIN) if (folder / "shown.npz").is_file() else {},
       calibration=_json(folder / "calibration.json"),
       timings=_json(folder / "timings.json"),
       parts={stage: answer for stage in stages[:-1] if (answer := _answer(workdir / "stages" / stage))},
@@ -65,10 +68,8 @@ class RunFiles:
 
 def _lines(path: pathlib.Path) -> list[Line]:
   """The lines of a log; a last one that was cut short is left out."""
-  if not path.is_file():
-    return []
-  whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]
-  return [json.loads(line, parse_int=float) for line in whole]
+  found = runs.read_lines(path, "delete it, or its damaged lines: the report does without") if path.is_file() else []
+  return [{key: float(value) for key, value in line.items()} for line in found]
 
 
 def _answer(stage: pathlib.Path) -> dict[str, Any]:
@@ -76,11 +77,4 @@ def _answer(stage: pathlib.Path) -> dict[str, Any]:
 
 
 def _json(path: pathlib.Path) -> dict[str, Any]:
-  return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def _arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-  if not path.is_file():
-    return {}
-  with np.load(path) as file:
-    return dict(file)
+  return runs.read_json(path, _AGAIN) if path.is_file() else {}

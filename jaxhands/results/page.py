@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxhands.results import directions
+from jaxhands.runs import folder as files
 
 REMARKS = "remarks.toml"
 Remarks = Mapping[str, Mapping[str, str]]  # config -> source of a table -> text
@@ -27,9 +28,8 @@ _OWN_DATA = "synthetic"  # data sets of rendered hands have names that begin so
 
 def write(path: pathlib.Path, records: Records, remarks: Remarks | None = None) -> None:
   """Writes the page, whole or not at all."""
-  partial = path.with_name(f".{path.name}.partial")
-  partial.write_text(page(records, remarks), encoding="utf-8")
-  partial.replace(path)
+  with files.written(path) as file:
+    file.write(page(records, remarks).encode())
 
 
 def read_remarks(folder: pathlib.Path) -> Remarks:
@@ -39,7 +39,12 @@ def read_remarks(folder: pathlib.Path) -> Remarks:
     ValueError: a remark on a table that no paper has.
   """
   path = folder / REMARKS
-  remarks = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+  try:
+    remarks = tomllib.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else {}
+    if any(not isinstance(texts, dict) for texts in remarks.values()):
+      raise ValueError("a remark stands outside of the table of its config")
+  except ValueError as error:
+    raise files.DamagedFile(path, error, "mend it, as RESULTS.md is written with it") from error
   known = {(paper["config"], table["source"]) for paper in published() for table in paper["tables"]}
   if unknown := sorted({(config, source) for config, texts in remarks.items() for source in texts} - known):
     raise ValueError(f"{path} has a remark on {unknown[0]}; there are the tables {sorted(known)}")

@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from jaxhands.runs import folder as files
+
 FORMAT = 1
 LARGEST_BYTES = 20_000
 _DIGITS = 6  # of numbers; more say nothing
@@ -76,10 +78,8 @@ def write(record: Mapping[str, Any], path: pathlib.Path) -> None:
       f"the record would have {size:,} bytes of {LARGEST_BYTES:,}: evaluate with fewer eval.metrics, eval.also or "
       "eval.methods"
     )
-  path.parent.mkdir(parents=True, exist_ok=True)
-  partial = path.with_name(f".{path.name}.partial")
-  partial.write_text(content)
-  partial.replace(path)
+  with files.written(path) as file:
+    file.write(content.encode())
 
 
 def read_all(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
@@ -92,13 +92,10 @@ def read_all(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
   for path in sorted(folder.glob("*.json")):
     if path.stat().st_size > LARGEST_BYTES:
       raise ValueError(f"{path} has {path.stat().st_size:,} bytes; a record has at most {LARGEST_BYTES:,}")
-    try:
-      record = json.loads(path.read_text())
-      if record["format"] != FORMAT:
-        raise ValueError(f"format {record['format']}")
-    except (ValueError, KeyError, TypeError) as error:
-      raise ValueError(f"{path} is no record of an experiment ({error}); `results add RUN` writes them") from error
-    found[path.stem] = record
+    again = "`results add RUN` writes records of experiments"
+    found[path.stem] = files.read_json(path, again, ("format", "config_name", "variant", "metrics"))
+    if found[path.stem]["format"] != FORMAT:
+      raise files.DamagedFile(path, f"format {found[path.stem]['format']}", again)
   return found
 
 
@@ -111,7 +108,7 @@ def _training_notes(workdir: pathlib.Path, config: Mapping[str, Any]) -> list[pa
 def _read(path: pathlib.Path) -> Any:
   if not path.is_file():
     raise FileNotFoundError(f"there is no {path}: train and evaluate the run first, with launch.py")
-  return json.loads(path.read_text())
+  return files.read_json(path, "evaluate the run again, with --mode=eval")
 
 
 def _without_folders(value: Any) -> Any:

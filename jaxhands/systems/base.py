@@ -29,14 +29,19 @@ HostOp = Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class LossOut:
-  """What one objective gives: `loss` (scalar, minimised), `terms` (scalars to log), `state` (updated collections).
+  """What one objective gives.
 
-  `state` is shaped like `variables`, but holds only what the objective owns, e.g. `{"batch_stats": {...}}`.
+  Attributes:
+    loss: scalar that is minimised: the sum of all terms times their weights.
+    terms: scalars to log.
+    state: shaped like `variables`, but holds only what the objective owns, e.g. `{"batch_stats": {...}}`.
+    weights: of terms, where it is not 1; 0 = logged only.
   """
 
   loss: jax.Array
   terms: dict[str, jax.Array]
   state: dict[str, Any]
+  weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +54,15 @@ class Objective:
     owns: `collection/subtree` paths of non-parameter state that `LossOut.state` replaces ("batch_stats" = all of it).
       No two objectives may own the same path.
     fn: `(variables, batch, rng) -> LossOut`, with `batch` as `device_ops` left it.
+    starts_small: terms whose gradient may be below 1 % of the whole loss's when training begins, and why that is well
+      (`benchmarks.terms`).
   """
 
   name: str
   trains: tuple[str, ...]
   owns: tuple[str, ...]
   fn: Callable[[Variables, schema.Batch, jax.Array], LossOut]
+  starts_small: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @runtime_checkable
@@ -107,6 +115,28 @@ class TimedSystem(Protocol):
     ...
 
 
+@runtime_checkable
+class PartlyPredictingSystem(Protocol):
+  """A system with parts that only its training uses, so that weights without them are enough to predict."""
+
+  @property
+  def predicts_with(self) -> tuple[str, ...]:
+    """Parts that predictions need: keys below each collection of the variables."""
+    ...
+
+
+def for_prediction(system: System, variables: Variables) -> Variables:
+  """What of the variables, or of their shapes, predictions need; without "constants"."""
+  trained = {collection: tree for collection, tree in variables.items() if collection != "constants"}
+  if not isinstance(system, PartlyPredictingSystem):
+    return trained
+  kept = {
+    collection: {name: part for name, part in tree.items() if name in system.predicts_with}
+    for collection, tree in trained.items()
+  }
+  return {collection: tree for collection, tree in kept.items() if tree}
+
+
 def nested(name: str, variables: Mapping[str, Any]) -> Variables:
   """A network's variables as the part `name` of a system's: {"params": {name: ...}, ...}."""
   return {collection: {name: tree} for collection, tree in variables.items()}
@@ -148,8 +178,8 @@ T = TypeVar("T")
 def from_fields(system: Callable[..., T], config: Any, tuples: Sequence[str] = (), **given: Any) -> T:
   """A system (a dataclass) from the fields of `config.system`, which need not name all.
 
-  Crop size, augmentation and `shrink` (of a system that has them), arithmetic and frozen parts come from elsewhere in
-  the config.
+  Crop size, augmentation, `shrink` and `rough` (of a system that has them), arithmetic and frozen parts come from
+  elsewhere in the config.
 
   Args:
     system: the class.
@@ -166,8 +196,8 @@ def from_fields(system: Callable[..., T], config: Any, tuples: Sequence[str] = (
   }  # fmt: skip
   names = {field.name for field in dataclasses.fields(system)}  # pyright: ignore[reportArgumentType]
   fixed = {name: value for name, value in fixed.items() if name in names}  # one of parts has none of its own
-  if "shrink" in names:
-    fixed["shrink"] = bool(config.data.get("shrink", False))  # runs of before it was there have none
+  for name in {"shrink", "rough"} & names:
+    fixed[name] = bool(config.data.get(name, False))  # runs of before it was there have none
   if "augmentation" in names:
     fixed["augmentation"] = augment.Augmentation(**config.data.augmentation)
   known = names - fixed.keys()

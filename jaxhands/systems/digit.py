@@ -19,7 +19,9 @@ Where paper and release differ, `released` chooses:
 * bones: mean absolute difference of the 2.5D bone vectors over both hands (paper, whose equations 7 and 8 have sums:
   beside the means of the other terms they would drown these), or 0.1 x the mean squared one of each hand, added;
 * soft-argmax counts cells from 0, as the targets do (paper), or from 0.5;
-* x and y of a joint count where they are annotated (paper), or where its depth is known and in range, too.
+* x and y of a joint count where they are annotated (paper), or where its depth is known and in range, too;
+* the layers from the pooled vector on, which have no norm, begin as He's, so that the picture reaches handedness and
+  root depth, or as PyTorch's, which leave of it one part in 200 (the paper does not say).
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxhands import codecs, losses, schema
-from jaxhands.data import augment, colours, host_ops
+from jaxhands.data import augment, colours, host_ops, rough
 from jaxhands.geometry import crop
 from jaxhands.hands import skeleton
 from jaxhands.models.backbones.hrnet import HRNet
@@ -74,6 +76,7 @@ class Network(nn.Module):
   semantic_features: tuple[int, ...]
   fusion_features: tuple[int, ...]
   pooled_features: tuple[int, ...]
+  released: bool
   bins: int
   dtype: jnp.dtype | type
   bn_groups: int
@@ -117,8 +120,9 @@ class Network(nn.Module):
       scores = conv(_JOINTS, 1, dtype=self.dtype, kernel_init=_init, bias_init=bias_init, name=name)(x)
       return scores.astype(jnp.float32)
 
-    pooled = segmentation.PooledFeatures(self.pooled_features, _init, self.dtype, name="pooled")(x)
-    std = (3 * pooled.shape[-1]) ** -0.5  # of `_init`
+    pooled_init = _init if self.released else nn.initializers.he_normal()
+    pooled = segmentation.PooledFeatures(self.pooled_features, pooled_init, self.dtype, name="pooled")(x)
+    std = ((1 / 3 if self.released else 2) / pooled.shape[-1]) ** 0.5  # of the same
     dense = {"hidden": pooled.shape[-1], "kernel_std": std, "dtype": self.dtype}
     return out | {
       "planes": per_joint("heatmap", 0.0),
@@ -142,7 +146,7 @@ class DIGIT:
     heatmap_weight: of a cross-entropy of the heatmaps with Gaussians of deviation 1 cell, which neither paper nor
       release has: with it few steps suffice. 0 = none.
     augmentation: of crops in training.
-    shrink: see `configs.base`, `data.shrink`.
+    shrink, rough: see `configs.base`, `data`.
     width, modules, blocks, stem, stride: of HRNet. Maps of parts have half its stride.
     segmentation_kind: "conv" (paper) or "shuffle" (fast on a CPU).
     segmentation_features, semantic_features: channels of the convolutions before and after the scores.
@@ -182,6 +186,7 @@ class DIGIT:
   frozen: tuple[str, ...] = ()
   augmentation: augment.Augmentation = augment.INTERNET
   shrink: bool = False
+  rough: bool = False
 
   view = "pair"
 
@@ -240,10 +245,14 @@ class DIGIT:
 
   @property
   def objectives(self) -> tuple[base.Objective, ...]:
-    return (base.Objective("pose" if self.pose else "segmentation", self.parts, ("batch_stats",), self.loss),)
+    name = "pose" if self.pose else "segmentation"
+    faint = dict.fromkeys(("root_depth", "handedness"), "the release's initial layers (see the module)")
+    small = faint if self.released and self.pose else {}
+    return (base.Objective(name, self.parts, ("batch_stats",), self.loss, small),)
 
   def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
-    """Fresh variables; the backbone as for training from scratch (He), everything else as PyTorch's layers begin."""
+    """Fresh variables: the backbone as for training from scratch (He), the pooled layers see the module, all else as
+    PyTorch's layers begin."""
     return dict(self.network.init(rng, batch["image"], True))
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
@@ -259,7 +268,10 @@ class DIGIT:
     if not train:
       return {**batch, "image": image}
     targets = codecs.encode_pose(batch, self.joints_codec, self.root_codec)
-    return {**batch, "image": colours.scale_channels(image, rng), **targets}
+    image = colours.scale_channels(image, rng)
+    if self.rough:
+      image = rough.roughened(image, jax.random.fold_in(rng, 1))
+    return {**batch, "image": image, **targets}
 
   def loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
     """Equation 6 of the paper."""

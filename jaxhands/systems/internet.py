@@ -7,11 +7,13 @@ between the wrists.
 `head="soft_argmax_2p5d"` is a compact form for small machines: 2D heatmaps with depth maps instead of volumes, read
 by their expectation, trained by L1 on the coordinates and cross-entropy on the 2D heatmaps.
 
-Where paper and release differ, `released` chooses:
+Where paper and release differ, two switches choose. The losses are the release's by default: read literally, the
+paper's sum over 42 x 64^3 voxels starts with a gradient 800 times that of all else, so that little but heatmaps is
+learnt (`docs/systems/internet.md`).
 
-* the target's Gaussian has height 1 and the squared differences are summed (paper), or 255 and a mean;
-* the relative root depth is compared in mm (paper), or in bins of 6.25 mm;
-* fully connected layers start with deviation 0.001 (paper), or 0.01.
+* `literal_losses`: the target's Gaussian has height 1 and the squared differences are summed, the relative root depth
+  is compared in mm (paper); or height 255 and a mean, bins of 6.25 mm (default);
+* `released`: fully connected layers start with deviation 0.001 (paper, default), or 0.01.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxhands import codecs, losses, schema
-from jaxhands.data import augment, colours, host_ops
+from jaxhands.data import augment, colours, host_ops, rough
 from jaxhands.geometry import crop
 from jaxhands.models.backbones.resnet import ResNet, structure
 from jaxhands.models.heads.dense import DenseHead
@@ -100,7 +102,8 @@ class InterNet:
 
   Attributes:
     crop_hw: size of the input in px, a multiple of 32.
-    released: the release's conventions instead of the paper's (see the module).
+    released: the release's initial deviations instead of the paper's (see the module).
+    literal_losses: the paper's losses, word by word, instead of the release's (see the module).
     head: 3D heatmaps, or 2D heatmaps with depth maps.
     depth, width: of the ResNet.
     upsampler: "deconv" (paper) or "shuffle" (fast on a CPU).
@@ -113,7 +116,7 @@ class InterNet:
       term for joints that have no depth (paper, 6.5: 3D and 2D data mixed). "heatmap" ignores 2D annotations.
     decode: "argmax" (whole voxels) or "soft_argmax" (sub-voxel).
     give_heatmaps: predictions hold 2D heatmaps.
-    shrink: see `configs.base`, `data.shrink`.
+    shrink, rough: see `configs.base`, `data`.
     dtype: of the network's arithmetic.
     bn_groups: see `models.norm.BatchNorm`.
     frozen: parts whose norm stays in evaluation mode; the trainer keeps their variables.
@@ -125,6 +128,7 @@ class InterNet:
 
   crop_hw: tuple[int, int] = (256, 256)
   released: bool = False
+  literal_losses: bool = False
   head: Head = "heatmap3d"
   depth: int = 50
   width: int = 64
@@ -138,6 +142,7 @@ class InterNet:
   decode: Literal["argmax", "soft_argmax"] = "argmax"
   give_heatmaps: bool = False
   shrink: bool = False
+  rough: bool = False
   dtype: jnp.dtype | type = jnp.float32
   bn_groups: int = 1
   frozen: tuple[str, ...] = ()
@@ -171,7 +176,7 @@ class InterNet:
   @property
   def joints_codec(self) -> codecs.HeatmapCodec:
     grid_hw = (self.crop_hw[0] // _STRIDE * 2**self.doublings, self.crop_hw[1] // _STRIDE * 2**self.doublings)
-    peak = 255.0 if self.released else 1.0
+    peak = 1.0 if self.literal_losses else 255.0
     return codecs.HeatmapCodec(self.crop_hw, grid_hw, self.bins, self.depth_range_mm, self.sigma, peak)
 
   @property
@@ -184,7 +189,9 @@ class InterNet:
 
   @property
   def objectives(self) -> tuple[base.Objective, ...]:
-    return (base.Objective("pose", _PARTS, ("batch_stats",), self.loss),)
+    drowned = dict.fromkeys(("root_depth", "handedness"), "`literal_losses` asks for the paper's sum over all voxels")
+    small = drowned if self.literal_losses else {}
+    return (base.Objective("pose", _PARTS, ("batch_stats",), self.loss, small),)
 
   def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
     """Fresh variables; the backbone as for training from scratch (He), everything else as the paper says."""
@@ -200,7 +207,10 @@ class InterNet:
     image = batch["image"].astype(jnp.float32) / 255
     if not train:
       return {**batch, "image": image}
-    return {**batch, "image": colours.scale_channels(image, rng), **self.targets(batch)}
+    image = colours.scale_channels(image, rng)
+    if self.rough:
+      image = rough.roughened(image, jax.random.fold_in(rng, 1))
+    return {**batch, "image": image, **self.targets(batch)}
 
   def targets(self, batch: schema.Batch) -> dict[str, Any]:
     """What the losses compare with: see `codecs.encode_pose`."""
@@ -217,7 +227,7 @@ class InterNet:
     """The loss terms of each example, from the network's output and a batch with `targets`."""
     root_bin = codecs.soft_argmax_1d(out["root_depth"])
     root_error = losses.absolute_error(root_bin, batch["root_bin"], batch["root_bin_valid"])
-    unit = 1.0 if self.released else self.root_codec.range_mm / self.root_codec.bins
+    unit = self.root_codec.range_mm / self.root_codec.bins if self.literal_losses else 1.0
     hand_target = self.hands_codec.encode(batch["hand_present"])
     hand_valid = jnp.broadcast_to(batch["hand_present_valid"][:, None], hand_target.shape)
     hand_error = losses.binary_cross_entropy(out["hands"], hand_target, hand_valid).mean(-1)
@@ -236,9 +246,9 @@ class InterNet:
         for i, volume in enumerate(out["volumes"])
       ]
       per_joint = jnp.concatenate(hands, axis=1)
-      if self.released:
-        return {"heatmap": per_joint.mean(-1)}
-      return {"heatmap": per_joint.sum(-1) * np.prod(out["volumes"][0].shape[1:3] + (self.bins,))}
+      if self.literal_losses:
+        return {"heatmap": per_joint.sum(-1) * np.prod(out["volumes"][0].shape[1:3] + (self.bins,))}
+      return {"heatmap": per_joint.mean(-1)}
     valid = jnp.stack([cells_valid, cells_valid, voxels_valid], axis=-1)
     terms = {"joints": losses.absolute_error(self._expectation(out)[0], voxels, valid).mean((1, 2, 3))}
     if self.head == "soft_argmax_2p5d":
@@ -301,10 +311,11 @@ class InterNet:
       trunk = import_torchvision(state_dict, *structure(self.depth))
       check_shapes(trunk, {collection: tree["backbone"] for collection, tree in shapes.items()})
       return {collection: {"backbone": tree} for collection, tree in trunk.items()}
-    if not self.released or self.head != "heatmap3d" or self.upsampler != "deconv":
+    if self.literal_losses or self.head != "heatmap3d" or self.upsampler != "deconv":
       raise ValueError(
-        "the release's heatmaps are volumes of height 255 behind transposed convolutions; set system.released=True, "
-        f"head='heatmap3d', upsampler='deconv' (now {self.released}, {self.head!r}, {self.upsampler!r})"
+        "the release's heatmaps are volumes of height 255 behind transposed convolutions; set "
+        "system.literal_losses=False, head='heatmap3d', upsampler='deconv' "
+        f"(now {self.literal_losses}, {self.head!r}, {self.upsampler!r})"
       )
     variables = convert(state_dict, name_map(*structure(self.depth)))
     check_shapes(variables, shapes)

@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxhands import codecs, losses, schema
-from jaxhands.data import augment, host_ops
+from jaxhands.data import augment, host_ops, rough
 from jaxhands.geometry import arrays, camera, crop
 from jaxhands.hands import skeleton
 from jaxhands.models.backbones.resnet import ResNet, structure
@@ -99,7 +99,10 @@ class RootNet:
     depth, width: of the ResNet.
     upsampler: "deconv" (paper) or "shuffle" (fast on a CPU).
     upsampler_features: channels of its layers.
+    depth_weight: of the depth's loss; 1 in the release, where a wrist's cell has next to no part in what the backbone
+      learns.
     real_mm: width and height of the square that k is about (hands 300 x 300, bodies 2000 x 2000).
+    rough: see `configs.base`, `data`.
     augmentation: of crops in training; a hand view, which has right hands only, may not be mirrored.
     dtype: of the network's arithmetic; the factor and everything after it stay float32.
     bn_groups: see `models.norm.BatchNorm`.
@@ -113,7 +116,9 @@ class RootNet:
   width: int = 64
   upsampler: Literal["deconv", "shuffle"] = "deconv"
   upsampler_features: int = 256
+  depth_weight: float = 1.0
   real_mm: tuple[float, float] = (300.0, 300.0)
+  rough: bool = False
   augmentation: augment.Augmentation = augment.ROOTNET
   dtype: jnp.dtype | type = jnp.float32
   bn_groups: int = 1
@@ -148,7 +153,8 @@ class RootNet:
 
   @property
   def objectives(self) -> tuple[base.Objective, ...]:
-    return (base.Objective("root", _PARTS, ("batch_stats",), self.loss),)
+    small = {"position": "the release's balance: cells beside mm; a cell is some 5 mm, depth is off by hundreds"}
+    return (base.Objective("root", _PARTS, ("batch_stats",), self.loss, small if self.depth_weight == 1 else {}),)
 
   def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
     """Fresh variables; the backbone as for training from scratch (He), the heads as the release."""
@@ -164,6 +170,8 @@ class RootNet:
     if train:
       factors = jax.random.uniform(rng, (image.shape[0], 1, 1, 3), minval=_COLOUR[0], maxval=_COLOUR[1])
       image = jnp.clip(image * factors, 0, 255)
+      if self.rough:
+        image = 255 * rough.roughened(image / 255, jax.random.fold_in(rng, 1))
     image = (image if self.released else image / 255) - _MEAN
     return {**batch, "image": image / _DEVIATION} | (self.targets(batch) if train else {})
 
@@ -194,7 +202,7 @@ class RootNet:
     }
 
   def loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
-    """Mean of the L1 losses of x, y (cells) and depth (mm)."""
+    """Mean of the L1 losses of x, y (cells) and depth (mm, weighted)."""
     out, state = self.network.apply(variables, batch["image"], True, mutable=["batch_stats"])
     values = self.loss_values(self.decode(out, batch["k"]), batch)  # pyright: ignore[reportArgumentType]
     terms = {name: losses.weighted_mean(value, batch["weight"]) for name, value in values.items()}
@@ -205,7 +213,7 @@ class RootNet:
     cells_valid = jnp.repeat(batch["cells_valid"][..., None], 2, axis=-1)
     cells = losses.absolute_error(found[..., :2], batch["cells"], cells_valid).sum(-1)
     depth = losses.absolute_error(found[..., 2], batch["depth"], batch["depth_valid"])
-    return {"position": cells.mean(-1) / 3, "depth": depth.mean(-1) / 3}
+    return {"position": cells.mean(-1) / 3, "depth": self.depth_weight * depth.mean(-1) / 3}
 
   def decode(self, out: Mapping[str, jax.Array], k: Float[Array, " b"]) -> Float[jax.Array, "b r 3"]:
     """x, y in cells and depth in mm of each root, from the network's output and k."""
@@ -259,6 +267,8 @@ def k_value(
     crop_from_img: of the example; turning and mirroring change nothing.
     camera_img: intrinsics; a mirrored view's focal length is negative.
     crop_hw: of the crop in px.
+    depth_weight: of the depth's loss; 1 in the release, where a wrist's cell has next to no part in what the backbone
+      learns.
     real_mm: width and height of the rectangle.
   """
   linear = jnp.asarray(crop_from_img)[..., :2]

@@ -5,16 +5,20 @@ A checkpoint has separate items, so that a predictor reads `variables` (and `ema
     WORKDIR/config.json
     WORKDIR/checkpoints/STEP/{variables,ema,opt,meta}
 
-`variables["constants"]` is in none of them. This is the only file that knows the checkpoint library.
+`variables["constants"]` is in none of them. `meta` has a checksum of each array, which is looked at whenever one is
+read. This is the only file that knows the checkpoint library.
 """
 
 from __future__ import annotations
 
-import json
+import concurrent.futures
+import contextlib
+import itertools
+import logging
 import math
 import pathlib
-import tempfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Literal
 
@@ -22,13 +26,18 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from flax import traverse_util
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jaxhands import __version__
+from jaxhands.runs import folder as files
 from jaxhands.train import state as states
 
 Which = Literal["latest", "best"]
+_COMMITTED = "commit_success.txt"  # in a checkpoint and its items, if the library is new enough
+_ADVICE = "take a copy or another checkpoint, or train again"
+_log = logging.getLogger(__name__)
 
 
 class Checkpoints:
@@ -56,6 +65,10 @@ class Checkpoints:
     def value(metrics: Mapping[str, float]) -> float:
       return metrics.get(best_metric, worst)
 
+    if jax.process_index() == 0:
+      _set_aside(_folder(workdir))
+    if jax.process_count() > 1:
+      multihost_utils.sync_global_devices("what is left of older checkpoints is set aside")
     policies: list[Any] = [preservation_policy.LatestN(keep)]
     if best_metric:
       policies.append(
@@ -90,13 +103,13 @@ class Checkpoints:
     if step in self._manager.all_steps():
       return
     metrics = {name: float(number) for name, number in (metrics or {}).items()}
-    items: dict[str, Any] = {
-      "variables": ocp.args.StandardSave(state.variables),
-      "opt": ocp.args.StandardSave({"step": state.step, "opt": state.opt}),
-      "meta": ocp.args.JsonSave({"step": step, "metrics": metrics, "jaxhands": __version__}),
-    }
+    trees: dict[str, Any] = {"variables": state.variables, "opt": {"step": state.step, "opt": state.opt}}
     if state.ema:
-      items["ema"] = ocp.args.StandardSave(state.ema)
+      trees["ema"] = state.ema
+    # The first process writes for all, which have the same values.
+    sums = {item: _sums(tree) for item, tree in trees.items()} if jax.process_index() == 0 else {}
+    items: dict[str, Any] = {item: ocp.args.StandardSave(tree) for item, tree in trees.items()}
+    items["meta"] = ocp.args.JsonSave({"step": step, "metrics": metrics, "jaxhands": __version__, "sums": sums})
     self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics if self._metric else None)
 
   def restore(self, step: int, like: states.State) -> states.State:
@@ -106,7 +119,7 @@ class Checkpoints:
       step: of a checkpoint.
       like: the state as `jax.ShapeDtypeStruct`s with shardings, which may be others than when it was saved.
     Raises:
-      ValueError: the variables have other names or shapes.
+      ValueError: the variables have other names or shapes, or the checkpoint is damaged.
     """
     self._manager.wait_until_finished()
     folder = pathlib.Path(self._manager.directory) / str(step)
@@ -115,9 +128,11 @@ class Checkpoints:
       wanted["ema"] = like.ema
     for item in {"variables", "ema"} & set(wanted):
       check_same(_stored(folder / item), states.leaves(wanted[item]), f"checkpoint {folder / item}", exact=True)
-    found: Any = self._manager.restore(
-      step, args=ocp.args.Composite(**{item: ocp.args.StandardRestore(target) for item, target in wanted.items()})
-    )
+    with _named(folder):
+      found: Any = self._manager.restore(
+        step, args=ocp.args.Composite(**{item: ocp.args.StandardRestore(target) for item, target in wanted.items()})
+      )
+    _check_sums(folder, {item: _sums(found[item]) for item in wanted})
     return states.State(found.opt["step"], found.variables, found.opt["opt"], found.ema if like.ema else {})
 
 
@@ -130,24 +145,28 @@ def read_variables(workdir: pathlib.Path, target: states.Tree, which: Which = "l
     which: the latest or the best checkpoint.
   Raises:
     FileNotFoundError: no such run, or no checkpoint in it.
-    ValueError: it lacks something that is wanted, or has it with another shape.
+    ValueError: it is damaged, lacks something that is wanted, or has it with another shape.
   """
   folder = checkpoint_folder(workdir, which)
   wanted = states.leaves(target)
-  check_same(_stored(folder / "variables"), wanted, f"checkpoint {folder}")
+  there = _stored(folder / "variables")
+  check_same(there, wanted, f"checkpoint {folder}")
   averaged = set(_stored(folder / "ema")) if (folder / "ema").is_dir() else set()
-  found = {}
+  found, sums = {}, {}
   for item, paths in {"variables": set(wanted) - averaged, "ema": set(wanted) & averaged}.items():
     if paths:
+      # As they are stored, for their checksums.
       part = traverse_util.unflatten_dict(
-        {path: jax.ShapeDtypeStruct(wanted[path].shape, wanted[path].dtype) for path in paths}, sep="/"
+        {path: jax.ShapeDtypeStruct(there[path].shape, there[path].dtype) for path in paths}, sep="/"
       )
       arguments = ocp.checkpoint_utils.construct_restore_args(part)
-      with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+      with _named(folder), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         read = reader.restore(
           folder / item, ocp.args.PyTreeRestore(item=part, restore_args=arguments, partial_restore=True)
         )
-      found |= {path: np.asarray(leaf) for path, leaf in states.leaves(read).items()}
+      sums[item] = _sums(read)
+      found |= {path: np.asarray(leaf).astype(wanted[path].dtype) for path, leaf in states.leaves(read).items()}
+  _check_sums(folder, sums)
   return states.merge(target, traverse_util.unflatten_dict(found, sep="/"))
 
 
@@ -172,11 +191,11 @@ def checkpoint_folder(workdir: pathlib.Path, which: Which = "latest") -> pathlib
       return checkpoint_folder(workdir / "stages" / stages[-1], which)
   if not _folder(workdir).is_dir():
     raise FileNotFoundError(f"{workdir} holds no checkpoints; train first, or name the folder of a run")
-  steps = ocp.utils.checkpoint_steps(_folder(workdir))
+  steps = [step for step in ocp.utils.checkpoint_steps(_folder(workdir)) if _whole(_folder(workdir) / str(step))]
   if which == "best":
     config = read_config(workdir)
     sign = 1 if config.best_mode == "min" else -1
-    values = {step: _metrics(_folder(workdir) / str(step)).get(config.best_metric) for step in sorted(steps)}
+    values = {step: _meta(_folder(workdir) / str(step))["metrics"].get(config.best_metric) for step in sorted(steps)}
     found = {step: sign * value for step, value in values.items() if value is not None}
     steps = [min(found, key=lambda step: found[step])] if found else []
   if not steps:
@@ -211,12 +230,8 @@ def check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str, 
 
 def write_config(workdir: pathlib.Path, config: ConfigDict) -> None:
   """Writes `config.json`, whole or not at all."""
-  workdir.mkdir(parents=True, exist_ok=True)
-  # Stages may be trained by several processes, on several machines.
-  with tempfile.NamedTemporaryFile("w", dir=workdir, prefix=".config.", delete=False) as temporary:
-    temporary.write(config.to_json(indent=2, sort_keys=True) + "\n")
-  pathlib.Path(temporary.name).chmod(0o644)
-  pathlib.Path(temporary.name).replace(workdir / "config.json")
+  with files.written(workdir / "config.json") as file:
+    file.write((config.to_json(indent=2, sort_keys=True) + "\n").encode())
 
 
 def read_config(workdir: pathlib.Path) -> Any:
@@ -224,11 +239,15 @@ def read_config(workdir: pathlib.Path) -> Any:
 
   Raises:
     FileNotFoundError: not the folder of a run.
+    DamagedFile: its config is damaged.
   """
   path = workdir / "config.json"
   if not path.is_file():
     raise FileNotFoundError(f"{workdir} is not the folder of a run: it has no config.json")
-  return ConfigDict(_tuples(json.loads(path.read_text())))
+  found = files.read_json(path, "put back a copy, or choose another --workdir")
+  if not isinstance(found, dict):
+    raise files.DamagedFile(path, "it is no config", "put back a copy, or choose another --workdir")
+  return ConfigDict(_tuples(found))
 
 
 def _tuples(value: Any) -> Any:
@@ -241,12 +260,78 @@ def _folder(workdir: pathlib.Path) -> pathlib.Path:
   return workdir.absolute() / "checkpoints"
 
 
-def _metrics(folder: pathlib.Path) -> dict[str, float]:
-  """Of the evaluation that came with a checkpoint; {} if none did."""
-  return json.loads((folder / "meta" / "metadata").read_text())["metrics"]
+def _whole(folder: pathlib.Path) -> bool:
+  """False of what is left of a checkpoint when a run is killed while it removes it."""
+  committed = (folder / _COMMITTED).is_file() or not any(folder.glob(f"*/{_COMMITTED}"))
+  return committed and all((folder / mark).exists() for mark in ("_CHECKPOINT_METADATA", "meta/metadata", "variables"))
+
+
+def _set_aside(folder: pathlib.Path) -> None:
+  """Renames what is left of older checkpoints: the library would take it for whole, and never write that step."""
+  for path in folder.glob("*"):
+    if path.name.isdigit() and not _whole(path):
+      names = (f"{path.name}.incomplete{n or ''}" for n in itertools.count())
+      aside = next(folder / name for name in names if not (folder / name).exists())
+      _log.warning("%s is not whole; it is set aside as %s, which may be deleted", path, aside.name)
+      path.replace(aside)
+
+
+def _meta(folder: pathlib.Path) -> dict[str, Any]:
+  """Of a checkpoint: "metrics" of the evaluation that came with it, {} if none did; "sums", if it is new enough."""
+  return files.read_json(folder / "meta" / "metadata", _ADVICE, ("metrics",))
 
 
 def _stored(item: pathlib.Path) -> dict[str, Any]:
   """Path -> shape and dtype of what is in an item."""
   reader: Any = ocp.PyTreeCheckpointHandler()
-  return states.leaves(reader.metadata(item).tree)
+  with _named(item.parent):
+    return states.leaves(reader.metadata(item).tree)
+
+
+def _sums(tree: Any) -> dict[str, str]:
+  """Path -> dtype and CRC-32 of an array's bytes."""
+
+  def sum_of(leaf: Any) -> str:
+    array = np.ascontiguousarray(leaf)
+    return f"{array.dtype.name} {zlib.crc32(array.reshape(-1).view(np.uint8)):08x}"  # pyright: ignore[reportArgumentType]
+
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+  with concurrent.futures.ThreadPoolExecutor() as threads:
+    return dict(zip(names, threads.map(sum_of, (leaf for _, leaf in leaves)), strict=True))
+
+
+def _check_sums(folder: pathlib.Path, found: Mapping[str, Mapping[str, str]]) -> None:
+  """Raises `ValueError` if arrays that were read are not those that were written.
+
+  Args:
+    folder: of the checkpoint.
+    found: item -> `_sums` of what was read of it.
+  """
+  written = _meta(folder).get("sums")
+  if written is None:
+    _log.warning("%s has no checksums, as it was written before they were kept: damage to it would not be seen", folder)
+    return
+  bad = [
+    f"{item}/{path}"
+    for item, sums in found.items()
+    for path, sum_ in sums.items()
+    if sum_ != (expected := written.get(item, {}).get(path, "none")) and not _other_type(sum_, expected)
+  ]
+  if bad:
+    raise ValueError(f"{folder} is damaged: {len(bad)} arrays, first {bad[0]!r}, are not what was written; {_ADVICE}")
+
+
+def _other_type(one: str, other: str) -> bool:
+  """Whether two sums are of arrays of different types: what is restored as another type has other bytes."""
+  return other != "none" and one.split()[0] != other.split()[0]
+
+
+@contextlib.contextmanager
+def _named(folder: pathlib.Path) -> Iterator[None]:
+  """Says which checkpoint it was that the library could not read."""
+  try:
+    yield
+  except Exception as error:  # it raises nearly anything, of damaged files
+    words = " ".join(str(error).split())[:300]
+    raise ValueError(f"{folder} is damaged, it cannot be read ({type(error).__name__}: {words}); {_ADVICE}") from error

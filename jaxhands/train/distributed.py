@@ -1,16 +1,22 @@
-"""Devices and processes: one mesh axis for the batch, everything else the same on every device."""
+"""Devices and processes: the batch is divided among all devices, the state among groups of them where a rule says so.
+
+Without rules the state is the same on every device, which is the fastest as long as it fits.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import importlib.util
+import math
 import os
 import pathlib
 import platform
+import re
 import signal
 import socket
 import threading
+from collections.abc import Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -18,7 +24,8 @@ import jax
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-AXIS = "data"
+AXES = DATA, FSDP = "data", "fsdp"
+Rules = Sequence[tuple[str, int]]
 
 
 def initialize(how: str = "auto") -> None:
@@ -84,20 +91,78 @@ def _processor() -> str:
   return hashlib.sha256("".join([platform.machine(), platform.processor(), *features]).encode()).hexdigest()[:8]
 
 
-def make_mesh(devices: int = 0) -> Mesh:
-  """All devices of all processes, or the first few, on one axis that the compiler shards along by itself."""
+def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:
+  """All devices of all processes, or the first few, on two axes that the compiler shards along by itself.
+
+  Args:
+    devices: how many; 0 = all.
+    fsdp: neighbouring devices that share one copy of the state.
+  Raises:
+    ValueError: the devices do not divide into such groups.
+  """
   chosen = jax.devices()[: devices or None]
-  return jax.make_mesh((len(chosen),), (AXIS,), axis_types=(AxisType.Auto,), devices=chosen)
+  if fsdp < 1 or len(chosen) % fsdp:
+    raise ValueError(f"sharding.fsdp={fsdp}: {len(chosen)} devices do not divide into groups of so many")
+  shape = (len(chosen) // fsdp, fsdp)
+  return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 2, devices=chosen)
 
 
 def sharded(mesh: Mesh) -> NamedSharding:
   """Of a batch: its first axis divided among the devices."""
-  return NamedSharding(mesh, PartitionSpec(AXIS))
+  return NamedSharding(mesh, PartitionSpec(AXES))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-  """Of the state: the same on every device."""
+  """The same on every device."""
   return NamedSharding(mesh, PartitionSpec())
+
+
+def layout(mesh: Mesh, rules: Rules, state: Any) -> Any:
+  """Where each array of a state lies: a tree like `state` of shardings.
+
+  Args:
+    mesh: of `make_mesh`.
+    rules: (regular expression, dimension): the first one that is found in an array's path, for instance
+      "variables/params/backbone/conv1/kernel" or "opt/pose/0/mu/params/backbone/conv1/kernel", divides that dimension
+      among the devices of a group. What no rule finds, or does not divide, is whole on every device.
+    state: arrays or shapes.
+  Raises:
+    ValueError: a rule that is no regular expression, finds nothing, or names a dimension that an array lacks.
+  """
+  group, idle = mesh.shape[FSDP], {text for text, _ in rules}
+  for text in idle:
+    try:
+      re.compile(text)
+    except re.error as error:
+      raise ValueError(f"sharding.rules: {text!r} is no regular expression: {error}") from error
+
+  def place(keys: Any, leaf: Any) -> NamedSharding:
+    path = jax.tree_util.keystr(keys, simple=True, separator="/")
+    text, dimension = next(((text, d) for text, d in rules if re.search(text, path)), ("", 0))
+    idle.discard(text)
+    if not text:
+      return replicated(mesh)
+    if not -leaf.ndim <= dimension < leaf.ndim:
+      raise ValueError(f"sharding.rules: {text!r} divides dimension {dimension} of {path}, which has {leaf.ndim}")
+    if leaf.shape[dimension] % group:
+      return replicated(mesh)
+    spec = [None] * leaf.ndim
+    spec[dimension] = FSDP
+    return NamedSharding(mesh, PartitionSpec(*spec))
+
+  found = jax.tree_util.tree_map_with_path(place, state)
+  if idle:
+    raise ValueError(f"sharding.rules: no array of the state is found by {min(idle)!r}")
+  return found
+
+
+def held_bytes(state: Any, places: Any) -> tuple[int, int]:
+  """Bytes of a state, and those of it that one device holds, laid out like `places`."""
+  sizes = [
+    (math.prod(leaf.shape) * leaf.dtype.itemsize, math.prod(place.shard_shape(leaf.shape)) * leaf.dtype.itemsize)
+    for leaf, place in zip(jax.tree.leaves(state), jax.tree.leaves(places), strict=True)
+  ]
+  return sum(whole for whole, _ in sizes), sum(part for _, part in sizes)
 
 
 def check_batch_size(batch_size: int, accumulation: int, mesh: Mesh) -> None:

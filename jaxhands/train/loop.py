@@ -87,6 +87,9 @@ def train(
     opt = {name: transform.init(states.keep(variables, shares[name].trained)) for name, transform in transforms.items()}
     return states.State(jnp.int32(0), variables, opt, jax.tree.map(jnp.copy, changed) if config.ema else {})
 
+  plain = {name: tree for name, tree in shapes.items() if name != "constants"}
+  like = jax.eval_shape(make_state, plain)
+  places = distributed.layout(mesh, config.sharding.rules if config.sharding.fsdp > 1 else (), like)
   saved = checkpoint.Checkpoints(workdir, config.keep, config.best_metric, config.best_mode)
   start = saved.latest()
   if start is None:
@@ -94,25 +97,25 @@ def train(
     variables = jax.jit(init, out_shardings=everywhere)(first_batch)
     constants = variables.pop("constants", {})
     variables = fill(variables) if fill else variables
-    state = jax.jit(make_state, out_shardings=everywhere)(jax.device_put(variables, everywhere))
+    state = jax.jit(make_state, out_shardings=places)(jax.device_put(variables, everywhere))
     del variables
   else:
     constants = jax.jit(lambda batch: init(batch).get("constants", {}), out_shardings=everywhere)(first_batch)
-    shapes.pop("constants", None)
-    like = jax.tree.map(
-      lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere), jax.eval_shape(make_state, shapes)
-    )
+    like = jax.tree.map(lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), like, places)
     state = saved.restore(start, like)
   del first_batch
 
   # ---- step -----------------------------------------------------------------
   pure_step = steps.make_train_step(system, shares, transforms, config.seed, config.accumulation, config.ema)
-  train_step = jax.jit(pure_step, donate_argnums=0, out_shardings=everywhere)
+  train_step = jax.jit(pure_step, donate_argnums=0, out_shardings=(places, everywhere))
   is_bad = jax.jit(steps.make_suspicion(pure_step), out_shardings=everywhere)
 
   # ---- loop -----------------------------------------------------------------
   log = report.Report(workdir, start, plan.steps, config.batch_size, speaks=jax.process_index() == 0)
   log.say(f"{workdir}: steps {start} to {plan.steps}, {plan.epoch_steps:.6g} an epoch; {mesh.size} devices")
+  if config.sharding.fsdp > 1:
+    whole, part = distributed.held_bytes(like, places)
+    log.say(f"the state has {whole / 1e6:.0f} MB, of which a device holds {part / 1e6:.0f}")
   metrics: Mapping[str, float] = {}
   running: collections.deque[tuple[int, schema.Batch, steps.Scalars]] = collections.deque()
   with saved, log, distributed.Interruption() as interruption:

@@ -15,6 +15,8 @@ import rich.console
 import rich.progress
 import tensorboardX
 
+from jaxhands.runs import folder as files
+
 T = TypeVar("T")
 
 
@@ -134,7 +136,6 @@ class Report:
 def _drop_after(lines: pathlib.Path, step: int) -> None:
   """Removes the lines of later steps, and a last one that was cut short."""
   if lines.is_file():
-    whole = [line for line in lines.read_text().splitlines(keepends=True) if line.endswith("}\n")]
-    temporary = lines.with_suffix(".writing")
-    temporary.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
-    temporary.replace(lines)
+    whole = files.read_lines(lines, "delete it, or its damaged lines: the run goes on without")
+    with files.written(lines) as file:
+      file.writelines(json.dumps(line).encode() + b"\n" for line in whole if line.get("step", 0) <= step)

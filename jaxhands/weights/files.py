@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
+import itertools
 import json
 import pathlib
 import struct
@@ -20,16 +22,26 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from jaxhands.hands import array_archive
+from jaxhands.hands.array_archive import RefusedArchive
+from jaxhands.hands.inert_pickle import RefusedPickle, short
 from jaxhands.weights import torch_files
-from jaxhands.weights.torch_files import RefusedFile
 
 # Where published checkpoints keep the network, besides the optimizer and what else they hold.
 _NETWORK_KEYS = ("network", "state_dict", "model_state_dict", "model", "net", "generator")
-_MAX_HEADER = 1 << 26
+_MAX_HEADER = 1 << 24
+_MOST_BYTES = 1 << 30  # of what is packed, unless the file itself is that large
+_BLOCK = 1 << 20  # values that are looked at together
 _SAFETENSORS: dict[str, Any] = {
   "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "I64": np.int64,
-  "I32": np.int32, "I16": np.int16, "I8": np.int8, "U8": np.uint8, "BOOL": np.bool_,
+  "I32": np.int32, "I16": np.int16, "I8": np.int8, "U64": np.uint64, "U32": np.uint32, "U16": np.uint16,
+  "U8": np.uint8, "BOOL": np.bool_, "F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2,
+  "C64": np.complex64,
 }  # fmt: skip
+
+
+class RefusedFile(ValueError):
+  """A file is no checkpoint that can be read, is damaged, or asks for what is not allowed; one line says which."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,58 +62,60 @@ class Stored:
 def read(path: pathlib.Path) -> Stored:
   """Reads a file of weights.
 
+  Memory and time follow from the size of the file, whatever it announces.
+
   Raises:
     FileNotFoundError: there is no such file.
-    RefusedFile: it is in none of the formats, damaged, or asks for code to be run; the message names it.
+    RefusedFile: it is in none of the formats, damaged, too large, or asks for programs; the message names it.
   """
   if not path.is_file():
     raise FileNotFoundError(f"there is no file {path}" + (", but a folder of that name" if path.is_dir() else ""))
-  try:
-    name, tree = _read(path)
-  except RefusedFile as error:
-    raise RefusedFile(f"{path}: {error}") from error
-  except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-    raise RefusedFile(f"{path}: it is damaged or cut: {error}") from error
+  with open(path, "rb") as file:
+    try:
+      name, tree = _read(path, file)
+    except (RefusedPickle, RefusedArchive) as error:
+      raise RefusedFile(f"{path}: it {error}") from error
+    except Exception as error:  # nearly anything, of a damaged file
+      words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+      raise RefusedFile(f"{path}: it is damaged or cut: {words}") from error
   return Stored(path, name, tree)
 
 
-def _read(path: pathlib.Path) -> tuple[str, Any]:
-  with open(path, "rb") as file:
-    head = file.read(16)
-    file.seek(0)
-    if not head:
-      raise RefusedFile("it is empty")
-    if torch_files.is_stream(head):
-      return "torch before 1.6", torch_files.read_stream(file)
-    if head.startswith(b"PK"):
-      with zipfile.ZipFile(file) as archive:
-        if torch_files.is_torch_zip(archive.namelist()):
-          return "torch", torch_files.read_zip(archive)
-        return "npz", _read_npz(archive)
-    if len(head) > 8 and head[8:9] == b"{":
-      return "safetensors", _read_safetensors(path)
-    if tarfile.is_tarfile(path):
-      with tarfile.open(path, "r:") as archive:
-        if torch_files.is_tar(archive.getnames()):
-          return "torch before 0.1.10", torch_files.read_tar(archive)
-        raise RefusedFile(f"it is a tar of {archive.getnames()[:3]}, not a file of weights; unpack it")
-    if head.startswith(b"\x89HDF"):
-      raise RefusedFile("it is HDF5, which is not read; save its arrays by name with numpy.savez")
-    if head[:1] == b"\x80":
-      raise RefusedFile("it is a bare pickle, not a file of weights")
-  raise RefusedFile("it is neither a torch file nor safetensors nor npz")
+def _read(path: pathlib.Path, file: io.BufferedIOBase) -> tuple[str, Any]:
+  head, size = file.read(512), path.stat().st_size
+  file.seek(0)
+  if torch_files.is_stream(head):
+    return "torch before 1.6", torch_files.read_stream(file, size)
+  if head.startswith(b"PK"):
+    with array_archive.opened(file, max(_MOST_BYTES, 16 * size)) as archive:
+      if torch_files.is_torch_zip(archive.namelist()):
+        return "torch", torch_files.read_zip(archive, size)
+      return "npz", _read_npz(archive)
+  if head[8:9] == b"{":
+    return "safetensors", _read_safetensors(path)
+  if head[257:262] == b"ustar":
+    with tarfile.open(fileobj=file, mode="r:") as archive:
+      names = [member.name for member in itertools.islice(archive, 16)]
+      if torch_files.is_tar(names):
+        return "torch before 0.1.10", torch_files.read_tar(archive, size)
+      raise RefusedPickle(f"is a tar of {names[:3]}, not a file of weights; unpack it")
+  known = {
+    b"\x89HDF": "is HDF5, which is not read; save its arrays by name with numpy.savez",
+    b"\x80": "is a bare pickle, not a file of weights",
+  }
+  otherwise = "is neither a torch file nor safetensors nor npz" if head else "is empty"
+  raise RefusedPickle(next((why for start, why in known.items() if head.startswith(start)), otherwise))
 
 
 def _read_npz(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
   found = {}
   for name in archive.namelist():
     if not name.endswith(".npy"):
-      raise RefusedFile(f"it is a zip with {name!r}, not a file of weights; unpack it")
-    with archive.open(name) as member:
-      try:
-        found[name.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
-      except ValueError as error:
-        raise RefusedFile(f"its array {name!r} cannot be read: {error}") from error
+      raise RefusedArchive(f"is a zip with {short(name)}, not a file of weights; unpack it")
+    try:
+      found[name.removesuffix(".npy")] = array_archive.array(archive.read(name))
+    except ValueError as error:
+      raise RefusedArchive(f"has an array {short(name)} that cannot be read: {error}") from error
   return found
 
 
@@ -109,21 +123,20 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
   content = np.memmap(path, np.uint8, "r")
   (length,) = struct.unpack("<Q", content[:8].tobytes())
   if length > min(_MAX_HEADER, len(content) - 8):
-    raise RefusedFile(f"it announces a header of {length} bytes, and has {len(content)} in all; it is cut")
-  data = content[8 + length :]
-  try:
-    header = json.loads(content[8 : 8 + length].tobytes())
-    entries = {key: entry for key, entry in header.items() if key != "__metadata__"}
-    found = {}
-    for key, entry in entries.items():
+    raise RefusedArchive(
+      f"announces a header of {length} bytes, and has {len(content)} in all; it is cut, or none of weights"
+    )
+  data, found, used = content[8 + length :], {}, 0
+  header = json.loads(content[8 : 8 + length].tobytes())
+  for key, entry in header.items():
+    if key != "__metadata__":
       first, end = entry["data_offsets"]
       if not 0 <= first <= end <= len(data):
-        raise RefusedFile(f"its tensor {key!r} lies beyond its end; it is cut")
+        raise RefusedArchive(f"has a tensor {short(key)} that lies beyond its end; it is cut")
+      used += end - first
       found[key] = data[first:end].view(_SAFETENSORS[entry["dtype"]]).reshape(entry["shape"])
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
-    if isinstance(error, RefusedFile):
-      raise
-    raise RefusedFile(f"its header cannot be read: {type(error).__name__}: {error}") from error
+  if used > len(data):
+    raise RefusedArchive("has tensors that overlap")
   return found
 
 
@@ -158,8 +171,17 @@ def state_dict(stored: Stored, key: str = "") -> dict[str, np.ndarray]:
   preferred = [name for name in _NETWORK_KEYS if name in inside]
   if preferred or len(inside) == 1:
     return dict(inside[preferred[0] if preferred else next(iter(inside))])
-  what = f"several: {sorted(map(str, inside))}" if inside else "none"
+  what = f"several: {sorted(map(str, inside))}" if inside else f"none{_why_none(found)}"
   raise ValueError(f"{stored.path}: of dictionaries with tensors there are {what}; say which with the key of one")
+
+
+def _why_none(tree: Any) -> str:
+  """Names what stands between the tensors of a dictionary: one that is sparse or quantized, or no tensor at all."""
+  for name, value in [("", tree), *tree.items()] if isinstance(tree, dict) else []:
+    if isinstance(value, dict) and any(isinstance(inner, np.ndarray) for inner in value.values()):
+      other = next((key for key, inner in value.items() if not isinstance(inner, np.ndarray)), None)
+      return f" of tensors alone ({short(other)}{f' in {short(name)}' if name else ''} is {short(value.get(other))})"
+  return ""
 
 
 def _is_state_dict(value: Any) -> bool:
@@ -170,13 +192,21 @@ def _is_state_dict(value: Any) -> bool:
   )
 
 
+def blocks(array: np.ndarray) -> Iterator[np.ndarray]:
+  """The values of an array in its order, some at a time: one that repeats its storage is never made whole."""
+  flat = array.reshape(-1) if array.flags.c_contiguous else array.flat
+  for start in range(0, array.size, _BLOCK):
+    yield flat[start : start + _BLOCK]
+
+
 def checksum(tensors: Mapping[str, Any]) -> str:
   """SHA-256 (its first 16 digits) over names, types, shapes and values, in the order of the names."""
   digest = hashlib.sha256()
   for name in sorted(tensors):
-    array = np.ascontiguousarray(tensors[name])
-    digest.update(f"{name}\0{array.dtype.name}\0{array.shape}\0".encode())
-    digest.update(array.reshape(-1).view(np.uint8).tobytes())
+    array = np.asarray(tensors[name])
+    digest.update(f"{name}\0{array.dtype.name}\0{array.shape or (1,)}\0".encode())
+    for block in blocks(array):
+      digest.update(block.tobytes())
   return digest.hexdigest()[:16]
 
 

@@ -14,6 +14,7 @@ from configs import base as base_config
 from jaxhands import schema, stages
 from jaxhands.systems import base
 from jaxhands.train import checkpoint, distributed, loop, state, step
+from tests import pinned
 from tests.contract import records
 
 CONFIGS = sorted(path.stem for path in (pathlib.Path(base_config.__file__).parent).glob("*.py") if path.stem[0] != "_")
@@ -57,6 +58,19 @@ def _system(name, variant, stage):
   return config, base.load(config)
 
 
+def paper_name(name, variant, stage):
+  """What figures of a "paper" step are called, "hdr/hasm"; "" of any other. Many variants have the same steps."""
+  if name not in CONFIGS:  # the guide's
+    return ""
+  known = {_identity(config): part for part, config in _stages(name, "paper")}
+  found = known.get(_identity(dict(_stages(name, variant))[stage]))
+  return "" if found is None else _label(name, found)
+
+
+def _label(name, stage):
+  return f"{name}/{stage}" if stage else name
+
+
 def test_every_config_is_found_and_has_all_sizes():
   for name in CONFIGS:
     module = importlib.import_module(f"configs.{name}")
@@ -90,19 +104,26 @@ def test_shapes_fit_for_every_variant(name, variant, stage):
   size = config.batch_size
   trained = {key: jax.ShapeDtypeStruct((size, *value.shape[1:]), value.dtype) for key, value in one.items()}
   shapes = jax.eval_shape(step.make_init(system, config.seed, config.accumulation), trained)
+  # Predictor and import know one example, not how a batch is divided in training.
+  chex.assert_trees_all_equal_shapes_and_dtypes(jax.eval_shape(step.make_init(system, config.seed), one), shapes)
   if system.objectives:
     plan, _, shares, _, transforms = loop.prepare(system, config, trained, examples=1000)
     assert plan.steps > 0
     constants = shapes.get("constants", {})
     update = step.make_train_step(system, shares, transforms, config.seed, config.accumulation, config.ema)
     fresh = jax.eval_shape(lambda v: _fresh(v, shares, transforms, config), _plain(shapes))
-    after, scalars = jax.eval_shape(update, fresh, constants, trained, np.int32(0))
+    traced = jax.jit(update).trace(fresh, constants, trained, np.int32(0))
+    after, scalars = traced.out_info
     chex.assert_trees_all_equal_shapes_and_dtypes(after, fresh)
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(after.variables["params"])), stage
     assert {f"{objective.name}/loss" for objective in system.objectives} <= set(scalars)
+    if paper := paper_name(name, variant, stage):
+      pinned.check(f"paper {paper} train", flops=traced.lower().cost_analysis()["flops"])
   seen = records.batch(system, 2, train=False)
-  prediction = jax.eval_shape(functools.partial(_predict, system), shapes, seen)
-  schema.check(prediction, schema.PREDICTION, dims={"B": 2})
+  traced = jax.jit(functools.partial(_predict, system)).trace(shapes, seen)
+  schema.check(traced.out_info, schema.PREDICTION, dims={"B": 2})
+  if paper := paper_name(name, variant, stage):
+    pinned.check(f"paper {paper} predict", flops=traced.lower().cost_analysis()["flops"])
 
 
 def _predict(system, variables, batch):
@@ -133,9 +154,11 @@ def test_steps_lower_the_loss_and_move_every_parameter(name, variant, stage, tmp
   constants = variables.pop("constants", {})
   fresh = _fresh(variables, shares, transforms, config)
   pure = step.make_train_step(system, shares, transforms, config.seed, config.accumulation, config.ema)
-  update = jax.jit(chex.assert_max_traces(pure, n=1), out_shardings=everywhere)
-
   now, losses = jax.device_put(fresh, everywhere), []
+  jitted = jax.jit(chex.assert_max_traces(pure, n=1), out_shardings=everywhere)
+  update = jitted.lower(now, constants, batch, np.int32(0)).compile()
+  _check_pinned(name, variant, stage, "train", update)
+
   for number in range(STEPS):
     if number == STEPS - 1:
       with checkpoint.Checkpoints(tmp_path) as saved:
@@ -160,6 +183,14 @@ def test_steps_lower_the_loss_and_move_every_parameter(name, variant, stage, tmp
   assert not frozen, f"frozen, but changed: {frozen}"
 
 
+def _check_pinned(name, variant, stage, step_name, compiled):
+  """Bytes that a tiny step moves, and the memory that it takes besides arguments and results."""
+  if name in CONFIGS:  # not the guide's
+    found = {"bytes": compiled.cost_analysis()["bytes accessed"]}
+    found["temporary"] = compiled.memory_analysis().temp_size_in_bytes
+    pinned.check(f"{variant} {_label(name, stage)} {step_name}", **found)
+
+
 def _like(leaf):
   return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
 
@@ -170,11 +201,8 @@ def test_predictions_fit_the_schema_and_depend_on_nothing_else(name, variant, st
   batch = records.batch(system, 4, train=False)
   variables = jax.jit(step.make_init(system, config.seed))(batch)
 
-  @jax.jit
-  @chex.assert_max_traces(n=1)
-  def predict(variables, batch):
-    return _predict(system, variables, batch)
-
+  predict = jax.jit(functools.partial(_predict, system)).lower(variables, batch).compile()
+  _check_pinned(name, variant, stage, "predict", predict)
   prediction = jax.device_get(predict(variables, batch))
   schema.check(prediction, schema.PREDICTION, dims={"B": 4})
   schema.check_finite(prediction)

@@ -42,13 +42,31 @@ def test_hand_boxes_of_a_batch_on_the_device():
   np.testing.assert_allclose(found[1, 0], [3, -1, 2, 2])
 
 
-def test_largest_blob():
-  mask = np.zeros((10, 10), bool)
-  mask[1:3, 1:3] = True
-  mask[5:9, 5:9] = True
-  mask[4, 4] = True  # touches by its corner
-  found = masks.largest_blob(mask)
-  expected = mask.copy()
-  expected[1:3, 1:3] = False
-  np.testing.assert_array_equal(found, expected)
-  assert not masks.largest_blob(np.zeros((3, 3), bool)).any()
+@given(st.integers(0, 999), st.floats(0.2, 0.7))
+def test_the_largest_part_is_that_of_opencv(seed, density):
+  mask = np.random.default_rng(seed).random((2, 24, 31)) < density
+  for plane, found in zip(mask, np.asarray(masks.largest_part(mask)), strict=True):
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(plane.astype(np.uint8), connectivity=8)
+    assert found.sum() == stats[1:, cv2.CC_STAT_AREA].max()
+    (label,) = np.unique(labels[found])
+    np.testing.assert_array_equal(found, labels == label)
+
+
+def test_parts_of_large_maps_are_blocks_that_touch():
+  mask = np.zeros((300, 260), bool)
+  mask[10:30, 10:30] = mask[200:280, 100:140] = mask[281:290, 100:140] = True
+  found = np.asarray(masks.largest_part(mask))
+  assert not found[:100].any()
+  np.testing.assert_array_equal(found[100:], mask[100:])
+  assert not np.asarray(masks.largest_part(np.zeros((3, 3), bool))).any()
+
+
+def test_a_hand_is_there_by_many_pixels_that_belong_together():
+  planes = np.full((4, 64, 64), 0.1, np.float32)
+  planes[0, 5, 7] = 0.99  # a stray pixel
+  planes[1, ::4, ::4] = 0.99  # many of them
+  planes[2, 20:30, 20:30], planes[2, 50, 50] = 0.8, 0.99  # a hand, and a stray pixel
+  planes[3, 20:30, 20:30] = 0.4  # an unlikely hand
+  prob, part = masks.presence(planes)
+  np.testing.assert_allclose(prob, [0.99 / 20, 0.99 / 20, 0.8, 0.4], rtol=1e-5)
+  assert np.asarray(part).sum((1, 2)).tolist() == [1, 1, 100, 0]

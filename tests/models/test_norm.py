@@ -46,6 +46,16 @@ def test_a_batch_that_does_not_divide_is_refused():
     BatchNorm(groups=3).apply(VARIABLES, X, True, mutable="batch_stats")
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_variables_are_made_from_a_batch_of_any_size(batch):
+  made = BatchNorm(groups=4).init(jax.random.key(0), X[:batch], True)
+  plain = {
+    "params": {"scale": np.ones(3), "bias": np.zeros(3)},
+    "batch_stats": {"mean": np.zeros(3), "var": np.ones(3)},
+  }
+  jax.tree.map(np.testing.assert_array_equal, made, plain)
+
+
 def test_half_precision_keeps_float32_statistics():
   norm = BatchNorm(dtype=jnp.bfloat16)
   found, state = norm.apply(VARIABLES, X.astype(jnp.bfloat16), True, mutable="batch_stats")

@@ -193,5 +193,5 @@ def test_import_names_what_does_not_fit(case):
     SYSTEM.import_weights(missing)
   with pytest.raises(ValueError, match=r"params/handedness/scores/bias is \(3,\), the network has \(2,\)"):
     SYSTEM.import_weights(state_dict | {"pose_net.hand_fc.2.bias": np.zeros(3)})
-  with pytest.raises(ValueError, match=r"system\.released=True"):
-    InterNet().import_weights(state_dict)
+  with pytest.raises(ValueError, match=r"system\.literal_losses=False"):
+    InterNet(literal_losses=True).import_weights(state_dict)

@@ -29,6 +29,7 @@ def test_flags():
     ((500.0, None, 3.0, None), "together"),
     ((-5.0, None, None, None), "positive"),
     ((np.inf, None, None, None), "positive"),
+    ((500.0, None, np.nan, 3.0), "--cx nan --cy 3: a principal point is a place"),
   ],
 )
 def test_flags_that_say_too_little(flags, message):
@@ -60,6 +61,8 @@ def test_json_of_one_or_of_many(tmp_path):
     ('{"a.jpg": {"focal": 3}}', "there is no fx"),
     ("[[1, 2], [3, 4]]", "expected a finite"),
     ('{"fx": "wide"}', "could not convert"),
+    ('{"fx": 500, "cx": NaN, "cy": 3}', "a principal point is a place"),
+    ("[" * 100_000, "it is no JSON"),
     ("[[500, 0, 300], [0, 500, 200], [0, 0, 2]]", "expected \\[\\[fx"),
   ],
 )

@@ -1,134 +1,391 @@
 """Pictures as people have them, and files that are none."""
 
+import io
+import os
+import pathlib
 import struct
+import subprocess
+import sys
+import zlib
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 
 from jaxhands.photo import exif, pictures
 from jaxhands.photo.pictures import BadPicture
 
 RNG = np.random.default_rng(0)
-PIXELS = cv2.GaussianBlur(RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8), (0, 0), 4)  # BGR
+RGB = cv2.GaussianBlur(RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8), (0, 0), 4)
+GREY = np.ascontiguousarray(RGB[..., 1])
+HIDDEN = (
+  np.where(np.arange(40)[:, None] < 20, 0, 255).astype(np.uint8).repeat(60, 1)
+)  # alpha: the upper half is not seen
+_35MM, _ORIENTATION = 0xA405, 0x0112
 
 
-def _write(path, pixels, *options):
-  assert cv2.imwrite(str(path), pixels, list(options))
-  return path
+def _three(grey):
+  return np.repeat(grey[..., None], 3, -1)
 
 
-def _tiff(order, entries):
-  """A TIFF header with one directory of (tag, type, value)."""
-  head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(entries))
-  after = 8 + 2 + 12 * len(entries) + 4
-  body, tail = b"", b""
-  for tag, kind, value in entries:
-    body += struct.pack(f"{order}HHI", tag, kind, 1)
-    if kind == 3:
-      body += struct.pack(f"{order}HH", value, 0)
-    elif kind == 4:
-      body += struct.pack(f"{order}I", value)
-    else:
-      body += struct.pack(f"{order}I", after + len(tail))
-      tail += struct.pack(f"{order}II", *value)
-  return head + body + bytes(4) + tail
+def _saved(pixels, kind, mode=None, **options):
+  """A file's bytes, by Pillow."""
+  stream = io.BytesIO()
+  image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+  (image.convert(mode) if mode else image).save(stream, kind, **options)
+  return stream.getvalue()
 
 
-def _with_exif(content, tiff):
-  segment = b"Exif\0\0" + tiff
-  return content[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + content[2:]
+def _encoded(pixels, suffix):
+  """A file's bytes, by OpenCV; RGB(A) or grey."""
+  order = [2, 1, 0, 3][: pixels.shape[2]] if pixels.ndim == 3 else slice(None)
+  ok, content = cv2.imencode(suffix, pixels[..., order] if pixels.ndim == 3 else pixels)
+  assert ok
+  return content.tobytes()
 
 
-def test_colours_are_rgb(tmp_path):
-  found = pictures.read(_write(tmp_path / "x.png", PIXELS))
-  np.testing.assert_array_equal(found.pixels, PIXELS[..., ::-1])
+def _chunk(name, data):
+  return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def _png(rows, colour, depth, transparent, *chunks):
+  """A PNG of packed rows with a chunk tRNS."""
+  height = len(rows)
+  head = struct.pack(">IIBBBBB", RGB.shape[1], height, depth, colour, 0, 0, 0)
+  body = zlib.compress(b"".join(b"\0" + row for row in rows))
+  parts = [(b"IHDR", head), *chunks, (b"tRNS", transparent), (b"IDAT", body), (b"IEND", b"")]
+  return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*part) for part in parts)
+
+
+def _read(folder, content, name="x"):
+  path = folder / name
+  path.write_bytes(content)
+  return pictures.read(path)
+
+
+def _with(tags, lens=None):
+  found = Image.Exif()
+  for tag, value in tags.items():
+    found[tag] = value
+  for tag, value in (lens or {}).items():
+    found.get_ifd(0x8769)[tag] = value
+  return found
+
+
+def test_plain_pictures_are_what_opencv_reads(tmp_path):
+  for quality in (60, 92):
+    content = _saved(RGB, "JPEG", quality=quality)
+    by_opencv = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    np.testing.assert_allclose(_read(tmp_path, content).pixels.astype(int), by_opencv, atol=1)
+  found = _read(tmp_path, _encoded(RGB, ".png"))
+  np.testing.assert_array_equal(found.pixels, RGB)
+  assert (found.focal_px, found.remarks) == (None, ())
+
+
+CLEAR = np.dstack([RGB, HIDDEN])
+KINDS = {
+  "bmp": (lambda: _saved(RGB, "BMP"), RGB, 0),
+  "tiff": (lambda: _saved(RGB, "TIFF", compression="tiff_lzw"), RGB, 0),
+  "ppm": (lambda: _encoded(RGB, ".ppm"), RGB, 0),
+  "jpeg 2000": (lambda: _saved(RGB, "JPEG2000"), RGB, 0),
+  "avif": (lambda: _saved(RGB, "AVIF", quality=100), RGB, 12),
+  "grey": (lambda: _saved(GREY, "PNG"), _three(GREY), 0),
+  "grey JPEG": (lambda: _saved(GREY, "JPEG", quality=100), _three(GREY), 2),
+  "1 bit": (lambda: _saved(GREY > 128, "TIFF", compression="group4"), _three((GREY > 128) * np.uint8(255)), 0),
+  "CMYK JPEG": (lambda: _saved(RGB, "JPEG", "CMYK", quality=100), RGB, 3),
+  "CMYK TIFF": (lambda: _saved(RGB, "TIFF", "CMYK"), RGB, 1),
+  "16 bit": (lambda: _encoded(RGB.astype(np.uint16) * 257, ".png"), RGB, 0),
+  "16 bit grey": (lambda: _encoded(GREY.astype(np.uint16) * 257, ".png"), _three(GREY), 0),
+  "16 bit TIFF": (lambda: _encoded(GREY.astype(np.uint16) * 257, ".tif"), _three(GREY), 0),
+  "16 bit PGM": (lambda: _encoded(GREY.astype(np.uint16) * 257, ".pgm"), _three(GREY), 0),
+  "dark 16 bit PGM": (lambda: _encoded(GREY.astype(np.uint16), ".pgm"), np.zeros_like(RGB), 1),
+  "floats to 1": (lambda: _saved(GREY.astype(np.float32) / 255, "TIFF"), _three(GREY), 1),
+  "floats to 255": (lambda: _saved(GREY.astype(np.float32), "TIFF"), _three(GREY), 1),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_eight_bit_rgb(kind, tmp_path):
+  make, expected, atol = KINDS[kind]
+  found = _read(tmp_path, make()).pixels
+  assert found.dtype == np.uint8
+  np.testing.assert_allclose(found.astype(int), expected, atol=atol)
+
+
+def test_floats_that_are_no_numbers_are_black(tmp_path):
+  values = GREY.astype(np.float32) / 255
+  values[0, :3] = np.nan, np.inf, -5
+  found = _read(tmp_path, _saved(values, "TIFF")).pixels
+  assert not found[0, :3].any()
+  np.testing.assert_allclose(found[1:, :, 0].astype(int), GREY[1:], atol=1)
+
+
+TRANSPARENT = {
+  "RGBA PNG": lambda: _saved(CLEAR, "PNG"),
+  "grey PNG": lambda: _saved(Image.merge("LA", (Image.fromarray(GREY), Image.fromarray(HIDDEN))), "PNG"),
+  "16 bit PNG": lambda: _encoded(CLEAR.astype(np.uint16) * 257, ".png"),
+  "WebP": lambda: _saved(CLEAR, "WEBP", lossless=True),
+  "TIFF": lambda: _saved(CLEAR, "TIFF"),
+  "TIFF by OpenCV": lambda: _encoded(CLEAR, ".tif"),
+  "AVIF": lambda: _saved(CLEAR, "AVIF", quality=100),
+  "GIF": lambda: _saved(CLEAR, "GIF"),
+}
+
+
+@pytest.mark.parametrize("kind", TRANSPARENT)
+def test_what_is_transparent_is_white(kind, tmp_path):
+  found = _read(tmp_path, TRANSPARENT[kind]()).pixels.astype(int)
+  assert (found[:18] == 255).all()
+  assert np.abs(found[22:] - (_three(GREY) if kind == "grey PNG" else RGB)[22:]).mean() < 8  # a GIF has 256 colours
+
+
+def test_half_of_it_shows_half_of_the_colour(tmp_path):
+  half = np.dstack([RGB, np.full_like(GREY, 128)])
+  expected = (RGB * 128.0 + 255 * 127.0) / 255
+  np.testing.assert_allclose(_read(tmp_path, _saved(half, "PNG")).pixels.astype(int), expected, atol=1)
+
+
+@pytest.mark.parametrize(("depth", "most"), [(1, 1), (2, 3), (4, 15), (8, 255), (16, 65535)])
+def test_one_transparent_grey_of_a_png(depth, most, tmp_path):
+  """Packed as 1 to 16 bit; the grey of the middle is named as transparent."""
+  values = (GREY.astype(np.uint32) * most // 255).astype(np.uint32)
+  bits = (values[..., None] >> np.arange(depth)[::-1]) & 1
+  rows = [np.packbits(row.reshape(-1).astype(np.uint8)).tobytes() for row in bits]
+  key = int(values[20, 30])
+  found = _read(tmp_path, _png(rows, 0, depth, struct.pack(">H", key))).pixels
+  expected = np.where(values == key, 255, values * 255 // most)
+  np.testing.assert_allclose(found[..., 0].astype(int), expected, atol=1)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_one_transparent_colour_of_a_png(depth, tmp_path):
+  values = RGB if depth == 8 else (RGB.astype(">u2") * 257).astype(">u2")
+  key = struct.pack(">HHH", *(int(value) for value in values[20, 30]))
+  found = _read(tmp_path, _png([row.tobytes() for row in values], 2, depth, key)).pixels
+  same = (RGB[20, 30] == RGB).all(-1)
+  np.testing.assert_array_equal(found, np.where(same[..., None], 255, RGB))
+
+
+def test_a_transparent_entry_of_a_palette(tmp_path):
+  rows = [bytes([column % 2 for column in range(60)])] * 40
+  found = _read(tmp_path, _png(rows, 3, 8, b"\0\xff", (b"PLTE", bytes([200, 30, 30, 10, 20, 30])))).pixels
+  assert (found[:, 0::2] == 255).all()
+  assert (found[:, 1::2] == (10, 20, 30)).all()
+
+
+TURNED = {
+  2: lambda p: p[:, ::-1],
+  3: lambda p: p[::-1, ::-1],
+  4: lambda p: p[::-1],
+  5: lambda p: p.transpose(1, 0, 2),
+  6: lambda p: np.rot90(p, -1),
+  7: lambda p: p[::-1, ::-1].transpose(1, 0, 2),
+  8: lambda p: np.rot90(p),
+}
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_a_turned_picture_is_turned_back(kind, alpha, tmp_path):
+  pixels = np.dstack([RGB, np.full_like(GREY, 255)]) if alpha and kind != "JPEG" else RGB
+  plain = _read(tmp_path, _saved(pixels, kind, quality=95)).pixels
+  for orientation, turned in TURNED.items():
+    found = _read(tmp_path, _saved(pixels, kind, quality=95, exif=_with({_ORIENTATION: orientation})))
+    np.testing.assert_allclose(found.pixels.astype(int), turned(plain), atol=6, err_msg=f"{orientation}")
+
+
+def test_the_focal_length_of_a_turned_picture(tmp_path):
+  content = _saved(RGB, "JPEG", exif=_with({_ORIENTATION: 6}, {_35MM: 26}))
+  assert _read(tmp_path, content).focal_px == pytest.approx(26 * np.hypot(40, 60) / np.hypot(36, 24))
+
+
+def test_focal_length_of_sensor_and_lens():
+  """4.2 mm on a sensor of 2,500 pixels per cm: 1,050 pixels."""
+  lens = {0x920A: 4.2, 0xA20E: 2500.0, 0xA210: 3, 0xA002: 60, 0xA003: 40}
+  assert exif.focal_px(_with({}, lens), 60, 40) == (pytest.approx(1050), "")
+  assert exif.focal_px(_with({}, lens), 40, 60) == (pytest.approx(1050), "")
+  assert exif.focal_px(_with({}, {0x920A: 4.2, 0xA20E: 2500.0}), 60, 40) == (None, "")  # of a sensor of unknown size
+
+
+@pytest.mark.parametrize("tags", [{}, {0x920A: 4.2, 0xA20E: 2500.0, 0xA210: 3}])
+@pytest.mark.parametrize("size", [(120, 80), (60, 30)])
+def test_the_lens_of_what_a_picture_was_cut_from_is_not_its_own(tags, size, tmp_path):
+  lens = {_35MM: 26, 0xA002: size[0], 0xA003: size[1]} | tags
+  found = _read(tmp_path, _saved(RGB, "JPEG", exif=_with({}, lens)))
   assert found.focal_px is None
+  assert found.remarks == (
+    f"its EXIF is of a picture of {size[0]} x {size[1]} pixels, and it has 60 x 40: the focal length there is not used",
+  )
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".bmp", ".webp", ".tif", ".ppm"])
-def test_other_formats(suffix, tmp_path):
-  found = pictures.read(_write(tmp_path / f"x{suffix}", PIXELS))
-  np.testing.assert_allclose(found.pixels, PIXELS[..., ::-1], atol=16)
+@given(st.data())
+def test_damaged_exif_is_no_reason_to_refuse_a_picture(tmp_path_factory, data):
+  """Bytes of its EXIF are changed, or cut off; the pixels are there, turned or not."""
+  segment = bytearray(_with({_ORIENTATION: 6}, {_35MM: 26, 0x920A: 4.2}).tobytes())
+  for _ in range(data.draw(st.integers(1, 8))):
+    segment[data.draw(st.integers(6, len(segment) - 1))] = data.draw(st.integers(0, 255))
+  content = _saved(RGB, "JPEG", exif=bytes(segment[: data.draw(st.integers(6, len(segment)))]))
+  found = _read(tmp_path_factory.mktemp("exif"), content)
+  assert sorted(found.pixels.shape) == [3, 40, 60]
 
 
-def test_grey_16_bit_and_transparent(tmp_path):
-  grey = PIXELS[..., 0]
-  found = pictures.read(_write(tmp_path / "grey.png", grey)).pixels
-  np.testing.assert_array_equal(found, np.repeat(grey[..., None], 3, -1))
-  deep = PIXELS.astype(np.uint16) * 257
-  np.testing.assert_array_equal(pictures.read(_write(tmp_path / "deep.png", deep)).pixels, PIXELS[..., ::-1])
-  np.testing.assert_array_equal(pictures.read(_write(tmp_path / "deepgrey.png", deep[..., 0])).pixels, found)
-  alpha = np.dstack([PIXELS, np.full(grey.shape, 255, np.uint8)])
-  alpha[:20, :, 3] = 0
-  for factor, name in ((1, "rgba"), (257, "rgba16")):
-    seen = pictures.read(
-      _write(tmp_path / f"{name}.png", alpha * np.array(factor, np.uint8 if factor == 1 else np.uint16))
-    )
-    np.testing.assert_array_equal(seen.pixels[20:], PIXELS[20:, :, ::-1])
-    assert (seen.pixels[:20] == 255).all()
+def test_of_several_pictures_the_first_is_read(tmp_path):
+  images = [Image.fromarray(RGB), Image.fromarray(255 - RGB)]
+  for kind, options in (("GIF", {}), ("WEBP", {"lossless": True}), ("TIFF", {}), ("PNG", {}), ("MPO", {})):
+    stream = io.BytesIO()
+    images[0].save(stream, kind, save_all=True, append_images=images[1:], **options)
+    found = _read(tmp_path, stream.getvalue())
+    assert found.remarks == ("it holds several pictures: the first one is used",), kind
+    assert np.abs(found.pixels.astype(int) - RGB).mean() < 10, kind
 
 
-def test_a_turned_picture_is_turned_back(tmp_path):
-  """EXIF's orientation 6: the camera was held upright, rows are columns."""
-  content = _write(tmp_path / "x.jpg", PIXELS, cv2.IMWRITE_JPEG_QUALITY, 100).read_bytes()
-  plain = pictures.read(tmp_path / "x.jpg").pixels
-  (tmp_path / "y.jpg").write_bytes(_with_exif(content, _tiff("<", [(0x0112, 3, 6), (0xA405, 3, 26)])))
-  found = pictures.read(tmp_path / "y.jpg")
-  np.testing.assert_array_equal(found.pixels, np.rot90(plain, -1))
-  assert found.focal_px == pytest.approx(26 * np.hypot(40, 60) / np.hypot(36, 24))
+def test_heic_is_read_or_the_extra_is_named(tmp_path, monkeypatch):
+  head = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
+  with monkeypatch.context() as patch:
+    patch.setitem(sys.modules, "pillow_heif", None)  # as where it is not installed
+    with pytest.raises(BadPicture, match=r"HEIC picture; .*pip install 'jaxhands\[heif\]'"):
+      _read(tmp_path, head)
+  heif = pytest.importorskip("pillow_heif", reason="the extra heif is not installed")
+  heif.register_heif_opener()
+  np.testing.assert_allclose(_read(tmp_path, _saved(RGB, "HEIF", quality=-1)).pixels.astype(int), RGB, atol=12)
 
 
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_focal_length_of_sensor_and_lens(order):
-  """4.2 mm on a sensor of 2,500 pixels per cm: 1,050 pixels; not if the picture was made smaller since."""
-  entries = [(0x920A, 5, (42, 10)), (0xA20E, 5, (2500, 1)), (0xA210, 3, 3), (0xA002, 4, 60), (0xA003, 4, 40)]
-  content = _with_exif(b"\xff\xd8\xff\xd9", _tiff(order, entries))
-  assert exif.focal_px(content, 60, 40) == pytest.approx(1050)
-  assert exif.focal_px(content, 40, 60) == pytest.approx(1050)
-  assert exif.focal_px(content, 30, 20) is None
-  for length in range(len(content)):  # whatever is cut off, nothing breaks
-    exif.focal_px(content[:length], 60, 40)
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0, "quality": 97}])
+def test_a_jpeg_without_its_end_mark_has_all_pixels(options, tmp_path):
+  """As some cameras write it; where pixels are missing, if only of the last block, it is cut."""
+  content = _saved(np.tile(RGB, (3, 3, 1)), "JPEG", **options)
+  plain = _read(tmp_path, content).pixels
+  np.testing.assert_array_equal(_read(tmp_path, content[:-2]).pixels, plain)
+  np.testing.assert_array_equal(_read(tmp_path, content + b"and more").pixels, plain)
+  for cut in (12, 40, len(content) // 3, len(content) // 2):
+    with pytest.raises(BadPicture, match="it is cut short"):
+      _read(tmp_path, content[:-cut])
 
 
 def test_bad_files_are_named(tmp_path):
-  good = _write(tmp_path / "x.jpg", np.repeat(np.repeat(PIXELS, 4, 0), 4, 1)).read_bytes()
-  png = _write(tmp_path / "x.png", PIXELS).read_bytes()
-  huge = png[:16] + struct.pack(">II", 20_000, 20_000) + png[24:]
+  good = _saved(np.kron(RGB, np.ones((4, 4, 1), np.uint8)), "JPEG")
+  png = _saved(RGB, "PNG")
   cases = {
     "empty.jpg": (b"", "it is empty"),
     "text.jpg": (b"hands are hard to draw\n" * 9, "it is a text, not a picture"),
     "noise.jpg": (RNG.bytes(300), "it is no picture that can be decoded"),
     "cut.jpg": (good[: len(good) * 2 // 3], "it is cut short"),
-    "cut.png": (png[:-20], "it is cut short"),
-    "head.jpg": (good[:20], "it is cut short"),
-    "huge.png": (huge, "20000 x 20000 pixels are over 100 megapixels"),
-    "tiny.png": (cv2.imencode(".png", PIXELS[:1, :1])[1].tobytes(), "1 x 1 pixels show no hand"),
+    "cut.png": (png[: len(png) * 2 // 3], "it is cut short"),
+    "cut.gif": (_saved(RGB, "GIF")[:-400], "it is cut short"),
+    "cut.bmp": (_saved(RGB, "BMP")[:-400], "it is cut short"),
+    "cut.webp": (_saved(RGB, "WEBP")[:-40], "it cannot be decoded"),
+    "cut.avif": (_saved(RGB, "AVIF")[:-1], "it is cut short"),
+    "cut.jp2": (_saved(RGB, "JPEG2000")[:-400], "it cannot be decoded"),
+    "head.jpg": (good[:20], "it is no picture that can be decoded"),
+    "colours.tif": (_encoded(RGB.astype(np.float32), ".tif"), "save it with 8 or 16 bit"),
+    "tiny.png": (_saved(RGB[:1, :1], "PNG"), "1 x 1 pixels show no hand"),
   }
   for name, (content, message) in cases.items():
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(BadPicture, match=f"{name}: {message}"):
-      pictures.read(tmp_path / name)
+    with pytest.raises(BadPicture, match=rf"{name}: .*{message}"):
+      _read(tmp_path, content, name)
   with pytest.raises(BadPicture, match="cannot be read"):
     pictures.read(tmp_path)
+  os.mkfifo(tmp_path / "pipe.jpg")
+  with pytest.raises(BadPicture, match=r"pipe\.jpg: it cannot be read: it is no file"):
+    pictures.read(tmp_path / "pipe.jpg")
 
 
-def test_a_huge_jpeg_is_not_decoded(tmp_path):
-  content = bytearray(_write(tmp_path / "x.jpg", PIXELS).read_bytes())
-  at = content.index(b"\xff\xc0")
-  content[at + 5 : at + 9] = struct.pack(">HH", 20_000, 20_000)
-  (tmp_path / "huge.jpg").write_bytes(content)
-  with pytest.raises(BadPicture, match="over 100 megapixels"):
-    pictures.read(tmp_path / "huge.jpg")
+def _huge():
+  """Small files of 900 megapixels, or a WebP of 51."""
+  side = 30_000
+  ihdr = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+  rle = (b"\xff\x00" * (side // 255) + b"\0\0") * 4 + b"\0\1"
+  size = 1078 + len(rle)
+  bmp = struct.pack("<IHHI", size, 0, 0, 1078) + struct.pack(
+    "<IiiHHIIiiII", 40, side, side, 1, 8, 1, len(rle), *[0] * 4
+  )
+  jpeg = bytearray(_saved(RGB, "JPEG"))
+  at = jpeg.index(b"\xff\xc0")
+  jpeg[at + 5 : at + 9] = struct.pack(">HH", side, side)
+  tiff = bytearray(_saved(np.zeros((200, 300), np.uint8), "TIFF"))
+  for tag, value in ((256, 300), (257, 200)):
+    at = tiff.index(struct.pack("<HHII", tag, 4, 1, value))
+    tiff[at + 8 : at + 12] = struct.pack("<I", side)
+  gif = bytearray(_saved(GREY, "GIF"))
+  gif[6:10] = struct.pack("<HH", side, side)
+  return {
+    "x.png": b"\x89PNG\r\n\x1a\n"
+    + _chunk(b"IHDR", ihdr)
+    + _chunk(b"IDAT", zlib.compress(bytes(9)))
+    + _chunk(b"IEND", b""),
+    "x.bmp": b"BM" + bmp + bytes(1024) + rle,
+    "x.jpg": bytes(jpeg),
+    "x.tif": bytes(tiff),
+    "x.gif": bytes(gif),
+    "x.ppm": f"P6 {side} {side} 255\n".encode() + bytes(99),
+    "x.webp": _saved(np.zeros((3100, 16383), np.uint8), "WEBP", method=0),  # over 50 megapixels
+  }
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason="Linux tells how much a process takes")
+def test_huge_pictures_are_refused_by_their_heads(tmp_path):
+  """In a process that may not have 1 GB more than the imports took."""
+  for name, content in _huge().items():
+    (tmp_path / name).write_bytes(content)
+  code = (
+    "import pathlib, resource, sys\nfrom jaxhands.photo import pictures\n"
+    "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+    "resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), used + (1 << 30)))\n"
+    "for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):\n"
+    "  try: print(path.name, pictures.read(path).pixels.shape)\n"
+    "  except pictures.BadPicture as error: print(error)\n"
+  )
+  told = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True).stdout
+  lines = told.splitlines()
+  assert len(lines) == len(_huge())
+  assert all("megapixels; make it smaller" in line for line in lines), told
+
+
+def test_a_jpeg_of_endless_scans_is_refused(tmp_path):
+  content = _saved(RGB, "JPEG", progressive=True)
+  last = content[content.rindex(b"\xff\xda") : -2]
+  with pytest.raises(BadPicture, match="over 100 scans"):
+    _read(tmp_path, content[:-2] + last * 100 + content[-2:])
 
 
 def test_folders_are_looked_into(tmp_path):
   (tmp_path / "empty").mkdir()
-  for name in ("b.jpg", "a.PNG", "c.mp4", "notes.txt"):
+  for name in (
+    "b.jpg",
+    "a.PNG",
+    "c.mp4",
+    "d.heic",
+    "e.gif",
+    "f.jfif",
+    "g.MTS",
+    "h.wmv",
+    "i.mpg",
+    "j.avif",
+    "notes.txt",
+  ):
     (tmp_path / name).touch()
-  names = [path.name for path in pictures.find([tmp_path, tmp_path / "b.jpg", tmp_path / "notes.txt"])]
-  assert names == ["a.PNG", "b.jpg", "c.mp4", "notes.txt"]
+  for name in (".DS_Store", "._b.jpg", "without"):
+    (tmp_path / name).touch()
+  (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
+  looked_at = ["a.PNG", "b.jpg", "c.mp4", "d.heic", "e.gif", "f.jfif", "g.MTS", "h.wmv", "i.mpg", "j.avif"]
+  given_ = [tmp_path, tmp_path / "b.jpg", tmp_path / "notes.txt"]
+  assert [path.name for path in pictures.find(given_)] == [*looked_at, "notes.txt"]
+  rest = [path.name for path in pictures.passed_over(given_)]
+  assert rest == [".DS_Store", "._b.jpg", "empty", "gone.jpg", "notes.txt", "without"]
+  assert [pictures.is_video(tmp_path / name) for name in ("g.MTS", "i.mpg", "e.gif")] == [True, True, False]
   with pytest.raises(BadPicture, match="a folder without pictures"):
     pictures.find([tmp_path / "empty"])
   with pytest.raises(FileNotFoundError, match=r"no picture, folder or video .*nothing.jpg"):
     pictures.find([tmp_path / "nothing.jpg"])
+
+
+def test_what_was_written_before_is_not_passed_over(tmp_path):
+  for name in ("a.jpg", "index.html", "predictions.json", "predictions.npz", "other.html"):
+    (tmp_path / name).touch()
+  for name in ("overlays", "hands", "more"):
+    (tmp_path / name).mkdir()
+  (tmp_path / "hands" / "predictions.json").touch()
+  assert [path.name for path in pictures.passed_over([tmp_path])] == ["more", "other.html"]

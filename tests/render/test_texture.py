@@ -17,9 +17,9 @@ SIDE = 64
 
 def write_layout(path, faces, places):
   """An OBJ file with one texture coordinate (0..1, v upwards) a vertex; faces are turned and out of order."""
-  lines = [f"v {x} {y} 0" for x, y in places] + [f"vt {x} {1 - y}" for x, y in places]
+  lines = [f"vt {x} {1 - y}" for x, y in places] + [f"v {x} {y} 0" for x, y in places]
   lines += ["f " + " ".join(f"{v + 1}/{v + 1}" for v in (c, b, a)) for a, b, c in faces[::-1]]
-  path.write_text("# a comment\n\n" + "\n".join(lines) + "\n")
+  path.write_text("\n".join(lines) + "\n# a comment\n\n", encoding="utf-8-sig", newline="\r\n")  # as Windows saves it
 
 
 @pytest.fixture

@@ -64,3 +64,18 @@ def test_the_visible_part_stands_for_a_whole_mask_that_nobody_knows():
     "removed_valid": jnp.array([[True, False]] * 4), "masks_valid": jnp.asarray(valid), "weight": jnp.ones(4)
   }  # fmt: skip
   np.testing.assert_array_equal(hdrm._weight(batch), [1, 1, 0, 0])
+
+
+def test_only_hands_that_are_there_hide_or_are_removed():
+  """Of two examples the second one's other hand is stray pixels: nothing is recovered because of them."""
+  masks = np.zeros((2, 2, 2, 40, 40), np.float32)
+  masks[:, 0, :, 5:20, 5:20] = 0.9
+  masks[:, 0, 1, 15:20, 15:20] = 0.2  # hidden
+  masks[0, 1, :, 15:30, 15:30] = 0.8
+  masks[1, 1, :, 30, ::3] = 0.99
+  kept, prob = holes.trusted(masks)
+  np.testing.assert_array_equal(np.asarray(prob) > 0.5, [[True, True], [True, False]])
+  np.testing.assert_array_equal(kept[0], masks[0])
+  found = holes.find(np.asarray(kept) > 0.5)
+  assert np.asarray(found.region()).any((1, 2)).tolist() == [True, False]
+  np.testing.assert_array_equal(found.visible[1], masks[1, 0, 0] > 0.5)

@@ -154,12 +154,12 @@ def test_frozen_parts_keep_their_statistics(batch):
   assert np.abs(before["upsampler_left"]["bn0"]["mean"] - after["upsampler_left"]["bn0"]["mean"]).max() > 0
 
 
-def test_paper_and_release_differ_as_documented(batch):
+def test_literal_losses_are_the_paper_s(batch):
   """Height 1 and a sum against height 255 and a mean; mm against bins."""
   prepared = _prepared("volumes", batch)
   flat = jnp.zeros((SIZE, 16, 24, 21, 16))
   silent = {"volumes": (flat, flat), "root_depth": jnp.zeros((SIZE, 16)), "hands": jnp.zeros((SIZE, 2))}
-  paper, released = (SMALL(released=released).loss_values(silent, prepared) for released in (False, True))
+  paper, released = (SMALL(literal_losses=literal).loss_values(silent, prepared) for literal in (True, False))
   voxels_and_joints = 16 * 24 * 16 * 42
   np.testing.assert_allclose(released["heatmap"], paper["heatmap"] * 255**2 / voxels_and_joints, rtol=1e-4)
   np.testing.assert_allclose(paper["root_depth"], released["root_depth"] * 400 / 16, rtol=1e-5)

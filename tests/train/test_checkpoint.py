@@ -1,5 +1,10 @@
 """Checkpoints by themselves; what they do for a run is in test_loop.py."""
 
+import gc
+import json
+import logging
+import random
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -104,3 +109,87 @@ def test_saving_twice_is_harmless(tmp_path):
   _save(tmp_path, 3)
   _save(tmp_path, 3)
   assert _kept(tmp_path) == [3]
+
+
+def _like(ema=True):
+  return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), _state(0, 0.0, ema))
+
+
+def _restore(workdir):
+  with checkpoint.Checkpoints(workdir) as saved:
+    return saved.restore(3, _like())
+
+
+def _read(workdir):
+  return checkpoint.read_variables(workdir, _like().variables)
+
+
+# The library's loop ends with the first error, and its other threads complain of that.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("read", [_restore, _read])
+def test_a_flipped_bit_is_found_wherever_it_changes_a_value(read, tmp_path):
+  """In any file of the checkpoint: the same values as before, or an error that names it."""
+  _save(tmp_path, 3)
+  expected = read(tmp_path)
+  chance, refused = random.Random(0), 0
+  chosen = [path for path in sorted((tmp_path / "checkpoints").rglob("*")) if path.is_file() and path.stat().st_size]
+  for path in chosen[:: 1 + len(chosen) // 16]:
+    whole = path.read_bytes()
+    for _ in range(2):
+      content = bytearray(whole)
+      content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+      path.write_bytes(content)
+      try:
+        jax.tree.map(np.testing.assert_array_equal, read(tmp_path), expected)
+      except ValueError as error:
+        assert str(tmp_path / "checkpoints" / "3") in str(error)  # noqa: PT017
+        refused += 1
+    path.write_bytes(whole)
+  gc.collect()
+  assert refused
+
+
+@pytest.mark.parametrize("read", [_restore, _read])
+def test_values_that_were_not_written_are_refused(read, tmp_path):
+  _save(tmp_path, 3)
+  path = tmp_path / "checkpoints" / "3" / "meta" / "metadata"
+  meta = json.loads(path.read_text())
+  assert meta["sums"]["opt"]["step"].startswith("int32 ")
+  meta["sums"]["variables"]["params/neck/w"] = "float32 00000000"
+  path.write_text(json.dumps(meta))
+  with pytest.raises(ValueError, match=r"checkpoints/3 is damaged: 1 arrays, first 'variables/params/neck/w'"):
+    read(tmp_path)
+
+
+@pytest.mark.parametrize("read", [_restore, _read])
+def test_checkpoints_without_checksums_are_read_with_a_line(read, tmp_path, caplog):
+  _save(tmp_path, 3)
+  path = tmp_path / "checkpoints" / "3" / "meta" / "metadata"
+  meta = json.loads(path.read_text())
+  del meta["sums"]
+  path.write_text(json.dumps(meta))
+  with caplog.at_level(logging.WARNING, "jaxhands"):
+    read(tmp_path)
+  assert "checkpoints/3 has no checksums" in caplog.text
+
+
+@pytest.mark.parametrize("lost", ["meta/metadata", "_CHECKPOINT_METADATA", "commit_success.txt"])
+def test_what_is_left_of_a_removed_checkpoint_is_passed_over_and_set_aside(lost, tmp_path, caplog):
+  _save(tmp_path, 2, 3, metrics={2: {"mpjpe": 5.0}, 3: {"mpjpe": 1.0}}, keep=2, best_metric="mpjpe")
+  (tmp_path / "checkpoints" / "3" / lost).unlink()
+  for which in ("latest", "best"):
+    assert checkpoint.checkpoint_folder(tmp_path, which).name == "2"
+  with checkpoint.Checkpoints(tmp_path, keep=2, best_metric="mpjpe") as saved:
+    assert saved.latest() == 2
+    saved.save(3, _state(3, 4.0), {"mpjpe": 2.0})
+  assert _kept(tmp_path) == [2, 3]
+  assert checkpoint.checkpoint_folder(tmp_path, "best").name == "3"
+  assert (tmp_path / "checkpoints" / "3.incomplete").is_dir()
+  assert "3 is not whole; it is set aside as 3.incomplete" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_a_damaged_config_is_named(content, tmp_path):
+  (tmp_path / "config.json").write_text(content)
+  with pytest.raises(ValueError, match=r"config.json is damaged"):
+    checkpoint.read_config(tmp_path)

@@ -24,6 +24,7 @@ BRANCHES = ("human_annot", "machine_annot")
 _LETTER = ("r", "l")
 _NO_PARTNER = -1000
 _STILL = (0.0, 0.0, 1.0, 0.0)
+_MOST_STEPS = 1 << 28  # of a list's pickle: some 50 for each picture
 
 
 class ListError(ValueError):
@@ -101,7 +102,7 @@ def read_filtered(path: pathlib.Path) -> np.ndarray:
     ListError: it cannot be read.
   """
   try:
-    return np.array(path.read_text().split(), np.int64)
+    return np.array(path.read_text("utf-8-sig").split(), np.int64)
   except (OSError, ValueError, OverflowError) as error:
     raise ListError(f"is no list of numbers, one a line: {error}") from error
 
@@ -119,10 +120,10 @@ def read_syn(path: pathlib.Path) -> list[Any]:
       _, _, dtype = read(file)
       if not dtype.hasobject:
         raise ListError("holds numbers, not a pickled list")
-      entries = array_pickle.load_nested(file.read())
-  except ListError:
-    raise
-  except Exception as error:  # a damaged pickle raises nearly anything
+      entries = array_pickle.load_nested(file.read(), _MOST_STEPS)
+  except (ListError, array_pickle.RefusedPickle) as error:
+    raise ListError(str(error)) from error
+  except Exception as error:  # a damaged head raises nearly anything
     raise ListError(f"damaged, or no list of AIH ({type(error).__name__}: {error})") from error
   if not isinstance(entries, list):
     raise ListError(f"holds a {type(entries).__name__}, not a list")

@@ -173,7 +173,7 @@ def _labels(path: pathlib.Path, size: tuple[int, ...]) -> np.ndarray:
 
 
 def _box(mask: np.ndarray) -> np.ndarray:
-  """Tight box of a mask; of an empty one the middle half of the picture, which the hand is centred in."""
+  """Tight box of a mask, as large as `box_img` is; of an empty one the picture's middle, where the hand is."""
   x, y, width, height = cv2.boundingRect(mask)
   if not width:
     rows, columns = mask.shape

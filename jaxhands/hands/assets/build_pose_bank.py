@@ -150,19 +150,25 @@ def is_pair(family: np.ndarray) -> np.ndarray:
 
 
 def prior(bank: pose_bank.PoseBank) -> tuple[Float[np.ndarray, " 45"], Float[np.ndarray, "45 45"]]:
-  """Mean and principal components (rows) of the training poses of both hands, as draws shake them."""
+  """Mean and principal components (rows) of the training poses of both hands, each angle shaken."""
   train = np.array([split == "train" for split in bank.splits])[bank.family]
   entries = np.flatnonzero(train)
   angles = np.stack([bank.placed(int(entry)).angles_deg for entry in entries])
   angles = np.concatenate([angles[:, schema.RIGHT], angles[is_pair(bank.family[entries]), schema.LEFT]])
   rng = np.random.default_rng(0)
-  shaken = [pose_bank.jittered(rng, angles, PRIOR_JITTER_DEG) for _ in range(PRIOR_JITTERS)]
+  shaken = [_shaken(rng, angles) for _ in range(PRIOR_JITTERS)]
   poses = np.concatenate([anatomy.pose_from_angles(bank.rig.anatomy, each) for each in shaken])
   mean = poses.mean(axis=0)
   variances, vectors = np.linalg.eigh(np.cov(poses, rowvar=False))
   rows = vectors[:, np.argsort(-variances)].T
   # The sign of a component is arbitrary: let the largest entry be positive.
   return mean, rows * np.sign(rows[np.arange(len(rows)), np.abs(rows).argmax(axis=1)])[:, None]
+
+
+def _shaken(rng: np.random.Generator, angles_deg: Float[np.ndarray, "n 15 3"]) -> Float[np.ndarray, "n 15 3"]:
+  """Angles moved by normal steps, half as large where a joint hardly moves, within the limits."""
+  spread = np.where(anatomy.IS_FREE, PRIOR_JITTER_DEG, 0.5 * PRIOR_JITTER_DEG)
+  return np.clip(angles_deg + rng.normal(size=angles_deg.shape) * spread, *np.moveaxis(anatomy.LIMITS, -1, 0))
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 
 from jaxhands import losses, schema
-from jaxhands.data import augment, colour, host_ops
+from jaxhands.data import augment, colour, host_ops, rough
 from jaxhands.geometry import arrays
 from jaxhands.models.backbones.mit import MiT, structure
 from jaxhands.models.heads.masks import MASKS, MaskDecoder
@@ -75,6 +75,7 @@ class HASM:
     box_factor: enlargement of the box of both hands.
     zoom: smallest and largest magnification of the crop in training (`augment.Zoom`).
     most_of_one_class: see `augment.Zoom`.
+    rough: see `configs.base`, `data`.
     dtype: of the network's arithmetic.
     bn_groups: see `models.norm.BatchNorm`.
     frozen: parts in evaluation mode; the trainer keeps their variables.
@@ -91,6 +92,7 @@ class HASM:
   box_factor: float = 2.0
   zoom: tuple[float, float] = (0.5, 2.0)
   most_of_one_class: float = 0.75
+  rough: bool = False
   dtype: jnp.dtype | type = jnp.float32
   bn_groups: int = 1
   frozen: tuple[str, ...] = ()
@@ -129,7 +131,11 @@ class HASM:
   def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
     """`image` normalised with ImageNet's mean and deviation, after a change of colours in training."""
     image = batch["image"].astype(jnp.float32) / 255
-    return {**batch, "image": colour.normalise(colour.photometric(image, rng) if train else image)}
+    if train:
+      image = colour.photometric(image, rng)
+      if self.rough:  # without covers: masks say what is visible
+        image = rough.roughened(image, jax.random.fold_in(rng, 1), covers=False)
+    return {**batch, "image": colour.normalise(image)}
 
   def loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
     """Sum of the four masks' cross-entropies; logged besides, the share of pixels that are right."""
@@ -142,7 +148,7 @@ class HASM:
     terms = dict(zip(MASKS, means, strict=True)) | {
       "accuracy": losses.weighted_mean(right.mean((1, 2)), batch["weight"])
     }
-    return base.LossOut(jnp.stack(means).sum(), terms, dict(state))
+    return base.LossOut(jnp.stack(means).sum(), terms, dict(state), {"accuracy": 0.0})
 
   def log_odds(self, scores: Float[Array, "b p q 2 2 k"]) -> Float[jax.Array, "b 2 2 h w"]:
     """Log odds of being in each mask, at the size of the masks, from the network's scores."""

@@ -11,7 +11,8 @@ Where paper and release differ, `released` chooses:
 
 * a partial convolution is scaled by the size of its window over what of it is valid (Liu et al., whom the paper cites),
   or by one over what is valid;
-* the visible part of the other hand is removed (paper, equation 2), or its amodal mask.
+* the visible part of the other hand is removed (paper, equation 2), or its amodal mask;
+* predicted masks are hands where enough pixels belong together (`holes.trusted`; the paper does not say), or anywhere.
 
 In both: the discriminator's power iterations advance with the two passes of its own loss, not with the generator's as
 well; its learning rate and momentum are its optimizer's (`configs/hdr.py`).
@@ -105,6 +106,11 @@ class HDRM:
     return frozenset({"image", "crop_from_img", "masks", "masks_valid", "removed", "removed_valid"})
 
   @property
+  def predicts_with(self) -> tuple[str, ...]:
+    """Not the discriminator, which the release does not need either."""
+    return (GENERATOR,) if self.hasm is None else (GENERATOR, SEGMENTER)
+
+  @property
   def generator(self) -> HDRNet:
     return HDRNet(self.width, self.levels, self.transformers, self.released, self.dtype)
 
@@ -114,7 +120,9 @@ class HDRM:
 
   @property
   def objectives(self) -> tuple[base.Objective, ...]:
-    generator = base.Objective("generator", (GENERATOR,), (f"batch_stats/{GENERATOR}",), self.generator_loss)
+    fresh = {"adversarial": "a fresh discriminator knows nothing yet that the generator should learn"}
+    small = fresh if self.adversarial else {}
+    generator = base.Objective("generator", (GENERATOR,), (f"batch_stats/{GENERATOR}",), self.generator_loss, small)
     if not self.adversarial:
       return (generator,)
     owned = (f"{gan.STATE}/{DISCRIMINATOR}",)
@@ -164,6 +172,7 @@ class HDRM:
     if self.hasm is not None:
       seen = {**batch, "image": batch["hasm_image"]}
       found = self.hasm.predict(base.part(variables, SEGMENTER), seen, jax.random.key(0))["masks"]
+      found = found if self.released else holes.trusted(found)[0]
       masks = jax.image.resize(found, (*found.shape[:3], *self.crop_hw), "linear")
     masks = jax.lax.stop_gradient(_binary(masks))
     return holes.find(masks, "amodal" if self.released else "visible")
@@ -191,7 +200,7 @@ class HDRM:
       values["adversarial"] = losses.adversarial(scores, "generator")
     weight = _weight(batch)
     terms = {name: losses.weighted_mean(value, weight) for name, value in values.items()}
-    return base.LossOut(self.weighted(terms), terms, base.nested(GENERATOR, state))
+    return base.LossOut(self.weighted(terms), terms, base.nested(GENERATOR, state), self.weights)
 
   def discriminator_loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
     """Half the cross-entropies of true pictures and of the generator's, one power iteration for each."""
@@ -204,7 +213,7 @@ class HDRM:
       variables = {**variables, gan.STATE: {**variables[gan.STATE], **base.nested(DISCRIMINATOR, state)[gan.STATE]}}
       terms[role] = losses.weighted_mean(losses.adversarial(scores, role), weight)
     state = {gan.STATE: {DISCRIMINATOR: variables[gan.STATE][DISCRIMINATOR]}}
-    return base.LossOut((terms["real"] + terms["fake"]) / 2, terms, state)
+    return base.LossOut((terms["real"] + terms["fake"]) / 2, terms, state, {"real": 0.5, "fake": 0.5})
 
   def _scores(
     self, variables: base.Variables, picture: jax.Array, found: holes.Holes, train: bool
@@ -214,12 +223,17 @@ class HDRM:
     training = train and DISCRIMINATOR not in self.frozen
     return self.discriminator.apply(base.part(variables, DISCRIMINATOR), seen, training, mutable=[gan.STATE])  # pyright: ignore[reportReturnType]
 
-  def weighted(self, terms: Mapping[str, Any]) -> Any:
-    """The generator's loss: all terms that there are with their weights (paper, equation 4)."""
+  @property
+  def weights(self) -> dict[str, float]:
+    """Of the generator's terms (paper, equation 4)."""
     weights = dict.fromkeys(_RECONSTRUCTION, self.l1) | {"adversarial": self.adversarial}
     for hole in ("occluded", "distractor"):
       weights |= {f"perceptual_{hole}": self.perceptual, f"style_{hole}": self.style}
-    return sum((weights[name] * value for name, value in terms.items()), jnp.float32(0))
+    return weights
+
+  def weighted(self, terms: Mapping[str, Any]) -> Any:
+    """The generator's loss: all terms that there are with their weights."""
+    return sum((self.weights[name] * value for name, value in terms.items()), jnp.float32(0))
 
   def predict(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> schema.Prediction:
     """`recovered` alone, of hand 0; see `schema.PREDICTION`."""

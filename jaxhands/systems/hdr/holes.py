@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from jaxhands.geometry.arrays import Array
+from jaxhands.geometry.masks import presence
 from jaxhands.models.partial_conv import Mask
 
 Distractor = Literal["visible", "amodal"]
@@ -37,6 +38,22 @@ class Holes(NamedTuple):
     if over == "both":
       return jnp.maximum(self.occluded, self.distractor)
     return self.occluded if over == "occluded" else self.distractor
+
+
+def trusted(
+  masks: Float[Array, "b 2 2 h w"],
+) -> tuple[Float[jax.Array, "b 2 2 h w"], Float[jax.Array, "b 2"]]:
+  """Predicted masks without what is no hand, and how sure it is that each hand is there (`geometry.masks.presence`).
+
+  Of a hand that is there, its largest part is kept; of another one, nothing. What hides a hand is the other one: a
+  hand that is alone is visible as a whole, and nothing is removed from its picture.
+  """
+  amodal, visible = masks[:, :, 0], masks[:, :, 1]
+  prob, part = presence(amodal)
+  there = prob > 0.5
+  kept = part & there[..., None, None]
+  seen = jnp.where(there[:, ::-1, None, None], visible, amodal)
+  return jnp.stack([jnp.where(kept, amodal, 0), jnp.where(kept, seen, 0)], axis=2), prob
 
 
 def find(masks: Shaped[Array, "b 2 2 h w"], distractor: Distractor = "visible") -> Holes:

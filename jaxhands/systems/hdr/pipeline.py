@@ -9,12 +9,13 @@ One graph on the device, from the picture to both hands in one camera frame:
 * any system of one hand (`shpe`, or InterNet with `view="hand"`) gives the pose, which is then mirrored back, mapped
   to the picture, and placed in front of the camera (`geometry.place`).
 
-A hand without a mask is absent: its probability says so, and the rest of what is predicted of it comes from the whole
-picture (as in the release) and means nothing. Sizes in mm are those of a mean hand.
+A hand whose mask is too small or scattered (`holes.trusted`) is absent: its probability says so, and the rest of what
+is predicted of it comes from the whole picture (as in the release) and means nothing. Sizes in mm are those of a mean
+hand.
 
 Where paper and release differ, `released` of HDRM chooses, also here: masks of a hand's crop are where more than half
 of a pixel is inside, or where all four pixels around are (the release truncates after a bilinear warp, so that every
-mask loses a pixel at its edge).
+mask loses a pixel at its edge); and whether masks are cleared of what is no hand, or one pixel of them is one.
 """
 
 from __future__ import annotations
@@ -164,6 +165,10 @@ class Pipeline:
       by hand (this, other) and kind; "hand_crop_from_img" [B, 2, 2, 3]; "hand_prob" and "hand_found" [B, 2].
     """
     found_masks = values["all_masks"]
+    if self.hdrm.released:
+      prob = found_masks[:, :, _AMODAL].max((2, 3))
+    else:
+      found_masks, prob = holes.trusted(found_masks)
     affine, found = self.hand_affines(found_masks, values["crop_from_img"], values["picture_hw"])
     cut = functools.partial(crop.warp_smoothly, out_hw=self.hand_hw, oversampling=self.oversampling)
     pictures = jax.vmap(jax.vmap(cut, (None, 0)))(values["picture"], affine)
@@ -171,7 +176,7 @@ class Pipeline:
       "hand_images": colour.normalise(pictures / 255),
       "hand_masks": self._masks_of_hands(found_masks, values["crop_from_img"], affine),
       "hand_crop_from_img": affine,
-      "hand_prob": found_masks[:, :, _AMODAL].max((2, 3)),
+      "hand_prob": prob,
       "hand_found": found,
     }
 

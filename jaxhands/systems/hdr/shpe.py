@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxhands import codecs, schema
-from jaxhands.data import augment, colour, host_ops
+from jaxhands.data import augment, colour, host_ops, rough
 from jaxhands.geometry import crop, lift
 from jaxhands.hands import bones, skeleton
 from jaxhands.models.detnet import DetNet
@@ -56,6 +56,7 @@ class SHPE:
     decode: joints at the "argmax" of their heat map (both references), or at its "soft_argmax", between cells.
     box_factor: enlargement of the hand's box, which is the tight one of its joints 1.2 times.
     give_heatmaps: predictions hold the heat maps.
+    rough: see `configs.base`, `data`.
     dtype: of the network's arithmetic.
     frozen: parts whose norm stays in evaluation mode.
   """
@@ -71,6 +72,7 @@ class SHPE:
   decode: Literal["argmax", "soft_argmax"] = "argmax"
   box_factor: float = crop.BOX_FACTOR
   give_heatmaps: bool = False
+  rough: bool = False
   dtype: jnp.dtype | type = jnp.float32
   frozen: tuple[str, ...] = ()
 
@@ -123,6 +125,8 @@ class SHPE:
     if not train:
       return {**batch, "image": colour.normalise(image)}
     image = colours.jittered(image, colours.factors(rng, len(image)))
+    if self.rough:
+      image = rough.roughened(image, jax.random.fold_in(rng, 1))
     return {**batch, "image": colour.normalise(image), **self.targets(batch)}
 
   def targets(self, batch: schema.Batch) -> dict[str, Any]:
@@ -161,7 +165,7 @@ class SHPE:
     maps, state = self.network.apply(own, batch["image"], PART not in self.frozen, mutable=["batch_stats"])
     terms = self.loss_terms(maps, batch)
     total = sum((self.weights[name] * value for name, value in terms.items()), jnp.float32(0))
-    return base.LossOut(total, terms, base.nested(PART, state))
+    return base.LossOut(total, terms, base.nested(PART, state), self.weights)
 
   def loss_terms(self, maps: Mapping[str, jax.Array], batch: schema.Batch) -> dict[str, Float[Array, ""]]:
     """The terms over a batch with `targets`, from the network's maps.

@@ -9,7 +9,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from data_builders.aih import __main__, released
-from data_builders.aih.released.layout import read_syn
+from data_builders.aih.released.layout import read_filtered, read_syn
 from data_builders.aih.released.records import moved
 from data_builders.problems import Problems
 from data_builders.shards import BuildError
@@ -212,6 +212,11 @@ def test_a_broken_list_stops_the_build(source, tmp_path, name, content, message)
   assert problems[0].startswith("train: 1 x missing list [cannot build]")
 
 
+def test_a_list_that_windows_saved(tmp_path):
+  (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbf11\r\n12\r\n")
+  assert read_filtered(tmp_path / "list.txt").tolist() == [11, 12]
+
+
 def test_nothing_of_a_list_is_run(tmp_path):
   class Hostile:
     def __reduce__(self):
@@ -222,7 +227,7 @@ def test_nothing_of_a_list_is_run(tmp_path):
   entries[0] = Hostile()
   with path.open("wb") as file:
     np.lib.format.write_array(file, entries, allow_pickle=True)
-  with pytest.raises(ValueError, match=r"asks for builtins.exec; only arrays and containers are read"):
+  with pytest.raises(ValueError, match=r"asks for builtins.exec, .*; nothing was run"):
     read_syn(path)
 
 

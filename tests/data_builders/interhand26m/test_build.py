@@ -29,7 +29,8 @@ def kinds(folder):
 
 def ids_file(folder, *ids, split="test"):
   path = folder / f"aid_human_annot_{split}.txt"
-  path.write_text("".join(f"{id_}\n" for id_ in ids))
+  # As Windows saves a list.
+  path.write_text("".join(f"{id_}\n" for id_ in ids), encoding="utf-8-sig", newline="\r\n")
   return str(path)
 
 

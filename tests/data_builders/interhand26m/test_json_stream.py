@@ -39,6 +39,15 @@ def test_values_are_those_of_the_whole(tmp_path_factory, value, depth, chunk, in
     assert list(json_stream.values(path, depth)) == flat(value, depth)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_byte_order_mark_is_no_part_of_it(tmp_path, end):
+  """As some editors save a file."""
+  path, value = tmp_path / "a.json", {"images": [{"id": 1}], "annotations": [2, "\ufeff"]}
+  path.write_text(json.dumps(value, indent=2, ensure_ascii=False), encoding="utf-8-sig", newline=end)
+  assert json_stream.load(path) == value
+  assert list(json_stream.values(path, 2)) == flat(value, 2)
+
+
 @hypothesis.given(_CONTAINERS, st.integers(0, 3), st.integers(1, 20), st.data())
 def test_a_cut_file_is_named(tmp_path_factory, value, depth, chunk, data):
   text = json.dumps(value)

@@ -8,6 +8,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from data_builders.interhand26m import InterHandConfig, build
+from jaxhands.geometry import crop
 from jaxhands.hands.model import HandModel
 from jaxhands.schema import HANDS, unpack_masks
 from tests.data_builders.interhand26m import download as made_up
@@ -73,6 +74,16 @@ def test_joints_and_cameras(plain, pristine):
     world = (record["joints_cam"] - record["cam_from_world"][:, 3]) @ record["cam_from_world"][:, :3]
     np.testing.assert_allclose(world[present], true.joints_world[present], atol=1e-2)
     np.testing.assert_allclose(record["box_img"], [20.5, 30.25, 70, 60])
+
+
+def test_boxes_of_the_real_frames_are_the_joints_with_a_tenth_on_each_side(real, tmp_path):
+  """What `box_img` means in every data set is what InterHand2.6M annotates."""
+  out, _ = build(InterHandConfig(str(real)), tmp_path / "out", jobs=1)
+  found = read(out)
+  assert len(found) == 4
+  for record in found:
+    around = crop.box_around(record["joints_img"].reshape(42, 2), record["joints_img_valid"].reshape(42))
+    np.testing.assert_allclose(record["box_img"], around, atol=0.05)
 
 
 def test_pictures_stay_the_bytes_that_they_were(pristine, tmp_path):

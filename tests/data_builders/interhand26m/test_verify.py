@@ -387,7 +387,7 @@ def test_archive_parts_are_compared_with_their_checksums(download):
     path.write_bytes(part.encode() * 1000)
     lines.append(f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.name}")
   listing = archive / "InterHand2.6M.images.5.fps.v1.0.tar.CHECKSUM"
-  listing.write_text("\n".join(lines) + "\n")
+  listing.write_text("\n".join(lines) + "\n", encoding="utf-8-sig", newline="\r\n")  # as Windows saves it
   found, said = checked(download)
   assert found == []
   assert said[0] == f"{listing.name}: 3 of 3 parts are as they should be"

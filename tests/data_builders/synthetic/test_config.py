@@ -18,7 +18,7 @@ from data_builders.synthetic.config import SyntheticConfig, background_files
     ({"val": -5}, "val is -5 records"),
     ({"train": 0, "val": 0, "test": 0}, "train, val and test are all 0"),
     ({"seed": -1}, "seed is -1"),
-    ({"variant": "big"}, "variant is 'big', expected one of full, demo, other"),
+    ({"variant": "big"}, "variant is 'big', expected one of full, demo, other, studio, phone"),
     ({"pictures": "none"}, "pictures is 'none', expected one of all, input"),
     ({"upright_deg": 0.0}, "upright is 0.0 degrees"),
     ({"upright_deg": float("nan")}, "upright is nan degrees"),

@@ -12,10 +12,10 @@ from data_builders.shards import BuildError
 from data_builders.synthetic import SyntheticConfig
 from data_builders.synthetic import moment as moment_module
 from data_builders.synthetic.config import SPLITS
-from data_builders.synthetic.moment import SCENES_PER_POSE, Stream, moment, stream, subject
+from data_builders.synthetic.moment import Stream, moment, stream, subject
 from data_builders.synthetic.records import make_record
+from data_builders.synthetic.viewpoint import draw_view
 from jaxhands.geometry.camera import to_world
-from jaxhands.hands.model import mirror_mano
 from jaxhands.hands.pose_bank import PAIR, PoseDraw
 from jaxhands.hands.skeleton import MCPS, WRIST
 from jaxhands.render.backgrounds import FAMILIES
@@ -90,46 +90,33 @@ def test_one_person_has_one_shape(records):
 
 def test_three_in_five_pictures_show_two_hands(monkeypatch):
   class Bank:
-    """Draws nothing but the kind, at once."""
+    """Draws nothing but the kind and the side, at once."""
 
     def sample(self, rng, split, kind, shape, from_behind):
-      present = np.array([True, kind == PAIR])
+      present = np.array([True, kind == PAIR])[:: rng.choice([1, -1])]
       return PoseDraw(np.zeros((2, 48)), np.zeros((2, 3)), present, "none", 0, 0.0)
 
   monkeypatch.setattr(moment_module, "default_bank", Bank)
   config = dataclasses.replace(INPUT, seed=5)
-  present = np.array([moment(config, "train", SCENES_PER_POSE * number).present for number in range(400)])
+  present = np.array([moment(config, "train", number).present for number in range(400)])
   assert present.any(1).all()
   assert present.all(1).mean() == pytest.approx(0.6, abs=0.08)
   assert (present[:, 0] & ~present[:, 1]).mean() == pytest.approx(0.2, abs=0.06)
   moment.cache_clear()
-  moment_module._posed.cache_clear()
 
 
 @pytest.mark.parametrize(("hands", "count"), [("single", 1), ("pair", 2)])
 def test_pictures_of_one_or_two_hands_alone_can_be_had(hands, count):
   config = dataclasses.replace(INPUT, hands=hands)
-  for index in range(0, 6 * SCENES_PER_POSE, SCENES_PER_POSE):
+  for index in range(6):
     assert moment(config, "train", index).present.sum() == count
 
 
-def test_scenes_in_a_row_share_a_pose_and_nothing_else():
-  config = dataclasses.replace(INPUT, cameras=1)
-  row = [make_record(config, "train", index) for index in range(2 * SCENES_PER_POSE)]
-  families = [record["source"].split("/")[2] for record in row]
-  assert len(set(families[:SCENES_PER_POSE])) == len(set(families[SCENES_PER_POSE:])) == 1
-  scenes, frames = ([int(record[key]) for record in row] for key in ("scene_id", "frame"))
-  assert scenes == [scenes[0]] * SCENES_PER_POSE + [scenes[0] + 1] * SCENES_PER_POSE
-  assert frames == [*range(SCENES_PER_POSE)] * 2
-  assert len({record["picture"] for record in row}) == len(row)
-
-  def mirrored(fingers):
-    return mirror_mano(np.concatenate([np.zeros(3), fingers, np.zeros(13)]))[3:48]
-
-  for record in row[1:SCENES_PER_POSE]:
-    fingers, first = record["mano"][:, 3:48], row[0]["mano"][:, 3:48]
-    as_mirrored = np.stack([mirrored(first[1]), mirrored(first[0])])
-    assert np.abs(fingers - first).max() < 1e-5 or np.abs(fingers - as_mirrored).max() < 1e-5
+def test_every_scene_has_a_pose_of_its_own(records):
+  fingers = np.concatenate([record["mano"][record["hand_present"], 3:48] for record in records["train"]])
+  apart = np.abs(fingers[:, None] - fingers).max(-1)
+  assert apart[~np.eye(len(fingers), dtype=bool)].min() > 0.05  # rad
+  assert len({int(record["scene_id"]) for record in records["train"]}) == len(records["train"])
 
 
 def turns(record):
@@ -145,14 +132,41 @@ def test_hands_of_the_demo_are_upright():
   assert (upright < 60.05).all()
   assert (upright.max(0) > 50).all()
   assert (upright[:, 1] - upright[:, 0]).max() > 10
-  anyhow = np.array([turns(make_record(INPUT, "train", index)) for index in range(40)])
-  assert (np.mean(anyhow > 90, axis=0) > 0.25).all()
   # Single hands of the bank point up, so those of the demo do so in the picture.
   for record in demo:
     if not record["hand_present"].all():
       joints = record["joints_img"][record["hand_present"]][0]
       fingers = joints[MCPS[2]] - joints[WRIST]
       assert abs(np.degrees(np.arctan2(fingers[0], -fingers[1]))) < 90
+
+
+def test_most_hands_are_upright_and_some_anyhow():
+  views = [draw_view(INPUT, "train", scene, 0) for scene in range(120)]
+  turned = np.array([turns({"cam_from_world": view.cam_from_world})[1] for view in views])
+  assert 0.45 < np.mean(turned < 60) < 0.75
+  assert 0.04 < np.mean(turned > 90) < 0.25
+
+
+def test_size_tells_about_depth_and_not_about_the_focal_length():
+  views = [draw_view(INPUT, "train", scene, 0) for scene in range(120)]
+  joints = [moment(INPUT, "train", scene) for scene in range(120)]
+  seen = [view.to_cam(now.joints_world[now.present].reshape(-1, 3)) for view, now in zip(views, joints, strict=True)]
+  depth = np.array([points[:, 2].mean() for points in seen])
+  focal = np.array([view.camera_img[0, 0] for view in views])
+  size = np.array([max(np.ptp(points[:, :2] / points[:, 2:], axis=0)) for points in seen]) * focal
+  assert abs(np.corrcoef(np.log(focal), np.log(size))[0, 1]) < 0.5
+  assert np.corrcoef(np.log(size), np.log(depth))[0, 1] < -0.15
+
+
+@pytest.mark.parametrize(("variant", "focal_px", "depth_mm"), [("studio", (1200, 1340), (850, 1250)),
+                                                               ("phone", (220, 560), (120, 850))])  # fmt: skip
+def test_cameras_of_variants(variant, focal_px, depth_mm):
+  for index in range(3):
+    record = make_record(SyntheticConfig(variant=variant, pictures="input"), "val", index)
+    assert focal_px[0] <= record["camera_img"][0, 0] <= focal_px[1]
+    depth = record["root_depth"][record["hand_present"]]
+    assert (depth > depth_mm[0]).all()
+    assert (depth < depth_mm[1]).all()
 
 
 def test_cameras_of_a_scene_see_one_moment():
@@ -209,7 +223,7 @@ def test_a_broken_photo_is_named(photos):
 def test_half_of_the_hands_are_turned_back_for_palm_but_none_of_those_that_stay_near_upright():
   anywhere, upright = (SyntheticConfig(pictures="input", hands="single", upright_deg=deg) for deg in (180, 60))
   turned = []
-  for scene in range(0, 12 * SCENES_PER_POSE, SCENES_PER_POSE):
+  for scene in range(12):
     full, near = (moment(config, "train", scene).joints_world for config in (anywhere, upright))
     same = np.abs(full - near).max() < 1e-3
     assert same or np.abs(full * (-1, 1, -1) - near).max() < 1e-3

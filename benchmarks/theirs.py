@@ -1,0 +1,91 @@
+"""The same subject in PyTorch: its twin, in channels-last layout, ready to be timed, called as `Ours` is."""
+
+from __future__ import annotations
+
+import functools
+import resource
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks import torch_twins
+from benchmarks.subjects import Subject
+
+_PICTURES = {"image", "hasm_image", "truth"}
+_OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+
+class Theirs:
+  """Functions by name (`run`): "train", "forward" and "one", as in `Ours`.
+
+  What our step does on the device before the network (normalising, colours, targets) is done here once, beforehand, so
+  that the twin has less to do. Its optimizer is fused, its attention PyTorch's fastest.
+  """
+
+  def __init__(self, subject: Subject, size: int):
+    self._twin = torch_twins.load(subject.system).to(memory_format=torch.channels_last)
+    self.facts = {"parameters": float(sum(parameter.numel() for parameter in self._twin.parameters()))}
+    self._calls: dict[str, Callable[[], Any]] = {}
+    if subject.system.objectives:
+      trained = self._twin.trained()
+      optimizers = {name: self._optimizer(subject.config, parts) for name, parts in trained.items()}
+      self._calls["train"] = functools.partial(self._train, inputs(subject, size, True), trained, optimizers)
+    for name, count in (("forward", size), ("one", 1)):
+      self._calls[name] = functools.partial(self._predict, inputs(subject, count, False))
+
+  @staticmethod
+  def _optimizer(config: Any, parts: list[nn.Parameter]) -> torch.optim.Optimizer:
+    chosen = config.optimizer
+    return _OPTIMIZERS[chosen.name](parts, lr=1e-4, weight_decay=chosen.weight_decay, fused=True)
+
+  def _train(
+    self,
+    batch: Mapping[str, Tensor],
+    trained: Mapping[str, list[nn.Parameter]],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+  ) -> None:
+    self._twin.train()
+    losses = self._twin.losses(batch)
+    for position, (name, parts) in enumerate(trained.items()):
+      # All gradients are taken at the same variables, as ours are.
+      gradients = torch.autograd.grad(losses[name], parts, retain_graph=position + 1 < len(trained), allow_unused=True)
+      for part, gradient in zip(parts, gradients, strict=True):
+        part.grad = gradient
+    for optimizer in optimizers.values():
+      optimizer.step()
+
+  def _predict(self, batch: Mapping[str, Tensor]) -> None:
+    self._twin.eval()
+    with torch.inference_mode():
+      self._twin(batch)
+
+  @property
+  def names(self) -> list[str]:
+    return list(self._calls)
+
+  def run(self, name: str) -> float:
+    """Seconds of one call."""
+    begun = time.perf_counter()
+    self._calls[name]()
+    return time.perf_counter() - begun
+
+  def close(self) -> dict[str, float]:
+    """The number of parameters, and the most memory that the process ever had."""
+    return self.facts | {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}
+
+
+def inputs(subject: Subject, size: int, train: bool) -> dict[str, Tensor]:
+  """A batch as our `device_ops` leaves it."""
+  batch = subject.batch(size, train)
+  return tensors(jax.jit(functools.partial(subject.system.device_ops, train=train))(batch, jax.random.key(0)))
+
+
+def tensors(batch: Mapping[str, Any]) -> dict[str, Tensor]:
+  """The same arrays; pictures as [B, 3, h, w]."""
+  found = {key: torch.from_numpy(np.array(value)) for key, value in batch.items()}
+  return found | {key: found[key].permute(0, 3, 1, 2) for key in _PICTURES & found.keys()}

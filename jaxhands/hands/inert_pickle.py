@@ -1,0 +1,330 @@
+"""Reads pickles of every protocol without making anything that they name.
+
+A pickle is a program for a small machine. This one knows containers, texts and numbers; where the program wants a class
+or a function called, it notes what was to be called with what (`Made`). So no name is looked up and nothing of the file
+is run. Work and memory follow from the bytes that are there, never from what they announce.
+"""
+
+from __future__ import annotations
+
+import codecs
+import dataclasses
+import io
+import pickletools
+import reprlib
+from typing import Any, NoReturn
+
+import numpy as np
+
+_MOST_STEPS = 1 << 21  # a checkpoint has thousands
+_BYTES_A_STEP = 1 << 7  # on average; 256 MB for a checkpoint's
+_LONGEST_WORD = 120  # characters, in a message
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = _LONGEST_WORD
+_LARGEST_INT = 1 << 2048  # what generators of random numbers keep is smaller
+_SMALLEST_COLLISION = (1 << 61) - 1  # from here on, integers have the same hash as smaller ones
+# What these modules have is not for values but runs programs, opens files or calls further things.
+_RUNS = frozenset({
+  "_io", "_pickle", "asyncio", "bdb", "cProfile", "cloudpickle", "code", "codeop", "commands", "ctypes", "dill",
+  "imp", "importlib", "io", "joblib", "marshal", "multiprocessing", "nt", "os", "pdb", "pickle", "pip",
+  "pkgutil", "platform", "popen2", "posix", "profile", "pty", "pydoc", "runpy", "shutil", "signal", "socket",
+  "subprocess", "sys", "tempfile", "threading", "timeit", "trace", "urllib", "webbrowser",
+})  # fmt: skip
+_KNOWN = {step.code.encode("latin1"): step for step in pickletools.opcodes}
+_BUILTINS = ("builtins", "__builtin__")
+_RUNS_BUILTIN = frozenset({
+  "__import__", "apply", "breakpoint", "compile", "delattr", "eval", "exec", "execfile", "file", "globals", "input",
+  "locals", "open", "raw_input", "reload", "setattr", "vars",
+})  # fmt: skip
+
+
+class RefusedPickle(ValueError):
+  """A pickle is damaged, too large, or asks for what is not read; the message lacks its subject ("asks for …")."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
+class Name:
+  """A class or function, by module and name."""
+
+  module: str
+  name: str
+
+  def __repr__(self) -> str:
+    return f"{self.module}.{self.name}"
+
+
+@dataclasses.dataclass(eq=False, slots=True, repr=False)
+class Outside:
+  """What the pickle keeps outside of itself (a persistent id)."""
+
+  key: Any
+
+
+@dataclasses.dataclass(eq=False, slots=True, repr=False)
+class Made:
+  """What calling something would make; it was not called.
+
+  Attributes:
+    of: what was to be called; a class of a whole program may be kept outside.
+    arguments: of the call.
+    state: that the object was to get; None if none.
+    items: that were to be appended, as to a list or a set.
+    pairs: that were to be set, as in a dictionary.
+  """
+
+  of: Name | Made | Outside
+  arguments: tuple[Any, ...] = ()
+  state: Any = None
+  items: list[Any] = dataclasses.field(default_factory=list)
+  pairs: list[tuple[Any, Any]] = dataclasses.field(default_factory=list)
+
+
+def short(value: Any) -> str:
+  """How a value is written in a message: of a file nobody has looked at, it may be of any size and kind."""
+  return one_line(_REPR.repr(value))
+
+
+def one_line(text: str) -> str:
+  """The beginning of a text, in characters that are seen."""
+  text = text[:_LONGEST_WORD] + "…" * (len(text) > _LONGEST_WORD)
+  return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
+def load(file: io.BufferedIOBase, outside: list[Outside] | None = None, most_steps: int = _MOST_STEPS) -> Any:
+  """Reads one pickle from where a file is, up to its end and no further.
+
+  Args:
+    file: with `read` and `readline`.
+    outside: gets what the pickle keeps outside of itself; None: it may keep nothing there.
+    most_steps: of the pickle's program, which may have 128 bytes each on average.
+  Returns:
+    dicts, lists, tuples, texts, bytes, numbers and None, with `Name`, `Made` and `Outside`. Containers may be shared,
+    and may hold themselves. Sets are `Made`.
+  Raises:
+    RefusedPickle: see the class.
+  """
+  machine = _Machine(file, outside, most_steps * _BYTES_A_STEP)
+  try:
+    for _ in range(most_steps):
+      if machine.step():
+        return machine.stack.pop()
+  except RefusedPickle:
+    raise
+  except Exception as error:  # whatever a damaged program makes of the machine
+    raise RefusedPickle(f"is damaged: {type(error).__name__}: {one_line(str(error))}") from error
+  raise RefusedPickle(f"has over {most_steps:,} steps")
+
+
+class _Machine:
+  """Stack, marks and memo of a pickle's program."""
+
+  def __init__(self, file: io.BufferedIOBase, outside: list[Outside] | None, most_bytes: int):
+    self.stack: list[Any] = []
+    self._below: list[list[Any]] = []  # the stacks below each mark
+    self._memo: dict[int, Any] = {}
+    self._file, self._outside, self._left = file, outside, most_bytes
+
+  # What pickletools reads arguments from; whatever a length says, no more than may be there is asked for.
+  def read(self, count: int) -> bytes:
+    return self._counted(self._file.read(min(count, self._left)))
+
+  def readline(self) -> bytes:
+    return self._counted(self._file.readline(self._left))
+
+  def _counted(self, content: bytes) -> bytes:
+    self._left -= len(content)
+    if self._left <= 0:
+      raise RefusedPickle("is too long")
+    return content
+
+  def step(self) -> bool:
+    """Does one step; says whether it was the last."""
+    code = self._file.read(1)
+    if code == b"S":  # pickletools takes the text of a Python 2 string for ASCII
+      self.stack.append(codecs.escape_decode(self.readline().strip()[1:-1])[0].decode("latin1"))
+      return False
+    known = _KNOWN.get(code)
+    if known is None:
+      raise RefusedPickle(f"is damaged: it has a step {code!r}" if code else "is cut")
+    argument = known.arg.reader(self) if known.arg else None  # pyright: ignore[reportArgumentType]
+    do = _STEPS.get(known.name)
+    if do:
+      do(self, argument)
+    elif known.arg and known.stack_after:  # a number or a text
+      if isinstance(argument, int) and abs(argument) > _LARGEST_INT:
+        raise RefusedPickle("has an integer of over 2,048 bits")
+      self.stack.append(argument)
+    elif known.name == "STOP":
+      return True
+    elif known.name not in ("PROTO", "FRAME"):
+      raise RefusedPickle(f"has a step {known.name}, which needs the program that wrote it")
+    return False
+
+  def push(self, value: Any) -> None:
+    self.stack.append(value)
+
+  def mark(self, _: Any) -> None:
+    self._below.append(self.stack)
+    self.stack = []
+
+  def above_mark(self) -> list[Any]:
+    found, self.stack = self.stack, self._below.pop()
+    return found
+
+  def pop(self, _: Any) -> None:
+    if self.stack:
+      self.stack.pop()
+    else:
+      self.above_mark()
+
+  def put(self, index: int | None) -> None:
+    self._memo[len(self._memo) if index is None else index] = self.stack[-1]
+
+  def get(self, index: Any) -> None:
+    self.stack.append(self._memo[int(index)])
+
+  def append(self, values: list[Any]) -> None:
+    target = self.stack[-1]
+    if not isinstance(target, list | Made):
+      raise RefusedPickle(f"is damaged: it appends to a {type(target).__name__}")
+    (target if isinstance(target, list) else target.items).extend(values)
+
+  def set(self, flat: list[Any]) -> None:
+    target, pairs = self.stack[-1], list(zip(flat[::2], flat[1::2], strict=True))
+    if isinstance(target, Made):
+      target.pairs.extend(pairs)
+    elif isinstance(target, dict):
+      target.update((_checked_key(key), value) for key, value in pairs)
+    else:
+      raise RefusedPickle(f"is damaged: it sets items of a {type(target).__name__}")
+
+  def name(self, module: Any, name: Any) -> None:
+    if not isinstance(module, str) or not isinstance(name, str):
+      raise RefusedPickle("is damaged: it names something by what is no text")
+    found = Name(module, name)
+    if module.split(".")[0] in _RUNS or (module in _BUILTINS and name in _RUNS_BUILTIN):
+      _refuse(found)
+    self.stack.append(found)
+
+  def make(self, of: Any, arguments: Any) -> None:
+    if not isinstance(of, Name | Made | Outside) or not isinstance(arguments, tuple):
+      raise RefusedPickle(f"is damaged: it calls a {type(of).__name__}")
+    match of:
+      case Name("copyreg" | "copy_reg", "__newobj__"):
+        return self.make(arguments[0], arguments[1:])
+      case Name("copyreg" | "copy_reg", "_reconstructor"):  # class, its built-in base, and the base's value
+        of, _, value = arguments
+        self.make(of, () if isinstance(value, dict | list | None) else (value,))
+        if isinstance(value, dict):
+          self.stack[-1].pairs = list(value.items())
+        elif isinstance(value, list):
+          self.stack[-1].items = list(value)
+        return None
+      case Name("builtins" | "__builtin__", "getattr") if not (arguments and isinstance(arguments[0], Name)):
+        _refuse(of)  # of a value; a class is only named by it
+      case Name("numpy", name) if not isinstance(getattr(np, name, None), type):
+        _refuse(of)
+    self.stack.append(Made(of, arguments))
+    return None
+
+  def build(self, _: Any) -> None:
+    state = self.stack.pop()
+    if not isinstance(self.stack[-1], Made):
+      raise RefusedPickle(f"is damaged: it gives a state to a {type(self.stack[-1]).__name__}, which has none")
+    self.stack[-1].state = state
+
+  def refer(self, key: Any) -> None:
+    if self._outside is None:
+      raise RefusedPickle("refers to something outside of it where nothing may be")
+    self._outside.append(Outside(key))
+    self.stack.append(self._outside[-1])
+
+  # ---- steps whose operands lie on the stack in an order of their own --------------
+
+  def stack_global(self, _: Any) -> None:
+    name, module = self.stack.pop(), self.stack.pop()
+    self.name(module, name)
+
+  def reduce(self, _: Any) -> None:
+    arguments, of = self.stack.pop(), self.stack.pop()
+    self.make(of, arguments)
+
+  def newobj_ex(self, _: Any) -> None:
+    named, arguments, of = self.stack.pop(), self.stack.pop(), self.stack.pop()
+    self.make(of, (*arguments, named) if named else arguments)
+
+  def obj(self, _: Any) -> None:
+    of, *arguments = self.above_mark()
+    self.make(of, tuple(arguments))
+
+  def inst(self, argument: str) -> None:
+    arguments = self.above_mark()
+    self.name(*argument.split(" ", 1))
+    self.make(self.stack.pop(), tuple(arguments))
+
+  def take(self, count: int) -> list[Any]:
+    found = [self.stack.pop() for _ in range(count)]
+    return found[::-1]
+
+
+def _refuse(name: Name) -> NoReturn:
+  raise RefusedPickle(f"asks for {one_line(str(name))}, which values have no need of; nothing was run")
+
+
+def _checked_key(key: Any, depth: int = 0) -> Any:
+  """A dictionary's key, if its hash is quickly made and seldom another one's."""
+  if isinstance(key, tuple) and len(key) <= 16 and depth < 4:
+    for inner in key:
+      _checked_key(inner, depth + 1)
+  elif isinstance(key, int) and abs(key) >= _SMALLEST_COLLISION:
+    raise RefusedPickle("has a dictionary with keys of over 61 bits")
+  elif not isinstance(key, str | bytes | int | float | None | Name | Made | Outside):
+    raise RefusedPickle(f"has a {type(key).__name__} as a dictionary's key")
+  return key
+
+
+def _dict(machine: _Machine, _: Any) -> None:
+  flat = machine.above_mark()
+  machine.push({})
+  machine.set(flat)
+
+
+_SET, _FROZENSET = Name("builtins", "set"), Name("builtins", "frozenset")
+_STEPS: dict[str, Any] = {
+  "NONE": lambda machine, _: machine.push(None),
+  "NEWTRUE": lambda machine, _: machine.push(True),
+  "NEWFALSE": lambda machine, _: machine.push(False),
+  "MARK": _Machine.mark,
+  "POP": _Machine.pop,
+  "POP_MARK": lambda machine, _: machine.above_mark(),
+  "DUP": lambda machine, _: machine.push(machine.stack[-1]),
+  **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _Machine.put),
+  **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Machine.get),
+  "EMPTY_LIST": lambda machine, _: machine.push([]),
+  "LIST": lambda machine, _: machine.push(machine.above_mark()),
+  "APPEND": lambda machine, _: machine.append(machine.take(1)),
+  "APPENDS": lambda machine, _: machine.append(machine.above_mark()),
+  "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+  "TUPLE": lambda machine, _: machine.push(tuple(machine.above_mark())),
+  "TUPLE1": lambda machine, _: machine.push(tuple(machine.take(1))),
+  "TUPLE2": lambda machine, _: machine.push(tuple(machine.take(2))),
+  "TUPLE3": lambda machine, _: machine.push(tuple(machine.take(3))),
+  "EMPTY_DICT": lambda machine, _: machine.push({}),
+  "DICT": _dict,
+  "SETITEM": lambda machine, _: machine.set(machine.take(2)),
+  "SETITEMS": lambda machine, _: machine.set(machine.above_mark()),
+  "EMPTY_SET": lambda machine, _: machine.push(Made(_SET)),
+  "ADDITEMS": lambda machine, _: machine.append(machine.above_mark()),
+  "FROZENSET": lambda machine, _: machine.push(Made(_FROZENSET, (machine.above_mark(),))),
+  "GLOBAL": lambda machine, argument: machine.name(*argument.split(" ", 1)),
+  "STACK_GLOBAL": _Machine.stack_global,
+  **dict.fromkeys(("EXT1", "EXT2", "EXT4"), lambda machine, code: machine.push(Name("copyreg", f"extension_{code}"))),
+  "REDUCE": _Machine.reduce,
+  "NEWOBJ": _Machine.reduce,
+  "NEWOBJ_EX": _Machine.newobj_ex,
+  "OBJ": _Machine.obj,
+  "INST": _Machine.inst,
+  "BUILD": _Machine.build,
+  "PERSID": _Machine.refer,
+  "BINPERSID": lambda machine, _: machine.refer(machine.stack.pop()),
+}

@@ -1,0 +1,123 @@
+"""From pictures with their cameras to hands: where to look, how far away, and the predictor."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from jaxhands import predict
+from jaxhands.photo.find import find_hands
+from jaxhands.photo.intrinsics import Cameras
+from jaxhands.photo.pictures import BadPicture, Picture
+
+_GROUP_PIXELS = 100_000_000
+Box = tuple[float, float, float, float]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ready:
+  """A picture or frame with its camera.
+
+  Attributes:
+    picture: its pixels and name.
+    camera_img: [3, 3]; None = not known.
+    source: where the camera is from.
+    frame: number in a video; None = a picture.
+    time_s: of the frame.
+  """
+
+  picture: Picture
+  camera_img: np.ndarray | None
+  source: str
+  frame: int | None = None
+  time_s: float | None = None
+
+
+def groups(items: Iterable[Ready], size: int) -> Iterator[list[Ready]]:
+  """Lists of `size` pictures, or of fewer where these are large: they are all in memory."""
+  group: list[Ready] = []
+  pixels = 0
+  for item in items:
+    group.append(item)
+    pixels += item.picture.pixels.size // 3
+    if len(group) == size or pixels > _GROUP_PIXELS:
+      yield group
+      group, pixels = [], 0
+  if group:
+    yield group
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Look:
+  """Networks and what they are told.
+
+  Attributes:
+    model: predicts poses.
+    finder: segments hands, to find them; None = none.
+    rootnet: estimates depths of wrists; None = none.
+    box: x, y, width, height in pixels, of every picture; None = the finder's, or the whole picture.
+    cameras: see `intrinsics`.
+  """
+
+  model: predict.Model
+  finder: predict.Model | None = None
+  rootnet: predict.Model | None = None
+  box: Box | None = None
+  cameras: Cameras = dataclasses.field(default_factory=Cameras)
+
+  def ready(self, picture: Picture, frame: int | None = None, time_s: float | None = None) -> Ready:
+    """A picture with its camera, that the predictor will take.
+
+    Raises:
+      ValueError: its camera or the box does not fit it; names it.
+    """
+    camera_img, source = self.cameras.find(picture)
+    try:
+      predict.check(picture.pixels, self.box, camera_img)
+    except ValueError as error:
+      raise BadPicture(f"{picture.path}: {error}") from error
+    return Ready(picture, camera_img, source, frame, time_s)
+
+  def hands(self, ready: Sequence[Ready]) -> list[predict.Hands]:
+    """Those of each picture, N = 1.
+
+    Raises:
+      ValueError: the finder segments nothing, the rootnet estimates no depths, or the model predicts no poses.
+    """
+    pixels = [each.picture.pixels for each in ready]
+    cameras = [each.camera_img for each in ready]
+    looked = None
+    seen = np.ones((len(ready), 2), bool)
+    if self.box is not None:
+      looked = [self.box] * len(ready)
+    elif self.finder is not None:
+      boxes = find_hands(self.finder, pixels)
+      seen = boxes.any(-1)
+      looked = [box if box.any() else None for box in boxes]
+    depth = None
+    if self.rootnet is not None and all(camera is not None for camera in cameras):
+      depth = _depths(self.rootnet, pixels, looked, cameras)
+    hands = self.model.predict(pixels, looked, cameras, depth)
+    if not seen.all():
+      missing = ~seen
+      hands = dataclasses.replace(
+        hands, present=hands.present & seen, joints_cam_valid=hands.joints_cam_valid & seen,
+        hand_prob=np.where(missing, 0, hands.hand_prob).astype(np.float32),
+      )  # fmt: skip
+    return [hands.one(index) for index in range(len(ready))]
+
+
+def _depths(rootnet: predict.Model, pixels: Sequence[np.ndarray], looked: object, cameras: object) -> np.ndarray:
+  """Depths of both wrists [N, 2], mm, by RootNet.
+
+  Raises:
+    ValueError: the system does not estimate them.
+  """
+  found, _ = rootnet.maps(pixels, looked, cameras)  # pyright: ignore[reportArgumentType]
+  if "root_cam" not in found:
+    raise ValueError(
+      f"--rootnet: system {rootnet.config.system.name!r} estimates no depths of wrists; name a run of rootnet"
+    )
+  return found["root_cam"][..., 2]

@@ -1,0 +1,101 @@
+"""Files of a run's folder, or of a data set's: written whole or not at all, and named when they are damaged.
+
+Knows names and bytes only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import uuid
+from collections.abc import Collection, Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+
+
+class DamagedFile(ValueError):
+  """A file is not what was written: empty, cut, or changed; one line that names it and says what to do."""
+
+  def __init__(self, path: pathlib.Path, error: object, todo: str):
+    words = f"{error}" if isinstance(error, str | ValueError) else f"{type(error).__name__}: {error}"
+    super().__init__(f"{path} is damaged, or something else ({' '.join(words.split())[:200]}); {todo}")
+
+
+def read_json(path: pathlib.Path, todo: str, keys: Collection[str] = ()) -> Any:
+  """The content of a JSON file.
+
+  Args:
+    path: of the file; FileNotFoundError where there is none.
+    todo: what to do if it is damaged: "evaluate the run again, …".
+    keys: that it must have.
+  Raises:
+    DamagedFile: it is no JSON, or lacks a key.
+  """
+  try:
+    found = json.loads(path.read_text(encoding="utf-8-sig"))
+    if missing := [key for key in keys if not isinstance(found, dict) or key not in found]:
+      raise ValueError(f"it lacks {missing[0]!r}")
+  except (ValueError, RecursionError) as error:
+    raise DamagedFile(path, error, todo) from error
+  return found
+
+
+def read_lines(path: pathlib.Path, todo: str) -> list[dict[str, Any]]:
+  """The lines of a log of JSON objects; a last one that was cut short is left out.
+
+  Raises:
+    DamagedFile: another line is no object.
+  """
+  try:
+    *whole, last = path.read_text(encoding="utf-8").split("\n")
+    if last.endswith("}"):  # its end was cut off, and nothing else
+      whole.append(last)
+    found = [json.loads(line) for line in whole]
+    if any(not isinstance(line, dict) for line in found):
+      raise ValueError("a line is no object")
+  except (ValueError, RecursionError) as error:
+    raise DamagedFile(path, error, todo) from error
+  return found
+
+
+def read_arrays(path: pathlib.Path, todo: str, keys: Collection[str] = ()) -> dict[str, np.ndarray]:
+  """The arrays of a `.npz`, by name.
+
+  Args:
+    path: of the file; FileNotFoundError where there is none.
+    todo: what to do if it is damaged.
+    keys: that it must have.
+  Raises:
+    DamagedFile: it is damaged, or lacks an array.
+  """
+  with path.open("rb") as file:
+    try:
+      with np.load(file, allow_pickle=False) as archive:
+        if missing := sorted(set(keys) - set(archive.files)):
+          raise ValueError(f"it lacks {missing[0]!r}")
+        return dict(archive)
+    except Exception as error:  # nearly anything, of a damaged archive
+      raise DamagedFile(path, error, todo) from error
+
+
+@contextlib.contextmanager
+def written(path: pathlib.Path) -> Iterator[BinaryIO]:
+  """A file to write to that gets its name when it is whole; its folder is made."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  # Several machines may write to one folder, where process ids are no names.
+  partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+  try:
+    with partial.open("wb") as file:
+      yield file
+    os.replace(partial, path)
+  finally:
+    partial.unlink(missing_ok=True)
+
+
+def write_json(path: pathlib.Path, content: Any) -> None:
+  """Writes a JSON file, whole or not at all."""
+  with written(path) as file:
+    file.write((json.dumps(content, indent=2) + "\n").encode())

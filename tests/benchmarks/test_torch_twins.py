@@ -1,0 +1,68 @@
+"""The networks in PyTorch that ours are timed beside are the same networks."""
+
+import functools
+import importlib.util
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks import subjects, torch_twins
+from jaxhands.train import step
+from tests.contract import records
+
+pytestmark = pytest.mark.skipif(
+  importlib.util.find_spec("torch") is None, reason="PyTorch is not installed (extra `bench`)"
+)
+TINY, DEMO = subjects.all_of("tiny"), subjects.all_of("demo")
+PAPER = [one for one in subjects.all_of("paper") if getattr(one.system, "hasm", None) is None]  # else made of others
+
+
+def _shapes(subject):
+  batch = records.batch(subject.system, 2, train=True)
+  return jax.eval_shape(step.make_init(subject.system, 0), batch)
+
+
+@pytest.mark.parametrize("subject", [*DEMO, *PAPER], ids=lambda one: f"{one.name}-{one.size}")
+def test_a_twin_has_as_many_parameters(subject):
+  import torch
+
+  with torch.device("meta"):
+    twin = torch_twins.load(subject.system)
+  assert sum(parameter.numel() for parameter in twin.parameters()) == subjects.parameters(_shapes(subject))
+
+
+@pytest.mark.parametrize("subject", [one for one in TINY if one.system.objectives], ids=lambda one: one.name)
+def test_every_parameter_of_a_twin_has_a_gradient_of_its_loss(subject):
+  import torch
+
+  from benchmarks import theirs
+
+  torch.manual_seed(0)
+  twin = torch_twins.load(subject.system).train()
+  host = records.batch(subject.system, 4, train=True)
+  batch = theirs.tensors(jax.jit(functools.partial(subject.system.device_ops, train=True))(host, jax.random.key(0)))
+  losses, trained = twin.losses(batch), twin.trained()
+  assert set(losses) == set(trained)
+  for name, parts in trained.items():
+    gradients = torch.autograd.grad(losses[name], parts, retain_graph=True, allow_unused=True)
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients), name
+    assert any(gradient.abs().sum() > 0 for gradient in gradients), name
+
+
+def test_a_gaussian_lies_where_ours_does():
+  import torch
+
+  from benchmarks.torch_twins import layers
+  from jaxhands import codecs
+
+  voxels = np.random.default_rng(0).uniform(0, 5, (2, 3, 3)).astype(np.float32)
+  rows, columns, bins = codecs.gaussian_factors(jnp.asarray(voxels), (4, 5, 6), 1.5)
+  ours = np.einsum("bhj,bwj,bjd->bjdhw", rows, columns, bins)
+  found = layers.gaussian(torch.from_numpy(voxels), (6, 4, 5), 1.5)
+  np.testing.assert_allclose(found.numpy(), ours, rtol=1e-4, atol=1e-6)
+  weights = found.sum(2) / found.sum((2, 3, 4))[..., None, None]
+  np.testing.assert_allclose(
+    layers.expectation(weights), codecs.expected_cell(jnp.asarray(weights.permute(0, 2, 3, 1).numpy())), rtol=1e-4
+  )

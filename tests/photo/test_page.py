@@ -1,0 +1,69 @@
+"""What a page shows, of whatever was found."""
+
+import dataclasses
+import json
+import pathlib
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from jaxhands.photo import page
+from jaxhands.photo.records import About, Failed, Found
+from tests.photo import spots
+
+PIXELS = spots.picture(200, 300, right=(100, 80), left=(200, 120))
+
+
+@pytest.fixture(scope="module")
+def hands():
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setitem(sys.modules, "jaxhands.systems.spots", spots)
+    return spots.make_model().predict([PIXELS])
+
+
+def _found(hands, frame=None):
+  return Found("a.png", frame, PIXELS.shape[:2], "unknown", hands, overlay="overlays/a.jpg")
+
+
+def _data(gallery, failed=(), passed_over=()):
+  text = page.html(gallery, [gallery], failed, passed_over, About("runs/</script>", "spots", False))
+  assert text.count("</script>") == 2
+  (data,) = re.findall(r'<script id="data" type="application/json">(.*?)</script>', text, re.DOTALL)
+  return json.loads(data)
+
+
+def test_a_hand_is_marked_from_a_tenth_of_its_size_on(hands):
+  size = np.ptp(hands.joints_img[0], axis=1).max(-1)
+  errors = np.repeat((size * (0.09, 0.11))[None, :, None], 21, -1).astype(np.float32)
+  assert page.large_error(dataclasses.replace(hands, reprojection_px=errors)) == [False, True]
+  nowhere = dataclasses.replace(hands, reprojection_px=errors, joints_cam_valid=np.zeros((1, 2), bool))
+  assert page.large_error(nowhere) == [False, False]
+
+
+@pytest.mark.parametrize(("count", "stride", "shown"), [(10, 1, 10), (300, 1, 300), (301, 2, 151), (1000, 4, 250)])
+def test_a_long_video_is_thinned_out(count, stride, shown, hands):
+  gallery = page.Gallery("index.html", "clip", 20.0)
+  for number in range(count):
+    gallery.add(_found(hands, number), PIXELS)
+  assert (gallery.stride, gallery.count) == (stride, count)
+  assert [each.found.frame for each in gallery.shown] == list(range(0, count, stride))[:shown]
+  assert _data(gallery)["fps"] == 20.0 / stride
+
+
+def test_of_many_pictures_the_first_are_shown(hands):
+  gallery = page.Gallery("index.html", "pictures")
+  for _ in range(page.MAX_SHOWN + 2):
+    gallery.add(_found(hands), PIXELS)
+  data = _data(gallery)
+  assert len(data["pictures"]) == page.MAX_SHOWN
+  assert data["about"] == "spots of runs/</script>; the first 300 of 302 pictures"
+
+
+def test_what_was_not_used_is_listed(hands):
+  gallery = page.Gallery("index.html", "pictures")
+  gallery.add(_found(hands), PIXELS)
+  data = _data(gallery, [Failed("b\udce9.jpg", "it is empty")], [pathlib.Path("x/.a"), pathlib.Path("x/b.\x1b")])
+  assert data["failed"] == [[r"b\xe9.jpg", "it is empty", False]]
+  assert data["passed_over"] == r"1 hidden, 1 .\x1b"
