@@ -158,11 +158,12 @@ def main() -> None:
   for subject in subjects.all_of(args.size, args.system):
     if subject.system.objectives:
       layouts = [(devices, fsdp) for devices in DEVICES for fsdp in sorted({1, devices})]
-      rows += [compiled_step(subject, devices, fsdp) for devices, fsdp in layouts]
-      print(f"{subject.name}: done", flush=True)
+      for devices, fsdp in layouts:
+        rows.append(compiled_step(subject, devices, fsdp))
+        print(step_table(rows[-1:]).splitlines()[-1], flush=True)
+        if args.json:
+          args.json.write_text(json.dumps(rows, indent=1) + "\n")
   print(step_table(rows))
-  if args.json:
-    args.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":
