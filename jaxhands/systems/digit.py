@@ -41,7 +41,7 @@ from jaxhands.data import augment, colours, host_ops, rough
 from jaxhands.geometry import crop
 from jaxhands.hands import skeleton
 from jaxhands.models.backbones.hrnet import HRNet
-from jaxhands.models.conv import conv
+from jaxhands.models.conv import Conv
 from jaxhands.models.heads import segmentation
 from jaxhands.models.heads.dense import DenseHead
 from jaxhands.models.unet import UNet
@@ -117,7 +117,7 @@ class Network(nn.Module):
 
     def per_joint(name: str, bias: float) -> jax.Array:
       bias_init = nn.initializers.constant(bias)
-      scores = conv(_JOINTS, 1, dtype=self.dtype, kernel_init=_init, bias_init=bias_init, name=name)(x)
+      scores = Conv(_JOINTS, 1, dtype=self.dtype, kernel_init=_init, bias_init=bias_init, name=name)(x)
       return scores.astype(jnp.float32)
 
     pooled_init = _init if self.released else nn.initializers.he_normal()
