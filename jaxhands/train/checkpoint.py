@@ -244,10 +244,7 @@ def read_config(workdir: pathlib.Path) -> Any:
   path = workdir / "config.json"
   if not path.is_file():
     raise FileNotFoundError(f"{workdir} is not the folder of a run: it has no config.json")
-  found = files.read_json(path, "put back a copy, or choose another --workdir")
-  if not isinstance(found, dict):
-    raise files.DamagedFile(path, "it is no config", "put back a copy, or choose another --workdir")
-  return ConfigDict(_tuples(found))
+  return ConfigDict(_tuples(files.read_json(path, "put back a copy, or choose another --workdir", ())))
 
 
 def _tuples(value: Any) -> Any:
