@@ -78,7 +78,7 @@ def is_finished(folder: pathlib.Path, examples: int = 0) -> bool:
     folder: of the run or stage.
     examples: that it is trained on; 0 = as many as it has noted.
   Raises:
-    ValueError: its config is damaged.
+    ValueError: its config, or what it has noted, is damaged.
   """
   try:
     done = int(checkpoint.checkpoint_folder(folder).name)
@@ -88,7 +88,10 @@ def is_finished(folder: pathlib.Path, examples: int = 0) -> bool:
   notes = folder / "origin.json"
   if not examples and not notes.is_file():
     return True
-  examples = examples or sum(data["examples"] for data in files.read_json(notes, "delete it and train on")[-1]["data"])
+  try:
+    examples = examples or sum(data["examples"] for data in files.read_json(notes, "delete it")[-1]["data"])
+  except (IndexError, KeyError, TypeError) as error:
+    raise files.DamagedFile(notes, error, "delete it") from error
   return done >= plan.Plan.of(config, examples).steps
 
 

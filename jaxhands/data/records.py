@@ -304,7 +304,7 @@ def _open(folder: str) -> Any:
     raise FileNotFoundError(f"no finished data set in {folder}; build it with `python -m data_builders.NAME`")
   again = "delete it and build the data set again: what is whole of it is kept"
   for name in ("features.json", "dataset_info.json"):
-    files.read_json(pathlib.Path(folder) / name, again)
+    files.read_json(pathlib.Path(folder) / name, again, ())
   try:
     return tfds.builder_from_directory(folder)
   except Exception as error:  # whatever TFDS makes of other content

@@ -109,7 +109,7 @@ def describe(item: Made | Name | Outside) -> str:
   """The name of what is not read, with its arguments where these are plain."""
   if isinstance(item, Made) and isinstance(item.of, Name):
     arguments = item.arguments if item.state is None and not item.items else ()
-    if arguments and all(isinstance(value, str | int | float | bytes | None) for value in arguments):
+    if 0 < len(arguments) <= 8 and all(isinstance(value, str | int | float | bytes | None) for value in arguments):
       return inert_pickle.one_line(f"{item.of}({', '.join(map(inert_pickle.short, arguments))})")
     return inert_pickle.one_line(str(item.of))
   return inert_pickle.one_line(str(item)) if isinstance(item, Name) else "object of an unknown kind"

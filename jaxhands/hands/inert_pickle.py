@@ -190,11 +190,12 @@ class _Machine:
     (target if isinstance(target, list) else target.items).extend(values)
 
   def set(self, flat: list[Any]) -> None:
-    target, pairs = self.stack[-1], list(zip(flat[::2], flat[1::2], strict=True))
+    target, keys = self.stack[-1], [_checked_key(key) for key in flat[::2]]
+    pairs = zip(keys, flat[1::2], strict=True)
     if isinstance(target, Made):
       target.pairs.extend(pairs)
     elif isinstance(target, dict):
-      target.update((_checked_key(key), value) for key, value in pairs)
+      target.update(pairs)
     else:
       raise RefusedPickle(f"is damaged: it sets items of a {type(target).__name__}")
 

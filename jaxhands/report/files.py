@@ -69,7 +69,7 @@ class RunFiles:
 def _lines(path: pathlib.Path) -> list[Line]:
   """The lines of a log; a last one that was cut short is left out."""
   found = runs.read_lines(path, "delete it, or its damaged lines: the report does without") if path.is_file() else []
-  return [{key: float(value) for key, value in line.items()} for line in found]
+  return [{key: float(value) if isinstance(value, int) else value for key, value in line.items()} for line in found]
 
 
 def _answer(stage: pathlib.Path) -> dict[str, Any]:
@@ -77,4 +77,4 @@ def _answer(stage: pathlib.Path) -> dict[str, Any]:
 
 
 def _json(path: pathlib.Path) -> dict[str, Any]:
-  return runs.read_json(path, _AGAIN) if path.is_file() else {}
+  return runs.read_json(path, _AGAIN, ()) if path.is_file() else {}

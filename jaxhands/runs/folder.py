@@ -24,19 +24,21 @@ class DamagedFile(ValueError):
     super().__init__(f"{path} is damaged, or something else ({' '.join(words.split())[:200]}); {todo}")
 
 
-def read_json(path: pathlib.Path, todo: str, keys: Collection[str] = ()) -> Any:
+def read_json(path: pathlib.Path, todo: str, keys: Collection[str] | None = None) -> Any:
   """The content of a JSON file.
 
   Args:
     path: of the file; FileNotFoundError where there is none.
     todo: what to do if it is damaged: "evaluate the run again, …".
-    keys: that it must have.
+    keys: that it must have as an object; None: it may be anything.
   Raises:
-    DamagedFile: it is no JSON, or lacks a key.
+    DamagedFile: it is no JSON, no object, or lacks a key.
   """
   try:
     found = json.loads(path.read_text(encoding="utf-8-sig"))
-    if missing := [key for key in keys if not isinstance(found, dict) or key not in found]:
+    if keys is not None and not isinstance(found, dict):
+      raise ValueError(f"it holds a {type(found).__name__}")
+    if missing := [key for key in keys or () if key not in found]:
       raise ValueError(f"it lacks {missing[0]!r}")
   except (ValueError, RecursionError) as error:
     raise DamagedFile(path, error, todo) from error

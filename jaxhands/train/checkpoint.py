@@ -17,6 +17,7 @@ import itertools
 import logging
 import math
 import pathlib
+import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from types import TracebackType
@@ -36,6 +37,7 @@ from jaxhands.train import state as states
 
 Which = Literal["latest", "best"]
 _COMMITTED = "commit_success.txt"  # in a checkpoint and its items, if the library is new enough
+_REMOVED = ".removed"  # where checkpoints are put, in one step, that are to be deleted
 _ADVICE = "take a copy or another checkpoint, or train again"
 _log = logging.getLogger(__name__)
 
@@ -67,6 +69,8 @@ class Checkpoints:
 
     if jax.process_index() == 0:
       _set_aside(_folder(workdir))
+    self._removed = _folder(workdir) / _REMOVED
+    self._clear_removed()
     if jax.process_count() > 1:
       multihost_utils.sync_global_devices("what is left of older checkpoints is set aside")
     policies: list[Any] = [preservation_policy.LatestN(keep)]
@@ -83,6 +87,7 @@ class Checkpoints:
         best_mode=best_mode,
         preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
         cleanup_tmp_directories=True,
+        todelete_subdir=_REMOVED,
       ),
     )
 
@@ -93,6 +98,12 @@ class Checkpoints:
     self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
   ) -> None:
     self._manager.close()
+    self._clear_removed()
+
+  def _clear_removed(self) -> None:
+    """Deletes what the library has put away: a run that is killed meanwhile leaves no half of a checkpoint."""
+    for path in self._removed.glob("*") if jax.process_index() == 0 else ():
+      shutil.rmtree(path, ignore_errors=True)
 
   def latest(self) -> int | None:
     """The step of the latest checkpoint; None if there is none."""
@@ -102,6 +113,7 @@ class Checkpoints:
     """Starts writing the state after `step` updates; does nothing if that one is there already."""
     if step in self._manager.all_steps():
       return
+    self._clear_removed()
     metrics = {name: float(number) for name, number in (metrics or {}).items()}
     trees: dict[str, Any] = {"variables": state.variables, "opt": {"step": state.step, "opt": state.opt}}
     if state.ema:
@@ -244,10 +256,7 @@ def read_config(workdir: pathlib.Path) -> Any:
   path = workdir / "config.json"
   if not path.is_file():
     raise FileNotFoundError(f"{workdir} is not the folder of a run: it has no config.json")
-  found = files.read_json(path, "put back a copy, or choose another --workdir")
-  if not isinstance(found, dict):
-    raise files.DamagedFile(path, "it is no config", "put back a copy, or choose another --workdir")
-  return ConfigDict(_tuples(found))
+  return ConfigDict(_tuples(files.read_json(path, "put back a copy, or choose another --workdir", ())))
 
 
 def _tuples(value: Any) -> Any:

@@ -136,10 +136,9 @@ def read_tar(file: tarfile.TarFile, size: int) -> Any:
     raw = _exactly(content, _count(numel) * _kind(kind).itemsize)
     storages[_scalar(key)] = np.frombuffer(raw, _kind(kind), numel)
   for key, root, offset, numel in inert_pickle.load(content):
-    whole = storages.get(_scalar(root))
-    storages[_scalar(key)] = _view(
-      _refuse("has a view of a missing storage") if whole is None else whole, offset, numel
-    )
+    if _scalar(root) not in storages:
+      raise RefusedPickle("has a view of a missing storage")
+    storages[_scalar(key)] = _view(storages[root], offset, numel)
   tensors: dict[str, np.ndarray] = {}
   for _ in range(_count(inert_pickle.load(views), _MOST_TENSORS)):
     key, storage_key, _ = inert_pickle.load(views)
@@ -174,21 +173,26 @@ def _plain(found: Any, storage: Callable[[str], bytes], order: str, size: int) -
   """
   programs: list[str] = []
   arrays = 0
+  swapped: dict[tuple[str, np.dtype], np.ndarray] = {}
 
   def elements(item: Any) -> np.ndarray:
     """Of `("storage", kind, key, device, elements[, view])`, where a view is `None` or `(key, start, elements)`."""
     if not isinstance(item, Outside) or not _is_storage(item):
       raise RefusedPickle("has a tensor without a storage, or with one outside of it")
     _, kind, key, _, numel, *view = item.key
+    key, dtype = str(_scalar(key)), _kind(kind)
     try:
-      raw = storage(str(_scalar(key)))
+      raw = storage(key)
     except KeyError:
       raise RefusedPickle("has a tensor whose storage is missing") from None
-    dtype = _kind(kind)
     if len(raw) < _count(numel) * dtype.itemsize:
       raise RefusedPickle(f"has {len(raw)} bytes where {numel} elements of {dtype} belong; it is cut")
-    whole = np.frombuffer(raw, dtype, numel)
-    whole = whole if order == "<" else whole.byteswap()
+    whole = np.frombuffer(raw, dtype, len(raw) // dtype.itemsize)
+    if order == ">":  # swapped once for all that share it
+      if (key, dtype) not in swapped:
+        swapped[key, dtype] = whole.byteswap()
+      whole = swapped[key, dtype]
+    whole = whole[:numel]
     return whole if not view or view[0] is None else _view(whole, *view[0][1:3])
 
   def other(item: Made | Name | Outside, visit: Any) -> Any:

@@ -114,7 +114,9 @@ def test_what_would_run_a_program_is_refused_when_it_is_named(name):
 @given(
   st.recursive(
     st.none() | st.booleans() | st.integers(-(2**100), 2**100) | st.floats(allow_nan=False) | st.binary() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text() | st.integers(), inner, max_size=4),
+    lambda inner: (
+      st.lists(inner, max_size=4) | st.dictionaries(st.text() | st.integers(-(2**63), 2**64), inner, max_size=4)
+    ),
     max_leaves=12,
   ),
   st.integers(0, 5),

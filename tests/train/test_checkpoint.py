@@ -57,6 +57,12 @@ def test_the_latest_and_the_best_are_kept(tmp_path):
   assert checkpoint.checkpoint_folder(tmp_path).name == "5"
 
 
+def test_what_is_removed_leaves_nothing_behind(tmp_path):
+  _save(tmp_path, 1, 2, 3, 4, keep=1)
+  assert [path.name for path in (tmp_path / "checkpoints").glob("[!.]*")] == ["4"]
+  assert not list((tmp_path / "checkpoints").glob(".*/*"))
+
+
 def test_the_best_may_be_the_highest(tmp_path):
   metrics = {1: {"ap": 0.5}, 2: {"ap": 0.9}, 3: {"ap": 0.7}}
   _save(tmp_path, 1, 2, 3, metrics=metrics, best_metric="ap", best_mode="max")

@@ -274,6 +274,16 @@ def test_a_quantized_tensor_is_named_and_others_are_listed(tmp_path):
     files.state_dict(stored)
 
 
+def test_the_order_of_bytes_is_the_files(tmp_path):
+  raw = np.array([1, 2, 3, 4], ">f4").tobytes()
+  path = _zip(tmp_path / "x.pth", b"}(Va\n" + _pickled("0") + b"Vb\n" + _pickled("0") + b"u", raw)
+  with zipfile.ZipFile(path, "a") as archive:
+    archive.writestr("x/byteorder", "big")
+  found = files.state_dict(files.read(path))
+  np.testing.assert_array_equal(found["a"], [1, 2])
+  assert np.shares_memory(found["a"], found["b"])
+
+
 def test_tensors_that_repeat_few_elements_are_counted_together(tmp_path):
   one = _pickled("0").replace(b"(I2\nt(I1\nt", b"(I%d\nt(I0\nt" % (1 << 26))
   body = b"}(" + b"".join(b"V%d\n" % i + one for i in range(3)) + b"u"
