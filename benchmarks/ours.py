@@ -6,7 +6,7 @@ import contextlib
 import functools
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -15,8 +15,9 @@ import numpy as np
 
 from benchmarks.subjects import Subject, parameters
 from jaxhands.data import feed, source
-from jaxhands.train import distributed, loop, state, step
+from jaxhands.train import distributed, loop, step
 
+NAMES = ("train", "forward", "one")
 _READ_BATCHES = 4
 _WAIT_STEPS = 10
 
@@ -25,21 +26,22 @@ class Ours:
   """Functions by name (`run`), and what XLA says of them (`facts`).
 
   "train" is the trainer's step, "forward" the evaluator's prediction, of `size` examples; "one" the prediction of one
-  picture. Each takes arrays that are on the device already.
+  picture. Each takes arrays that are on the device already. Of these, those in `wanted` that the subject has.
   """
 
-  def __init__(self, subject: Subject, size: int):
+  def __init__(self, subject: Subject, size: int, wanted: Collection[str] = NAMES):
     self._subject, self._size = subject, size
     self._mesh = distributed.make_mesh(1)
     self.facts: dict[str, float] = {}
     self._calls: dict[str, Callable[[], Any]] = {}
     system, config = subject.system, subject.config
-    seen = feed.put(subject.batch(size, train=bool(system.objectives)), self._mesh)
+    trains = bool(system.objectives) and "train" in wanted
+    seen = feed.put(subject.batch(size, train=trains), self._mesh)
     variables = _fresh(step.make_init(system, config.seed), seen)
     self.facts["parameters"] = parameters(variables)
-    if system.objectives:
+    if trains:
       self._prepare_training(variables, seen)
-    for name, count in (("forward", size), ("one", 1)):
+    for name, count in ((name, count) for name, count in (("forward", size), ("one", 1)) if name in wanted):
       batch = feed.put(subject.batch(count, train=False), self._mesh)
       call = self._compiled(name, functools.partial(_predict, system), (variables, batch))
       self._calls[name] = functools.partial(call, variables, batch)
@@ -50,13 +52,8 @@ class Ours:
     pure = step.make_train_step(system, prepared.shares, prepared.transforms, config.seed, 1, config.ema)
     constants = variables.get("constants", {})
     trained = {name: tree for name, tree in variables.items() if name != "constants"}
-    changed = state.keep(trained, frozenset().union(*(share.paths for share in prepared.shares.values())))
-    opt = {
-      name: transform.init(state.keep(trained, prepared.shares[name].trained))
-      for name, transform in prepared.transforms.items()
-    }
     # Copies, for the step gives its state's memory to the next one.
-    now = jax.tree.map(jnp.copy, state.State(jnp.int32(0), trained, opt, changed if config.ema else {}))
+    now = jax.tree.map(jnp.copy, prepared.state(trained, bool(config.ema)))
     call = self._compiled("train", pure, (now, constants, batch, np.int32(0)), donate_argnums=0)
     self._state, self._step = now, 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import torch_twins
+from benchmarks.ours import NAMES
 from benchmarks.subjects import Subject
 
 _PICTURES = {"image", "hasm_image", "truth"}
@@ -25,18 +26,32 @@ class Theirs:
 
   What our step does on the device before the network (normalising, colours, targets) is done here once, beforehand, so
   that the twin has less to do. Its optimizer is fused, its attention PyTorch's fastest.
+
+  Args:
+    subject: what is timed.
+    size: examples of a batch.
+    wanted: see `Ours`.
+    device: "cpu", or "cuda".
+    backend: of `torch.compile`; "" = not compiled.
+    half: bfloat16 by `torch.autocast`.
   """
 
-  def __init__(self, subject: Subject, size: int):
-    self._twin = torch_twins.load(subject.system).to(memory_format=torch.channels_last)
+  def __init__(
+    self, subject: Subject, size: int, wanted: Collection[str] = NAMES, device: str = "cpu", backend: str = "",
+    half: bool = False,
+  ):  # fmt: skip
+    self._device, self._half = device, half
+    self._twin = torch_twins.load(subject.system).to(device=device, memory_format=torch.channels_last)
+    compiled = functools.partial(torch.compile, backend=backend) if backend else lambda fn: fn
+    self._losses, self._forward = compiled(self._twin.losses), compiled(self._twin)
     self.facts = {"parameters": float(sum(parameter.numel() for parameter in self._twin.parameters()))}
     self._calls: dict[str, Callable[[], Any]] = {}
-    if subject.system.objectives:
+    if subject.system.objectives and "train" in wanted:
       trained = self._twin.trained()
       optimizers = {name: self._optimizer(subject.config, parts) for name, parts in trained.items()}
-      self._calls["train"] = functools.partial(self._train, inputs(subject, size, True), trained, optimizers)
-    for name, count in (("forward", size), ("one", 1)):
-      self._calls[name] = functools.partial(self._predict, inputs(subject, count, False))
+      self._calls["train"] = functools.partial(self._train, self._inputs(subject, size, True), trained, optimizers)
+    for name, count in ((name, count) for name, count in (("forward", size), ("one", 1)) if name in wanted):
+      self._calls[name] = functools.partial(self._predict, self._inputs(subject, count, False))
 
   @staticmethod
   def _optimizer(config: Any, parts: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -50,7 +65,8 @@ class Theirs:
     optimizers: Mapping[str, torch.optim.Optimizer],
   ) -> None:
     self._twin.train()
-    losses = self._twin.losses(batch)
+    with torch.autocast(self._device, torch.bfloat16, enabled=self._half):
+      losses = self._losses(batch)
     for position, (name, parts) in enumerate(trained.items()):
       # All gradients are taken at the same variables, as ours are.
       gradients = torch.autograd.grad(losses[name], parts, retain_graph=position + 1 < len(trained), allow_unused=True)
@@ -61,8 +77,14 @@ class Theirs:
 
   def _predict(self, batch: Mapping[str, Tensor]) -> None:
     self._twin.eval()
-    with torch.inference_mode():
-      self._twin(batch)
+    with torch.no_grad(), torch.autocast(self._device, torch.bfloat16, enabled=self._half):
+      self._forward(batch)
+
+  def _inputs(self, subject: Subject, size: int, train: bool) -> dict[str, Tensor]:
+    """A batch as our `device_ops` leaves it."""
+    prepare = jax.jit(functools.partial(subject.system.device_ops, train=train))
+    batch = tensors(prepare(subject.batch(size, train), jax.random.key(0)))
+    return {key: value.to(self._device) for key, value in batch.items()}
 
   @property
   def names(self) -> list[str]:
@@ -72,17 +94,13 @@ class Theirs:
     """Seconds of one call."""
     begun = time.perf_counter()
     self._calls[name]()
+    if self._device == "cuda":
+      torch.cuda.synchronize()
     return time.perf_counter() - begun
 
   def close(self) -> dict[str, float]:
     """The number of parameters, and the most memory that the process ever had."""
     return self.facts | {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}
-
-
-def inputs(subject: Subject, size: int, train: bool) -> dict[str, Tensor]:
-  """A batch as our `device_ops` leaves it."""
-  batch = subject.batch(size, train)
-  return tensors(jax.jit(functools.partial(subject.system.device_ops, train=train))(batch, jax.random.key(0)))
 
 
 def tensors(batch: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ Switches, and the paper's rows (table 2; section 4.3 with figure 6c):
   released                                                    the release's conventions in place of the paper's text
 
 `demo` and `small` add what the paper does not have, so that a few thousand steps teach something: a cross-entropy on
-the heatmaps, a handedness loss of weight 5, a root depth loss of weight 0.2, and gentler crops.
+the heatmaps, a handedness loss of weight 2, a root depth loss of weight 0.2, and gentler crops.
 
 The paper starts the backbone from ImageNet weights: `--config.init_from.backbone=FILE`, HRNet-W32 of the HRNet pose
 repository as arrays by name (.npz); `paper` without them needs `--config.accept=no_imagenet`.
@@ -183,7 +183,7 @@ def _demo(config: Any) -> None:
   config.system.update(
     width=24, modules=(1, 1), blocks=1, stem=8, stride=8, segmentation_kind="shuffle", segmentation_features=(24,),
     semantic_features=(32, 32), fusion_features=(24, 48, 96), pooled_features=(24, 32, 64, 64),
-    root_depth_weight=0.2, handedness_weight=5.0, heatmap_weight=1.0,
+    root_depth_weight=0.2, handedness_weight=2.0, heatmap_weight=1.0,
   )  # fmt: skip
   config.data.crop_hw, config.data.map_hw, config.data.shrink = (96, 96), (24, 24), True
   config.data.rough = True

@@ -114,6 +114,7 @@ def build(
     for partial in folder.glob(f".*{_PARTIAL}"):
       shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
     if not _is_complete(folder, shards):
+      _remove_damaged(folder, shards)
       (folder / "dataset_info.json").unlink(missing_ok=True)
       _write_shards(plan, shards, jobs, beam, progress or (lambda finished, total: None))
       _write_metadata(plan, folder, shards)
@@ -150,7 +151,37 @@ def _template(plan: Plan, folder: pathlib.Path, split: str) -> tfds.core.Sharded
 
 
 def _is_complete(folder: pathlib.Path, shards: list[Shard]) -> bool:
-  return (folder / "dataset_info.json").exists() and all(shard.path.exists() for shard in shards)
+  """Whether all is there, with as many bytes as were written."""
+  try:
+    info, _ = (json.loads((folder / name).read_text()) for name in ("dataset_info.json", "features.json"))
+    announced = {split["name"]: int(split["numBytes"]) for split in info["splits"]}
+    found = dict.fromkeys(announced, 0)
+    for shard in shards:
+      found[shard.split] += shard.path.stat().st_size
+  except (FileNotFoundError, ValueError, KeyError, TypeError):
+    return False
+  return found == announced
+
+
+def _remove_damaged(folder: pathlib.Path, shards: list[Shard]) -> None:
+  """Of a data set that was finished once, the shards that have lost something; of another one, all are whole."""
+  for shard in shards if (folder / "dataset_info.json").exists() else ():
+    if shard.path.exists() and (found := _count(shard.path)) != shard.stop - shard.start:
+      words = f"has {found} of {shard.stop - shard.start} records" if found is not None else "cannot be read"
+      logging.getLogger(__name__).warning("%s %s; it is written anew", shard.path, words)
+      shard.path.unlink()
+
+
+def _count(path: pathlib.Path) -> int | None:
+  """Records of a shard; None if it cannot be read."""
+  try:
+    reader = ArrayRecordReader(str(path))
+    try:
+      return reader.num_records()
+    finally:
+      reader.close()
+  except Exception:  # whatever its library makes of a damaged one
+    return None
 
 
 def _identity(plan: Plan) -> dict[str, Any]:
@@ -179,6 +210,25 @@ def _is_claimed(plan: Plan, folder: pathlib.Path) -> bool:
     each = ", ".join(f"{key} {theirs.get(key)!r} there and {ours.get(key)!r} here" for key in differing)
     raise BuildError(f"{folder} was built with other arguments: {each}; give another folder or delete this one")
   return True
+
+
+def read_survey(folder: pathlib.Path, make: Callable[[], None]) -> Any:
+  """The summary of a survey, which is made where there is none, and made anew where it is damaged.
+
+  Args:
+    folder: of the survey.
+    make: makes the folder, `survey.json` in it last.
+  """
+  path = folder / "survey.json"
+  if not path.is_file():
+    make()
+  try:
+    return json.loads(path.read_text())
+  except ValueError as error:
+    logging.getLogger(__name__).warning("%s is damaged (%s); it is made anew", path, error)
+    shutil.rmtree(folder)
+    make()
+    return json.loads(path.read_text())
 
 
 @contextlib.contextmanager
@@ -253,9 +303,7 @@ def write_shard(plan: Plan, shard: Shard, after_record: Callable[[], None]) -> N
         after_record()
     finally:
       writer.close()
-    reader = ArrayRecordReader(str(partial))
-    found, expected = reader.num_records(), shard.stop - shard.start
-    reader.close()
+    found, expected = _count(partial), shard.stop - shard.start
     if found != expected:
       raise BuildError(f"{shard.path.name} holds {found} of {expected} records after writing; the disk is not sound")
     _publish(partial, shard.path)

@@ -2,6 +2,7 @@
 
 Predictions stay on the device; the quantities of every example come to the host, which sums them in float64. A result
 therefore depends neither on the batch size nor on the number of devices, beyond the rounding of the network itself.
+Nothing else of an example is kept, so that memory grows by these few numbers alone (`benchmarks/evaluation.py`).
 """
 
 from __future__ import annotations
@@ -225,18 +226,20 @@ class Evaluator:
       ValueError: there are no examples, a metric asks for what batch or prediction lack, or a prediction is not finite.
     """
     variables = jax.device_put(variables, self._everywhere)
-    rows: list[Any] = []
+    rows: list[list[np.ndarray]] = []  # of each batch, the arrays of its examples without padding
     running: collections.deque[Any] = collections.deque()
     for index, batch in enumerate(feed.to_mesh(lambda: iter(batches), self._mesh)):
       running.append(self._step(variables, batch, np.int32(index)))
       if len(running) > 1:  # the device works on one batch while the host reads the other
-        rows.append(jax.device_get(running.popleft()))
-    rows += jax.device_get(list(running))
-    if not rows:
+        rows.append(_counted(running.popleft()))
+    if not running:
       raise ValueError("there is nothing to evaluate: no batches")
-    values = jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
-    keep = values["weight"] > 0
-    return self._result(jax.tree.map(lambda array: array[keep], values), names, resamples)
+    structure = jax.tree.structure(running[-1])
+    rows += map(_counted, running)
+    columns = []
+    while rows[0]:  # one array after the other, each freed when it is joined
+      columns.append(np.concatenate([row.pop() for row in rows]))
+    return self._result(jax.tree.unflatten(structure, columns[::-1]), names, resamples)
 
   def look(self, variables: Variables, batches: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Predicts a few examples, to be drawn: everything comes to the host, as arrays over the examples.
@@ -353,6 +356,14 @@ def evaluate(
 ) -> EvalResult:
   """Evaluates once; see `Evaluator` for `options`."""
   return Evaluator(system, mesh, **options)(variables, batches, names)
+
+
+def _counted(values: Mapping[str, Any]) -> list[np.ndarray]:
+  """The arrays of a batch on the host, of its examples that are not padding."""
+  found = jax.device_get(values)
+  keep = found["weight"] > 0
+  # Copies, for what the device gave may be a part of something larger.
+  return [array[keep] for array in jax.tree.leaves(found)]
 
 
 def _quantities(

@@ -138,11 +138,10 @@ def build(
     raise BuildError(f"{out} is a file; give the path of a folder")
   identity, surveyed = _identity(config), out / _SURVEY
   with shards.clear_errors(out), shards.locked(out):
-    if not (surveyed / "survey.json").is_file():
-      if (out / "build.json").exists() or any(not path.name.startswith(".") for path in out.iterdir()):
-        raise BuildError(f"{out} holds something else, or lost its {_SURVEY}; give a new or an empty folder")
-      _make_survey(config, surveyed, say)
-    found = json.loads((surveyed / "survey.json").read_text())
+    strangers = (path for path in out.iterdir() if not path.name.startswith("."))
+    if not (surveyed / "survey.json").is_file() and any(strangers):
+      raise BuildError(f"{out} holds something else, or lost its {_SURVEY}; give a new or an empty folder")
+    found = shards.read_survey(surveyed, lambda: _make_survey(config, surveyed, say))
   if found["of"] != identity:
     differing = sorted(key for key in identity if identity[key] != found["of"].get(key))
     raise BuildError(

@@ -17,7 +17,7 @@ from jaxhands.hands.inert_pickle import Made, Name, Outside, RefusedPickle
 
 _MAX_DENSE = 1 << 24  # entries of a matrix that is stored sparse
 _DEEPEST = 64
-_MOST_NODES = 1 << 21  # what is shared counts as often as it is met
+_MOST_NODES = 1 << 20  # what is shared counts as often as it is met
 _MOST_BYTES = 1 << 29
 _ANY_NUMPY = r"numpy\._?core\.(multiarray|numeric)\."
 _SPARSE = re.compile(r"scipy\.sparse\.(?:_?\w+\.)?(csc|csr|coo|bsr|dia|lil|dok)_(?:matrix|array)")
@@ -153,8 +153,7 @@ def _dict(pairs: Any, visit: Callable[[Any], Any]) -> dict[Any, Any]:
     elif not isinstance(name, str | bytes | int | float | None):
       name = inert_pickle.one_line(str(name))
     if isinstance(key, Made | Name | Outside):
-      while name in result:  # two that are described alike
-        name = f"{name}'"
+      name = f"{name} ({len(result)})" if name in result else name  # two that are described alike
     result[name] = visit(value)
   return result
 
@@ -219,7 +218,10 @@ def _array(shape: Any, dtype: Any, fortran: bool, raw: Any, visit: Callable[[Any
   code = _dtype(dtype)
   if code is None:
     return None
-  values = np.frombuffer(_raw(raw, visit), code, math.prod(shape))
+  count = math.prod(shape)
+  if count < 0:
+    raise RefusedPickle(f"has an array of shape {inert_pickle.short(shape)}")
+  values = np.frombuffer(_raw(raw, visit), code, count)
   return values.reshape(shape, order="F" if fortran else "C")
 
 

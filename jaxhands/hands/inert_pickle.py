@@ -16,13 +16,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-_MOST_STEPS = 1 << 21  # a checkpoint has thousands
-_BYTES_A_STEP = 1 << 7  # on average; 256 MB for a checkpoint's
+_MOST_STEPS = 1 << 20  # a checkpoint has thousands
+_BYTES_A_STEP = 1 << 8  # on average; 256 MB for a checkpoint's
 _LONGEST_WORD = 120  # characters, in a message
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = _LONGEST_WORD
 _LARGEST_INT = 1 << 2048  # what generators of random numbers keep is smaller
-_SMALLEST_COLLISION = (1 << 61) - 1  # from here on, integers have the same hash as smaller ones
+_LARGEST_KEY = 1 << 64  # a few integers below it share a hash; of larger ones, any number may
 # What these modules have is not for values but runs programs, opens files or calls further things.
 _RUNS = frozenset({
   "_io", "_pickle", "asyncio", "bdb", "cProfile", "cloudpickle", "code", "codeop", "commands", "ctypes", "dill",
@@ -96,7 +96,7 @@ def load(file: io.BufferedIOBase, outside: list[Outside] | None = None, most_ste
   Args:
     file: with `read` and `readline`.
     outside: gets what the pickle keeps outside of itself; None: it may keep nothing there.
-    most_steps: of the pickle's program, which may have 128 bytes each on average.
+    most_steps: of the pickle's program, which may have 256 bytes each on average.
   Returns:
     dicts, lists, tuples, texts, bytes, numbers and None, with `Name`, `Made` and `Outside`. Containers may be shared,
     and may hold themselves. Sets are `Made`.
@@ -276,8 +276,8 @@ def _checked_key(key: Any, depth: int = 0) -> Any:
   if isinstance(key, tuple) and len(key) <= 16 and depth < 4:
     for inner in key:
       _checked_key(inner, depth + 1)
-  elif isinstance(key, int) and abs(key) >= _SMALLEST_COLLISION:
-    raise RefusedPickle("has a dictionary with keys of over 61 bits")
+  elif isinstance(key, int) and abs(key) > _LARGEST_KEY:
+    raise RefusedPickle("has a dictionary with keys of over 64 bits")
   elif not isinstance(key, str | bytes | int | float | None | Name | Made | Outside):
     raise RefusedPickle(f"has a {type(key).__name__} as a dictionary's key")
   return key

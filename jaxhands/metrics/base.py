@@ -139,7 +139,7 @@ def groups(batch: schema.Batch) -> dict[str, Any]:
 def means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
   """Weighted means over the examples, one for each of the further axes; NaN where nothing has weight."""
   total = weights.sum(0, dtype=np.float64)
-  summed = (values * weights.astype(np.float64)).sum(0)
+  summed = np.einsum("i...,i...->...", values, weights, dtype=np.float64)  # in float64 without copies in float64
   return np.divide(summed, total, out=np.full(total.shape, np.nan), where=total > 0)
 
 

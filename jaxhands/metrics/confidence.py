@@ -24,6 +24,7 @@ NEAR = 0.1  # of the hand's size: the longer side of the tight box of its joints
 QUANTITY = "confidence_near"
 FILE = "calibration.json"
 _BINS = 10  # of the calibration error
+_AT_ONCE = 10_000  # examples
 _KNOTS = 20  # of the calibration, with as many joints each
 _FEWEST = 200  # joints to calibrate with
 
@@ -50,9 +51,12 @@ def reliability(
   confidence: Float[np.ndarray, "*n"], near: Float[np.ndarray, "*n"], weight: Float[np.ndarray, "*n"]
 ) -> Float[np.ndarray, "bins 3"]:
   """Mean confidence, share of joints near the truth, and weight of each bin of equal width that is not empty."""
-  confidence, near, weight = (values.reshape(-1).astype(np.float64) for values in (confidence, near, weight))
-  bins = np.clip((confidence * _BINS).astype(int), 0, _BINS - 1)
-  total, sure, right = (np.bincount(bins, weight * of, _BINS) for of in (1.0, confidence, near))
+  total, sure, right = sums = np.zeros((3, _BINS))
+  for first in range(0, len(confidence), _AT_ONCE):  # copies in float64 of a part at a time
+    part = slice(first, first + _AT_ONCE)
+    c, n, w = (values[part].reshape(-1).astype(np.float64) for values in (confidence, near, weight))
+    bins = np.clip((c * _BINS).astype(int), 0, _BINS - 1)
+    sums += [np.bincount(bins, w * of, _BINS) for of in (1.0, c, n)]
   full = total > 0
   return np.stack([sure[full] / total[full], right[full] / total[full], total[full]], -1)
 

@@ -93,7 +93,11 @@ def _of_scenes(value: np.ndarray, weight: np.ndarray, scenes: np.ndarray) -> tup
   """Weighted mean and weight of each scene, in float64; a mean is the same of these and of the examples."""
   order = np.argsort(scenes, kind="stable")
   starts = np.flatnonzero(np.diff(scenes[order], prepend=-1))
-  weight = weight[order].astype(np.float64)
-  total = np.add.reduceat(weight, starts)
-  summed = np.add.reduceat(value[order] * weight, starts)
+  shape = (len(starts), *weight.shape[1:])
+  total, summed = np.empty(shape), np.empty(shape)
+  for rest in np.ndindex(shape[1:]):  # one joint after the other, which needs less memory
+    column = (slice(None), *rest)
+    of_examples = weight[column][order].astype(np.float64)
+    total[column] = np.add.reduceat(of_examples, starts)
+    summed[column] = np.add.reduceat(value[column][order] * of_examples, starts)
   return np.divide(summed, total, out=np.zeros_like(summed), where=total > 0), total

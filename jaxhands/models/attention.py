@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxhands.models.conv import Conv
+
 NORM_EPSILON = 1e-6  # of all layer norms in MiT; in PVTv2 of all but the one after the reduction, which has 1e-5
 
 # Both references truncate at +-2, not at two deviations, which is no truncation.
@@ -42,9 +44,8 @@ class OverlapPatchEmbed(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q d"]:
-    x = nn.Conv(
-      self.features, (self.kernel, self.kernel), self.stride, padding=self.kernel // 2, dtype=self.dtype,
-      kernel_init=_conv_init, name="projection",
+    x = Conv(
+      self.features, self.kernel, self.stride, dtype=self.dtype, kernel_init=_conv_init, name="projection"
     )(x)  # fmt: skip
     return layer_norm(self.dtype, "norm")(x)
 
@@ -82,9 +83,8 @@ class SpatialReductionAttention(nn.Module):
 
     source = x
     if self.reduction > 1:
-      source = nn.Conv(
-        channels, (self.reduction, self.reduction), self.reduction, padding="VALID", dtype=self.dtype,
-        kernel_init=_conv_init, name="reduction",
+      source = Conv(
+        channels, self.reduction, self.reduction, padding=0, dtype=self.dtype, kernel_init=_conv_init, name="reduction"
       )(x)  # fmt: skip
       source = layer_norm(self.dtype, "reduction_norm", self.reduction_epsilon)(source)
     query, key, value = dense("query")(x), dense("key")(source), dense("value")(source)

@@ -1,4 +1,4 @@
-"""Convolutions: 1x1 ones as products of matrices; and with batch norm and ReLU, the brick of HRNet and UNet."""
+"""Layers of convolutions; `models.convolve` chooses their form."""
 
 from __future__ import annotations
 
@@ -8,48 +8,70 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxhands.models.convolve import convolve, deconvolve
 from jaxhands.models.norm import BatchNorm
 
 
-class PointwiseConv(nn.Module):
-  """A 1x1 convolution with stride 1, as a product of matrices: three times faster on a CPU than XLA's convolution.
-
-  Parameters are those of `nn.Conv`, kernel [1, 1, in, out].
+class Conv(nn.Module):
+  """A square convolution, with PyTorch's padding. Parameters are those of `nn.Conv`, kernel [row, column, in, out].
 
   Attributes:
     features: output channels.
+    kernel: side of the window.
+    stride: between windows.
+    padding: zeros on every side; None = half of the window, so that, with stride 1, the map keeps its size.
+    dilation: pixels from one place of the kernel to the next.
     use_bias: whether it has a bias.
     kernel_init, bias_init: of the parameters.
   """
 
   features: int
+  kernel: int
+  stride: int = 1
+  padding: int | None = None
+  dilation: int = 1
   use_bias: bool = True
+  dtype: jnp.dtype | type = jnp.float32
   kernel_init: Any = nn.initializers.lecun_normal()
   bias_init: Any = nn.initializers.zeros
-  dtype: jnp.dtype | type = jnp.float32
 
   @nn.compact
-  def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b {self.features}"]:
-    kernel = self.param("kernel", self.kernel_init, (1, 1, x.shape[-1], self.features))
-    y = x.astype(self.dtype) @ kernel[0, 0].astype(self.dtype)
+  def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q {self.features}"]:
+    kernel = self.param("kernel", self.kernel_init, (self.kernel, self.kernel, x.shape[-1], self.features))
+    padding = self.dilation * (self.kernel // 2) if self.padding is None else self.padding
+    y = convolve(x.astype(self.dtype), jnp.asarray(kernel, self.dtype), self.stride, padding, self.dilation)
     if not self.use_bias:
       return y
-    return y + self.param("bias", self.bias_init, (self.features,)).astype(self.dtype)
+    bias = self.param("bias", self.bias_init, (self.features,))
+    return y + jnp.asarray(bias, self.dtype)
 
 
-def conv(
-  features: int, kernel: int, stride: int = 1, use_bias: bool = True, dtype: Any = jnp.float32, name: str | None = None,
-  **init: Any,
-) -> nn.Module:  # fmt: skip
-  """A square convolution, padded as PyTorch does, kernel // 2 on every side; in the form that is fastest."""
-  shared = {"use_bias": use_bias, "dtype": dtype, "name": name, **init}
-  if kernel == stride == 1:
-    return PointwiseConv(features, **shared)
-  return nn.Conv(features, (kernel, kernel), (stride, stride), padding=kernel // 2, **shared)
+class Deconv(nn.Module):
+  """PyTorch's `ConvTranspose2d` without bias: rows and columns grow to (n - 1) x stride - 2 x padding + kernel.
+
+  Its kernel is [row, column, out, in], as that of `nn.ConvTranspose(transpose_kernel=True)`.
+
+  Attributes:
+    features: output channels.
+    kernel, stride, padding: of the convolution that this is the transpose of.
+    kernel_init: of the parameter.
+  """
+
+  features: int
+  kernel: int = 4
+  stride: int = 2
+  padding: int = 1
+  dtype: jnp.dtype | type = jnp.float32
+  kernel_init: Any = nn.initializers.lecun_normal()
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q f"]:
+    kernel = self.param("kernel", self.kernel_init, (self.kernel, self.kernel, self.features, x.shape[-1]))
+    return deconvolve(x.astype(self.dtype), jnp.asarray(kernel, self.dtype), self.stride, self.padding)
 
 
 class ConvNorm(nn.Module):
-  """Convolution, batch norm and, unless told, ReLU; padded as PyTorch does, kernel // 2 on every side.
+  """Convolution, batch norm and, unless told, ReLU; padded by half of the kernel.
 
   Attributes:
     features: output channels.
@@ -71,8 +93,9 @@ class ConvNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b p q d"]:
-    x = conv(
-      self.features, self.kernel, self.stride, self.use_bias, self.dtype, "conv", kernel_init=self.kernel_init
+    x = Conv(
+      self.features, self.kernel, self.stride, use_bias=self.use_bias, dtype=self.dtype, kernel_init=self.kernel_init,
+      name="conv",
     )(x)  # fmt: skip
     x = BatchNorm(groups=self.bn_groups, dtype=self.dtype, name="bn")(x, train)
     return nn.relu(x) if self.relu else x

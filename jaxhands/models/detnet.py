@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxhands.models.conv import Conv
 from jaxhands.models.norm import BatchNorm
 from jaxhands.models.pooling import max_pool
 
@@ -35,9 +36,9 @@ class Bottleneck(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b p q d"]:
     def conv(x: jax.Array, features: int, kernel: int, name: str, stride: int = 1, dilation: int = 1) -> jax.Array:
-      layer = nn.Conv(
-        features, (kernel, kernel), stride, padding=dilation * (kernel // 2), kernel_dilation=dilation, use_bias=False,
-        dtype=self.dtype, kernel_init=_init(self.kernel_std), name=f"{name}conv",
+      layer = Conv(
+        features, kernel, stride, dilation=dilation, use_bias=False, dtype=self.dtype,
+        kernel_init=_init(self.kernel_std), name=f"{name}conv",
       )  # fmt: skip
       return BatchNorm(dtype=self.dtype, name=f"{name}bn")(layer(x), train)
 
@@ -60,9 +61,9 @@ class MapHead(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b h w d"]:
     init = _init(self.kernel_std)
-    x = nn.Conv(self.features, (3, 3), padding=1, use_bias=False, dtype=self.dtype, kernel_init=init, name="conv")(x)
+    x = Conv(self.features, 3, use_bias=False, dtype=self.dtype, kernel_init=init, name="conv")(x)
     x = nn.relu(BatchNorm(dtype=self.dtype, name="bn")(x, train))
-    return nn.Conv(self.outputs, (1, 1), dtype=self.dtype, kernel_init=init, name="maps")(x)
+    return Conv(self.outputs, 1, dtype=self.dtype, kernel_init=init, name="maps")(x)
 
 
 class DetNet(nn.Module):
@@ -89,10 +90,8 @@ class DetNet(nn.Module):
       "heat" [B, h, w, 21]: scores before the sigmoid; "delta" [B, h, w, 21, 3]: unit vector from the parent;
       "location" [B, h, w, 21, 3]: joint from the wrist, in lengths of the bone from the wrist to the middle finger.
     """
-    x = nn.Conv(
-      self.width, (7, 7), 2, padding=3, use_bias=False, dtype=self.dtype, kernel_init=_init(self.kernel_std),
-      name="stem_conv",
-    )(image.astype(self.dtype))  # fmt: skip
+    shared = {"use_bias": False, "dtype": self.dtype, "kernel_init": _init(self.kernel_std)}
+    x = Conv(self.width, 7, 2, name="stem_conv", **shared)(image)
     x = nn.relu(BatchNorm(dtype=self.dtype, name="stem_bn")(x, train))
 
     def block(x: jax.Array, features: int, name: str, **options: bool | int) -> jax.Array:
@@ -105,10 +104,7 @@ class DetNet(nn.Module):
         x = block(x, self.width << stage, f"block{stage + 1}_{i}", dilation=dilation, projects=i == 0)
       if stage == 0:
         x = block(x, self.width, "pool", pools=True)
-    x = nn.Conv(
-      self.head_features, (3, 3), padding=1, use_bias=False, dtype=self.dtype, kernel_init=_init(self.kernel_std),
-      name="squeeze_conv",
-    )(x)  # fmt: skip
+    x = Conv(self.head_features, 3, name="squeeze_conv", **shared)(x)
     x = nn.relu(BatchNorm(dtype=self.dtype, name="squeeze_bn")(x, train))
 
     def head(x: jax.Array, outputs: int, name: str) -> jax.Array:

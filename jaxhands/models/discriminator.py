@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxhands.models.convolve import convolve
+
 _EPSILON = 1e-12
 _STRIDES = (2, 2, 2, 1, 1)
 STATE = "spectral"  # the collection that holds u and v
@@ -38,10 +40,7 @@ class SpectralConv(nn.Module):
       v.value = _unit(jnp.dot(u.value, fixed, precision="highest"))
       u.value = _unit(jnp.dot(fixed, v.value, precision="highest"))
     sigma = jnp.dot(u.value, jnp.dot(matrix, v.value, precision="highest"), precision="highest")
-    return jax.lax.conv_general_dilated(
-      x.astype(self.dtype), (kernel / sigma).astype(self.dtype), (self.stride, self.stride), ((1, 1), (1, 1)),
-      dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )  # fmt: skip
+    return convolve(x.astype(self.dtype), (kernel / sigma).astype(self.dtype), self.stride, padding=1)
 
 
 class Discriminator(nn.Module):

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxhands.models.convolve import convolve
+
 _he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 
 
@@ -60,7 +62,7 @@ def valid_inputs(mask: Mask, kernel: int, stride: int) -> Float[Array, "b p q 1"
   for plane, count in zip(mask.planes, mask.channels, strict=True):
     total += count * plane
   ones = jnp.ones((kernel, kernel, 1, 1))
-  return jax.lax.stop_gradient(_convolve(total[..., None], ones, stride))
+  return jax.lax.stop_gradient(convolve(total[..., None], ones, stride, kernel // 2))
 
 
 class PartialConv(nn.Module):
@@ -91,7 +93,7 @@ class PartialConv(nn.Module):
     weights = self.param("kernel", _he_normal, shape)
     count = valid_inputs(mask, self.kernel, self.stride)
     inputs = 1 if self.mean else self.kernel**2 * x.shape[-1]
-    summed = _convolve(mask.applied(x.astype(self.dtype)), weights.astype(self.dtype), self.stride)
+    summed = convolve(mask.applied(x.astype(self.dtype)), weights.astype(self.dtype), self.stride, self.kernel // 2)
     out = summed * (inputs / jnp.maximum(count, 1))
     if self.use_bias:
       out += self.param("bias", nn.initializers.zeros, (self.features,))
@@ -99,9 +101,3 @@ class PartialConv(nn.Module):
     plane = valid[..., 0].astype(jnp.float32)
     # XLA computes windows of nothing but zeros as 0 as well; the bias must not show there.
     return jnp.where(valid, out, 0).astype(self.dtype), Mask((plane,), (self.features,))
-
-
-def _convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-  edge = kernel.shape[0] // 2
-  pads = ((edge, edge), (edge, edge))
-  return jax.lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxhands.models.conv import ConvNorm, conv
+from jaxhands.models.conv import Conv, ConvNorm
 from jaxhands.models.pooling import max_pool
 from jaxhands.models.resize import double_bilinear
 
@@ -59,4 +59,4 @@ class UNet(nn.Module):
       x = jnp.concatenate([levels[level], double_bilinear(x)], axis=-1)
       features = self.features[level] // 2 if level else self.features[0]
       x = DoubleConv(x.shape[-1] // 2, features, name=f"up{level}", **shared)(x, train)
-    return conv(self.outputs, 1, dtype=self.dtype, kernel_init=self.kernel_init, name="out")(x)
+    return Conv(self.outputs, 1, dtype=self.dtype, kernel_init=self.kernel_init, name="out")(x)

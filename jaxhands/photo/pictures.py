@@ -171,7 +171,7 @@ def _lacks_only_its_end(content: bytes) -> bool:
 
 def _picture(path: pathlib.Path, head: bytes, file: _File) -> Picture:
   try:
-    with _opened(file) as image:
+    with Image.open(file, formats=(*_FORMATS, "HEIF") if _reads_heif() else _FORMATS) as image:
       _check_size(path, *image.size, MAX_PIXELS if image.format in _FROM_CAMERAS else _MAX_PIXELS_OF_OTHERS)
       if "progressive" in image.info and _scans(file) > _MAX_SCANS:
         raise BadPicture(f"{path}: it has over {_MAX_SCANS} scans, which no encoder writes")
@@ -188,18 +188,20 @@ def _picture(path: pathlib.Path, head: bytes, file: _File) -> Picture:
     raise BadPicture(f"{path}: it cannot be decoded: {error}") from error
 
 
-def _opened(file: _File) -> Image.Image:
+def _reads_heif() -> bool:
+  """Whether Pillow reads HEIC now, as the extra is installed."""
   try:
     importlib.import_module("pillow_heif").register_heif_opener()
   except ImportError:
-    return Image.open(file, formats=_FORMATS)
-  return Image.open(file, formats=(*_FORMATS, "HEIF"))
+    return False
+  return True
 
 
 def _decoded(path: pathlib.Path, image: Image.Image) -> Picture:
-  raw_mode = _raw_mode(image)
+  raw_mode, several = _raw_mode(image), _holds_several(image)
+  _forget_xmp(image)  # before TIFFs are turned
   image.load()
-  several = getattr(image, "is_animated", False)
+  _forget_xmp(image)  # of a PNG, where it may stand behind the pixels
   found = _exif(image)
   turn = _TURNS.get(found.get(ExifTags.Base.Orientation, 1))
   focal_px, remark = exif.focal_px(found, *image.size)
@@ -209,11 +211,24 @@ def _decoded(path: pathlib.Path, image: Image.Image) -> Picture:
   return Picture(path, pixels, focal_px, (*remarks, remark) if remark else remarks)
 
 
+def _holds_several(image: Image.Image) -> bool:
+  try:
+    return getattr(image, "is_animated", False)
+  except Exception:  # as of a decoder: there is a second one, and it is damaged
+    return True
+
+
+def _forget_xmp(image: Image.Image) -> None:
+  """Pillow would turn a picture by it where EXIF says nothing; browsers and OpenCV do not."""
+  for key in ("xmp", "XML:com.adobe.xmp"):
+    image.info.pop(key, None)
+
+
 def _exif(image: Image.Image) -> Image.Exif:
   """Its EXIF; an empty one where it is damaged, which is no reason to refuse the picture."""
   try:
     found = image.getexif()
-    found.get_ifd(ExifTags.IFD.Exif)
+    _ = dict(found), dict(found.get_ifd(ExifTags.IFD.Exif))  # it is parsed as it is asked for
   except Exception:  # as of a decoder
     return Image.Exif()
   return found
@@ -275,7 +290,7 @@ def _eight_bit(image: Image.Image, key: object) -> Image.Image:
 
 
 def _what(head: bytes) -> str:
-  if head[4:12] in _HEIF_BRANDS:
+  if head[4:12] in _HEIF_BRANDS and not _reads_heif():
     return "it is a HEIC picture; install the extra that reads them: pip install 'jaxhands[heif]'"
   if head[:4] in (b"II*\0", b"MM\0*"):
     return "it is a TIFF that is damaged, or of a kind that is not read, as colours in floats; save it with 8 or 16 bit"

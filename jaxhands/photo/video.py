@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fractions
+import math
 import pathlib
 from collections.abc import Iterator
 from types import TracebackType
@@ -61,7 +62,10 @@ class Reader:
     if not path.stat().st_size:
       raise BadPicture(f"{path}: it is empty")
     # By a file of Python's, as FFmpeg takes "a:b.mp4" for an address; and a playlist reaches no other file.
-    self._file = path.open("rb")
+    try:
+      self._file = path.open("rb")
+    except OSError as error:
+      raise BadPicture(f"{path}: it cannot be read: {error.strerror}") from error
     try:
       self._container = av.open(self._file, "r", metadata_errors="replace", options=_OPTIONS)
     except FFmpegError as error:
@@ -108,16 +112,19 @@ class Reader:
   def missing(self) -> str:
     """After the last frame: what the file announces and does not hold, or "" if it is whole."""
     parts = []
-    short = max(self._announced() - self._packets, 0) + self._failed
+    # An AVI has empty places for the frames of an uneven pace, and announces these, too.
+    places = self._container.format.name == "avi" and self._stream.time_base
+    held = min(round(self._end_s / places), self._announced()) if places else self._packets
+    short = max(self._announced() - held, 0) + self._failed
     if short:
-      parts.append(f"{short} of its {max(self._announced(), self._packets)} frames are missing or damaged")
+      parts.append(f"{short} of its {max(self._announced(), held)} frames are missing or damaged")
     short_s = self._announced_s() - self._end_s
     if short_s > _CLOSE_S:
       parts.append(f"the last {short_s:.1f} of its {self._announced_s():.1f} seconds are missing")
     return " and ".join(parts) + "; copy it again" if parts else ""
 
   def _decoded(self) -> Iterator[Frame]:
-    number = 0
+    number, last_s, longest_s = 0, math.inf, 1 / self.fps
     try:
       for packet in self._container.demux(self._stream):
         self._packets += packet.size > 0
@@ -130,7 +137,10 @@ class Reader:
           self._failed += frame.is_corrupt
           time_s = number / self.fps if frame.time is None else frame.time
           start_s = float((self._stream.start_time or 0) * (self._stream.time_base or 0))
-          self._end_s = time_s - start_s + 1 / self.fps
+          # A frame may be shown as long as the longest one before it.
+          longest_s = max(longest_s, time_s - last_s)
+          last_s = time_s
+          self._end_s = time_s + longest_s
           pixels = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
           yield Frame(number, time_s - start_s, np.ascontiguousarray(pixels))
           number += 1
@@ -138,9 +148,9 @@ class Reader:
       self._failed += 1
 
   def _announced(self) -> int:
-    """Frames by the index of an MP4, or by the head of others; 0 = the file does not say."""
+    """Frames by the index of an MP4, without those that were trimmed, or by the head of others; 0 = none is told."""
     entries = len(self._stream.index_entries) if "mp4" in self._container.format.name else 0
-    return max(self._stream.frames, entries)
+    return entries or self._stream.frames
 
   def _announced_s(self) -> float:
     """Length by the head of files that do not count frames; 0 = none, or estimated from the file's size."""

@@ -20,8 +20,8 @@ Where paper and release differ, `released` chooses:
   beside the means of the other terms they would drown these), or 0.1 x the mean squared one of each hand, added;
 * soft-argmax counts cells from 0, as the targets do (paper), or from 0.5;
 * x and y of a joint count where they are annotated (paper), or where its depth is known and in range, too;
-* the layers from the pooled vector on, which have no norm, begin as He's, so that the picture reaches handedness and
-  root depth, or as PyTorch's, which leave of it one part in 200 (the paper does not say).
+* the convolutions before the pooled vector, which have no norm, begin as He's, so that the picture reaches handedness
+  and root depth, or as PyTorch's, six of which leave one part in 200 of it (the paper does not say).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from jaxhands.data import augment, colours, host_ops, rough
 from jaxhands.geometry import crop
 from jaxhands.hands import skeleton
 from jaxhands.models.backbones.hrnet import HRNet
-from jaxhands.models.conv import conv
+from jaxhands.models.conv import Conv
 from jaxhands.models.heads import segmentation
 from jaxhands.models.heads.dense import DenseHead
 from jaxhands.models.unet import UNet
@@ -117,12 +117,12 @@ class Network(nn.Module):
 
     def per_joint(name: str, bias: float) -> jax.Array:
       bias_init = nn.initializers.constant(bias)
-      scores = conv(_JOINTS, 1, dtype=self.dtype, kernel_init=_init, bias_init=bias_init, name=name)(x)
+      scores = Conv(_JOINTS, 1, dtype=self.dtype, kernel_init=_init, bias_init=bias_init, name=name)(x)
       return scores.astype(jnp.float32)
 
     pooled_init = _init if self.released else nn.initializers.he_normal()
     pooled = segmentation.PooledFeatures(self.pooled_features, pooled_init, self.dtype, name="pooled")(x)
-    std = ((1 / 3 if self.released else 2) / pooled.shape[-1]) ** 0.5  # of the same
+    std = (3 * pooled.shape[-1]) ** -0.5  # of `_init`
     dense = {"hidden": pooled.shape[-1], "kernel_std": std, "dtype": self.dtype}
     return out | {
       "planes": per_joint("heatmap", 0.0),
@@ -251,8 +251,8 @@ class DIGIT:
     return (base.Objective(name, self.parts, ("batch_stats",), self.loss, small),)
 
   def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
-    """Fresh variables: the backbone as for training from scratch (He), the pooled layers see the module, all else as
-    PyTorch's layers begin."""
+    """Fresh variables: the backbone as for training from scratch (He), those before the pooled vector see the
+    module, all else as PyTorch's layers begin."""
     return dict(self.network.init(rng, batch["image"], True))
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:

@@ -33,6 +33,7 @@ from jaxhands.data import augment, host_ops, rough
 from jaxhands.geometry import arrays, camera, crop
 from jaxhands.hands import skeleton
 from jaxhands.models.backbones.resnet import ResNet, structure
+from jaxhands.models.conv import Conv
 from jaxhands.models.heads.heatmap import Upsampler
 from jaxhands.systems import base
 from jaxhands.weights.convert import check_shapes, convert
@@ -55,7 +56,7 @@ class Position(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w {self.roots}"]:
     init = nn.initializers.normal(_HEAD_STD)
-    return nn.Conv(self.roots, (1, 1), dtype=self.dtype, kernel_init=init, name="conv")(x).astype(jnp.float32)
+    return Conv(self.roots, 1, dtype=self.dtype, kernel_init=init, name="conv")(x).astype(jnp.float32)
 
 
 class Network(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import json
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
@@ -77,16 +78,13 @@ def train(
   # ---- plan: how long, and who changes what ---------------------------------
   distributed.check_batch_size(config.batch_size, config.accumulation, mesh)
   first_batch = next(batches(0))
-  plan, shapes, shares, rates, transforms = prepare(system, config, first_batch, examples)
+  prepared = prepare(system, config, first_batch, examples)
+  plan, shapes, shares, rates, transforms = prepared
   init = steps.make_init(system, config.seed, config.accumulation)
   everywhere = distributed.replicated(mesh)
 
   # ---- state: fresh, or restored --------------------------------------------
-  def make_state(variables: states.Tree) -> states.State:
-    changed = states.keep(variables, frozenset().union(*(share.paths for share in shares.values())))
-    opt = {name: transform.init(states.keep(variables, shares[name].trained)) for name, transform in transforms.items()}
-    return states.State(jnp.int32(0), variables, opt, jax.tree.map(jnp.copy, changed) if config.ema else {})
-
+  make_state = functools.partial(prepared.state, averages=bool(config.ema))
   plain = {name: tree for name, tree in shapes.items() if name != "constants"}
   like = jax.eval_shape(make_state, plain)
   places = distributed.layout(mesh, config.sharding.rules if config.sharding.fsdp > 1 else (), like)
@@ -174,6 +172,15 @@ class Prepared(NamedTuple):
   shares: dict[str, states.Share]
   rates: dict[str, optim.Rate]
   transforms: dict[str, optax.GradientTransformation]
+
+  def state(self, variables: states.Tree, averages: bool) -> states.State:
+    """The state before the first update, of variables without "constants"."""
+    changed = states.keep(variables, frozenset().union(*(share.paths for share in self.shares.values())))
+    opt = {
+      name: transform.init(states.keep(variables, self.shares[name].trained))
+      for name, transform in self.transforms.items()
+    }
+    return states.State(jnp.int32(0), variables, opt, jax.tree.map(jnp.copy, changed) if averages else {})
 
 
 def prepare(system: base.System, config: Any, batch: schema.Batch, examples: int) -> Prepared:

@@ -30,7 +30,7 @@ from jaxhands.weights import torch_files
 # Where published checkpoints keep the network, besides the optimizer and what else they hold.
 _NETWORK_KEYS = ("network", "state_dict", "model_state_dict", "model", "net", "generator")
 _MAX_HEADER = 1 << 24
-_MOST_BYTES = 1 << 30  # of what is packed, unless the file itself is that large
+_MOST_BYTES = 1 << 29  # of what is packed, unless the file itself is that large
 _BLOCK = 1 << 20  # values that are looked at together
 _SAFETENSORS: dict[str, Any] = {
   "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "I64": np.int64,

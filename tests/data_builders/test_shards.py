@@ -88,6 +88,17 @@ def test_what_is_missing_is_written_again_and_nothing_else(tmp_path):
   assert digests(folder) == digests(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json", "*00001-of*"])
+@pytest.mark.parametrize("cut", [0, 100])
+def test_what_is_damaged_is_written_again_with_the_same_bytes(tmp_path, name, cut):
+  folder = build(plan(), tmp_path / "data")
+  whole = digests(folder)
+  (path,) = folder.glob(name)
+  path.write_bytes(path.read_bytes()[:cut])
+  build(plan(), folder)
+  assert digests(folder) == whole
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(tmp_path, number, jobs):

@@ -1,35 +1,119 @@
-"""A 1x1 convolution as a product of matrices is the convolution; padding is PyTorch's."""
+"""Convolutions in the form that is fastest are convolutions: numbers and gradients of Flax's and XLA's own."""
+
+import ast
+import functools
+import pathlib
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from jaxhands.models.conv import ConvNorm, PointwiseConv, conv
+import jaxhands
+from jaxhands.models.conv import Conv, ConvNorm, Deconv
+from jaxhands.models.convolve import convolve, deconvolve
+
+PACKAGE = pathlib.Path(jaxhands.__file__).parent
 
 
-@pytest.mark.parametrize("use_bias", [True, False])
-def test_pointwise(use_bias):
-  x = jax.random.normal(jax.random.key(0), (2, 3, 5, 4))
-  init = {"bias_init": nn.initializers.normal()} if use_bias else {}
-  ours, theirs = conv(6, 1, use_bias=use_bias, **init), nn.Conv(6, (1, 1), use_bias=use_bias)
-  assert isinstance(ours, PointwiseConv)
+def _close(found, expected):
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), found, expected)
+
+
+def _random(*shape, key=0, dtype=jnp.float32):
+  return jax.random.normal(jax.random.key(key), shape, dtype)
+
+
+def _plain(x, kernel, stride, padding, dilation):
+  pads = ((padding, padding), (padding, padding))
+  return jax.lax.conv_general_dilated(
+    x, kernel, (stride, stride), pads, rhs_dilation=(dilation, dilation), dimension_numbers=("NHWC", "HWIO", "NHWC")
+  )
+
+
+def _with_gradients(fn, x, kernel):
+  y, pull = jax.vjp(fn, x, kernel)
+  return y, *pull(jnp.sin(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape))
+
+
+@given(st.integers(1, 8), st.integers(1, 4), st.integers(0, 4), st.integers(1, 3), st.integers(0, 4), st.integers(0, 4))
+def test_value_and_gradients_are_those_of_xla(kernel, stride, padding, dilation, more_rows, more_columns):
+  least = max(dilation * (kernel - 1) + 1 - 2 * padding, 1)
+  x = _random(2, least + more_rows, least + more_columns, 2)
+  weights = _random(kernel, kernel, 2, 3, key=1)
+  arguments = (stride, padding, dilation)
+  found = _with_gradients(lambda x, w: convolve(x, w, *arguments), x, weights)
+  _close(found, _with_gradients(lambda x, w: _plain(x, w, *arguments), x, weights))
+
+
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 2))
+def test_the_transpose_is_what_xla_transposes(kernel, stride, padding):
+  x, weights = _random(2, 4, 5, 3), _random(kernel, kernel, 2, 3, key=1)
+  shape = [(size - 1) * stride - 2 * padding + kernel for size in x.shape[1:3]]
+  if min(shape) < 1:
+    return
+
+  def plain(x, weights):
+    wide = jnp.zeros((2, *shape, 2))
+    return jax.vjp(lambda wide: _plain(wide, weights, stride, padding, 1), wide)[1](x)[0]
+
+  found = _with_gradients(lambda x, w: deconvolve(x, w, stride, padding), x, weights)
+  _close(found, _with_gradients(plain, x, weights))
+
+
+@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"dilation": 2}, {"stride": 3, "padding": 0}])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_layer_is_that_of_flax(kernel, options):
+  x = _random(2, 9, 9, 4)
+  ours = Conv(6, kernel, bias_init=nn.initializers.normal(), **options)
+  stride, dilation = options.get("stride", 1), options.get("dilation", 1)
+  padding = options.get("padding", dilation * (kernel // 2))
+  theirs = nn.Conv(6, (kernel, kernel), stride, padding=padding, kernel_dilation=dilation)
   variables = ours.init(jax.random.key(1), x)
-  with jax.default_matmul_precision("float32"):
-    np.testing.assert_allclose(ours.apply(variables, x), theirs.apply(variables, x), atol=1e-6)
+  assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, theirs.init(jax.random.key(1), x))
+  _close(ours.apply(variables, x), theirs.apply(variables, x))
 
 
-def test_strides_start_at_the_first_pixel():
-  """A kernel that picks its middle gives every second pixel, as with one pixel of padding on every side."""
-  x = jax.random.normal(jax.random.key(0), (1, 6, 4, 1))
-  kernel = jnp.zeros((3, 3, 1, 1)).at[1, 1].set(1)
-  found = conv(1, 3, 2, use_bias=False).apply({"params": {"kernel": kernel}}, x)
-  np.testing.assert_allclose(found, x[:, ::2, ::2], atol=1e-6)
+def test_transposed_layer_is_that_of_flax():
+  x = _random(2, 5, 5, 3)
+  ours = Deconv(4, 4, 2, 1)
+  theirs = nn.ConvTranspose(4, (4, 4), (2, 2), padding=((2, 2), (2, 2)), use_bias=False, transpose_kernel=True)
+  variables = ours.init(jax.random.key(1), x)
+  assert ours.apply(variables, x).shape == (2, 10, 10, 4)
+  _close(ours.apply(variables, x), theirs.apply(variables, x))
+
+
+@pytest.mark.parametrize("layer", [Conv(3, 1), Conv(3, 3), Conv(3, 3, 2), Deconv(3)])
+def test_half_precision(layer):
+  half = layer.clone(dtype=jnp.bfloat16)
+  x = _random(1, 8, 8, 2)
+  variables = half.init(jax.random.key(0), x)
+  assert variables["params"]["kernel"].dtype == jnp.float32
+
+  def loss(layer, variables):
+    return jnp.sum(layer.apply(variables, x).astype(jnp.float32) ** 2)
+
+  assert half.apply(variables, x).dtype == jnp.bfloat16
+  found, expected = (jax.grad(functools.partial(loss, one))(variables) for one in (half, layer))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0.1, atol=0.3), found, expected)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_maps_over_an_axis_and_over_devices(stride):
+  x, kernel = _random(3, 4, 32, 32, 4), _random(3, 3, 4, 5, key=1)
+  grad = jax.grad(lambda kernel, x: jnp.sum(jnp.sin(convolve(x, kernel, stride, 1))), argnums=(0, 1))
+  one_by_one = [grad(kernel, part) for part in x]
+  _close(jax.vmap(grad, (None, 0))(kernel, x), jax.tree.map(lambda *parts: jnp.stack(parts), *one_by_one))
+  mesh = jax.sharding.Mesh(np.array(jax.devices()[:4]), "batch")
+  sharded = jax.device_put(x[0], jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch")))
+  _close(jax.jit(grad)(kernel, sharded), one_by_one[0])
 
 
 def test_norm_and_relu():
-  x = jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
+  x = _random(4, 8, 8, 3)
   for relu in (True, False):
     out, _ = ConvNorm(5, relu=relu).init_with_output(jax.random.key(1), x, True)
     assert out.shape == (4, 8, 8, 5)
@@ -37,3 +121,13 @@ def test_norm_and_relu():
     if not relu:
       np.testing.assert_allclose(out.mean((0, 1, 2)), 0, atol=1e-4)
       np.testing.assert_allclose(out.std((0, 1, 2)), 1, atol=1e-2)
+
+
+def test_no_other_module_convolves_by_itself():
+  """There are forms that are many times faster than those of Flax and XLA: `models.convolve` knows which."""
+  for path in PACKAGE.rglob("*.py"):
+    if path == PACKAGE / "models" / "convolve.py":
+      continue
+    names = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+    wrong = {name for name in names if name.startswith("conv_") or name in ("Conv", "ConvTranspose", "ConvLocal")}
+    assert not wrong, f"{path.relative_to(PACKAGE)}: {wrong}; use models.conv or models.convolve"

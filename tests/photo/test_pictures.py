@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from jaxhands.photo import exif, pictures
 from jaxhands.photo.pictures import BadPicture
@@ -197,6 +197,20 @@ def test_a_turned_picture_is_turned_back(kind, alpha, tmp_path):
     np.testing.assert_allclose(found.pixels.astype(int), turned(plain), atol=6, err_msg=f"{orientation}")
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_only_exif_turns_a_picture(kind, tmp_path):
+  """XMP's orientation is often what a program left of a picture that it turned; browsers do not follow it."""
+  xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+  if kind == "PNG":
+    notes = PngImagePlugin.PngInfo()
+    notes.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    content = _saved(RGB, kind, pnginfo=notes)
+  else:
+    content = _saved(RGB, kind, **({"tiffinfo": {700: xmp}} if kind == "TIFF" else {"xmp": xmp}))
+  assert b"tiff:Orientation" in content
+  assert _read(tmp_path, content).pixels.shape == RGB.shape
+
+
 def test_the_focal_length_of_a_turned_picture(tmp_path):
   content = _saved(RGB, "JPEG", exif=_with({_ORIENTATION: 6}, {_35MM: 26}))
   assert _read(tmp_path, content).focal_px == pytest.approx(26 * np.hypot(40, 60) / np.hypot(36, 24))
@@ -250,6 +264,8 @@ def test_heic_is_read_or_the_extra_is_named(tmp_path, monkeypatch):
       _read(tmp_path, head)
   heif = pytest.importorskip("pillow_heif", reason="the extra heif is not installed")
   heif.register_heif_opener()
+  with pytest.raises(BadPicture, match="decoded"):
+    _read(tmp_path, head)
   np.testing.assert_allclose(_read(tmp_path, _saved(RGB, "HEIF", quality=-1)).pixels.astype(int), RGB, atol=12)
 
 

@@ -108,6 +108,14 @@ def test_frames_that_an_edit_left_out_are_not_missing(tmp_path):
   frames, reader = _read(tmp_path / "b.mp4")
   assert len(frames) == FRAMES - 7
   assert reader.missing == ""
+  content = bytearray((tmp_path / "b.mp4").read_bytes())
+  at = content.rindex(b"elst") + 12  # how long the last edit lasts, in ms
+  assert int.from_bytes(content[at : at + 4], "big") > 1000
+  content[at : at + 4] = (600).to_bytes(4, "big")
+  (tmp_path / "c.mp4").write_bytes(content)
+  frames, reader = _read(tmp_path / "c.mp4")
+  assert len(frames) < 25
+  assert reader.missing == ""
 
 
 @pytest.mark.parametrize(("rotation", "quarters"), [(-90, -1), (90, 1), (180, 2)])
@@ -118,16 +126,18 @@ def test_a_turned_video_is_turned_back(rotation, quarters, tmp_path):
   assert np.abs(frames[0].pixels.astype(int) - expected).mean() < 12
 
 
-def test_an_uneven_pace_is_kept(tmp_path):
-  ticks = np.cumsum(np.tile([20, 40, 120], 7)).tolist()
-  frames, _ = _read(_made(tmp_path / "a.mp4", frames=21, ticks=ticks))
+@pytest.mark.parametrize("kind", [".mp4", ".mkv", ".avi"])
+def test_an_uneven_pace_is_kept(kind, tmp_path):
+  ticks = (np.cumsum(np.tile([40, 80, 120], 7)) - 40).tolist()
+  frames, read = _read(_made(tmp_path / f"a{kind}", "mpeg4", frames=21, ticks=ticks))
+  assert (len(frames), read.missing) == (21, "")
   times = np.array(ticks) / 1000
-  np.testing.assert_allclose([frame.time_s for frame in frames], times - times[0], atol=0.002)
+  np.testing.assert_allclose([frame.time_s for frame in frames], times, atol=0.002)
   with video.Writer(tmp_path / "b.mp4", 16.0, (64, 48)) as writer:
     for frame in frames:
       writer.add(frame.pixels, frame.time_s)
   again, reader = _read(tmp_path / "b.mp4")
-  np.testing.assert_allclose([frame.time_s for frame in again], times - times[0], atol=0.002)
+  np.testing.assert_allclose([frame.time_s for frame in again], times, atol=0.002)
   assert reader.missing == ""
 
 

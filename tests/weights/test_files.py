@@ -12,6 +12,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from jaxhands import cli
 from jaxhands.weights import files
 from jaxhands.weights.files import RefusedFile
 from tests.weights import torch_writer
@@ -228,3 +229,91 @@ def test_a_checksum_tells_values_names_and_shapes():
   assert files.checksum(a) == files.checksum(dict(reversed(a.items())))
   others = [{**a, "x": a["x"].reshape(2, 3)}, {**a, "x": a["x"] + 1e-9}, {"z": a["x"], "y": a["y"]}]
   assert len({files.checksum(found) for found in [a, *others]}) == 4
+
+
+# ---- tensors of other kinds, and what stands beside the network -------------------
+
+
+def _pickled(value, kind="FloatStorage", numel=4, function="_rebuild_tensor_v2", more=""):
+  """A pickle's steps for a tensor of two elements; `value` names the storage."""
+  text = f"ctorch._utils\n{function}\n((Vstorage\nctorch\n{kind}\nV{value}\nVcpu\nI{numel}\ntQI0\n(I2\nt(I1\nt"
+  return (text + f"I00\nccollections\nOrderedDict\n)R{more}tR").encode()
+
+
+def _zip(path, pickled, raw=bytes(16)):
+  with zipfile.ZipFile(path, "w") as archive:
+    archive.writestr("x/data.pkl", b"\x80\x02" + pickled + b".")
+    archive.writestr("x/data/0", raw)
+  return path
+
+
+def test_tensors_of_the_newer_kinds(tmp_path):
+  """Float8, which names its type beside bytes, complex numbers, parameters, and a storage that two tensors share."""
+  eight = _pickled("0", "storage\nUntypedStorage", 4, "_rebuild_tensor_v3", "ctorch\nfloat8_e4m3fn\n")
+  eight = eight.replace(b"ctorch\nstorage\nUntyped", b"ctorch.storage\nUntyped")
+  parameter = b"ctorch._utils\n_rebuild_parameter\n(" + _pickled("0") + b"I01\nccollections\nOrderedDict\n)RtR"
+  subclass = (
+    b"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_parameter\nctorch.nn.parameter\nParameter\n("
+  )
+  subclass += _pickled("0") + b"I01\nccollections\nOrderedDict\n)Rt}tR"
+  entries = {"w8": eight, "p": parameter, "s": subclass, "c": _pickled("0", "ComplexFloatStorage", 2)}
+  body = b"}(" + b"".join(b"V" + name.encode() + b"\n" + steps for name, steps in entries.items()) + b"u"
+  found = files.state_dict(files.read(_zip(tmp_path / "x.pth", body, np.float32([1, 2, 3, 4]).tobytes())))
+  assert {name: array.dtype.name for name, array in found.items()} == {
+    "w8": "float8_e4m3fn", "p": "float32", "s": "float32", "c": "complex64",
+  }  # fmt: skip
+  np.testing.assert_array_equal(found["p"], [1, 2])
+  np.testing.assert_array_equal(found["c"], [1 + 2j, 3 + 4j])
+
+
+def test_a_quantized_tensor_is_named_and_others_are_listed(tmp_path):
+  body = b"}(Va\n" + _pickled("0") + b"Vq\n" + _pickled("0", "QUInt8Storage", 4, "_rebuild_qtensor") + b"u"
+  stored = files.read(_zip(tmp_path / "x.pth", body))
+  assert list(dict(files.arrays(stored.tree))) == ["a"]
+  with pytest.raises(ValueError, match=r"none of tensors alone .'q' is '<torch\._utils\._rebuild_qtensor>'"):
+    files.state_dict(stored)
+
+
+def test_tensors_that_repeat_few_elements_are_counted_together(tmp_path):
+  one = _pickled("0").replace(b"(I2\nt(I1\nt", b"(I%d\nt(I0\nt" % (1 << 26))
+  body = b"}(" + b"".join(b"V%d\n" % i + one for i in range(3)) + b"u"
+  with pytest.raises(RefusedFile, match="unfolds to over"):
+    files.read(_zip(tmp_path / "x.pth", body))
+  assert files.read(_zip(tmp_path / "x.pth", b"}(Va\n" + one + b"u")).tree["a"].shape == (1 << 26,)
+
+
+def test_archives_that_lie_are_refused(tmp_path):
+  path = tmp_path / "x.npz"
+  with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.npy", "w") as member:
+    for _ in range(520):
+      member.write(bytes(1 << 20))
+  with pytest.raises(RefusedFile, match="unpacks to over 512 MB"):
+    files.read(path)
+  with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+    archive.writestr("a.npy", b"x")
+  with pytest.raises(RefusedFile, match="packed in a way that is not read"):
+    files.read(path)
+  with zipfile.ZipFile(path, "w") as archive:
+    archive.writestr("a.npy", b"x")
+    with pytest.warns(UserWarning, match="Duplicate"):
+      archive.writestr("a.npy", b"y")
+  with pytest.raises(RefusedFile, match="two members of one name"):
+    files.read(path)
+  header = json.dumps({name: {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} for name in "ab"}).encode()
+  (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(8))
+  with pytest.raises(RefusedFile, match="tensors that overlap"):
+    files.read(tmp_path / "x.safetensors")
+
+
+def test_inspect_lists_what_a_file_holds_in_lines_that_can_be_shown(tmp_path, capsys):
+  path = tmp_path / "x.npz"
+  numbers = np.arange(3_000_000, dtype=np.float32).reshape(3, -1)[:, ::2]
+  np.savez(
+    path, a=numbers, whole=np.array([1, 2]), bad=np.array([1, np.nan]), text=np.array(["x"]), **{"a\x1b[31m": [1]}
+  )
+  assert cli.main(["inspect", str(path)]) == 0
+  said = capsys.readouterr().out
+  assert f"0 .. 3e+06, mean {numbers.mean():.4g}, std {numbers.astype(np.float64).std():.4g}" in said
+  assert "not finite: bad" in said
+  assert "\x1b" not in said
+  assert f"checksum {files.checksum(dict(np.load(path)))}" in said

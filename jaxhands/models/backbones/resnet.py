@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxhands.models.conv import conv as convolution
+from jaxhands.models.conv import Conv
 from jaxhands.models.norm import BatchNorm
 from jaxhands.models.pooling import max_pool
 
@@ -53,7 +53,7 @@ class Block(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b p q d"]:
     def conv(features: int, kernel: int, stride: int, name: str) -> nn.Module:
-      return convolution(features, kernel, stride, False, self.dtype, name, kernel_init=_he_normal)
+      return Conv(features, kernel, stride, use_bias=False, dtype=self.dtype, kernel_init=_he_normal, name=name)
 
     def norm(name: str) -> BatchNorm:
       return BatchNorm(groups=self.bn_groups, dtype=self.dtype, name=name)
@@ -92,9 +92,7 @@ class ResNet(nn.Module):
   def __call__(self, image: Float[Array, "b h w c"], train: bool) -> dict[str, Float[Array, "b p q d"]]:
     """Feature maps "stem" and "layer1" (stride 4), "layer2" (8), "layer3" (16), "layer4" (32), all after ReLU."""
     blocks, kind = structure(self.depth)
-    x = nn.Conv(
-      self.width, (7, 7), (2, 2), padding=3, use_bias=False, dtype=self.dtype, kernel_init=_he_normal, name="conv1"
-    )(image.astype(self.dtype))
+    x = Conv(self.width, 7, 2, use_bias=False, dtype=self.dtype, kernel_init=_he_normal, name="conv1")(image)
     x = nn.relu(BatchNorm(groups=self.bn_groups, dtype=self.dtype, name="bn1")(x, train))
     x = max_pool(x, 3, 2, 1)
     maps = {"stem": x}

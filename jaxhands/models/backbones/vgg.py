@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from jaxhands.geometry.arrays import Array
+from jaxhands.models.convolve import convolve
 from jaxhands.models.pooling import max_pool
 
 LAYERS = (("conv1_1", "conv1_2"), ("conv2_1", "conv2_2"), ("conv3_1", "conv3_2", "conv3_3"))
@@ -29,9 +30,7 @@ def pools(params: Mapping[str, Any], image: Float[Array, "b h w 3"]) -> list[Flo
   for layers in LAYERS:
     for layer in layers:
       kernel, bias = jnp.asarray(params[layer]["kernel"]), params[layer]["bias"]
-      pads = ((1, 1), (1, 1))
-      x = jax.lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-      x = jax.nn.relu(x + bias)
+      x = jax.nn.relu(convolve(x, kernel, padding=1) + bias)
     x = max_pool(x, 2, 2)
     found.append(x)
   return found

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxhands.models.deconv import Deconv
+from jaxhands.models.conv import Conv, Deconv
 from jaxhands.models.norm import BatchNorm
 
 
@@ -74,7 +74,7 @@ class VolumeHead(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w {self.joints} {self.bins}"]:
     init = nn.initializers.normal(self.kernel_std)
-    x = nn.Conv(self.joints * self.bins, (1, 1), dtype=self.dtype, kernel_init=init, name="conv")(x)
+    x = Conv(self.joints * self.bins, 1, dtype=self.dtype, kernel_init=init, name="conv")(x)
     return x.reshape(*x.shape[:-1], self.joints, self.bins)
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxhands.models.conv import ConvNorm, conv
+from jaxhands.models.conv import Conv, ConvNorm
 from jaxhands.models.heads.heatmap import pixel_shuffle, pixel_unshuffle
 from jaxhands.models.pooling import max_pool
 from jaxhands.models.resize import double_bilinear
@@ -47,7 +47,7 @@ class SegmentationHead(nn.Module):
         name=f"layer{i}",
       )(x, train)  # fmt: skip
     kernel, outputs = (3, self.classes) if whole else (1, 4 * self.classes)
-    x = conv(outputs, kernel, dtype=self.dtype, kernel_init=self.kernel_init, name="scores")(x)
+    x = Conv(outputs, kernel, dtype=self.dtype, kernel_init=self.kernel_init, name="scores")(x)
     return (x if whole else pixel_shuffle(x)).astype(jnp.float32)
 
 
@@ -72,7 +72,7 @@ class SemanticFeatures(nn.Module):
     x = scores if whole else pixel_unshuffle(scores)
     for i, features in enumerate(self.features):
       kernel = 3 if whole or i else 1
-      x = nn.relu(conv(features, kernel, dtype=self.dtype, kernel_init=self.kernel_init, name=f"conv{i}")(x))
+      x = nn.relu(Conv(features, kernel, dtype=self.dtype, kernel_init=self.kernel_init, name=f"conv{i}")(x))
     return max_pool(x, 2, 2) if whole else x
 
 
@@ -92,7 +92,7 @@ class PooledFeatures(nn.Module):
   def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b d"]:
     """The vector, float32."""
     for i, features in enumerate(self.features):
-      x = nn.relu(conv(features, 3, dtype=self.dtype, kernel_init=self.kernel_init, name=f"conv{i}")(x))
+      x = nn.relu(Conv(features, 3, dtype=self.dtype, kernel_init=self.kernel_init, name=f"conv{i}")(x))
       x = max_pool(x, 2, 2) if i % 2 else x
     return jnp.mean(x.astype(jnp.float32), axis=(1, 2))
 

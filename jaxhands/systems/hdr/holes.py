@@ -15,6 +15,7 @@ from jaxtyping import Float, Shaped
 
 from jaxhands.geometry.arrays import Array
 from jaxhands.geometry.masks import presence
+from jaxhands.models.convolve import convolve
 from jaxhands.models.partial_conv import Mask
 
 Distractor = Literal["visible", "amodal"]
@@ -106,8 +107,5 @@ def dilate(region: Any, size: int) -> Any:
   if not size:
     return region
   ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)).astype(np.float32)
-  count = jax.lax.conv_general_dilated(
-    region[..., None], jnp.asarray(ellipse)[..., None, None], (1, 1), "SAME",
-    dimension_numbers=("NHWC", "HWIO", "NHWC"),
-  )  # fmt: skip
+  count = convolve(region[..., None], jnp.asarray(ellipse)[..., None, None], padding=size // 2)
   return (count[..., 0] > 0.5).astype(jnp.float32)

@@ -199,6 +199,17 @@ def test_a_killed_survey_is_made_anew(pristine, tmp_path):
   assert not partial.exists()
 
 
+@pytest.mark.parametrize("content", ["", '{"splits": '])
+def test_a_damaged_survey_is_made_anew(pristine, tmp_path, content, caplog):
+  config = InterHandConfig(str(pristine[0]))
+  out, _ = build(config, tmp_path / "out", jobs=1)
+  whole = record_ids(out)
+  (out / ".survey" / "survey.json").write_text(content)
+  build(config, out, jobs=1)
+  assert record_ids(out) == whole
+  assert "survey.json is damaged" in caplog.text
+
+
 def test_a_picture_that_went_after_the_survey_stops_the_build(download, tmp_path, monkeypatch):
   survey = build_module._make_survey
 

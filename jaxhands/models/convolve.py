@@ -1,0 +1,225 @@
+"""Convolutions as functions: the one door to them, which chooses their form by shape and platform.
+
+Maps are [batch, rows, columns, channels], kernels [row, column, in, out] (HWIO); padding is zeros, the same on all
+sides. On CPUs the gradients are not those of differentiating XLA's convolution, which are up to 40 times slower:
+
+- the gradient of the input is one plain convolution for each place within a stride, interleaved; XLA dilates the
+  cotangent with zeros and convolves these, too. A transposed convolution is the same;
+- the gradient of the kernel is a sum of products of matrices, a few rows of the map after the other.
+
+On accelerators these are XLA's. Everywhere a 1x1 convolution, and one of squares that do not overlap, is a product of
+matrices. There is no forward-mode derivative.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+_AXES = ("NHWC", "HWIO", "NHWC")
+_BAND = 2**18  # values of all windows that `_bands` looks at at once: 1 MB
+
+
+def convolve(
+  x: Float[Array, "b h w c"], kernel: Float[Array, "k l c d"], stride: int = 1, padding: int = 0, dilation: int = 1
+) -> Float[jax.Array, "b p q d"]:
+  """Cross-correlation, as PyTorch's `conv2d`; of a picture that the last window leaves, the rest is not seen.
+
+  Args:
+    x: maps.
+    kernel: of the same dtype.
+    stride: between windows.
+    padding: zeros on every side.
+    dilation: pixels from one place of the kernel to the next.
+  """
+  if kernel.shape[:2] == (1, 1) and not padding:
+    x, stride, dilation = x[:, ::stride, ::stride], 1, 1
+  elif kernel.shape[:2] == (stride, stride) and not padding and dilation == 1:
+    x, kernel, stride = _patches(x, stride), kernel.reshape(1, 1, -1, kernel.shape[-1]), 1
+  return _convolve(x, kernel, stride, padding, dilation)
+
+
+def deconvolve(
+  x: Float[Array, "b h w c"], kernel: Float[Array, "k l d c"], stride: int, padding: int
+) -> Float[jax.Array, "b p q d"]:
+  """Transposed convolution, as PyTorch's `conv_transpose2d`: rows grow to (h - 1) x stride - 2 x padding + k.
+
+  Args:
+    x: maps.
+    kernel: [row, column, out, in], that of the convolution whose derivative with respect to its input this is.
+    stride: between the windows of that convolution.
+    padding: of that convolution.
+  """
+  return _deconvolve(x, kernel, stride, padding)
+
+
+def _patches(x: jax.Array, side: int) -> jax.Array:
+  """Squares that do not overlap as one pixel each: [b, h / side, w / side, side x side x c]."""
+  batch, height, width, channels = x.shape
+  rows, columns = height // side, width // side
+  x = x[:, : rows * side, : columns * side].reshape(batch, rows, side, columns, side, channels)
+  return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows, columns, -1)
+
+
+# ---- derivatives ------------------------------------------------------------
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int, dilation: int) -> jax.Array:
+  return _xla(x, kernel, stride, padding, dilation)
+
+
+def _convolve_forward(x: jax.Array, kernel: jax.Array, stride: int, padding: int, dilation: int) -> Any:
+  return _convolve(x, kernel, stride, padding, dilation), (x, kernel)
+
+
+def _convolve_backward(stride: int, padding: int, dilation: int, seen: Any, cotangent: jax.Array) -> Any:
+  x, kernel = seen
+  return (
+    _to_input(cotangent, kernel, x.shape[1:3], stride, padding, dilation),
+    _to_kernel(x, cotangent, kernel.shape, stride, padding, dilation),
+  )
+
+
+_convolve.defvjp(_convolve_forward, _convolve_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _deconvolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
+  rows, columns = ((x.shape[i + 1] - 1) * stride - 2 * padding + kernel.shape[i] for i in range(2))
+  return _to_input(x, kernel, (rows, columns), stride, padding, 1)
+
+
+def _deconvolve_forward(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> Any:
+  return _deconvolve(x, kernel, stride, padding), (x, kernel)
+
+
+def _deconvolve_backward(stride: int, padding: int, seen: Any, cotangent: jax.Array) -> Any:
+  x, kernel = seen
+  return (
+    _xla(cotangent, kernel, stride, padding, 1),
+    _to_kernel(cotangent, x, kernel.shape, stride, padding, 1),
+  )
+
+
+_deconvolve.defvjp(_deconvolve_forward, _deconvolve_backward)
+
+
+# ---- forms ------------------------------------------------------------------
+
+
+def _xla(x: jax.Array, kernel: jax.Array, stride: int, padding: Any, dilation: int = 1) -> jax.Array:
+  if kernel.shape[:2] == (1, 1) and stride == 1 and not padding:
+    return x @ kernel[0, 0]
+  pads = ((padding, padding), (padding, padding)) if isinstance(padding, int) else padding
+  return jax.lax.conv_general_dilated(
+    x, kernel, (stride, stride), pads, rhs_dilation=(dilation, dilation), dimension_numbers=_AXES
+  )
+
+
+def _to_input(
+  cotangent: jax.Array, kernel: jax.Array, out_hw: tuple[int, ...], stride: int, padding: int, dilation: int
+) -> jax.Array:
+  """The cotangent of a convolution's input of `out_hw` rows and columns."""
+  shape = (cotangent.shape[0], *out_hw, kernel.shape[2])
+
+  def plain(cotangent: jax.Array, kernel: jax.Array) -> jax.Array:
+    x = jax.ShapeDtypeStruct(shape, cotangent.dtype)
+    return jax.linear_transpose(lambda x: _xla(x, kernel, stride, padding, dilation), x)(cotangent)[0]
+
+  def phases(cotangent: jax.Array, kernel: jax.Array) -> jax.Array:
+    return _phases(cotangent, kernel, out_hw, stride, padding, dilation)
+
+  if stride > 1 and dilation > 1:
+    return plain(cotangent, kernel)
+  return jax.lax.platform_dependent(cotangent, kernel, cpu=phases, default=plain)
+
+
+def _phases(
+  cotangent: jax.Array, kernel: jax.Array, out_hw: tuple[int, ...], stride: int, padding: int, dilation: int
+) -> jax.Array:
+  """`_to_input` by one convolution for each of the stride x stride places of an input pixel within a stride.
+
+  A place sees every stride-th row and column of the kernel alone, the first of which is that of the window that begins
+  latest.
+  """
+  counts = [-(-size // stride) for size in out_hw]  # pixels of a place
+  flipped = kernel[::-1, ::-1].swapaxes(2, 3)
+
+  def seen(place: int, axis: int) -> tuple[slice, tuple[int, int]]:
+    """Rows (columns) of the flipped kernel that a place sees, and the padding of the cotangent for them."""
+    size = kernel.shape[axis]
+    first = (place + padding) % stride
+    taps = len(range(first, size, stride))
+    rows = slice((size - 1 - first) % stride, size - first, stride)
+    low = dilation * (taps - 1) - (place + padding) // stride
+    return rows, (low, counts[axis] + dilation * (taps - 1) - low - cotangent.shape[axis + 1])
+
+  def at(row: int, column: int) -> jax.Array:
+    (rows, above), (columns, beside) = seen(row, 0), seen(column, 1)
+    part = flipped[rows, columns]
+    if not part.size:
+      return jnp.zeros((cotangent.shape[0], *counts, kernel.shape[2]), cotangent.dtype)
+    return _xla(cotangent, part, 1, (above, beside), dilation)
+
+  if stride == 1:
+    return at(0, 0)
+  places = jnp.stack([jnp.stack([at(i, j) for j in range(stride)], axis=3) for i in range(stride)], axis=2)
+  whole = places.reshape(places.shape[0], counts[0] * stride, counts[1] * stride, -1)
+  return whole[:, : out_hw[0], : out_hw[1]]
+
+
+def _to_kernel(
+  x: jax.Array, cotangent: jax.Array, shape: tuple[int, ...], stride: int, padding: int, dilation: int
+) -> jax.Array:
+  """The cotangent of a convolution's kernel of this shape."""
+
+  def plain(x: jax.Array, cotangent: jax.Array) -> jax.Array:
+    kernel = jax.ShapeDtypeStruct(shape, x.dtype)
+    return jax.linear_transpose(lambda kernel: _xla(x, kernel, stride, padding, dilation), kernel)(cotangent)[0]
+
+  def bands(x: jax.Array, cotangent: jax.Array) -> jax.Array:
+    return _bands(x, cotangent, shape, stride, padding, dilation)
+
+  return jax.lax.platform_dependent(x, cotangent, cpu=bands, default=plain)
+
+
+def _bands(
+  x: jax.Array, cotangent: jax.Array, shape: tuple[int, ...], stride: int, padding: int, dilation: int
+) -> jax.Array:
+  """`_to_kernel` by a product of matrices for each band of rows, or group of examples, one after the other.
+
+  A band with all that its windows see stays in the processor's cache. And what a loop reads is in memory: for a product
+  by itself XLA:CPU computes it anew, the whole of batch norm's derivative, in the order of the product's axes.
+  """
+  batch, height, width = cotangent.shape[:3]
+  padded = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+  row = width * shape[0] * shape[1] * shape[2]
+  rows = _largest_divisor(height, _BAND // row)
+  examples = _largest_divisor(batch, _BAND // (height * row))
+  bands = height // rows
+  last = [stride * (size - 1) + 1 for size in (rows, width)]  # row and column after that of the last window
+  places = [(i * dilation, j * dilation) for i in range(shape[0]) for j in range(shape[1])]
+  reach = places[-1]
+
+  def add(step: jax.Array, total: jax.Array) -> jax.Array:
+    example, band = step // bands * examples, step % bands * rows
+    seen = (examples, last[0] + reach[0], last[1] + reach[1], shape[2])
+    seen = jax.lax.dynamic_slice(padded, (example, band * stride, 0, 0), seen)
+    pulled = jax.lax.dynamic_slice(cotangent, (example, band, 0, 0), (examples, rows, width, shape[3]))
+    windows = [seen[:, i : i + last[0] : stride, j : j + last[1] : stride] for i, j in places]
+    windows = jnp.concatenate(windows, axis=-1) if len(windows) > 1 else windows[0]
+    return total + pulled.reshape(-1, shape[3]).T @ windows.reshape(-1, windows.shape[-1])
+
+  found = jnp.zeros((shape[3], len(places) * shape[2]), x.dtype)
+  found = jax.lax.fori_loop(0, batch // examples * bands, add, found)
+  return found.T.reshape(shape)
+
+
+def _largest_divisor(number: int, most: int) -> int:
+  """1 where `most` is less."""
+  return max(size for size in range(1, max(min(number, most), 1) + 1) if number % size == 0)
