@@ -291,16 +291,11 @@ def _checked(
   names = _names(rows, folder)
   looked = [look_at(files.pictures / name) for name in names]
   hw = np.array([size for _, size in looked], np.int32).reshape(-1, 2)
-  joints_cam, joints_img = np.zeros((len(rows), 2, 21, 3)), np.zeros((len(rows), 2, 21, 2))
   there = np.asarray((rows["camera"] >= 0) & (rows["joints"] >= 0))
-  world, at = frames.values[rows["joints"][there]], rows["camera"][there]
-  joints_cam[there] = to_camera(world, cameras.rotation[at], cameras.position_mm[at])
+  joints_cam, joints_img = _joints(rows, there, cameras, frames)
   annotated = rows["joint_valid"] & there[:, None, None]
   not_finite, absurd = checks.joint_faults(joints_cam, annotated)
   usable = checks.usable_joints(annotated, not_finite | absurd)
-  pinhole = camera.intrinsics(cameras.focal_px[at], cameras.centre_px[at])[:, None]
-  in_front = np.where(usable[there][..., None], joints_cam[there], 1.0)
-  joints_img[there] = np.where(usable[there][..., None], camera.project(in_front, pinhole), 0)
   away = checks.away_from_box(joints_img, usable, rows["box"])
   far = checks.far_outside(joints_img, hw) & usable & ~away[:, None, None]
   rows["joint_valid"] = checks.usable_joints(annotated, not_finite | absurd | far)
@@ -334,6 +329,23 @@ def _checked(
         problems.add(kind, files.split, names[number], checks.name_joints(flags[number]))
     if not found and not fault:
       yield row
+
+
+def _joints(rows: np.ndarray, there: np.ndarray, cameras: Cameras, frames: Frames) -> tuple[np.ndarray, np.ndarray]:
+  """Joints [n, 2, 21, 3] (camera, mm), and pixels [n, 2, 21, 2] of those that are finite and in front of the camera.
+
+  Args:
+    rows: of `ROW`.
+    there: [n], rows with camera and joints; those of others are 0.
+    cameras, frames: what they point into.
+  """
+  joints_cam, joints_img = np.zeros((len(rows), 2, 21, 3)), np.zeros((len(rows), 2, 21, 2))
+  world, at = frames.values[rows["joints"][there]], rows["camera"][there]
+  joints_cam[there] = to_camera(world, cameras.rotation[at], cameras.position_mm[at])
+  in_front = np.isfinite(joints_cam[there]).all(-1, keepdims=True) & (joints_cam[there][..., 2:] > 0)
+  pinhole = np.asarray(camera.intrinsics(cameras.focal_px[at], cameras.centre_px[at]))[:, None]
+  joints_img[there] = np.where(in_front, camera.project(np.where(in_front, joints_cam[there], 1.0), pinhole), 0)
+  return joints_cam, joints_img
 
 
 def _names(rows: np.ndarray, folder: pathlib.Path) -> list[str]:
