@@ -97,7 +97,7 @@ def matrix_product() -> float:
   """GFLOP/s of one product of two float32 matrices."""
   a = np.ones((_MATRIX, _MATRIX), np.float32)
   begun = time.perf_counter()
-  a @ a
+  np.matmul(a, a)
   return 2 * _MATRIX**3 / (time.perf_counter() - begun) / 1e9
 
 
