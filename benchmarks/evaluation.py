@@ -74,9 +74,10 @@ def batches(count: int) -> Iterator[dict[str, np.ndarray]]:
   for first in range(0, count, _BATCH):
     rng = np.random.default_rng(first)
     joints = rng.uniform([-80, -80, 500], [80, 80, 700], (*ones.shape, 3)).astype(np.float32)
+    joints_img = np.asarray(camera.project(joints, intrinsics[:, None]))
     number = np.arange(first, first + _BATCH, dtype=np.int32)
     yield {
-      "joints_cam": joints, "joints_cam_valid": ones, "joints_img": np.asarray(camera.project(joints, intrinsics[:, None])),
+      "joints_cam": joints, "joints_cam_valid": ones, "joints_img": joints_img,
       "joints_img_valid": ones, "joints_visible": ones, "hand_present": ones[..., 0], "camera_img": intrinsics,
       "hand_present_valid": ones[:, 0, 0], "camera_valid": ones[:, 0, 0], "root_depth": joints[:, :, skeleton.WRIST, 2],
       "root_depth_valid": ones[..., 0], "weight": np.ones(_BATCH, np.float32), "example_id": number,

@@ -96,7 +96,7 @@ def _longest(events: list[Any]) -> list[tuple[str, float]]:
 
 
 def _theirs(subject: Any, batch: int, name: str, dry: bool) -> Any:
-  import torch
+  import torch  # pyright: ignore[reportMissingImports]
 
   from benchmarks.theirs import Theirs
 
