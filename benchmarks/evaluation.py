@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -37,7 +37,7 @@ _SCENE = 10  # examples of one
 class Noisy:
   """Predicts the truth with some millimetres of noise."""
 
-  view = "pair"
+  view: Literal["pair", "hand"] = "pair"
   needs = frozenset({"joints_cam", "joints_img", "hand_present"})
   objectives = ()
 
@@ -69,14 +69,15 @@ class Noisy:
 
 def batches(count: int) -> Iterator[dict[str, np.ndarray]]:
   """Random hands, both in every picture, made when they are asked for."""
-  intrinsics = np.repeat(np.float32([[[800, 0, 320], [0, 800, 240], [0, 0, 1]]]), _BATCH, 0)
+  intrinsics = np.repeat(np.array([[[800, 0, 320], [0, 800, 240], [0, 0, 1]]], np.float32), _BATCH, 0)
   ones = np.ones((_BATCH, 2, skeleton.NUM_JOINTS), bool)
   for first in range(0, count, _BATCH):
     rng = np.random.default_rng(first)
     joints = rng.uniform([-80, -80, 500], [80, 80, 700], (*ones.shape, 3)).astype(np.float32)
+    joints_img = np.asarray(camera.project(joints, intrinsics[:, None]))
     number = np.arange(first, first + _BATCH, dtype=np.int32)
     yield {
-      "joints_cam": joints, "joints_cam_valid": ones, "joints_img": camera.project(joints, intrinsics[:, None]),
+      "joints_cam": joints, "joints_cam_valid": ones, "joints_img": joints_img,
       "joints_img_valid": ones, "joints_visible": ones, "hand_present": ones[..., 0], "camera_img": intrinsics,
       "hand_present_valid": ones[:, 0, 0], "camera_valid": ones[:, 0, 0], "root_depth": joints[:, :, skeleton.WRIST, 2],
       "root_depth_valid": ones[..., 0], "weight": np.ones(_BATCH, np.float32), "example_id": number,

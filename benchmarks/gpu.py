@@ -82,18 +82,21 @@ def _ours(subject: Any, batch: int, name: str, dry: bool) -> Any:
 
 
 def _longest(events: list[Any]) -> list[tuple[str, float]]:
-  """Names and milliseconds of the operations that took most time, of a trace; of a GPU its streams alone."""
+  """Names and milliseconds of the operations that took most time, of a trace.
+
+  Of a GPU what ran there; of a CPU what the compiled program's threads did, not Python's.
+  """
   names = {event["pid"]: event["args"]["name"] for event in events if event.get("name") == "process_name"}
   on_device = {pid for pid, name in names.items() if "GPU" in name}
-  total: collections.Counter[str] = collections.Counter()
+  total: collections.defaultdict[str, float] = collections.defaultdict(float)
   for event in events:
-    if event.get("ph") == "X" and (event["pid"] in on_device or not on_device):
+    if event.get("ph") == "X" and (event["pid"] in on_device if on_device else "hlo_op" in event.get("args", {})):
       total[event["name"]] += event.get("dur", 0) / 1e3
-  return total.most_common(_TOP)
+  return sorted(total.items(), key=lambda entry: -entry[1])[:_TOP]
 
 
 def _theirs(subject: Any, batch: int, name: str, dry: bool) -> Any:
-  import torch
+  import torch  # pyright: ignore[reportMissingImports]
 
   from benchmarks.theirs import Theirs
 

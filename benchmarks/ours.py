@@ -96,22 +96,20 @@ class Ours:
   def input_per_core(self) -> float:
     """Training examples that the data pipeline makes of records on the disk, a second of one core's time."""
     batches = self._subject.batches(32, True, source.Reading(threads=1, keep_bytes=0))
-    with contextlib.closing(batches) if hasattr(batches, "close") else contextlib.nullcontext():
-      for _ in range(3):  # the pipeline works some batches ahead
-        next(batches)
-      begun = time.process_time()
-      for _ in range(_READ_BATCHES):
-        next(batches)
-      return 32 * _READ_BATCHES / (time.process_time() - begun)
+    for _ in range(3):  # the pipeline works some batches ahead
+      next(batches)
+    begun = time.process_time()
+    for _ in range(_READ_BATCHES):
+      next(batches)
+    return 32 * _READ_BATCHES / (time.process_time() - begun)
 
   def data_wait(self) -> float:
     """Share of some steps' time in which the trainer waits for data, read as its config says."""
     data = self._subject.config.data
     reading = source.Reading(threads=data.threads, keep_bytes=data.keep_mb * 10**6)
     waited = 0.0
-    with contextlib.closing(
-      feed.to_mesh(lambda: self._subject.batches(self._size, True, reading), self._mesh)
-    ) as stream:
+    stream: Any = feed.to_mesh(lambda: self._subject.batches(self._size, True, reading), self._mesh)
+    with contextlib.closing(stream):
       for _ in range(_WAIT_STEPS // 2):  # fills what is kept in memory
         next(stream)
       begun = time.perf_counter()

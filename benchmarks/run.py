@@ -1,9 +1,9 @@
 """How fast everything is: `python -m benchmarks.run [--system S ...] [--size demo|paper] [--torch] [--json FILE]`.
 
-Of every stage of every config: the trainer's step, the prediction of a batch and of one picture, the time to compile
-them with an empty cache, memory, XLA's floating-point operations and bytes, and the data pipeline. With `--torch` each
-is timed beside its twin in PyTorch. Ours and theirs are a process each and take turns, with the machine's own product
-of matrices in between, so that what else the machine does troubles all alike; numbers are medians.
+Of every stage of every config, on the processor: the trainer's step, the prediction of a batch and of one picture, the
+time to compile them with an empty cache, memory, XLA's floating-point operations and bytes, and the data pipeline. With
+`--torch` each is timed beside its twin in PyTorch. Ours and theirs are a process each and take turns, with the
+machine's own product of matrices in between, so that what else runs troubles all alike; numbers are medians.
 
 `--json FILE` is written after each subject. What it holds already is not measured again: the same command goes on, or
 adds the other size; `--table FILE` prints such a file and measures nothing.
@@ -97,7 +97,7 @@ def matrix_product() -> float:
   """GFLOP/s of one product of two float32 matrices."""
   a = np.ones((_MATRIX, _MATRIX), np.float32)
   begun = time.perf_counter()
-  a @ a
+  np.matmul(a, a)
   return 2 * _MATRIX**3 / (time.perf_counter() - begun) / 1e9
 
 

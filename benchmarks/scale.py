@@ -88,10 +88,11 @@ def compiled_step(subject: Any, devices: int, fsdp: int) -> dict[str, Any]:
   compiled = jitted.lower(placed, made.constants, made.batch, np.int32(0)).compile()
   cost: Any = compiled.cost_analysis()
   whole, part = distributed.held_bytes(made.state, places)
+  moved = collectives(compiled.as_text() or "")
   return {
     "subject": subject.name, "devices": devices, "fsdp": fsdp, "batch": size, "gflop": cost["flops"] / 1e9,
     "gbyte": cost["bytes accessed"] / 1e9, "state_mb": whole / 1e6, "held_mb": part / 1e6,
-    "collectives": {kind: {"count": n, "mb": b / 1e6} for kind, (n, b) in collectives(compiled.as_text()).items()},
+    "collectives": {kind: {"count": n, "mb": b / 1e6} for kind, (n, b) in moved.items()},
   }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import importlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -44,11 +44,12 @@ class Subject:
   def system(self) -> base.System:
     return base.load(self.config)
 
-  def batches(self, size: int, train: bool, reading: source.Reading | None = None) -> Any:
+  def batches(self, size: int, train: bool, reading: source.Reading | None = None) -> Iterator[dict[str, np.ndarray]]:
     """Host batches of `size` examples of the records that everything is measured on, again and again in training."""
-    read = source.train_batches if train else source.eval_batches
-    more = {"seed": 0} if train else {}
-    return read(self.records, self.system.host_ops(train), self.system.needs, size, reading=reading, **more)
+    arguments = (self.records, self.system.host_ops(train), self.system.needs, size)
+    if train:
+      return source.train_batches(*arguments, seed=0, reading=reading)
+    return source.eval_batches(*arguments, reading=reading)
 
   def batch(self, size: int, train: bool) -> dict[str, np.ndarray]:
     """The first of them."""

@@ -23,14 +23,14 @@ class PartialConv(nn.Module):
     self.conv = nn.Conv2d(inputs, features, kernel, stride, kernel // 2, bias=False)
     self.bias = nn.Parameter(torch.zeros(features, 1, 1)) if bias else None
     self.inputs, self.features = 1 if mean else kernel**2 * inputs, features
-    self.register_buffer("ones", torch.ones(1, 1, kernel, kernel), persistent=False)
+    self.kernel, self.stride = kernel, stride
 
   def forward(self, x: Tensor, planes: Planes) -> tuple[Tensor, Planes]:
     with torch.no_grad():
       whole = torch.cat([plane.expand(-1, count, -1, -1) for plane, count in planes], 1)
       total = sum((count * plane for plane, count in planes), x.new_zeros(()))
-      kernel = self.ones.shape[-1]
-      count = F.conv2d(total, self.ones.to(total.dtype), stride=self.conv.stride, padding=kernel // 2)
+      ones = total.new_ones(1, 1, self.kernel, self.kernel)
+      count = F.conv2d(total, ones, stride=self.stride, padding=self.kernel // 2)
       valid = (count > 0).to(x.dtype)
       factor = self.inputs / count.clamp(min=1) * valid
     out = self.conv(x * whole) * factor

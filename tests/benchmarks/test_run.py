@@ -1,6 +1,6 @@
-"""The table of the benchmark, from figures as its JSON has them."""
+"""Tables of the benchmarks, from figures as their JSON has them."""
 
-from benchmarks import run
+from benchmarks import gpu, run
 
 ROW = {
   "subject": "hdr/shpe", "size": "demo", "batch": 16, "rounds": 3, "load_before": 0.0, "matrix_gflops": 100.0,
@@ -30,3 +30,22 @@ def test_a_system_that_is_not_trained_shows_its_prediction():
   cells = _cells({**ROW, "ours": ours | {"one_s": 0.2}, "torch": {"one_s": 0.4}})
   assert (cells["train /s"], cells["forward /s"], cells["GFLOP/s"]) == ("", "", "100")
   assert (cells["torch: train"], cells["forward"], cells["one"]) == ("", "", "0.50")
+
+
+def test_the_longest_operations_are_those_of_the_device():
+  events = [
+    {"name": "process_name", "pid": 1, "args": {"name": "/device:GPU:0"}},
+    {"name": "process_name", "pid": 2, "args": {"name": "/host:CPU"}},
+    {"name": "waiting", "ph": "X", "pid": 2, "dur": 9000},
+    *({"name": "conv", "ph": "X", "pid": 1, "dur": 1500} for _ in range(2)),
+    {"name": "copy", "ph": "X", "pid": 1, "dur": 2000},
+  ]
+  assert gpu._longest(events) == [("conv", 3.0), ("copy", 2.0)]
+  of_cpu = [{"name": "dot", "ph": "X", "pid": 2, "dur": 1000, "args": {"hlo_op": "dot"}}, *events[1:3]]
+  assert gpu._longest(of_cpu) == [("dot", 1.0)]
+
+
+def test_the_table_of_a_gpu_has_the_best_batch_of_each():
+  rows = [{"batch": 64, "pictures_per_s": 3400.0, "memory_mb": 9000.0}, {"batch": 128, "error": "out of memory"}]
+  *_, line = gpu.table({"rows": {"internet ours": rows, "internet torch": rows[1:]}}).splitlines()
+  assert line == "| internet | train | ours | 64 | 3400 | 50% | 9.0 |"

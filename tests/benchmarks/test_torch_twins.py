@@ -51,6 +51,22 @@ def test_every_parameter_of_a_twin_has_a_gradient_of_its_loss(subject):
     assert any(gradient.abs().sum() > 0 for gradient in gradients), name
 
 
+def test_the_pipeline_recovers_and_estimates_both_hands():
+  import torch
+
+  from benchmarks import theirs
+
+  (subject,) = (one for one in TINY if not one.system.objectives)
+  twin = torch_twins.load(subject.system).eval()
+  with torch.no_grad():
+    odds, recovered, *poses = twin(theirs.tensors(records.batch(subject.system, 2, train=False)))
+  height, width = subject.system.hand_hw
+  assert odds.shape == (2, 4, *subject.system.map_hw)
+  assert recovered.shape == (4, 3, height, width)
+  assert [pose.shape for pose in poses] == 2 * [(4, joints, height // 4, width // 4) for joints in (21, 63, 63)]
+  assert all(found.isfinite().all() for found in (odds, recovered, *poses))
+
+
 def test_a_gaussian_lies_where_ours_does():
   import torch
 

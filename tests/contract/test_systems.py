@@ -60,11 +60,12 @@ def _system(name, variant, stage):
 
 def paper_name(name, variant, stage):
   """What figures of a "paper" step are called, "hdr/hasm"; "" of any other. Many variants have the same steps."""
-  if name not in CONFIGS:  # the guide's
-    return ""
-  known = {_identity(config): part for part, config in _stages(name, "paper")}
-  found = known.get(_identity(dict(_stages(name, variant))[stage]))
-  return "" if found is None else _label(name, found)
+  return _paper_names().get(_identity(dict(_stages(name, variant))[stage]), "")
+
+
+@functools.cache
+def _paper_names():
+  return {_identity(config): _label(name, part) for name in CONFIGS for part, config in _stages(name, "paper")}
 
 
 def _label(name, stage):
@@ -107,11 +108,11 @@ def test_shapes_fit_for_every_variant(name, variant, stage):
   # Predictor and import know one example, not how a batch is divided in training.
   chex.assert_trees_all_equal_shapes_and_dtypes(jax.eval_shape(step.make_init(system, config.seed), one), shapes)
   if system.objectives:
-    plan, _, shares, _, transforms = loop.prepare(system, config, trained, examples=1000)
-    assert plan.steps > 0
+    prepared = loop.prepare(system, config, trained, examples=1000)
+    assert prepared.plan.steps > 0
     constants = shapes.get("constants", {})
-    update = step.make_train_step(system, shares, transforms, config.seed, config.accumulation, config.ema)
-    fresh = jax.eval_shape(lambda v: _fresh(v, shares, transforms, config), _plain(shapes))
+    update = _train_step(system, config, prepared)
+    fresh = jax.eval_shape(lambda v: prepared.state(v, bool(config.ema)), _plain(shapes))
     traced = jax.jit(update).trace(fresh, constants, trained, np.int32(0))
     after, scalars = traced.out_info
     chex.assert_trees_all_equal_shapes_and_dtypes(after, fresh)
@@ -135,10 +136,9 @@ def _plain(variables):
   return {kind: part for kind, part in variables.items() if kind != "constants"}
 
 
-def _fresh(variables, shares, transforms, config):
-  opt = {name: tx.init(state.keep(variables, shares[name].trained)) for name, tx in transforms.items()}
-  changed = frozenset().union(*(share.paths for share in shares.values()))
-  return state.State(jax.numpy.int32(0), variables, opt, state.keep(variables, changed) if config.ema else {})
+def _train_step(system, config, prepared):
+  shares, transforms = prepared.shares, prepared.transforms
+  return step.make_train_step(system, shares, transforms, config.seed, config.accumulation, config.ema)
 
 
 @pytest.mark.parametrize(("name", "variant", "stage"), TINY)
@@ -148,12 +148,12 @@ def test_steps_lower_the_loss_and_move_every_parameter(name, variant, stage, tmp
     pytest.skip("is assembled, not trained")
   mesh = distributed.make_mesh(1)
   batch = jax.device_put(records.batch(system, config.batch_size, train=True), distributed.sharded(mesh))
-  _, _, shares, _, transforms = loop.prepare(system, config, batch, examples=STEPS * config.batch_size)
+  prepared = loop.prepare(system, config, batch, examples=STEPS * config.batch_size)
   everywhere = distributed.replicated(mesh)
   variables = jax.jit(step.make_init(system, config.seed, config.accumulation), out_shardings=everywhere)(batch)
   constants = variables.pop("constants", {})
-  fresh = _fresh(variables, shares, transforms, config)
-  pure = step.make_train_step(system, shares, transforms, config.seed, config.accumulation, config.ema)
+  fresh = prepared.state(variables, bool(config.ema))
+  pure = _train_step(system, config, prepared)
   now, losses = jax.device_put(fresh, everywhere), []
   jitted = jax.jit(chex.assert_max_traces(pure, n=1), out_shardings=everywhere)
   update = jitted.lower(now, constants, batch, np.int32(0)).compile()
@@ -175,10 +175,10 @@ def test_steps_lower_the_loss_and_move_every_parameter(name, variant, stage, tmp
     curve = [found[objective.name] for found in losses]
     assert min(curve[1:]) < curve[0], f"{objective.name} does not fall: {curve}"
   before, after = state.leaves(jax.device_get(variables)), state.leaves(jax.device_get(now.variables))
-  trained = frozenset().union(*(share.trained for share in shares.values()))
+  trained = frozenset().union(*(share.trained for share in prepared.shares.values()))
   idle = sorted(path for path in trained if np.array_equal(before[path], after[path]))
   assert not idle, f"{len(idle)} of {len(trained)} parameters have no gradient: {idle[:5]}"
-  changed = frozenset().union(*(share.paths for share in shares.values()))
+  changed = frozenset().union(*(share.paths for share in prepared.shares.values()))
   frozen = [path for path in before if path not in changed and not np.array_equal(before[path], after[path])]
   assert not frozen, f"frozen, but changed: {frozen}"
 
