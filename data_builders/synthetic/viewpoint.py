@@ -20,7 +20,7 @@ _RANGES = {
   # As InterHand2.6M's: pictures of 334 x 512, focal lengths of about 1,270 px, 1.0 to 1.1 m to the hands.
   "studio": ViewRange(512, 334, (980.0, 1120.0), (1200.0, 1340.0), (90.0, 420.0), roll_rad=0.0),
   # As telephones': lenses of 24 to 60 mm on full frame, from arm's length to that of a table.
-  "phone": ViewRange(320, 240, (220.0, 750.0), (220.0, 560.0), (70.0, 230.0), roll_rad=0.0),
+  "phone": ViewRange(320, 240, (220.0, 750.0), (220.0, 560.0), (100.0, 230.0), roll_rad=0.0),
 }
 # Hands are upright more often than not: of all views so many are within so many degrees of the upright one.
 _TILT_LIMITS_DEG, _TILT_SHARES = (60.0, 90.0, 180.0), (0.5, 0.3, 0.2)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 # How often each happens to a picture, and how much of it at most.
 _GREY, _EXPOSED, _CONTRAST, _BLURRED, _NOISY, _COVERED = 0.1, 0.5, 0.5, 0.3, 0.5, 0.3
-_EXPOSURE = 0.8  # by a power of e to either side; pictures get brighter twice as often as darker
+_EXPOSURE = (-0.4, 0.4)  # powers of e; beyond, fingers of bright pictures cannot be told apart
 _CONTRASTS = (0.6, 1.4)
 _BLUR_OF_WIDTH, _TAPS = 0.015, 4  # deviation as a share of the crop's width; kernel of 2 x 4 + 1 px
 _NOISE = 0.06
@@ -36,7 +36,7 @@ def roughened(image: Float[Array, "b h w 3"], rng: jax.Array, covers: bool = Tru
     return jax.random.uniform(next(keys), shape, minval=low, maxval=high)
 
   image = jnp.where(happens(_GREY), image @ jnp.array([0.299, 0.587, 0.114])[:, None], image)
-  gain = jnp.where(happens(_EXPOSED), within(-_EXPOSURE / 2, _EXPOSURE), 0)
+  gain = jnp.where(happens(_EXPOSED), within(*_EXPOSURE), 0)
   image = jnp.clip(image * jnp.exp(gain), 0, 1)
   mean = image.mean((1, 2, 3), keepdims=True)
   image = jnp.where(happens(_CONTRAST), mean + within(*_CONTRASTS) * (image - mean), image)

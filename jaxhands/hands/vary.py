@@ -19,7 +19,7 @@ from jaxhands.hands.settle import Placed, Rig, vertices_of
 # spread of each, the thumb's base, and any free angle besides. Angles that hardly move have half of the last one.
 _ALL_FLEXION, _BASE_FLEXION, _MIDDLE_FLEXION, _SPREAD, _THUMB, _EACH = 5.0, 6.0, 9.0, 4.0, 6.0, 2.0
 _MM_OF_A_RADIAN = 60.0  # by which turns and places of a hand are compared
-_PART_STEP_MM, _PART_STEPS = 8.0, 12
+_PART_STEP_MM, _PART_STEPS = 14.0, 7
 _OVERLAP_MM = 3.0  # that settling ends
 
 

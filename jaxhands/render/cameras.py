@@ -66,17 +66,19 @@ def sample_view(
   low, high = points_world.min(0), points_world.max(0)
   centre = (low + high) / 2
   reach = float(np.linalg.norm(points_world - centre, axis=1).max())
+  # The hands stay ahead of the camera however large the scene is.
+  distances = np.maximum(rng.uniform(*ranges.distance_mm, _TRIES), 2 * reach)
+  least, most = np.log(ranges.focal_px)
+  focals = np.exp(rng.uniform(least, most, _TRIES))
   from_centre = (points_world - centre) @ rotation.T
-  for _ in range(_TRIES):
-    # The hands stay ahead of the camera however large the scene is.
-    distance = max(float(rng.uniform(*ranges.distance_mm)), 2 * reach)
-    focal = float(np.exp(rng.uniform(*np.log(ranges.focal_px))))
-    place = from_centre[:, :2] / (from_centre[:, 2:] + distance)
-    corner, size = place.min(0), np.ptp(place, axis=0)
-    if ranges.box_px[0] <= focal * size.max() <= ranges.box_px[1]:
-      break
-  else:
-    focal = float(rng.uniform(*ranges.box_px)) / float(size.max())
+  places = from_centre[:, :2] / (from_centre[:, 2:] + distances[:, None, None])
+  sizes = np.ptp(places, axis=1)
+  sizes_px = focals * sizes.max(-1)
+  fits = (sizes_px >= ranges.box_px[0]) & (sizes_px <= ranges.box_px[1])
+  chosen = int(fits.argmax())  # the first that fits
+  distance, corner, size = float(distances[chosen]), places[chosen].min(0), sizes[chosen]
+  wanted_px = float(rng.uniform(*ranges.box_px))
+  focal = float(focals[chosen]) if fits[chosen] else wanted_px / float(size.max())
   translation = np.array([0.0, 0.0, distance]) - rotation @ centre
   extent = np.array([ranges.width, ranges.height], np.float64)
   room = np.maximum(extent - 1 - focal * size - 2 * ranges.margin_px, 0.0)

@@ -246,8 +246,8 @@ class DIGIT:
   @property
   def objectives(self) -> tuple[base.Objective, ...]:
     name = "pose" if self.pose else "segmentation"
-    faint = dict.fromkeys(("root_depth", "handedness"), "the release's initial layers (see the module)")
-    small = faint if self.released and self.pose else {}
+    why = "the release's initial layers (see the module)"
+    small = {"root_depth": why, "handedness": why} if self.released and self.pose else {}
     return (base.Objective(name, self.parts, ("batch_stats",), self.loss, small),)
 
   def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:

@@ -189,8 +189,8 @@ class InterNet:
 
   @property
   def objectives(self) -> tuple[base.Objective, ...]:
-    drowned = dict.fromkeys(("root_depth", "handedness"), "`literal_losses` asks for the paper's sum over all voxels")
-    small = drowned if self.literal_losses else {}
+    why = "`literal_losses` asks for the paper's sum over all voxels"
+    small = {"root_depth": why, "handedness": why} if self.literal_losses else {}
     return (base.Objective("pose", _PARTS, ("batch_stats",), self.loss, small),)
 
   def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
