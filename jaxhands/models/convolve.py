@@ -5,7 +5,7 @@ sides. On CPUs the gradients are not those of differentiating XLA's convolution,
 
 - the gradient of the input is one plain convolution for each place within a stride, interleaved; XLA dilates the
   cotangent with zeros and convolves these, too. A transposed convolution is the same;
-- the gradient of the kernel is a sum of products of matrices, a few rows of the map after the other.
+- the gradient of the kernel of large maps is a sum of products of matrices, a few rows of the map after the other.
 
 On accelerators these are XLA's. Everywhere a 1x1 convolution, and one of squares that do not overlap, is a product of
 matrices. There is no forward-mode derivative.
@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 _AXES = ("NHWC", "HWIO", "NHWC")
+_FEW = 2**17  # values of a map for which a loop is not worth the time of compiling it
 _BAND = 2**18  # values of all windows that `_bands` looks at at once: 1 MB
 
 
@@ -181,6 +182,9 @@ def _to_kernel(
   def plain(x: jax.Array, cotangent: jax.Array) -> jax.Array:
     kernel = jax.ShapeDtypeStruct(shape, x.dtype)
     return jax.linear_transpose(lambda kernel: _xla(x, kernel, stride, padding, dilation), kernel)(cotangent)[0]
+
+  if x.size < _FEW:
+    return plain(x, cotangent)
 
   def bands(x: jax.Array, cotangent: jax.Array) -> jax.Array:
     return _bands(x, cotangent, shape, stride, padding, dilation)

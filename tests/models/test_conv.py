@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxhands
@@ -21,6 +21,11 @@ PACKAGE = pathlib.Path(jaxhands.__file__).parent
 
 def _close(found, expected):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), found, expected)
+
+
+def _alike(found, expected):
+  """Of sums over many pixels."""
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * np.abs(b).max()), found, expected)
 
 
 def _random(*shape, key=0, dtype=jnp.float32):
@@ -35,8 +40,12 @@ def _plain(x, kernel, stride, padding, dilation):
 
 
 def _with_gradients(fn, x, kernel):
-  y, pull = jax.vjp(fn, x, kernel)
-  return y, *pull(jnp.sin(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape))
+  @jax.jit
+  def results(x, kernel):
+    y, pull = jax.vjp(fn, x, kernel)
+    return y, *pull(jnp.sin(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape))
+
+  return results(x, kernel)
 
 
 @given(st.integers(1, 8), st.integers(1, 4), st.integers(0, 4), st.integers(1, 3), st.integers(0, 4), st.integers(0, 4))
@@ -49,6 +58,20 @@ def test_value_and_gradients_are_those_of_xla(kernel, stride, padding, dilation,
   _close(found, _with_gradients(lambda x, w: _plain(x, w, *arguments), x, weights))
 
 
+@pytest.mark.parametrize(
+  ("kernel", "stride", "padding", "dilation"),
+  [(1, 1, 0, 1), (1, 2, 0, 1), (3, 1, 1, 1), (3, 2, 1, 1), (3, 1, 4, 4), (4, 4, 0, 1)],
+)
+@pytest.mark.parametrize("shape", [(3, 90, 80, 8), (32, 20, 16, 16)])  # bands of an example, examples in a band
+def test_large_maps_give_the_same_gradients(shape, kernel, stride, padding, dilation):
+  x, weights = _random(*shape), _random(kernel, kernel, shape[3], 4, key=1)
+  arguments = (stride, padding, dilation)
+  found = _with_gradients(lambda x, w: convolve(x, w, *arguments), x, weights)
+  expected = _with_gradients(lambda x, w: _plain(x, w, *arguments), x, weights)
+  _alike(found, expected)
+
+
+@settings(max_examples=8)
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 2))
 def test_the_transpose_is_what_xla_transposes(kernel, stride, padding):
   x, weights = _random(2, 4, 5, 3), _random(kernel, kernel, 2, 3, key=1)
@@ -103,13 +126,13 @@ def test_half_precision(layer):
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_maps_over_an_axis_and_over_devices(stride):
-  x, kernel = _random(3, 4, 32, 32, 4), _random(3, 3, 4, 5, key=1)
+  x, kernel = _random(2, 4, 64, 64, 8), _random(3, 3, 8, 5, key=1)
   grad = jax.grad(lambda kernel, x: jnp.sum(jnp.sin(convolve(x, kernel, stride, 1))), argnums=(0, 1))
   one_by_one = [grad(kernel, part) for part in x]
-  _close(jax.vmap(grad, (None, 0))(kernel, x), jax.tree.map(lambda *parts: jnp.stack(parts), *one_by_one))
+  _alike(jax.vmap(grad, (None, 0))(kernel, x), jax.tree.map(lambda *parts: jnp.stack(parts), *one_by_one))
   mesh = jax.sharding.Mesh(np.array(jax.devices()[:4]), "batch")
   sharded = jax.device_put(x[0], jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch")))
-  _close(jax.jit(grad)(kernel, sharded), one_by_one[0])
+  _alike(jax.jit(grad)(kernel, sharded), one_by_one[0])
 
 
 def test_norm_and_relu():
