@@ -28,7 +28,7 @@ Switches:
   released  the public network, with `hand`, and what its weights need: `--config.init_from.all=FILE` (as published)
 
 The paper starts the backbone from ImageNet weights: `--config.init_from.backbone=FILE`, torchvision's ResNet-50 as
-arrays by name (.npz).
+it is published (.pth).
 
 Where paper and release differ; the first value is the default, the second is `released`:
   pixels      0..1, normalised with ImageNet's mean and deviation | 0..255 with the same mean and deviation (a slip)
