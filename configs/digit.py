@@ -29,7 +29,7 @@ Switches, and the paper's rows (table 2; section 4.3 with figure 6c):
 the heatmaps, a handedness loss of weight 2, a root depth loss of weight 0.2, and gentler crops.
 
 The paper starts the backbone from ImageNet weights: `--config.init_from.backbone=FILE`, HRNet-W32 of the HRNet pose
-repository as arrays by name (.npz); `paper` without them needs `--config.accept=no_imagenet`.
+repository as it is published (.pth); `paper` without them needs `--config.accept=no_imagenet`.
 With RootNet's results, `--config.data.root_depths=FILE --config.eval.protocol.depth=rootnet`.
 
 Where paper and release differ; the first value is the default, the second is `released`:

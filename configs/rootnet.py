@@ -28,8 +28,8 @@ Switches:
   hand      one crop of each hand with one root, instead of one of both with two
   released  the public network, with `hand`, and what its weights need: `--config.init_from.all=FILE` (as published)
 
-The paper starts the backbone from ImageNet weights: `--config.init_from.backbone=FILE`, torchvision's ResNet-50 of
-2020 as it is published (.pth); `paper` without them needs `--config.accept=no_imagenet`.
+The paper starts the backbone from ImageNet weights: `--config.init_from.backbone=FILE`, torchvision's ResNet-50 as
+it is published (.pth); `paper` without them needs `--config.accept=no_imagenet`.
 
 Where paper and release differ; the first value is the default, the second is `released`:
   pixels      0..1, normalised with ImageNet's mean and deviation | 0..255 with the same mean and deviation (a slip)

@@ -17,6 +17,24 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+_SUMS = 32  # roundings within a sum of some thousand products, whose order is the machine's
+
+
+def rounding(layers: int, grown: float = 1.0) -> float:
+  """Share of a value by which float32 may miss it: the sums of one layer, and one rounding more for each layer.
+
+  Args:
+    layers: convolutions and matrix products that follow each other on the way to the value.
+    grown: times errors grow where the computation is ill-conditioned, as with batch statistics of two examples.
+  """
+  return grown * (_SUMS + layers) * float(np.finfo(np.float32).eps)
+
+
+def close(found, expected, layers: int, grown: float = 1.0) -> None:
+  """Asserts that float32's `rounding` explains the difference, as a share of the largest expected value."""
+  expected = np.asarray(expected, np.float64)
+  np.testing.assert_allclose(found, expected, rtol=0, atol=rounding(layers, grown) * np.abs(expected).max())
+
 
 def _missing(what: str) -> None:
   if "JAXHANDS_GOLDENS" in os.environ:

@@ -32,9 +32,3 @@ def thinned(x, channels, pixels):
   """An NHWC map in the reference's layout, thinned out to about so many channels, rows and columns."""
   x = nchw(x)
   return x[:, every(x.shape[1], channels), every(x.shape[2], pixels), every(x.shape[3], pixels)]
-
-
-def close(found, expected, share):
-  """Within `share` of the largest expected entry."""
-  expected = np.asarray(expected)
-  np.testing.assert_allclose(found, expected, rtol=0, atol=share * np.abs(expected).max())

@@ -9,9 +9,12 @@ import pytest
 from jaxhands.geometry import camera, crop
 from jaxhands.systems.digit import DIGIT
 from jaxhands.weights.digit import digit as name_map
-from tests.parity.cases import Case
+from tests.parity.cases import Case, close
 
 SYSTEM = DIGIT(released=True)
+LAYERS = 140  # HRNet-W32 has 113; segmentation, semantic features, the UNet and the heads follow
+SHARP = 10.0  # by which the softmax over cells makes errors of scores grow
+TRAINED = 10.0  # by which errors grow with batch statistics of two examples
 QUICK = {"xla_backend_optimization_level": 0}  # compiles in half the time
 # Golden array -> (module whose output it is, which of several, step over channels, step over pixels).
 MAPS = {
@@ -121,12 +124,6 @@ def trained(variables, batch):
     return jax.device_get(run(variables, batch))
 
 
-def _close(found, expected, share: float) -> None:
-  """Within `share` of the largest expected entry."""
-  expected = np.asarray(expected)
-  np.testing.assert_allclose(found, expected, rtol=0, atol=share * np.abs(expected).max())
-
-
 @pytest.mark.parametrize("name", MAPS)
 def test_maps(case, evaluated, name):
   module, index, channels, pixels = MAPS[name]
@@ -136,7 +133,7 @@ def test_maps(case, evaluated, name):
     found = np.maximum(found, 0)
     found = np.max([found[:, i::2, j::2] for i in range(2) for j in range(2)], axis=0)
   found = np.moveaxis(found, -1, 1)[:, ::channels, ::pixels, ::pixels]
-  _close(found, case[name], 1e-5)
+  close(found, case[name], LAYERS)
 
 
 def test_labels(case, evaluated):
@@ -145,23 +142,23 @@ def test_labels(case, evaluated):
 
 def test_joints(case, evaluated):
   heatmaps = np.moveaxis(evaluated["heatmaps"], -1, 1)
-  np.testing.assert_allclose(heatmaps[:, :, ::8, ::8], case["heatmap_prob"], rtol=1e-3, atol=1e-7)
+  close(heatmaps[:, :, ::8, ::8], case["heatmap_prob"], LAYERS, SHARP)
   depths = heatmaps * np.moveaxis(evaluated["out"]["depths"], -1, 1)
-  _close(depths[:, :, ::8, ::8], case["depth_map"], 1e-4)
+  close(depths[:, :, ::8, ::8], case["depth_map"], LAYERS, SHARP)
   voxels = evaluated["voxels"].reshape(case["joint_2p5d"].shape)
-  np.testing.assert_allclose(voxels, case["joint_2p5d"], rtol=0, atol=1e-3)
-  np.testing.assert_allclose(voxels[..., 2], case["joint_z"], rtol=0, atol=6e-5)
+  close(voxels, case["joint_2p5d"], LAYERS)
+  close(voxels[..., 2], case["joint_z"], LAYERS)
   shown = evaluated["prediction"]["heatmaps"].reshape(heatmaps.shape)
   np.testing.assert_array_equal(shown, heatmaps)
 
 
 def test_dense_heads(case, evaluated):
   out, prediction = evaluated["out"], evaluated["prediction"]
-  _close(out["root_depth"], case["root_heatmap_logits"], 1e-5)
-  _close(out["hands"], case["hand_type_logits"], 1e-5)
-  np.testing.assert_allclose(prediction["hand_prob"], case["hand_type_prob"], rtol=0, atol=1e-6)
+  close(out["root_depth"], case["root_heatmap_logits"], LAYERS)
+  close(out["hands"], case["hand_type_logits"], LAYERS)
+  close(prediction["hand_prob"], case["hand_type_prob"], LAYERS)
   bins = SYSTEM.root_codec.encode(prediction["rel_root_depth"])
-  np.testing.assert_allclose(bins, case["rel_root_depth"][:, 0], rtol=0, atol=5e-5)
+  close(bins, case["rel_root_depth"][:, 0], LAYERS)
 
 
 def test_camera_joints(case, batch, evaluated):
@@ -174,20 +171,18 @@ def test_camera_joints(case, batch, evaluated):
     joints_crop, rel_depth = SYSTEM.joints_codec.decode(voxels)
     joints_img = crop.apply_affine(case["in:inv_trans"], joints_crop)
     joints_cam = camera.back_project(joints_img, depths[..., None] + rel_depth, intrinsics)
-    np.testing.assert_allclose(joints_cam.reshape(case[name].shape), case[name], rtol=0, atol=5e-3)
+    close(joints_cam.reshape(case[name].shape), case[name], LAYERS)
 
 
 @pytest.mark.parametrize("name", TERMS)
 def test_losses(case, evaluated, trained, name):
-  np.testing.assert_allclose(evaluated["terms"][TERMS[name]], case[f"eval_loss_{name}"], rtol=1e-5, atol=1e-4)
-  # With two examples batch statistics are ill-conditioned (README).
-  loose = {"bone": 2e-1, "joint": 4e-3}.get(name, 1e-3)
-  np.testing.assert_allclose(trained[0][TERMS[name]], case[f"train_loss_{name}"], rtol=0, atol=loose)
+  close(evaluated["terms"][TERMS[name]], case[f"eval_loss_{name}"], LAYERS)
+  close(trained[0][TERMS[name]], case[f"train_loss_{name}"], LAYERS, TRAINED)
 
 
 def test_total(case, evaluated, trained):
-  np.testing.assert_allclose(sum(evaluated["terms"].values()), case["eval_loss_total"], rtol=1e-5)
-  np.testing.assert_allclose(sum(trained[0].values()), case["train_loss_total"], rtol=0, atol=0.25)
+  close(sum(evaluated["terms"].values()), case["eval_loss_total"], LAYERS)
+  close(sum(trained[0].values()), case["train_loss_total"], LAYERS, TRAINED)
 
 
 def test_gradients(case, evaluated):
@@ -195,17 +190,18 @@ def test_gradients(case, evaluated):
   found = [
     np.linalg.norm(_at(evaluated["grads"], targets[name]).astype(float)) for name in case.json("grad_names.json")
   ]
-  np.testing.assert_allclose(found, case["eval_grad_norm"], rtol=5e-4)
+  for norm, expected in zip(found, case["eval_grad_norm"], strict=True):
+    close(norm, expected, 2 * LAYERS, 15)
   heatmap = _at(evaluated["grads"], "heatmap/kernel")[0, 0].T[:, ::17]
-  _close(heatmap, case["eval_grad_conv_hm_slice"], 3e-3)
+  close(heatmap, case["eval_grad_conv_hm_slice"], 2 * LAYERS, 90)
   stem = _at(evaluated["grads"], "backbone/stem0/conv/kernel").transpose(3, 2, 0, 1)[::4, :, 1, 1]
-  _close(stem, case["eval_grad_stem_slice"], 3e-3)
+  close(stem, case["eval_grad_stem_slice"], 2 * LAYERS, 90)
 
 
 def test_running_statistics_after_one_training_step(case, trained):
   for theirs, ours in STATISTICS.items():
     for name in ("mean", "var"):
-      _close(_at(trained[1], f"{ours}/{name}"), case[f"train_running_{name}:{theirs}"], 1e-4)
+      close(_at(trained[1], f"{ours}/{name}"), case[f"train_running_{name}:{theirs}"], LAYERS, TRAINED)
 
 
 def test_parameter_count(variables):

@@ -1,7 +1,6 @@
 """HDRM's reconstruction, perceptual, style and smoothness losses, and their gradient, against the release."""
 
 import jax
-import numpy as np
 import pytest
 
 from jaxhands import losses
@@ -9,14 +8,16 @@ from jaxhands.models.backbones import vgg
 from jaxhands.systems.hdr import holes
 from jaxhands.systems.hdr.hdrm import HDRM, recovery_terms
 from jaxhands.weights.vgg import import_vgg
-from tests.parity.cases import Case
-from tests.parity.hdr import close, every, holes_of, nchw, normalised
+from tests.parity.cases import Case, close
+from tests.parity.hdr import every, holes_of, nchw, normalised
 
 TERMS = {
   "hole_occluded": "hole_deocclusion", "hole_distractor": "hole_removal", "valid": "valid",
   "perceptual_occluded": "prc_deocclusion", "perceptual_distractor": "prc_removal",
   "style_occluded": "style_deocclusion", "style_distractor": "style_removal",
 }  # fmt: skip
+
+LAYERS = 9  # seven convolutions; Gram matrices, their sums
 
 
 @pytest.fixture(scope="module")
@@ -50,26 +51,26 @@ def found(case, weights):
 
 def test_terms(case, found):
   for ours, theirs in TERMS.items():
-    np.testing.assert_allclose(found["terms"][ours], case[theirs], rtol=2e-5, err_msg=ours)
+    close(found["terms"][ours], case[theirs], LAYERS)
 
 
 def test_total_and_gradient(case, found):
-  np.testing.assert_allclose(found["total"], case["weighted_total"], rtol=2e-5)
+  close(found["total"], case["weighted_total"], LAYERS)
   # Absolute values and maxima of nearly equal features turn their sign within rounding.
-  close(nchw(found["gradient"])[:, :, ::4, ::4], case["grad_output"], 5e-4)
+  close(nchw(found["gradient"])[:, :, ::4, ::4], case["grad_output"], LAYERS, 500)
 
 
 def test_features(case, found):
   for i, pool in enumerate(found["pools"], start=1):
     maps = nchw(pool)[..., ::4, ::4]
-    close(maps[:, every(maps.shape[1], 16)], case[f"vgg_pool{i}"], 1e-5)
-  close(losses.gram(found["pools"][0])[:, ::4, ::4], case["gram_pool1"], 1e-5)
+    close(maps[:, every(maps.shape[1], 16)], case[f"vgg_pool{i}"], LAYERS)
+  close(losses.gram(found["pools"][0])[:, ::4, ::4], case["gram_pool1"], LAYERS)
 
 
 def test_total_variation(case, found):
   """Of the undilated composite, which starts from the truth here, as the README says."""
   truth = found["truth"]
-  np.testing.assert_allclose(losses.total_variation(truth).mean(), case["tv_gt"], rtol=1e-5)
+  close(losses.total_variation(truth).mean(), case["tv_gt"], LAYERS)
   output = normalised(case.image("output"))
   made = holes.composite(output, truth, holes_of(case), dilation=0)
-  np.testing.assert_allclose(losses.total_variation(made).mean(), case["tv"], rtol=1e-5)
+  close(losses.total_variation(made).mean(), case["tv"], LAYERS)

@@ -7,9 +7,11 @@ import pytest
 
 from jaxhands import codecs
 from jaxhands.systems.internet import InterNet
-from tests.parity.cases import Case
+from tests.parity.cases import Case, close
 
 SYSTEM = InterNet(released=True)
+LAYERS = 54  # ResNet-50's, three that upsample, and one
+GROWN = {"eval": 1.0, "train": 50.0}  # batch statistics of two examples
 MAPS = {
   "layer1": (16, 8),
   "layer2": (16, 4),
@@ -75,12 +77,6 @@ def runs(case, batch):
     return {mode: jax.tree.map(np.asarray, run(params, rest, batch, mode == "train")) for mode in ("eval", "train")}
 
 
-def _close(found, expected, share: float) -> None:
-  """Within `share` of the largest expected entry."""
-  expected = np.asarray(expected)
-  np.testing.assert_allclose(found, expected, rtol=0, atol=share * np.abs(expected).max())
-
-
 def _leaf(tree, path: str):
   for key in path.split("/"):
     tree = tree[key]
@@ -92,26 +88,27 @@ def _statistics(x: np.ndarray, axes=None) -> np.ndarray:
   return np.stack([x.mean(axes), x.std(axes), x.min(axes), x.max(axes)], axis=-1)
 
 
-@pytest.mark.parametrize(("mode", "share"), [("eval", 1e-5), ("train", 3e-4)])
-def test_maps(case, runs, mode, share):
+@pytest.mark.parametrize("mode", GROWN)
+def test_maps(case, runs, mode):
   maps = runs[mode]["maps"]
   for name, (channels, pixels) in MAPS.items():
     if f"{mode}_{name}" in case:
       found = np.moveaxis(maps[name], -1, 1)[:, ::channels, ::pixels, ::pixels]
-      _close(found, case[f"{mode}_{name}"], share)
-  _close([_statistics(maps[name]) for name in MAPS], case[f"{mode}_feature_stats"], share)
+      close(found, case[f"{mode}_{name}"], LAYERS, GROWN[mode])
+  close([_statistics(maps[name]) for name in MAPS], case[f"{mode}_feature_stats"], LAYERS, GROWN[mode])
 
 
 def test_pooled_features(case, runs):
-  _close(runs["eval"]["maps"]["layer4"].mean((1, 2)), case["eval_feature_mean"], 1e-5)
+  close(runs["eval"]["maps"]["layer4"].mean((1, 2)), case["eval_feature_mean"], LAYERS)
 
 
-@pytest.mark.parametrize(("mode", "share", "voxel"), [("eval", 1e-5, 1e-4), ("train", 3e-4, 0.15)])
-def test_volumes(case, runs, mode, share, voxel):
+# The softmax of 20 times a volume makes the errors of training 20 times as large again.
+@pytest.mark.parametrize(("mode", "sharpened"), [("eval", 1.0), ("train", 20.0)])
+def test_volumes(case, runs, mode, sharpened):
   volume = runs[mode]["volume"]  # [B, row, column, joint, bin]
-  _close(volume.transpose(0, 3, 4, 1, 2)[:, ::3, ::8, ::8, ::8], case[f"{mode}_heatmap_slice"], share)
-  _close(_statistics(volume, (1, 2, 4)), case[f"{mode}_heatmap_stats"], share)
-  np.testing.assert_allclose(runs[mode]["soft_argmax"], case[f"{mode}_heatmap_soft_argmax"], rtol=0, atol=voxel)
+  close(volume.transpose(0, 3, 4, 1, 2)[:, ::3, ::8, ::8, ::8], case[f"{mode}_heatmap_slice"], LAYERS, GROWN[mode])
+  close(_statistics(volume, (1, 2, 4)), case[f"{mode}_heatmap_stats"], LAYERS, GROWN[mode])
+  close(runs[mode]["soft_argmax"], case[f"{mode}_heatmap_soft_argmax"], LAYERS, GROWN[mode] * sharpened)
 
 
 def test_argmax(case, runs):
@@ -120,42 +117,46 @@ def test_argmax(case, runs):
   np.testing.assert_array_equal(runs["eval"]["argmax"][0][sure], case["eval_joint_coord"][sure])
 
 
-@pytest.mark.parametrize(("mode", "share"), [("eval", 1e-5), ("train", 3e-4)])
-def test_dense_heads(case, runs, mode, share):
+@pytest.mark.parametrize("mode", GROWN)
+def test_dense_heads(case, runs, mode):
   out = runs[mode]["out"]
-  _close(out["root_depth"], case[f"{mode}_root_logits"], share)
-  _close(codecs.soft_argmax_1d(jnp.asarray(out["root_depth"])), case[f"{mode}_rel_root_depth"][:, 0], share)
-  _close(out["hands"], case[f"{mode}_hand_logits"], share)
-  _close(SYSTEM.hands_codec.decode(out["hands"]), case[f"{mode}_hand_type"], share)
+  close(out["root_depth"], case[f"{mode}_root_logits"], LAYERS, GROWN[mode])
+  close(
+    codecs.soft_argmax_1d(jnp.asarray(out["root_depth"])), case[f"{mode}_rel_root_depth"][:, 0], LAYERS, GROWN[mode]
+  )
+  close(out["hands"], case[f"{mode}_hand_logits"], LAYERS, GROWN[mode])
+  close(SYSTEM.hands_codec.decode(out["hands"]), case[f"{mode}_hand_type"], LAYERS, GROWN[mode])
 
 
-@pytest.mark.parametrize(("mode", "share"), [("eval", 1e-5), ("train", 1e-4)])
-def test_losses(case, runs, mode, share):
+@pytest.mark.parametrize("mode", GROWN)
+def test_losses(case, runs, mode):
   values = runs[mode]["losses"]
   means = [values[name].mean() for name in ("heatmap", "root_depth", "handedness")]
-  np.testing.assert_allclose(means, case[f"{mode}_losses"], rtol=share)
+  for mean, expected in zip(means, case[f"{mode}_losses"], strict=True):
+    close(mean, expected, LAYERS, GROWN[mode])
 
 
 def test_losses_of_each_example(case, runs):
   values = runs["eval"]["losses"]
-  np.testing.assert_allclose(values["heatmap"], case["eval_loss_joint_heatmap_per_joint"].mean(-1), rtol=1e-5)
-  np.testing.assert_allclose(values["root_depth"], case["eval_loss_rel_root_depth_elements"][:, 0], rtol=1e-5)
-  np.testing.assert_allclose(values["handedness"], case["eval_loss_hand_type_elements"], rtol=1e-5)
+  close(values["heatmap"], case["eval_loss_joint_heatmap_per_joint"].mean(-1), LAYERS)
+  close(values["root_depth"], case["eval_loss_rel_root_depth_elements"][:, 0], LAYERS)
+  close(values["handedness"], case["eval_loss_hand_type_elements"], LAYERS)
 
 
 # The gradient of the first convolution jumps where a unit crosses ReLU's corner: in evaluation mode one unit of
 # layer4.1 lies there within rounding (a float64 pass of ours is within 7e-6), in training mode many (README).
-@pytest.mark.parametrize(("mode", "share", "first"), [("eval_backward", 1e-4, 5e-3), ("train", 1e-4, 0.05)])
-def test_gradients(case, runs, mode, share, first):
+@pytest.mark.parametrize(("mode", "first"), [("eval_backward", 300.0), ("train", 3000.0)])
+def test_gradients(case, runs, mode, first):
   grads = runs[mode.split("_")[0]]["grads"]
   norms = [np.linalg.norm(_leaf(grads, path).astype(np.float64)) for path in TENSORS]
   expected = case[f"{mode}_grad_norms"]
-  np.testing.assert_allclose(norms[1:], expected[1:], rtol=1e-3)
-  np.testing.assert_allclose(norms[0], expected[0], rtol=first)
-  _close(_leaf(grads, TENSORS[0]).transpose(3, 2, 0, 1)[::8], case[f"{mode}_grad_conv1"], first)
-  _close(grads["handedness"]["scores"]["bias"], case[f"{mode}_grad_hand_bias"], share)
-  _close(grads["root_depth"]["scores"]["bias"], case[f"{mode}_grad_root_bias"], share)
-  _close(grads["heatmap_right"]["conv"]["bias"][::8], case[f"{mode}_grad_joint_conv_1_bias"], share)
+  for norm, of_reference in zip(norms[1:], expected[1:], strict=True):
+    close(norm, of_reference, 2 * LAYERS, 50)
+  close(norms[0], expected[0], 2 * LAYERS, first)
+  close(_leaf(grads, TENSORS[0]).transpose(3, 2, 0, 1)[::8], case[f"{mode}_grad_conv1"], 2 * LAYERS, first)
+  close(grads["handedness"]["scores"]["bias"], case[f"{mode}_grad_hand_bias"], 2 * LAYERS, 6)
+  close(grads["root_depth"]["scores"]["bias"], case[f"{mode}_grad_root_bias"], 2 * LAYERS, 6)
+  close(grads["heatmap_right"]["conv"]["bias"][::8], case[f"{mode}_grad_joint_conv_1_bias"], 2 * LAYERS, 6)
 
 
 def test_running_statistics_after_one_training_step(case, runs):
@@ -167,7 +168,7 @@ def test_running_statistics_after_one_training_step(case, runs):
   for theirs, (ours, every) in layers.items():
     for statistic in ("mean", "var"):
       found = _leaf(runs["train"]["batch_stats"], f"{ours}/{statistic}")[::every]
-      _close(found, case[f"train_after_{theirs}.running_{statistic}"], 1e-4)
+      close(found, case[f"train_after_{theirs}.running_{statistic}"], LAYERS, GROWN["train"])
 
 
 def test_target(case, batch):

@@ -100,9 +100,10 @@ def resnet50(path: pathlib.Path, goldens: pathlib.Path) -> Arrays:
 
 
 def hrnet_w32(path: pathlib.Path, goldens: pathlib.Path) -> Arrays:
-  """Arrays by name, with a classifier."""
+  """That of the HRNet pose repository, with a classifier."""
   arrays = Case(goldens, "hrnet_w32").state_dict()
-  _npz(path, arrays | {"classifier.weight": np.zeros((1000, 2048), np.float32)})
+  head = {"classifier.weight": np.zeros((1000, 2048), np.float32), "classifier.bias": np.zeros(1000, np.float32)}
+  torch_writer.write_zip(path, torch_writer.tensors(arrays | head))
   return arrays
 
 

@@ -16,7 +16,13 @@ from tests.released import releases
 TRUNKS = (
   ("internet:paper", releases.resnet50, "resnet50-19c8e357.pth", "layer4.2.conv3.weight", "layer4_2/conv3"),
   ("rootnet:paper", releases.resnet50, "resnet50-19c8e357.pth", "layer4.2.conv3.weight", "layer4_2/conv3"),
-  ("digit:paper", releases.hrnet_w32, "hrnet_w32.npz", "stage4.2.fuse_layers.0.3.0.weight", "stage4_2/fuse0_3/conv"),
+  (
+    "digit:paper",
+    releases.hrnet_w32,
+    "hrnet_w32-36af842e.pth",
+    "stage4.2.fuse_layers.0.3.0.weight",
+    "stage4_2/fuse0_3/conv",
+  ),
   ("hdr:paper,hasm", releases.mit_b5, "mit_b5.pth", "layers.3.0.projection.weight", "embed4/projection"),
 )
 
