@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float
 from jaxhands.geometry import crop
 from jaxhands.geometry.arrays import Array, namespace
 
-LEAST_SHARE = 0.005  # of a map that a hand covers
 _AMODAL = 0
 _MOST_BLOCKS = 128  # a side, of those that are told apart
 
@@ -44,19 +43,22 @@ def hand_boxes(
   return crop.box_around(of_each_hand, inside, margin=1.0), xp.asarray(inside.any(-1))
 
 
-def presence(amodal: Float[Array, "*b h w"]) -> tuple[Float[jax.Array, "*b"], Bool[jax.Array, "*b h w"]]:
+def presence(
+  amodal: Float[Array, "*b h w"], least_share: float = 0.005
+) -> tuple[Float[jax.Array, "*b"], Bool[jax.Array, "*b h w"]]:
   """How sure a hand's whole mask is that there is a hand, and where: in its largest part.
 
-  A hand covers at least `LEAST_SHARE` of the map. The probability is the mean of so many pixels, the likeliest of the
+  A hand covers at least `least_share` of the map. The probability is the mean of so many pixels, the likeliest of the
   largest part, so that neither a stray pixel nor many of them far from each other are a hand; it is there above 0.5.
 
   Args:
     amodal: probabilities of the pixels.
+    least_share: smaller where the map is of a whole picture.
   """
   part = largest_part(amodal > 0.5)
   counts = part | ~part.any((-2, -1), keepdims=True)  # below one half, all pixels say how near to it
   pixels = jnp.where(counts, amodal, 0).reshape(*amodal.shape[:-2], -1)
-  return jax.lax.top_k(pixels, max(1, round(LEAST_SHARE * pixels.shape[-1])))[0].mean(-1), part
+  return jax.lax.top_k(pixels, max(1, round(least_share * pixels.shape[-1])))[0].mean(-1), part
 
 
 def largest_part(mask: Bool[Array, "*b h w"]) -> Bool[jax.Array, "*b h w"]:

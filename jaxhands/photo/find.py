@@ -12,6 +12,7 @@ from jaxhands.geometry import crop
 from jaxhands.geometry.masks import presence
 from jaxhands.predict import Model
 
+_SMALLEST = 0.001  # share of the map that a hand has at least
 _AMODAL = 0
 _SMALLEST_PX = 4.0
 _ROUNDS = 2
@@ -57,7 +58,7 @@ def boxes_of_masks(
   They are as large as the `box_img` that systems learn from (`crop.JOINT_BOX_MARGIN`).
   """
   boxes = np.zeros((2, 4), np.float32)
-  probs, parts = (np.asarray(found) for found in presence(masks[:, _AMODAL]))
+  probs, parts = (np.asarray(found) for found in presence(masks[:, _AMODAL], _SMALLEST))
   for hand in (schema.RIGHT, schema.LEFT):
     inside = parts[hand]
     if probs[hand] <= 0.5:
