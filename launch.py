@@ -5,9 +5,11 @@
     python launch.py --config=configs/internet.py:small --config.optimizer.learning_rate=3e-4 --mode=train
     python launch.py --config=configs/hdr.py --stage=hasm                one stage of a config that has several
 
-The same command goes on with what an interrupted run has done.
+The same command goes on with what an interrupted run has done. The exit status is 0 when all is done, 75 when a signal
+stopped the run (what is done is saved), 130 after a second Ctrl-C, 1 after an error.
 """
 
+import json
 import pathlib
 import sys
 from typing import Any
@@ -15,11 +17,13 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from jaxhands import console
 from jaxhands.data import folders
 
 # Heavy imports are in `main`: a wrong flag is refused at once, and data workers, which import this file, stay light.
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/NAME.py[:VARIANT]")
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run (default: runs/NAME-VARIANT); goes on if it exists")
+flags.register_validator("workdir", lambda folder: folder is None or folder.strip() != "", "name a folder")
 _MODE = flags.DEFINE_enum("mode", "train_and_eval", ["train", "eval", "train_and_eval"], "what to do")
 _STAGE = flags.DEFINE_string("stage", "", "this stage of the config alone; those that it starts from must be finished")
 _DISTRIBUTED = flags.DEFINE_string(
@@ -28,35 +32,60 @@ _DISTRIBUTED = flags.DEFINE_string(
 
 
 def main(arguments: list[str]) -> None:
-  """Runs what the flags say; status 0 also when a signal stopped a run that is saved."""
+  """Runs what the flags say; see the module for its status."""
   if len(arguments) > 1:
     raise app.UsageError(f"unknown arguments {arguments[1:]}")
   logging.set_verbosity(logging.WARNING)  # the checkpoint library tells every file that it writes
-  config = _CONFIG.value
-  workdir = pathlib.Path(_WORKDIR.value or f"runs/{config.name}-{config.variant}")
+  from data_builders.shards import BuildError
+  from jaxhands.train import ending
 
+  sys.exit(ending.status_of(_work, "launch.py", (BuildError,)))
+
+
+def _work() -> bool:
   from data_builders import find
-  from jaxhands import run
+  from jaxhands import config_rules, run
   from jaxhands.train import distributed
 
+  config: Any = _CONFIG.value
+  mode: Any = _MODE.value
+  workdir = pathlib.Path(_WORKDIR.value or f"runs/{config.name}-{config.variant}")
   distributed.initialize(_DISTRIBUTED.value)
   distributed.use_compilation_cache()
-  mode: Any = _MODE.value
-  if not run.run(config, workdir, mode, find_data=find.find, report=_report, only=_STAGE.value):
-    print("the run was stopped and is saved; the same command goes on", file=sys.stderr)
+  try:
+    return run.run(config, workdir, mode, find_data=find.find, report=_report, only=_STAGE.value)
+  except config_rules.UnbuildableError as error:
+    given = [argument for argument in sys.argv if argument.startswith("--config")]
+    raise ValueError(f"{error} (with {' '.join(given)})") from error
 
 
 def _report(workdir: pathlib.Path) -> None:
-  from jaxhands import report
+  """The last lines: the main numbers, and where all of them are."""
+  from jaxhands import evaluate, report
 
-  print(f"report: {report.write(workdir)}")
+  path = report.write(workdir)
+  print(evaluate.headline(json.loads((workdir / "eval" / "metrics.json").read_text())))
+  print(f"report: {path}")
+
+
+def _found(argument: str) -> str:
+  """`--config=configs/NAME.py` as a file that is there: below the working directory, or else beside this one."""
+  if not argument.startswith("--config="):
+    return argument
+  name, colon, variant = argument.removeprefix("--config=").partition(":")
+  places = (pathlib.Path(name), pathlib.Path(__file__).resolve().parent / name)
+  there = next((place for place in places if place.suffix == ".py" and place.is_file()), None)
+  if there is None:
+    raise FileNotFoundError(f"--config={name}: there is no such file; write --config=configs/NAME.py[:VARIANT]")
+  return f"--config={there}{colon}{variant}"
 
 
 def _parse_flags(arguments: list[str]) -> list[str]:
   """The flags, with one line instead of a traceback for what a config does not have."""
+  console.accept_all_characters()
   try:
     # The config's flag reads what overrides it from sys.argv itself.
-    sys.argv[:] = folders.named_in_flags(arguments)
+    sys.argv[:] = [_found(argument) for argument in folders.named_in_flags(arguments)]
     return app.parse_flags_with_usage(sys.argv)
   except (AttributeError, FileNotFoundError, TypeError, ValueError) as error:
     reason = error

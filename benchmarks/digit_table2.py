@@ -19,10 +19,10 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-import rich.console
 import rich.table
 
 from configs.digit import ROWS
+from jaxhands import console as consoles
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 _METRICS = ("mpjpe/interacting", "mrrpe", "mpjpe/single", "bone_asymmetry", "iou/parts")
@@ -89,12 +89,12 @@ def main() -> None:
   parser.add_argument("--summary", action="store_true", help="run nothing")
   parser.add_argument("--no-record", action="store_true", help="do not add finished runs to results/")
   args = parser.parse_args()
-  console = rich.console.Console()
+  console = consoles.make()
   todo = jobs(args.rows, args.seeds, args.size, args.out.resolve())
   for number, job in enumerate(todo, start=1):
     if job.finished or args.summary:
       continue
-    console.rule(f"{number} of {len(todo)}: {job.row}, seed {job.seed}")
+    console.print(f"{number} of {len(todo)}: {job.row}, seed {job.seed}")
     subprocess.run(job.command(), cwd=ROOT, check=True)
     if not job.finished:
       sys.exit(f"{job.workdir} was stopped; the same command goes on with it")
@@ -103,7 +103,7 @@ def main() -> None:
       subprocess.run(
         [sys.executable, "-m", "jaxhands", "results", "add", str(job.workdir), "--note", note], cwd=ROOT, check=True
       )
-  console.print(summary(todo))
+  console.print(summary(todo), soft_wrap=False)
 
 
 if __name__ == "__main__":

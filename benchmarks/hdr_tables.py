@@ -29,6 +29,7 @@ import rich.table
 from benchmarks import schedule
 from configs import hdr
 from data_builders import find
+from jaxhands import console as consoles
 from jaxhands import stages
 from jaxhands.data import folders
 from jaxhands.train import checkpoint
@@ -223,7 +224,7 @@ def main() -> None:
   parser.add_argument("--summary", action="store_true", help="run nothing")
   parser.add_argument("--no-record", action="store_true", help="do not add finished runs to results/")
   args = parser.parse_args()
-  console = rich.console.Console()
+  console = consoles.make()
   try:
     todo = jobs(args.runs, args.size, args.seed, args.out.resolve())
   except ValueError as error:
@@ -234,7 +235,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped; the same command goes on"))
     if failed := schedule.run(trainings.tasks(todo), args.jobs, trainings.stop):
       sys.exit("\n".join(["not finished; the same command goes on with", *failed]))
-  console.print(summary(todo))
+  console.print(summary(todo), soft_wrap=False)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from jaxhands import compiled
 from jaxhands.hands.model import HandModel
-from jaxhands.render import compiled
 from jaxhands.render.appearance import Surroundings, sample_hands, sample_surroundings
 from jaxhands.render.backgrounds import SPLITS, sample_background
 from jaxhands.render.cameras import View, sample_view

@@ -18,6 +18,7 @@ import rich.text
 
 from data_builders.problems import Problems
 from data_builders.shards import BuildError, Progress
+from jaxhands import console as consoles
 
 _SECONDS_BETWEEN_LINES, _SECONDS_BETWEEN_STEPS = 30.0, 15.0
 
@@ -67,7 +68,7 @@ def listed(consequence: Mapping[str, str], listing: pathlib.Path | None) -> Iter
     BuildError: the file cannot be written.
   """
   try:
-    file = listing.open("w") if listing else None
+    file = listing.open("w", encoding="utf-8", errors="backslashreplace") if listing else None
   except OSError as error:
     raise BuildError(f"cannot write {listing}: {error.strerror}") from error
   with file or contextlib.nullcontext():
@@ -93,7 +94,7 @@ class _Rate(rich.progress.ProgressColumn):
 @contextlib.contextmanager
 def shown_progress(description: str) -> Iterator[Progress]:
   """A progress bar with rate and remaining time on standard error; in a log file one line every half minute."""
-  console = rich.console.Console(stderr=True)
+  console = consoles.make(stderr=True)
   if not console.is_terminal:
     yield _Lines(console, description)
     return
@@ -142,6 +143,7 @@ def clear_exit(program: str) -> Iterator[None]:
   def interrupt(signum: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
+  consoles.accept_all_characters()
   old = signal.signal(signal.SIGTERM, interrupt)
   try:
     yield

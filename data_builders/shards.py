@@ -11,7 +11,6 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import hashlib
 import json
 import logging
@@ -33,6 +32,7 @@ from etils import epath
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from data_builders.schema import FORMAT, Record, check_record, encode_example, features
+from jaxhands import writer
 from jaxhands.data import folders
 
 _FULL = {errno.ENOSPC: "No space left on device", errno.EDQUOT: "Disk quota exceeded"}
@@ -107,7 +107,7 @@ def build(
   shards = _shards(plan, folder)
   if is_complete(plan, folder):
     return folder
-  with clear_errors(folder), locked(folder):
+  with clear_errors(folder), writer.only(folder, wait=True):
     if not _is_claimed(plan, folder):
       _write_json(folder / "build.json", _identity(plan))
     # The lock is ours, so whatever is unfinished here was left by a killed build.
@@ -229,22 +229,6 @@ def read_survey(folder: pathlib.Path, make: Callable[[], None]) -> Any:
     shutil.rmtree(folder)
     make()
     return json.loads(path.read_text())
-
-
-@contextlib.contextmanager
-def locked(folder: pathlib.Path) -> Iterator[None]:
-  """One build at a time in a folder; the lock ends with the process, however that ends."""
-  folder.mkdir(parents=True, exist_ok=True)
-  handle = os.open(folder, os.O_RDONLY)
-  try:
-    try:
-      fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      logging.getLogger(__name__).warning("another process builds %s; waiting for it", folder)
-      fcntl.flock(handle, fcntl.LOCK_EX)
-    yield
-  finally:
-    os.close(handle)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ its module in `COMMANDS`; only the module of the command that is called is impor
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import importlib
 import os
@@ -20,7 +21,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
-from jaxhands import __version__
+from jaxhands import __version__, console, writer
 
 PROGRAM = "python -m jaxhands"
 INTERRUPTED = 130
@@ -28,17 +29,18 @@ _NEGATIVE = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
 
 
 class Command(NamedTuple):
-  """Module of a command, and what it does in a few words."""
+  """Module of a command, what it does in a few words, and whether nothing else may write into its --out meanwhile."""
 
   module: str
   summary: str
+  fills_out: bool = False
 
 
 COMMANDS = {
-  "predict": Command("jaxhands.commands.predict", "find hands in your own pictures and videos, in 3D"),
-  "import": Command("jaxhands.commands.import_weights", "make a run of a file of weights that the authors released"),
+  "predict": Command("jaxhands.commands.predict", "find hands in your own pictures and videos, in 3D", True),
+  "import": Command("jaxhands.commands.import_weights", "make a run of weights that authors released", True),
   "inspect": Command("jaxhands.commands.inspect", "list what a file of weights or a run holds"),
-  "keep": Command("jaxhands.commands.keep", "the weights of a run alone, small, to predict with"),
+  "keep": Command("jaxhands.commands.keep", "the weights of a run alone, small, to predict with", True),
   "compare": Command("jaxhands.compare", "difference of two runs, example by example: interval and p-value"),
   "results": Command("jaxhands.results", "keep a run's result; write RESULTS.md beside the papers' numbers"),
   "joints": Command("jaxhands.commands.joints", "show how joints are numbered here and elsewhere"),
@@ -52,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   What a user can mend (`ValueError`, `OSError`, a missing optional package) becomes one line on standard error and
   status 1; with `JAXHANDS_TRACEBACK=1` in the environment, the whole traceback.
   """
+  console.accept_all_characters()
   arguments = list(sys.argv[1:] if arguments is None else arguments)
   if not arguments or arguments[0] in ("-h", "--help", "help"):
     print(_overview())
@@ -68,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
   try:
     module = importlib.import_module(COMMANDS[name].module)
     parsed = _parser(name, module.__doc__ or "", module.add_arguments).parse_args(_joined(rest))
-    return module.main(parsed)
+    with writer.only(parsed.out) if COMMANDS[name].fills_out else contextlib.nullcontext():
+      return module.main(parsed)
   except (ValueError, OSError, ImportError) as error:
     if os.environ.get("JAXHANDS_TRACEBACK"):
       raise

@@ -21,11 +21,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import rich.console
 import rich.table
 from jaxtyping import Float
 
-from jaxhands import metrics
+from jaxhands import console, metrics
 from jaxhands.hands.model import HandModel
 from jaxhands.metrics import base
 from jaxhands.runs import folder as files
@@ -331,11 +330,15 @@ def main(args: argparse.Namespace) -> int:
   """Prints the table."""
   if args.resamples < 1:
     raise ValueError(f"--resamples is {args.resamples}, expected at least 1")
+  if args.seed < 0:
+    raise ValueError(f"--seed is {args.seed}, expected 0 or more")
+  if args.json and not args.json.parent.is_dir():
+    raise FileNotFoundError(f"--json {args.json}: there is no folder {args.json.parent}")
   a, b = Evaluated.read(args.run_a), Evaluated.read(args.run_b)
   found = compare(a, b, args.metrics, args.resamples, args.seed)
   if not found:
     raise ValueError(f"{args.run_a} and {args.run_b} share no metric that has something to count")
-  rich.console.Console().print(table(a, b, found))
+  console.make().print(table(a, b, found), soft_wrap=False)
   fewest = min(row.scenes for row in found)
   if fewest < 6:
     print(

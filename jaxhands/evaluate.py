@@ -8,8 +8,10 @@ Nothing else of an example is kept, so that memory grows by these few numbers al
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import pathlib
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +22,7 @@ import rich.console
 import rich.table
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxhands import console as consoles
 from jaxhands import schema
 from jaxhands.data import feed
 from jaxhands.geometry import lift
@@ -78,7 +81,7 @@ class EvalResult:
     """Metric, value with its interval, baselines."""
     table = rich.table.Table(title=f"{self.system} on {self.dataset} {self.split}, {self.examples} examples")
     beside = self.beside()
-    table.add_column("metric")
+    table.add_column("metric", overflow="fold")
     for column in ("value", "95 %", *(method.replace("_", " ") for method in beside)):
       table.add_column(column, justify="right")
     table.add_column("unit")
@@ -118,10 +121,10 @@ class EvalResult:
 
   def print(self, console: rich.console.Console | None = None) -> None:
     """Shows the tables."""
-    console = console or rich.console.Console()
+    console = console or consoles.make()
     for table in (self.table(), self.methods()):
       if table is not None:
-        console.print(table)
+        console.print(table, soft_wrap=False)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -195,6 +198,7 @@ class Evaluator:
       _Part.of(protocol, method) for method in baselines() if {metric.name for metric in method.metrics} & reported
     ]
     varied = [dataclasses.replace(self._main, variation=name) for name in self._methods]
+    self._compiled = False
     self._parts = (self._main, *varied, *others, *means, *plain)
     self._everywhere = NamedSharding(mesh, PartitionSpec())
     self._step = jax.jit(self._measure, out_shardings=self._everywhere)
@@ -228,10 +232,15 @@ class Evaluator:
     variables = jax.device_put(variables, self._everywhere)
     rows: list[list[np.ndarray]] = []  # of each batch, the arrays of its examples without padding
     running: collections.deque[Any] = collections.deque()
+    said = time.monotonic()
     for index, batch in enumerate(feed.to_mesh(lambda: iter(batches), self._mesh)):
-      running.append(self._step(variables, batch, np.int32(index)))
+      with self._compiling() if index == 0 else contextlib.nullcontext():
+        running.append(self._step(variables, batch, np.int32(index)))
       if len(running) > 1:  # the device works on one batch while the host reads the other
         rows.append(_counted(running.popleft()))
+      if not jax.process_index() and time.monotonic() - said > consoles.SILENT_S:
+        said = time.monotonic()
+        print(f"evaluated {sum(len(row[0]) for row in rows)} examples")
     if not running:
       raise ValueError("there is nothing to evaluate: no batches")
     structure = jax.tree.structure(running[-1])
@@ -240,6 +249,13 @@ class Evaluator:
     while rows[0]:  # one array after the other, each freed when it is joined
       columns.append(np.concatenate([row.pop() for row in rows]))
     return self._result(jax.tree.unflatten(structure, columns[::-1]), names, resamples)
+
+  def _compiling(self) -> contextlib.AbstractContextManager[None]:
+    """Says what the first batch of all waits for."""
+    if self._compiled or jax.process_index():
+      return contextlib.nullcontext()
+    self._compiled = True
+    return consoles.lasting("compiling the evaluation", "10 to 60 s")
 
   def look(self, variables: Variables, batches: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Predicts a few examples, to be drawn: everything comes to the host, as arrays over the examples.
@@ -344,6 +360,19 @@ class Evaluator:
     drawn = summary.resampled(part.metrics, quantities, values["groups"], values["scene_id"], resamples)
     differences = {key: numbers[key] - of_system[key] for key in numbers if key in of_system}
     return summary.intervals({key: drawn[key] - system_drawn[key] for key in differences}, differences)
+
+
+def headline(answer: Mapping[str, Any]) -> str:
+  """A line with the main numbers of what `EvalResult.write` wrote: the first metric of all, with the mean pose's."""
+  metrics, mean = answer["metrics"], answer["mean_pose"]
+  family = next(iter(metrics), "").split("/")[0]
+  found = [
+    f"{key} {metrics[key]:.4g} {answer['units'][key]}" + (f" (mean pose {mean[key]:.4g})" if key in mean else "")
+    for key in metrics
+    if key.split("/")[0] == family and key.count("/") < 2
+  ]
+  where = f"{answer['system']} on {answer['dataset']} {answer['split']}, {answer['examples']} examples"
+  return f"{where}: {', '.join(found)}"
 
 
 def evaluate(

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from jaxhands import comparisons, evaluate, origin, requirements, schema, stages, timing
+from jaxhands import comparisons, config_rules, evaluate, origin, requirements, schema, stages, timing
 from jaxhands.data import feed, folders, host_ops, source
 from jaxhands.data.records import DataSet, Kind, Records, RootDepths
 from jaxhands.hands.model import EMBEDDED, HandModel
@@ -60,10 +60,13 @@ def run(
     False if a signal stopped the training; what is done is saved.
   Raises:
     ValueError: the config is wrong; before anything is computed.
-    FileNotFoundError: data, a run or a file is missing.
+    OSError: data, a run or a file is missing, or another process writes into the folder (`writer.FolderInUseError`).
   """
-  stages.check_continues(workdir, config)
+  config_rules.check(config)
   described = dict(stages.of(config))
+  for name, stage in described.items():
+    config_rules.check(stage, name)
+  stages.check_continues(workdir, config)
   if only and only not in described:
     raise ValueError(f"there is no stage {only!r}; config.stages are {tuple(filter(None, described))}")
   folder = {name: workdir / "stages" / name if name else workdir for name in described}
@@ -71,31 +74,31 @@ def run(
     if not stages.is_finished(folder[earlier]):
       raise ValueError(f"stage {only!r} starts from {earlier!r}, which is not finished: do --stage={earlier} first")
   chosen = [only] if only else list(described)
+  for name in chosen:
+    stages.check_continues(folder[name], described[name])
   if mode != "eval":
     requirements.check(config, described, chosen)
-  parts = [Run(described[name], folder[name], workdir, find_data, mode != "eval") for name in chosen]
-  for part in parts:
-    stages.check_continues(part.workdir, part.config)
-  if jax.process_index() == 0:
-    for path, written in (*((part.workdir, part.config) for part in parts), (workdir, config)):
-      checkpoint.write_config(path, written)
-  # Wrists' depths that an evaluation writes may be what a later stage is evaluated with while it is trained.
-  read_later = {pathlib.PurePath(stage.data.root_depths) for stage in described.values()}
-  for name, part in zip(chosen, parts, strict=True):
-    variables = None
-    if mode != "eval":
-      variables = part.train()
-      if variables is None:
-        return False
-    if mode != "train" or pathlib.PurePath("stages", name) in read_later:
-      part.evaluate(variables)
   *others, last = described
-  if mode != "train" and chosen[-1] == last and jax.process_index() == 0:
-    if last:
-      shutil.copytree(folder[last] / "eval", workdir / "eval", dirs_exist_ok=True)
-      _add_stages(workdir / "eval" / "metrics.json", {name: folder[name] for name in others})
-    if report is not None:
-      report(workdir)
+  ends = chosen[-1] == last  # with the run's own answer
+  with stages.only_writer([folder[name] for name in chosen] + ([workdir] if ends else [])):
+    parts = [Run(described[name], folder[name], workdir, find_data, mode != "eval") for name in chosen]
+    if jax.process_index() == 0:
+      for path, written in (*((part.workdir, part.config) for part in parts), (workdir, config)):
+        checkpoint.write_config(path, written)
+    # Wrists' depths that an evaluation writes may be what a later stage is evaluated with while it is trained.
+    read_later = {pathlib.PurePath(stage.data.root_depths) for stage in described.values()}
+    for name, part in zip(chosen, parts, strict=True):
+      variables = None
+      if mode != "eval" and (variables := part.train()) is None:
+        return False
+      if mode != "train" or pathlib.PurePath("stages", name) in read_later:
+        part.evaluate(variables)
+    if mode != "train" and ends and jax.process_index() == 0:
+      if last:
+        shutil.copytree(folder[last] / "eval", workdir / "eval", dirs_exist_ok=True)
+        _add_stages(workdir / "eval" / "metrics.json", {name: folder[name] for name in others})
+      if report is not None:
+        report(workdir)
   return True
 
 
@@ -145,7 +148,9 @@ class Run:
     """
     self.config, self.workdir, self._top = config, workdir, top
     self._find = find_data or (lambda name, variant, data: folders.find(name, variant, data.dir))
-    self.system = base.load(config)
+    with config_rules.while_building():
+      self.system = base.load(config)
+    config_rules.check_system(self.system)
     self.mesh = distributed.make_mesh(fsdp=config.sharding.fsdp)
     if self.system.objectives and trains:
       distributed.check_batch_size(config.batch_size, config.accumulation, self.mesh)
@@ -166,7 +171,8 @@ class Run:
     if not config.data.root_depths.startswith("stages/"):
       _ = self._eval_records
       if self.system.objectives and trains:
-        loop.prepare(self.system, config, next(self.train_batches(0)), self._examples)
+        with config_rules.while_building():
+          loop.prepare(self.system, config, next(self.train_batches(0)), self._examples)
 
   # ---- data -----------------------------------------------------------------
 
@@ -281,7 +287,7 @@ class Run:
       self.system, self.config, self.workdir, self.train_batches, self._examples, self.mesh,
       fill=self._filled, evaluate=lambda variables: self._result(variables, resamples=0).metrics,
     )  # fmt: skip
-    return result.variables if result.finished else None
+    return result.variables if result.finished and not result.stopped else None
 
   def _filled(self, variables: states.Tree) -> states.Tree:
     return transfer.fill(variables, dict(self.config.init_from), self._imported, self._top)

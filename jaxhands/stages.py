@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import pathlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax
+import numpy as np
 from flax import traverse_util
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from jaxhands import writer
 from jaxhands.runs import folder as files
 from jaxhands.train import checkpoint, plan
 
@@ -71,12 +76,13 @@ def sources(config: Any) -> tuple[str, ...]:
   return tuple(name.removeprefix("stages/") for name in named if name.startswith("stages/"))
 
 
-def is_finished(folder: pathlib.Path, examples: int = 0) -> bool:
-  """Whether the folder of a run or stage has the checkpoint of its last step; what is only assembled has one.
+def progress(folder: pathlib.Path, examples: int = 0) -> tuple[int, int] | None:
+  """Steps that are saved of a run or stage, and steps of the whole; None before the first checkpoint.
 
   Args:
     folder: of the run or stage.
-    examples: that it is trained on; 0 = as many as it has noted.
+    examples: that it is trained on; 0 = as many as it has noted. What is only assembled, or imported, notes none: it
+      is whole with the step that it has.
   Raises:
     ValueError: its config, or what it has noted, is damaged.
   """
@@ -84,15 +90,45 @@ def is_finished(folder: pathlib.Path, examples: int = 0) -> bool:
     done = int(checkpoint.checkpoint_folder(folder).name)
     config = checkpoint.read_config(folder)
   except FileNotFoundError:
-    return False
+    return None
   notes = folder / "origin.json"
   if not examples and not notes.is_file():
-    return True
+    return done, done
   try:
     examples = examples or sum(data["examples"] for data in files.read_json(notes, "delete it")[-1]["data"])
   except (IndexError, KeyError, TypeError) as error:
     raise files.DamagedFile(notes, error, "delete it") from error
-  return done >= plan.Plan.of(config, examples).steps
+  return done, plan.Plan.of(config, examples).steps
+
+
+def is_finished(folder: pathlib.Path, examples: int = 0) -> bool:
+  """Whether the folder of a run or stage has the checkpoint of its last step; arguments and errors of `progress`."""
+  found = progress(folder, examples)
+  return found is not None and found[0] >= found[1]
+
+
+@contextlib.contextmanager
+def only_writer(folders: Sequence[pathlib.Path]) -> Iterator[None]:
+  """Within this context no other run writes into these folders; of several processes the first one sees to that.
+
+  Raises, on all processes:
+    writer.FolderInUseError: another run does.
+    OSError: one cannot be written.
+  """
+  with contextlib.ExitStack() as stack:
+    refused: OSError | None = None
+    if jax.process_index() == 0:
+      try:
+        for folder in dict.fromkeys(folders):
+          stack.enter_context(writer.only(folder))
+      except OSError as error:
+        refused = error
+    # The others must not go on to where they would wait for the first.
+    if jax.process_count() > 1 and multihost_utils.broadcast_one_to_all(np.int32(refused is not None)):
+      refused = refused or writer.FolderInUseError(f"{folders[-1]} is in use or not writable, as process 0 says")
+    if refused:
+      raise refused
+    yield
 
 
 def check_continues(workdir: pathlib.Path, config: Any) -> None:

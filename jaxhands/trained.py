@@ -7,13 +7,14 @@ import difflib
 import importlib
 import pathlib
 import pkgutil
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhands import predict, stages
+from jaxhands import predict, stages, writer
 from jaxhands.systems import base
 from jaxhands.train import checkpoint
 from jaxhands.train import state as states
@@ -119,7 +120,7 @@ def write_run(imported: Imported, workdir: pathlib.Path) -> None:
   Raises:
     ValueError: the folder holds something already.
   """
-  if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+  if workdir.exists() and (not workdir.is_dir() or not writer.is_empty(workdir)):
     raise ValueError(f"{workdir} is there already and not empty; choose another folder")
   checkpoint.write_config(workdir, imported.config)
   with checkpoint.Checkpoints(workdir) as saved:
@@ -128,7 +129,7 @@ def write_run(imported: Imported, workdir: pathlib.Path) -> None:
 
 def _all_configs() -> Iterator[tuple[str, Any, bool]]:
   """Variant, config of each of its runs, and whether that is the whole of it, of all configs."""
-  for info in pkgutil.iter_modules(importlib.import_module(_CONFIGS).__path__):
+  for info in pkgutil.iter_modules(_configs().__path__):
     module = _module(info.name)
     for variant in getattr(module, "VARIANTS", ()):
       found = stages.of(module.get_config(variant))
@@ -136,8 +137,21 @@ def _all_configs() -> Iterator[tuple[str, Any, bool]]:
         yield variant, config, len(found) == 1
 
 
+def _configs() -> Any:
+  """The package beside this one, also where the working directory holds another one of its name."""
+  beside = str(pathlib.Path(__file__).resolve().parents[1])
+  if _CONFIGS in sys.modules:
+    return sys.modules[_CONFIGS]
+  sys.path.insert(0, beside)
+  try:
+    return importlib.import_module(_CONFIGS)
+  finally:
+    sys.path.remove(beside)
+
+
 def _module(name: str) -> Any:
   try:
+    _configs()
     return importlib.import_module(f"{_CONFIGS}.{name}")
   except ModuleNotFoundError as error:
     if error.name not in (_CONFIGS, f"{_CONFIGS}.{name}"):

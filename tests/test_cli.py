@@ -2,13 +2,19 @@
 
 import importlib
 import json
+import os
+import pathlib
 import subprocess
 import sys
 
 import pytest
 
-from jaxhands import cli
+from jaxhands import cli, writer
 from jaxhands.commands import doctor
+from jaxhands.train import checkpoint
+from tests.train import toys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
@@ -93,16 +99,87 @@ def test_the_doctor_tells_sets_that_are_whole_from_broken_ones(tmp_path):
     assert (finding.state, words in finding.found, bool(finding.todo)) == ("broken", True, True)
 
 
+def _checkpoint(run, step):
+  """What a whole one has at least."""
+  folder = run / "checkpoints" / str(step)
+  for part in ("variables", "meta"):
+    (folder / part).mkdir(parents=True)
+  for mark in ("_CHECKPOINT_METADATA", "meta/metadata"):
+    (folder / mark).write_text("{}")
+
+
 def test_the_doctor_lists_runs(tmp_path):
   assert next(iter(_findings("weights", str(tmp_path), str(tmp_path)).values())).state == "note"
   for name in ("begun", "trained", "odd"):
     (tmp_path / name).mkdir()
     (tmp_path / name / "config.json").write_text("[" if name == "odd" else '{"system": {"name": "internet"}}')
-  (tmp_path / "trained" / "checkpoints" / "12").mkdir(parents=True)
+  _checkpoint(tmp_path / "trained", 12)
   found = _findings("weights", str(tmp_path), str(tmp_path))
   assert found[str(tmp_path / "trained")].found.endswith(": internet, step 12, not evaluated")
   states = [found[str(tmp_path / name)].state for name in ("begun", "trained", "odd")]
   assert states == ["note", "ok", "broken"]
+
+
+def test_the_doctor_says_which_runs_and_stages_are_unfinished(tmp_path, capsys):
+  config = toys.config(stages=("first", "second", "third"))
+  config.stage = {name: {} for name in config.stages}
+  checkpoint.write_config(tmp_path / "run", config)
+  single = toys.config()
+  for name, step in (("run/stages/first", 8), ("run/stages/second", 5), ("alone", 5)):
+    checkpoint.write_config(tmp_path / name, single)
+    (tmp_path / name / "origin.json").write_text(json.dumps([{"data": [{"examples": toys.EXAMPLES}]}]))
+    _checkpoint(tmp_path / name, step)
+  found = _findings("weights", str(tmp_path), str(tmp_path))
+  run, alone = found[str(tmp_path / "run")], found[str(tmp_path / "alone")]
+  assert "toy, unfinished: stage 'second', step 5 of 8, not evaluated" in run.found
+  assert "toy, unfinished: step 5 of 8, not evaluated" in alone.found
+  assert run.state == alone.state == "note"
+  parser = cli._parser("doctor", doctor.__doc__ or "", doctor.add_arguments)
+  assert doctor.main(parser.parse_args([str(tmp_path / "run")])) == 0
+  assert capsys.readouterr().out.splitlines() == [f"note   weights: {run.found} -> {run.todo}"]
+  assert doctor.main(parser.parse_args([str(tmp_path)])) == 1
+  assert "is no run" in capsys.readouterr().out
+  _checkpoint(tmp_path / "alone", 8)
+  assert _findings("weights", str(tmp_path), str(tmp_path))[str(tmp_path / "alone")].state == "ok"
+
+
+def test_the_doctor_needs_no_home(tmp_path, monkeypatch):
+  for name in ("HOME", "XDG_CACHE_HOME", "JAXHANDS_DATA", "JAX_COMPILATION_CACHE_DIR"):
+    monkeypatch.delenv(name, raising=False)
+
+  def getpwuid(uid):
+    raise KeyError(uid)
+
+  monkeypatch.setattr("pwd.getpwuid", getpwuid)  # as for a user id that the system does not know
+  found = {finding.what: finding for finding in doctor.examine(runs=str(tmp_path))}
+  assert "set JAXHANDS_DATA to a folder" in found["disk"].found
+  assert "no home" in found["compiled"].found
+
+
+def test_our_configs_are_found_beside_foreign_ones(tmp_path):
+  (tmp_path / "configs").mkdir()
+  (tmp_path / "configs" / "__init__.py").write_text("raise RuntimeError('not ours')")
+  code = "from jaxhands import trained; print(trained.released_config('rootnet').variant)"
+  environment = os.environ | {"PYTHONPATH": str(ROOT)}
+  command = [sys.executable, "-c", code]
+  found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+  assert found.stdout == "paper-released\n", found.stderr
+
+
+def test_one_process_at_a_time_fills_a_folder(tmp_path, capsys):
+  with writer.only(tmp_path / "run"):
+    assert cli.main(["import", "--system", "internet", str(tmp_path / "x.pth"), "--out", str(tmp_path / "run")]) == 1
+  assert "writes into" in capsys.readouterr().err
+  assert not (tmp_path / "run").exists()
+
+
+def test_no_character_stops_a_program_whose_terminal_lacks_it():
+  code = "from jaxhands import console; console.accept_all_characters(); console.make().print('30 \u00b0, caf\u00e9')"
+  for encoding, shown in (("ascii", "30 \\xb0, caf\\xe9\n"), ("utf-8", "30 \u00b0, caf\u00e9\n")):
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert found.stdout.decode() == shown
 
 
 def test_the_doctor_says_what_it_found(tmp_path, capsys):

@@ -11,7 +11,7 @@ import pytest
 import rich.console
 from jax.sharding import AxisType
 
-from jaxhands.evaluate import Evaluator, evaluate
+from jaxhands.evaluate import Evaluator, evaluate, headline
 from jaxhands.geometry import lift
 from jaxhands.hands.model import HandModel
 from jaxhands.metrics import handedness, mean_pose, overlap, pose, poses, standard
@@ -254,6 +254,22 @@ def test_the_table_shows_everything(result):
   for key in result.metrics:
     assert key in text.getvalue()
   assert f"{result.mean_pose['mpjpe/all']:.4g}" in text.getvalue()
+
+
+def test_a_log_has_every_column_whole(result, capsys):
+  result.print()
+  shown = capsys.readouterr().out
+  assert all(key in shown for key in result.metrics)
+  assert "…" not in shown
+
+
+def test_the_main_numbers_are_a_line(result, tmp_path):
+  result.write(tmp_path)
+  line = headline(json.loads((tmp_path / "metrics.json").read_text()))
+  value, mean = result.metrics["mpjpe/all"], result.mean_pose["mpjpe/all"]
+  assert line.startswith(f"{result.system} on {result.dataset} {result.split}, {result.examples} examples: mpjpe/all ")
+  assert f"mpjpe/all {value:.4g} mm (mean pose {mean:.4g}), " in line
+  assert "handedness" not in line
 
 
 def test_a_look_brings_batch_prediction_and_camera_joints_to_the_host(evaluator, truth, prediction):

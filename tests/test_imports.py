@@ -9,10 +9,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Layer -> layers of ours that it may import besides itself. Order of rows = direction of imports.
 ALLOWED: dict[str, set[str]] = {
   "schema": set(),
+  "compiled": set(),
+  "console": set(),
+  "writer": set(),
   "runs": set(),
   "geometry": {"schema"},
-  "hands": {"schema", "geometry"},
-  "render": {"schema", "geometry", "hands"},
+  "hands": {"schema", "compiled", "geometry"},
+  "render": {"schema", "compiled", "geometry", "hands"},
   "codecs": {"schema", "geometry", "hands"},
   "losses": {"schema", "geometry", "hands", "codecs"},
   "metrics": {"schema", "geometry", "hands", "codecs", "runs"},
@@ -23,7 +26,19 @@ ALLOWED: dict[str, set[str]] = {
   "models": {"schema", "geometry", "hands", "codecs", "losses"},
   "systems": {"schema", "geometry", "hands", "codecs", "losses", "data", "weights", "models"},
 }
-_BELOW_TRAIN = {"schema", "geometry", "hands", "codecs", "losses", "metrics", "draw", "data", "weights", "runs"}
+_BELOW_TRAIN = {
+  "schema",
+  "geometry",
+  "hands",
+  "codecs",
+  "losses",
+  "metrics",
+  "draw",
+  "data",
+  "weights",
+  "runs",
+  "console",
+}
 ALLOWED |= {
   "train": _BELOW_TRAIN | {"systems.base"},
   "evaluate": _BELOW_TRAIN | {"systems.base", "train"},
@@ -31,17 +46,18 @@ ALLOWED |= {
   "export": _BELOW_TRAIN | {"systems.base", "train", "predict"},
 }
 ALLOWED["timing"] = {"schema", "systems.base"}
-ALLOWED |= {"origin": {"runs"}, "compare": {"hands", "metrics", "runs"}, "results": {"runs"}}
-ALLOWED |= {"stages": {"train", "runs"}, "requirements": {"train"}}
-ALLOWED["comparisons"] = _BELOW_TRAIN | {"systems.base", "models"}
+ALLOWED |= {"origin": {"runs"}, "compare": {"hands", "metrics", "runs", "console"}}
+ALLOWED |= {"results": {"runs", "console", "writer"}, "requirements": {"train"}}
+ALLOWED |= {"stages": {"train", "runs", "writer"}, "comparisons": _BELOW_TRAIN | {"systems.base", "models"}}
+ALLOWED["config_rules"] = {"data", "metrics", "train"}
 ALLOWED["run"] = set(ALLOWED) | {"systems.base"}
 ALLOWED["photo"] = {"schema", "geometry", "hands", "render", "draw", "predict"}
 ALLOWED["trained"] = set(ALLOWED)
 ALLOWED["commands"] = set(ALLOWED) | {"systems.base"}
-ALLOWED["cli"] = set()
+ALLOWED["cli"] = {"console", "writer"}
 ALLOWED["__main__"] = {"cli"}
 ALLOWED["__init__"] = set(ALLOWED)
-BUILDERS_MAY_USE = {"schema", "geometry", "hands", "render", "data.folders"}
+BUILDERS_MAY_USE = {"schema", "console", "writer", "geometry", "hands", "render", "data.folders"}
 
 
 def _imports(path: pathlib.Path) -> set[str]:

@@ -1,7 +1,10 @@
 """The command line, as a user types it."""
 
 import json
+import os
 import pathlib
+import re
+import signal
 import subprocess
 import sys
 
@@ -27,6 +30,10 @@ def _launch(*arguments, cwd=ROOT):
     (("--wrokdir=x",), "Did you mean: workdir"),
     (("runs/x",), "unknown arguments ['runs/x']"),
     (("--config.data.eval.dir=/x",), "--config.data.eval.dir needs --config.data.eval.name=NAME"),
+    (("--config.batch_size=0",), "launch.py: error: config.batch_size=0: expected a whole number, 1 or more\n"),
+    (("--config.data.eval=('/no/such/set:val',)",), "launch.py: error: there is no data set in /no/such/set\n"),
+    (("--distributed=everywhere",), "launch.py: error: --distributed=everywhere: write auto, off, local or HOST:PORT"),
+    (("--workdir=",), "--workdir=: name a folder"),
   ],
 )
 def test_what_is_not_known_is_refused_with_a_suggestion(arguments, message):
@@ -34,6 +41,13 @@ def test_what_is_not_known_is_refused_with_a_suggestion(arguments, message):
   assert found.returncode != 0
   assert message in found.stderr
   assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("name", ["", "configs", "configs/intrenet.py:tiny", "README.md"])
+def test_a_config_that_is_none_is_refused_in_a_line(name):
+  found = _launch(f"--config={name}")
+  assert (found.returncode, found.stderr.count("\n")) == (1, 1)
+  assert f"--config={name.split(':')[0]}: there is no such file" in found.stderr
 
 
 def test_a_wrong_variant_names_the_right_one():
@@ -64,6 +78,48 @@ def test_a_run_ends_with_a_table_and_a_report_and_can_be_evaluated_again(tmp_pat
   second = json.loads((workdir / "eval" / "metrics.json").read_text())
   assert second["metrics"]["mpjpe/all"] == pytest.approx(first["metrics"]["mpjpe/all"], rel=1e-5)
 
+  # The last lines of a log, whose columns are as wide as they need to be.
+  numbers, report = found.stdout.splitlines()[-2:]
+  assert report == "report: runs/internet-tiny/report/index.html"
+  assert re.fullmatch(r"internet on .* val, 7 examples: mpjpe/all [\d.]+ mm \(mean pose [\d.]+\), mpjpe/.*", numbers)
+  assert "handedness_accuracy" in found.stdout
+  assert "…" not in found.stdout
+  assert re.search(r"compiling the step \(usually .*\) \.\.\.\ncompiling the step: done in \d+ s\n", found.stdout)
+  assert "\x1b" not in found.stdout + found.stderr
+
   other = _launch(*arguments, "--config.optimizer.learning_rate=3e-4", cwd=tmp_path)
   assert other.returncode != 0
   assert "optimizer.learning_rate was 0.001 and is 0.0003" in other.stderr
+
+
+def test_a_second_launch_is_refused_and_a_stopped_one_ends_with_75(tmp_path):
+  folder = build(tmp_path / "data", train=13, val=7)
+  data = [f"--config.data.{use}=('{folder}:{split}',)" for use, split in (("train", "train"), ("eval", "val"))]
+  arguments = (
+    "--config=configs/internet.py:tiny",
+    *data,
+    "--config.train_for=100000 steps",
+    "--config.eval_every=0 steps",
+    "--workdir=run",
+  )
+  command = [sys.executable, str(ROOT / "launch.py"), *arguments]  # whose config lies beside launch.py alone
+  pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+  with subprocess.Popen(command, cwd=tmp_path, env=os.environ | {"PYTHONUNBUFFERED": "1"}, **pipes) as first:
+    assert first.stdout is not None
+    for line in first.stdout:
+      if line.startswith("step 1/"):
+        break
+    second = _launch(*arguments, cwd=tmp_path)
+    first.send_signal(signal.SIGTERM)
+    shown, errors = first.communicate(timeout=120)
+  assert second.returncode == 1
+  assert second.stderr.startswith(f"launch.py: error: {tmp_path}/run is in use: process {first.pid} of")
+  assert second.stderr.count("\n") == 1
+  assert first.returncode == 75, errors
+  assert "stopped and saved after step" in shown
+  assert "the same command goes on" in errors
+  doctor = subprocess.run(
+    [sys.executable, "-m", "jaxhands", "doctor", "--runs", str(tmp_path)],
+    cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+  )  # fmt: skip
+  assert re.search(r"run: internet, unfinished: step \d+ of 100000, not evaluated -> the command", doctor.stdout)

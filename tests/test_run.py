@@ -12,7 +12,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import base as base_config
-from jaxhands import run, stages
+from jaxhands import run, stages, writer
 from jaxhands.data import augment, host_ops
 from jaxhands.train import checkpoint
 from tests.data.conftest import build
@@ -153,6 +153,39 @@ def test_real_data_and_augmentation_go_on_bit_equal(data, tmp_path, monkeypatch)
   names = ("train/pose/loss", "eval/mpjpe/all")
   found, expected = ([toys.scalars(tmp_path / of, name) for name in names] for of in ("stopped", "whole"))
   assert found == expected
+
+
+def test_a_signal_in_the_last_step_is_obeyed_before_the_evaluation(data, tmp_path, monkeypatch):
+  batches = run.Run.train_batches
+
+  def interrupted(self, start):
+    for step, batch in enumerate(batches(self, start), start):
+      if step == 3:
+        signal.raise_signal(signal.SIGTERM)
+      yield batch
+
+  config = _config(data, eval_every="0 steps")
+  monkeypatch.setattr(run.Run, "train_batches", interrupted)
+  assert not run.run(config, tmp_path)
+  assert not (tmp_path / "eval").exists()
+  monkeypatch.setattr(run.Run, "train_batches", batches)
+  assert run.run(config, tmp_path)
+  assert (tmp_path / "eval" / "metrics.json").is_file()
+
+
+def test_a_run_has_one_writer_and_each_of_its_stages_one(data, tmp_path):
+  config = _staged(data)
+  with writer.only(tmp_path / "stages" / "first"):
+    for only in ("", "first"):
+      with pytest.raises(writer.FolderInUseError, match="stages/first already"):
+        run.run(config, tmp_path, only=only)
+  assert not (tmp_path / "stages" / "first").exists()
+  assert run.run(config, tmp_path, "train", only="first")
+  with writer.only(tmp_path), writer.only(tmp_path / "stages" / "first"):
+    assert run.run(config, tmp_path, "train", only="second")
+    with pytest.raises(writer.FolderInUseError):  # the last stage ends with the run's own answer
+      run.run(config, tmp_path, only="whole")
+  assert not (tmp_path / writer.LOCK).exists()
 
 
 def test_the_config_survives_its_file(data, tmp_path):
@@ -323,10 +356,10 @@ def _break(config, path, value):
     ("eval.methods", ConfigDict({"far": {"sees": "wide"}}), ValueError, r"\.far: with its sees .* host_ops\(False\) w"),
     ("eval.methods", ConfigDict({"one": {"sees": "one_hand"}}), ValueError, r"\.one: with its sees .* view would"),
     ("data.eval", ("nowhere:val",), FileNotFoundError, "python -m data_builders.nowhere"),
-    ("data.train", ("nowhere",), ValueError, "write NAME:SPLIT"),
+    ("data.train", ("nowhere",), ValueError, r"config\.data\.train=\('nowhere',\): expected NAME:SPLIT"),
     ("init_from.all", "no/such/run", FileNotFoundError, "no run or file no/such/run"),
     ("freeze", ("nek",), ValueError, "freeze: there is no subtree 'nek'; did you mean 'neck'"),
-    ("train_for", "4", ValueError, "'4' is not a duration"),
+    ("train_for", "4", ValueError, r"config\.train_for='4': expected '20 epochs'"),
   ],
 )
 def test_wrong_configs_are_refused_by_name(path, value, error, message, data, tmp_path, monkeypatch):

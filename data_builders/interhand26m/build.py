@@ -22,6 +22,7 @@ from data_builders.interhand26m.rootnet import write_root_depths
 from data_builders.interhand26m.survey import Say, survey
 from data_builders.problems import Problems
 from data_builders.shards import BuildError
+from jaxhands import writer
 from jaxhands.hands.mano_files import ManoFileError
 
 NAME = "interhand26m"
@@ -137,7 +138,7 @@ def build(
   if out.exists() and not out.is_dir():
     raise BuildError(f"{out} is a file; give the path of a folder")
   identity, surveyed = _identity(config), out / _SURVEY
-  with shards.clear_errors(out), shards.locked(out):
+  with shards.clear_errors(out), writer.only(out, wait=True):
     strangers = (path for path in out.iterdir() if not path.name.startswith("."))
     if not (surveyed / "survey.json").is_file() and any(strangers):
       raise BuildError(f"{out} holds something else, or lost its {_SURVEY}; give a new or an empty folder")
@@ -204,7 +205,7 @@ def _make_survey(config: InterHandConfig, folder: pathlib.Path, say: Say) -> Non
   partial = folder.with_name(f"{folder.name}.partial")
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir()
-  with (partial / "problems.tsv").open("w") as listing:
+  with (partial / "problems.tsv").open("w", encoding="utf-8", errors="backslashreplace") as listing:
     problems = Problems(KINDS, listing)
     problems.begin_listing()
     _survey_all(config, partial, problems, say)

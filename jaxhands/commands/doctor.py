@@ -5,6 +5,7 @@ runs below a folder. The status is 1 if something is broken. Nothing is changed.
 
     python -m jaxhands doctor
     python -m jaxhands doctor --data DIR --runs DIR --checksums
+    python -m jaxhands doctor runs/internet-demo                   # whether it is finished, and where it stopped
 
 Data sets of the same checksum are the same, byte for byte; computing it reads them whole.
 """
@@ -21,13 +22,12 @@ import pathlib
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
-import rich.console
 import rich.text
 
-from jaxhands import __version__
+from jaxhands import __version__, console
 from jaxhands.data import folders
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "array-record", "numpy", "opencv-python")
@@ -49,6 +49,7 @@ class Finding:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument("run", nargs="*", type=pathlib.Path, metavar="RUN", help="look at these runs alone")
   parser.add_argument("--data", default="", metavar="DIR", help="where data sets lie (default: $JAXHANDS_DATA)")
   parser.add_argument("--runs", default="runs", metavar="DIR", help="where runs lie (default: runs)")
   parser.add_argument("--checksums", action="store_true", help="read all data sets, to compare them with others")
@@ -56,12 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
   """Prints what was found."""
-  console = rich.console.Console(soft_wrap=True, highlight=False)
+  shown = console.make()
   broken = 0
-  for finding in examine(args.data, args.runs, args.checksums):
+  findings = (_run(folder) for folder in args.run) if args.run else examine(args.data, args.runs, args.checksums)
+  for finding in findings:
     broken += finding.state == "broken"
     line = rich.text.Text.assemble((f"{finding.state:<7}", _COLOURS[finding.state]), f"{finding.what}: {finding.found}")
-    console.print(line.append(f" -> {finding.todo}" if finding.todo else ""))
+    shown.print(line.append(f" -> {finding.todo}" if finding.todo else ""))
   return 1 if broken else 0
 
 
@@ -100,7 +102,11 @@ def _room(data: str) -> Iterator[Finding]:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GB
     todo = "" if memory >= _LITTLE_MEMORY_GB else "use the tiny sizes, or a smaller config.data.keep_mb"
     yield Finding("note" if todo else "ok", "memory", f"{memory:.0f} GB for {os.cpu_count()} processor cores", todo)
-  root = folders.root(data)
+  try:
+    root = folders.root(data)
+  except FileNotFoundError as error:
+    yield Finding("note", "disk", str(error), "or give a config --config.data.dir=DIR")
+    return
   place = next(path for path in (root, *root.absolute().parents) if path.exists())
   free = shutil.disk_usage(place).free / _GB
   todo = "" if free >= _LITTLE_DISK_GB else "free some, or set JAXHANDS_DATA to another disk"
@@ -122,7 +128,11 @@ def _devices() -> Iterator[Finding]:
 
 
 def _cache() -> Iterator[Finding]:
-  place = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(folders.root() / "compiled")
+  cache = folders.cache()
+  place = os.environ.get("JAX_COMPILATION_CACHE_DIR") or (str(cache / "compiled") if cache else "")
+  if not place:
+    yield Finding("note", "compiled", "nothing is kept: this user has no home", "set XDG_CACHE_HOME to a folder")
+    return
   files = [path for path in pathlib.Path(place).rglob("*") if path.is_file()]
   size = sum(path.stat().st_size for path in files) / _GB
   todo = "" if size < _LARGE_CACHE_GB else "it may be deleted; everything is then compiled once more"
@@ -136,24 +146,43 @@ def _runs(folder: pathlib.Path) -> Iterator[Finding]:
     yield Finding(
       "note", "weights", f"there are no runs in {folder}", "train one with launch.py, or import released ones"
     )
-  for run in found:
-    steps = sorted(int(path.name) for path in run.glob("**/checkpoints/*") if path.name.isdigit())
-    try:
-      system = json.loads((run / "config.json").read_text())["system"]["name"]
-    except (ValueError, KeyError, TypeError) as error:
-      yield Finding("broken", "weights", f"{run} has a config.json that cannot be read: {error}", "delete or mend it")
-      continue
-    evaluated = "evaluated" if (run / "eval" / "metrics.json").is_file() else "not evaluated"
-    if steps:
-      yield Finding("ok", "weights", f"{run}: {system}, step {steps[-1]}, {evaluated}")
-    else:
-      yield Finding(
-        "note", "weights", f"{run}: {system}, no checkpoint yet", "the command that began it goes on with it"
-      )
+  yield from map(_run, found)
+
+
+def _run(folder: pathlib.Path) -> Finding:
+  steps = sorted(int(path.name) for path in folder.glob("**/checkpoints/*") if path.name.isdigit())
+  try:
+    config = json.loads((folder / "config.json").read_text())
+    system = config["system"]["name"]
+    unfinished = _unfinished(folder, config.get("stages") or ("",)) if steps else "no checkpoint yet"
+  except FileNotFoundError as error:
+    return Finding("broken", "weights", f"{folder} is no run: there is no {error.filename}", "name the folder of a run")
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    return Finding("broken", "weights", f"{folder} has a file that cannot be read: {error}", "delete or mend it")
+  evaluated = "evaluated" if (folder / "eval" / "metrics.json").is_file() else "not evaluated"
+  if unfinished:
+    again = "the command that began it goes on with it"
+    return Finding("note", "weights", f"{folder}: {system}, unfinished: {unfinished}, {evaluated}", again)
+  return Finding("ok", "weights", f"{folder}: {system}, step {steps[-1]}, {evaluated}")
+
+
+def _unfinished(folder: pathlib.Path, names: Sequence[str]) -> str:
+  """The first stage that is not finished, with its steps; "" = all are."""
+  from jaxhands import stages
+
+  for name in names:
+    found = stages.progress(folder / "stages" / name if name else folder)
+    if found is None or found[0] < found[1]:
+      steps = f"step {found[0]} of {found[1]}" if found else "not begun"
+      return f"stage {name!r}, {steps}" if name else steps
+  return ""
 
 
 def _data_sets(data: str, checksums: bool) -> Iterator[Finding]:
-  root = folders.root(data)
+  try:
+    root = folders.root(data)
+  except FileNotFoundError:
+    return  # said where the disk was looked at
   found = sorted(path.parent for path in root.glob("*/dataset_info.json"))
   if not found:
     yield Finding("note", "data", f"there are none in {root}", "training builds the embedded ones; see data_builders/")

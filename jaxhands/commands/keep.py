@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from jaxhands import writer
 from jaxhands.metrics import confidence
 from jaxhands.train import checkpoint
 from jaxhands.train import state as states
@@ -30,11 +31,11 @@ def main(args: argparse.Namespace) -> int:
   """Writes the folder.
 
   Raises:
-    FileExistsError: it is there already.
+    FileExistsError: it holds something already.
     FileNotFoundError: the run holds no checkpoint.
     ValueError: a weight that float16 cannot hold.
   """
-  if args.out.exists():
+  if args.out.exists() and not writer.is_empty(args.out):
     raise FileExistsError(f"{args.out} exists; name a new folder")
   source = checkpoint.checkpoint_folder(args.run).parents[1]  # of the last stage, if there are several
   shapes = traverse_util.unflatten_dict(checkpoint.stored(source), sep="/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -69,6 +70,8 @@ def _drain(items: Callable[[], Iterator[Any]], waiting: queue.Queue[Any], stop: 
         continue
     return False
 
+  # Processes that read for this thread are not to end at a signal to all: the step that it asks for needs their batch.
+  signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
   try:
     for item in items():
       if not offer(item, None):

@@ -5,16 +5,42 @@ from __future__ import annotations
 import os
 import pathlib
 import re
+import tempfile
 from collections.abc import Sequence
 
 _SPLITS = {"train": "train", "eval": "test"}  # that a data set's name alone stands for in flags
 
 
 def root(folder: str = "") -> pathlib.Path:
-  """Folder of all data sets: the given one, `$JAXHANDS_DATA`, or `jaxhands` in the user's cache."""
-  if folder or os.environ.get("JAXHANDS_DATA"):
-    return pathlib.Path(folder or os.environ["JAXHANDS_DATA"]).expanduser()
-  return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "jaxhands"
+  """Folder of all data sets: the given one, `$JAXHANDS_DATA`, or `jaxhands` in the user's cache.
+
+  Raises:
+    FileNotFoundError: none is given, and this user has no home.
+  """
+  given = folder or os.environ.get("JAXHANDS_DATA")
+  found = pathlib.Path(given).expanduser() if given else cache()
+  if found is None:
+    raise FileNotFoundError("data sets have no place, because this user has no home; set JAXHANDS_DATA to a folder")
+  return found
+
+
+def cache() -> pathlib.Path | None:
+  """`jaxhands` in the user's cache; None without `$XDG_CACHE_HOME` and a home."""
+  try:
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "jaxhands"
+  except RuntimeError:  # a user id that the system does not know
+    return None
+
+
+def why_not_writable(folder: pathlib.Path) -> str:
+  """What stands against writing files into a folder, which is made if it is not there; "" = nothing."""
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+      file.write(bytes(4096))
+  except OSError as error:
+    return f"{error.strerror or error}: {folder}"
+  return ""
 
 
 def parse(text: str) -> tuple[str, str, str]:

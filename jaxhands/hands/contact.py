@@ -10,10 +10,10 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple, no_type_check
 
-import numba
 import numpy as np
 from jaxtyping import Float, Int
 
+from jaxhands.compiled import kernel
 from jaxhands.hands import skeleton
 
 CUTOFF_MM = 20.0  # deeper than half a palm: beyond it a point counts as outside
@@ -221,7 +221,7 @@ def self_penetration(hand: HandSolids, vertices: Float[np.ndarray, "V 3"], cutof
   return deepest
 
 
-@numba.njit(cache=True)
+@kernel
 @no_type_check
 def _means(skin, corners):
   points = np.empty((len(corners), 3))
@@ -231,7 +231,7 @@ def _means(skin, corners):
   return points
 
 
-@numba.njit(cache=True)
+@kernel
 @no_type_check
 def _closest_on_triangle(x, y, z, a, b, c):
   """Weights of the corners (Ericson, Real-Time Collision Detection, 5.1.5)."""
@@ -270,7 +270,7 @@ def _closest_on_triangle(x, y, z, a, b, c):
   return va / total, vb / total, vc / total
 
 
-@numba.njit(cache=True)
+@kernel
 @no_type_check
 def _boxes(vertices, faces, starts):
   """Low and high corner of each box, [B, 6]."""
@@ -286,7 +286,7 @@ def _boxes(vertices, faces, starts):
   return boxes
 
 
-@numba.njit(cache=True)
+@kernel
 @no_type_check
 def _left_of(vertices, i, j, y, z):
   """Whether (y, z) is left of an edge, seen along x; of the two directions of an edge exactly one says yes."""
@@ -297,7 +297,7 @@ def _left_of(vertices, i, j, y, z):
   return ((b[1] - a[1]) * (z - a[2]) - (b[2] - a[2]) * (y - a[1]) > 0) != swapped
 
 
-@numba.njit(cache=True)
+@kernel
 @no_type_check
 def _inside(x, y, z, vertices, faces, starts, boxes):
   """Whether the surface winds round a point: signed crossings of a ray along x."""
@@ -323,7 +323,7 @@ def _inside(x, y, z, vertices, faces, starts, boxes):
   return winding != 0
 
 
-@numba.njit(cache=True)
+@kernel
 @no_type_check
 def _balls(vertices, faces):
   """Centre and radius, a little too large, of a ball round each triangle, [F, 4]."""
@@ -339,7 +339,7 @@ def _balls(vertices, faces):
   return balls
 
 
-@numba.njit(cache=True)
+@kernel
 @no_type_check
 def _box_distance(box, x, y, z):
   """Squared distance of a point to a box."""
@@ -349,7 +349,7 @@ def _box_distance(box, x, y, z):
   return dx * dx + dy * dy + dz * dz
 
 
-@numba.njit(cache=True)
+@kernel
 @no_type_check
 def _signed_distance(vertices, faces, starts, points, cutoff):
   boxes, balls = _boxes(vertices, faces, starts), _balls(vertices, faces)

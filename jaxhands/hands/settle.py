@@ -11,11 +11,11 @@ from __future__ import annotations
 import dataclasses
 from typing import no_type_check
 
-import numba
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jaxhands import schema
+from jaxhands.compiled import kernel
 from jaxhands.geometry import rotations
 from jaxhands.hands import anatomy, contact
 from jaxhands.hands.anatomy import Anatomy
@@ -265,7 +265,7 @@ def _near(
   return np.tile(np.array([hand, other]), (len(found[0]), 1)), *found
 
 
-@numba.njit(cache=True)
+@kernel
 @no_type_check
 def _meet(points, surface, corners, faces, distances, nearest, feet, look_ahead_mm, margin_mm):
   """Of the points that are near: corners and their weights on both sides, outward direction, gap beyond the margin."""
@@ -284,7 +284,7 @@ def _meet(points, surface, corners, faces, distances, nearest, feet, look_ahead_
   return both, weights, outward, gaps
 
 
-@numba.njit(cache=True)
+@kernel
 @no_type_check
 def _articulate(angles, before, bone, template, joints, bone_ids, bone_weights, outward, wrist):
   """Poses a right hand and carries it outward (mirrored for a left one).
@@ -326,7 +326,7 @@ def _articulate(angles, before, bone, template, joints, bone_ids, bone_weights, 
   return skin, motions, places, axes, template
 
 
-@numba.njit(cache=True)
+@kernel
 @no_type_check
 def _jacobian(hands, corners, weights, directions, bone_ids, bone_weights, skins, motions, places, axes, templates):
   """Change of `direction . (first point - second point)` with each unknown: [n, 96]."""

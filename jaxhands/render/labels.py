@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int32, Integer, UInt8
 
+from jaxhands.compiled import HAVE_NUMBA, kernel
 from jaxhands.hands import parts
 from jaxhands.render import zbuffer
-from jaxhands.render.compiled import HAVE_NUMBA, kernel
 from jaxhands.schema import RIGHT
 
 VISIBLE_WITHIN_MM = 12.0

@@ -11,9 +11,9 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Integer
 
+from jaxhands.compiled import kernel
 from jaxhands.hands import skeleton
 from jaxhands.hands.model import HandModel
-from jaxhands.render.compiled import kernel
 from jaxhands.render.marks import SkinMarks, draw_marks
 from jaxhands.render.nails import nail_places
 from jaxhands.schema import RIGHT

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+import re
 
+from jaxhands import writer
 from jaxhands.results import page, record
 
 
@@ -29,16 +31,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-  """Writes a record, if one is asked for, and the page."""
-  if args.action == "add":
-    made = record.of_run(args.run, args.note)
-    path = args.folder / f"{args.name or record.name_of(made)}.json"
-    if path.exists() and not args.replace:
-      raise FileExistsError(f"{path} is there already; give another --name, or --replace it")
-    record.write(made, path)
-    print(f"{path}: {path.stat().st_size:,} bytes")
-    if made["evaluated_with"]["code"]["modified"] or not made["evaluated_with"]["code"]["commit"]:
-      print("The code that ran is not a commit: nobody can run it again. Commit first, then --mode=eval.")
-  page.write(args.out, record.read_all(args.folder), page.read_remarks(args.folder))
+  """Writes a record, if one is asked for, and the page.
+
+  Raises:
+    ValueError, OSError: a name or folder that cannot be, a run that was not evaluated, or a damaged record.
+  """
+  if args.action != "add" and not args.folder.is_dir():
+    raise FileNotFoundError(f"--folder {args.folder}: there is no such folder")
+  with writer.only(args.folder):
+    if args.action == "add":
+      _add(args)
+    page.write(args.out, record.read_all(args.folder), page.read_remarks(args.folder))
   print(f"{args.out}")
   return 0
+
+
+def _add(args: argparse.Namespace) -> None:
+  if args.name is not None and not re.fullmatch(r"[\w.,+-]*\w", args.name):
+    raise ValueError(f"--name {args.name!r}: write letters, digits and .,+-_ alone")
+  made = record.of_run(args.run, args.note)
+  path = args.folder / f"{args.name or record.name_of(made)}.json"
+  if path.exists() and not args.replace:
+    raise FileExistsError(f"{path} is there already; give another --name, or --replace it")
+  record.write(made, path)
+  print(f"{path}: {path.stat().st_size:,} bytes")
+  if made["evaluated_with"]["code"]["modified"] or not made["evaluated_with"]["code"]["commit"]:
+    print("The code that ran is not a commit: nobody can run it again. Commit first, then --mode=eval.")

@@ -6,6 +6,7 @@ Without rules the state is the same on every device, which is the fastest as lon
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import importlib.util
 import math
@@ -15,8 +16,9 @@ import platform
 import re
 import signal
 import socket
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -24,12 +26,21 @@ import jax
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jaxhands.data import folders
+from jaxhands.train import ending
+
 AXES = DATA, FSDP = "data", "fsdp"
 Rules = Sequence[tuple[str, int]]
+_PROCESS = re.compile(r"(?P<address>[^,]+:(?P<port>\d{1,5})),\s*(?P<number>\d+),\s*(?P<index>\d+)")
+_LOOPBACK = re.compile(r"(localhost|127\.[\d.]+|\[::1\]):\d+$")
+_HEARTBEAT_S = 45  # without a sign of life from a process, before the others end
+_notice: int | None = None  # what the coordinator does at SIGTERM: tell all processes
 
 
 def initialize(how: str = "auto") -> None:
   """Joins the processes of a run; to be called before anything touches a device.
+
+  A coordinator on localhost listens there alone. A process that dies without a word ends the others within 90 seconds.
 
   Args:
     how: "auto" joins what Slurm, Open MPI or a TPU pod started; "off" is one process; "local" is one process that
@@ -41,21 +52,41 @@ def initialize(how: str = "auto") -> None:
     return
   if how == "auto":
     if _tasks() > 1 or "JAX_COORDINATOR_ADDRESS" in os.environ:
-      jax.distributed.initialize()
+      _join(os.environ.get("JAX_COORDINATOR_ADDRESS"))
     elif _has_tpu():
       # A slice may have several machines; a single one that no cluster manages is refused, and needs nothing.
       with contextlib.suppress(ValueError):
-        jax.distributed.initialize()
+        _join(None)
   elif how == "local":
     with socket.socket() as free:
       free.bind(("localhost", 0))
       address = f"localhost:{free.getsockname()[1]}"
-    jax.distributed.initialize(address, 1, 0)
+    _join(address, 1, 0)
   else:
-    address, *numbers = how.split(",")
-    if ":" not in address or len(numbers) != 2 or not all(number.strip().isdigit() for number in numbers):
-      raise ValueError(f"--distributed={how}: write auto, off, local or HOST:PORT,NUMBER_OF_PROCESSES,INDEX")
-    jax.distributed.initialize(address, int(numbers[0]), int(numbers[1]))
+    found = _PROCESS.fullmatch(how)
+    if found is None or not int(found["index"]) < int(found["number"]) or not 0 < int(found["port"]) < 2**16:
+      raise ValueError(
+        f"--distributed={how}: write auto, off, local or HOST:PORT,NUMBER_OF_PROCESSES,INDEX, with INDEX from 0"
+      )
+    _join(found["address"], int(found["number"]), int(found["index"]))
+
+
+def _join(address: str | None, number: int | None = None, index: int | None = None) -> None:
+  global _notice
+  bind: dict[str, Any] = {"coordinator_bind_address": address} if address and _LOOPBACK.match(address) else {}
+  before = _sigterm()
+  jax.distributed.initialize(address, number, index, heartbeat_timeout_seconds=_HEARTBEAT_S, **bind)
+  # The coordinator's handler of SIGTERM is for the training loop (`Interruption`); elsewhere nothing waits for it.
+  _notice = _sigterm(before)
+  ending.joined.set()
+
+
+def _sigterm(handler: int | None = None) -> int | None:
+  """The system's handler of SIGTERM, which may be none of Python's; sets another one, if it is given."""
+  with_handler = () if handler is None else (ctypes.c_void_p(handler),)
+  call = ctypes.pythonapi.PyOS_setsig if with_handler else ctypes.pythonapi.PyOS_getsig
+  call.restype = ctypes.c_void_p
+  return call(int(signal.SIGTERM), *with_handler) or 0
 
 
 def _tasks() -> int:
@@ -72,14 +103,21 @@ def _has_tpu() -> bool:
 def use_compilation_cache() -> None:
   """Keeps compiled functions in the user's cache, one folder for each kind of device and processor.
 
-  `$JAX_COMPILATION_CACHE_DIR` goes first. To be called after `initialize`.
+  `$JAX_COMPILATION_CACHE_DIR` goes first. Where there is no such folder, or nothing can be written into it, a line
+  says so and nothing is kept. To be called after `initialize`.
   """
   if jax.config.values["jax_compilation_cache_dir"]:
     return
   device = jax.devices()[0]
   kind = "".join(letter if letter.isalnum() else "_" for letter in f"{device.platform}-{device.device_kind}")
-  cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-  jax.config.update("jax_compilation_cache_dir", str(cache / "jaxhands" / "compiled" / f"{kind}-{_processor()}"))
+  cache = folders.cache()
+  folder = cache / "compiled" / f"{kind}-{_processor()}" if cache else None
+  reason = folders.why_not_writable(folder) if folder else "this user has no home"
+  if reason:
+    if jax.process_index() == 0:
+      print(f"compiled functions are not kept for the next start: {reason}; set XDG_CACHE_HOME", file=sys.stderr)
+    return
+  jax.config.update("jax_compilation_cache_dir", str(folder))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
@@ -180,20 +218,23 @@ class Interruption:
   """Within this context SIGTERM and the first Ctrl-C ask for a stop after the current step, on all processes.
 
   With the coordinator running, its preemption service decides on the step, so that all processes stop at the same one.
-  A second Ctrl-C interrupts at once.
+  A second Ctrl-C interrupts at once. A Ctrl-C that the program ignores stays ignored.
   """
 
   def __init__(self) -> None:
     self._wanted = False
     self._coordinated = jax.distributed.is_initialized()
     self._previous: dict[int, Any] = {}
+    self._sigterm: int | None = None
 
   def __enter__(self) -> Interruption:
     # Only the main thread may set handlers; elsewhere (a server, some notebooks) signals keep their meaning.
     if threading.current_thread() is threading.main_thread():
-      # The coordinator's service has its own handler of SIGTERM.
       for number in (signal.SIGINT,) if self._coordinated else (signal.SIGINT, signal.SIGTERM):
-        self._previous[number] = signal.signal(number, self._handle)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+          self._previous[number] = signal.signal(number, self._handle)
+      if self._coordinated and _notice is not None:
+        self._sigterm = _sigterm(_notice)
     return self
 
   def __exit__(
@@ -201,6 +242,19 @@ class Interruption:
   ) -> None:
     for number, handler in self._previous.items():
       signal.signal(number, handler)
+    self._previous.clear()
+    if self._sigterm is not None:
+      _sigterm(self._sigterm)
+      self._sigterm = None
+
+  @contextlib.contextmanager
+  def suspended(self) -> Iterator[None]:
+    """Within this context, where all is saved, signals do what they did before."""
+    self.__exit__(None, None, None)
+    try:
+      yield
+    finally:
+      self.__enter__()
 
   def _handle(self, number: int, frame: FrameType | None) -> None:
     if number == signal.SIGINT and self._wanted:

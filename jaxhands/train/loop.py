@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import json
@@ -17,9 +18,9 @@ import optax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxhands import schema
+from jaxhands import console, schema
 from jaxhands.systems import base
-from jaxhands.train import checkpoint, distributed, optim, report
+from jaxhands.train import checkpoint, distributed, ending, optim, report
 from jaxhands.train import plan as plans
 from jaxhands.train import state as states
 from jaxhands.train import step as steps
@@ -39,13 +40,15 @@ class Result:
 
   Attributes:
     step: updates made.
-    finished: False if a signal stopped the run; the same call goes on with it.
+    finished: all steps are made; else the same call goes on.
+    stopped: a signal came.
     variables: those to evaluate, averaged if the run averages, with "constants".
     metrics: of the last evaluation; {} if there was none.
   """
 
   step: int
   finished: bool
+  stopped: bool
   variables: base.Variables
   metrics: Mapping[str, float]
 
@@ -101,22 +104,27 @@ def train(
     constants = jax.jit(lambda batch: init(batch).get("constants", {}), out_shardings=everywhere)(first_batch)
     like = jax.tree.map(lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), like, places)
     state = saved.restore(start, like)
-  del first_batch
 
   # ---- step -----------------------------------------------------------------
   pure_step = steps.make_train_step(system, shares, transforms, config.seed, config.accumulation, config.ema)
   train_step = jax.jit(pure_step, donate_argnums=0, out_shardings=(places, everywhere))
   is_bad = jax.jit(steps.make_suspicion(pure_step), out_shardings=everywhere)
-
-  # ---- loop -----------------------------------------------------------------
   log = report.Report(workdir, start, plan.steps, config.batch_size, speaks=jax.process_index() == 0)
   log.say(f"{workdir}: steps {start} to {plan.steps}, {plan.epoch_steps:.6g} an epoch; {mesh.size} devices")
   if config.sharding.fsdp > 1:
     whole, part = distributed.held_bytes(like, places)
     log.say(f"the state has {whole / 1e6:.0f} MB, of which a device holds {part / 1e6:.0f}")
+  if start < plan.steps:
+    # Before the loop, in which a signal would wait for it.
+    with console.lasting("compiling the step", "20 to 60 s", log.say):
+      train_step = train_step.lower(state, constants, first_batch, np.int32(start)).compile()
+  del first_batch
+
+  # ---- loop -----------------------------------------------------------------
+  stopping = False
   metrics: Mapping[str, float] = {}
   running: collections.deque[tuple[int, schema.Batch, steps.Scalars]] = collections.deque()
-  with saved, log, distributed.Interruption() as interruption:
+  with saved, log, distributed.Interruption() as interruption, ending.failing_fast():
     stream = batches(start)
     for step in range(start, plan.steps):
       batch = log.next_of(stream)
@@ -150,7 +158,8 @@ def train(
           saved.save(done, state)
         if evaluates and evaluate is not None:
           try:
-            metrics = evaluate(_to_evaluate(state, constants))
+            with contextlib.nullcontext() if config.best_metric else interruption.suspended():
+              metrics = evaluate(_to_evaluate(state, constants))
           except BaseException:
             saved.save(done, state)
             raise
@@ -161,7 +170,7 @@ def train(
         break
 
   done = int(state.step)
-  return Result(done, done >= plan.steps, _to_evaluate(state, constants), metrics)
+  return Result(done, done >= plan.steps, stopping, _to_evaluate(state, constants), metrics)
 
 
 class Prepared(NamedTuple):

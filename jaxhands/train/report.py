@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 
-import rich.console
 import rich.progress
 import tensorboardX
 
+from jaxhands import console
 from jaxhands.runs import folder as files
 
 T = TypeVar("T")
@@ -37,16 +37,16 @@ class Report:
       batch_size: examples of one update.
       speaks: False on all processes but the first.
     """
-    self._last, self._batch_size, self._speaks = last, batch_size, speaks
+    self._last, self._done, self._batch_size, self._speaks = last, first, batch_size, speaks
     self._sums: collections.defaultdict[str, float] = collections.defaultdict(float)
-    self._count, self._timed = 0, -1  # the first step compiles: the clock starts after it
+    self._count, self._timed = 0, -1  # the first step waits for the first data: the clock starts after it
     self._start, self._waited, self._paused = time.perf_counter(), 0.0, 0.0
     if not speaks:
       return
     self._lines = workdir / "metrics.jsonl"
     _drop_after(self._lines, first)
     self._board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=first + 1 if first else None)
-    self._console = rich.console.Console(soft_wrap=True, highlight=False, markup=False)
+    self._console, self._said = console.make(), time.monotonic()
     columns = rich.progress.TextColumn("{task.description}"), rich.progress.BarColumn()
     ends = rich.progress.MofNCompleteColumn(), rich.progress.TimeRemainingColumn()
     self._bar = rich.progress.Progress(
@@ -70,6 +70,7 @@ class Report:
     """A line on the console."""
     if self._speaks:
       self._console.print(text)
+      self._said = time.monotonic()
 
   def next_of(self, batches: Iterator[T]) -> T:
     """The next batch; the time is counted as waiting."""
@@ -92,10 +93,12 @@ class Report:
     self._count += 1
     self._timed += 1
     if self._timed == 0:
-      self.say(f"first step after {time.perf_counter() - self._start:.1f} s")
       self._start, self._waited, self._paused = time.perf_counter(), 0.0, 0.0
+    self._done += 1
     if self._speaks:
       self._bar.advance(self._task)
+      if not self._console.is_terminal and time.monotonic() - self._said > console.SILENT_S:
+        self.say(f"step {self._done}/{self._last}")
 
   def log(self, step: int, more: Mapping[str, float]) -> None:
     """Writes the mean of what was added since the last time, `more`, the speed and the share of waiting."""

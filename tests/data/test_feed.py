@@ -1,6 +1,9 @@
 """Arrays on the mesh, and a thread that works ahead, ends, and hands its errors on."""
 
 import itertools
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -73,3 +76,13 @@ def test_an_error_is_raised_where_its_item_is_asked_for():
   with pytest.raises(OSError, match="shard 3"):
     next(items)
   assert not feeding()
+
+
+def test_processes_of_the_thread_do_not_end_at_a_signal_to_all():
+  code = "import os, signal; os.kill(os.getpid(), signal.SIGTERM); os.kill(os.getpid(), signal.SIGINT); print('lives')"
+
+  def items():
+    yield subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stdout
+
+  assert list(feed.ahead(items)) == ["lives\n"]
+  assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

@@ -96,3 +96,26 @@ def test_flags_may_name_a_data_set_without_a_tuple(tmp_path):
 def test_flags_that_name_no_data_set_are_refused(flags, error, message):
   with pytest.raises(error, match=message):
     folders.named_in_flags([f"--config.data.{flag}" for flag in flags])
+
+
+def test_without_a_home_there_is_no_cache_and_data_need_a_folder(tmp_path, monkeypatch):
+  for name in ("HOME", "XDG_CACHE_HOME", "JAXHANDS_DATA"):
+    monkeypatch.delenv(name, raising=False)
+
+  def getpwuid(uid):
+    raise KeyError(uid)
+
+  monkeypatch.setattr("pwd.getpwuid", getpwuid)
+  assert folders.cache() is None
+  with pytest.raises(FileNotFoundError, match="set JAXHANDS_DATA to a folder"):
+    folders.root()
+  assert folders.root(str(tmp_path)) == tmp_path
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+  assert folders.root() == folders.cache() == tmp_path / "jaxhands"
+
+
+def test_whether_a_folder_can_be_written_is_found_by_writing(tmp_path):
+  assert folders.why_not_writable(tmp_path / "new") == ""
+  assert list((tmp_path / "new").iterdir()) == []
+  (tmp_path / "file").touch()
+  assert str(tmp_path / "file") in folders.why_not_writable(tmp_path / "file" / "new")

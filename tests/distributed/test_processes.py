@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -64,27 +65,41 @@ def test_two_processes_train_as_one_and_obey_a_signal_to_one_of_them(tmp_path):
       np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-5)
 
 
-@pytest.mark.parametrize("how", ["localhost", "localhost:1234", "host:1,2", "host:1,a,b", "on"])
+@pytest.mark.parametrize(
+  "how", ["localhost", "localhost:1", "h:1,2", "h:1,a,b", "on", "h:1,2,2", "h:1,0,0", "h:99999,2,1", ""]
+)
 def test_wrong_ways_to_distribute_are_refused(how):
-  with pytest.raises(ValueError, match=f"--distributed={how}"):
+  with pytest.raises(ValueError, match=f"--distributed={how}: write"):
     distributed.initialize(how)
 
 
 def test_a_single_process_needs_no_coordinator(monkeypatch):
   for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "JAX_COORDINATOR_ADDRESS"):
     monkeypatch.delenv(name, raising=False)
-  called = []
-  monkeypatch.setattr("jax.distributed.initialize", lambda *arguments: called.append(arguments))
+  called, binds = [], []
+
+  def initialize(*arguments, heartbeat_timeout_seconds, coordinator_bind_address="every interface"):
+    called.append(arguments)
+    binds.append(coordinator_bind_address)
+    assert heartbeat_timeout_seconds < 90
+
+  monkeypatch.setattr("jax.distributed.initialize", initialize)
+  monkeypatch.setattr(distributed.ending, "joined", threading.Event())
   distributed.initialize("auto")
   distributed.initialize("off")
   assert called == []
   monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
   distributed.initialize("auto")
   distributed.initialize("host:1234,3,2")
-  assert called == [(), ("host:1234", 3, 2)]
+  assert called == [(None, None, None), ("host:1234", 3, 2)]
   distributed.initialize("local")
   assert called[2][0].startswith("localhost:")
   assert called[2][1:] == (1, 0)
+  # A coordinator of one machine listens there alone; others must be reached.
+  for address in ("127.0.0.1:7", "[::1]:7", "localhost.example.org:7"):
+    distributed.initialize(f"{address},2,0")
+  assert binds[:2] == ["every interface"] * 2
+  assert binds[2:] == [called[2][0], "127.0.0.1:7", "[::1]:7", "every interface"]
 
 
 def _compilation_cache(**environment):
@@ -104,6 +119,40 @@ def test_compiled_functions_are_kept_by_kind_of_processor(tmp_path):
   assert found.parent == tmp_path / "jaxhands" / "compiled"
   assert re.fullmatch(r"cpu_cpu-[0-9a-f]{8}", found.name)
   assert _compilation_cache(JAX_COMPILATION_CACHE_DIR="/elsewhere") == "/elsewhere"
+
+
+def test_compiled_functions_are_not_kept_where_nothing_can_be_written(tmp_path):
+  (tmp_path / "file").touch()
+  script = "from jaxhands.train import distributed; distributed.use_compilation_cache()"
+  inherited = {name: value for name, value in os.environ.items() if not name.startswith("JAX_COMP")}
+  place = {"XDG_CACHE_HOME": str(tmp_path / "file")}
+  found = subprocess.run(
+    [sys.executable, "-c", script], env=inherited | place, capture_output=True, text=True, check=True, timeout=120
+  )
+  assert "compiled functions are not kept for the next start: " in found.stderr
+  assert str(tmp_path / "file") in found.stderr
+
+
+_LISTENING = """
+import os, pathlib
+from jaxhands.train import distributed
+distributed.initialize("local")
+sockets = {os.readlink(path) for path in pathlib.Path("/proc/self/fd").iterdir() if path.is_symlink()}
+for table in ("tcp", "tcp6"):
+  for line in pathlib.Path("/proc/net", table).read_text().splitlines()[1:]:
+    words = line.split()
+    if words[3] == "0A" and f"socket:[{words[9]}]" in sockets:
+      print(words[1].split(":")[0])
+"""
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/net/tcp").exists(), reason="reads Linux's table of sockets")
+def test_a_coordinator_of_one_machine_listens_on_it_alone():
+  command = [sys.executable, "-c", _LISTENING]
+  found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120).stdout.split()
+  assert found
+  # 127.0.0.1, the same as an address of version 6, and ::1, as the kernel writes them.
+  assert set(found) <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
 def test_the_mesh_is_sharded_by_the_compiler():

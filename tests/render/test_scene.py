@@ -204,7 +204,8 @@ _INTERPRETED = """
 import sys
 sys.modules["numba"] = None
 import numpy as np
-from jaxhands.render import compiled, scene
+from jaxhands import compiled
+from jaxhands.render import scene
 from tests.render import posed
 assert not compiled.HAVE_NUMBA
 result = scene.render(posed.two_hands(), posed.view(24), posed.backdrop(24), posed.CLEAN)

@@ -72,6 +72,14 @@ def test_resumed_after_a_crash_is_bit_equal(name, devices, whole, tmp_path):
   assert toys.scalars(tmp_path, scalar) == toys.scalars(workdir, scalar)
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+  """Whoever starts the tests in the background of a script has them ignore it."""
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield
+  signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_finish_the_step_and_save(number, whole, tmp_path):
   mesh = distributed.make_mesh(1)
@@ -104,6 +112,28 @@ def test_a_signal_does_not_wait_for_an_evaluation(tmp_path):
   result = _train(SYSTEMS["regressor"], tmp_path, stream, config, evaluate=lambda variables: evaluated.append(1) or {})
   assert (result.step, result.finished, evaluated) == (5, False, [])
   assert checkpoint.checkpoint_folder(tmp_path).name == "5"
+
+
+def test_an_evaluation_of_what_is_saved_ends_at_a_signal_and_one_that_chooses_the_best_goes_on(tmp_path):
+  def halt(number, frame):
+    raise Halt
+
+  def evaluate(variables):
+    signal.raise_signal(signal.SIGTERM)
+    return {"error": 1.0}
+
+  config = toys.config(eval_every="2 steps")
+  mesh = distributed.make_mesh(1)
+  before = signal.signal(signal.SIGTERM, halt)
+  try:
+    with pytest.raises(Halt):
+      _train(SYSTEMS["regressor"], tmp_path / "saved", toys.Stream(mesh, 8), config, evaluate=evaluate)
+    config.best_metric = "error"
+    result = _train(SYSTEMS["regressor"], tmp_path / "best", toys.Stream(mesh, 8), config, evaluate=evaluate)
+  finally:
+    signal.signal(signal.SIGTERM, before)
+  assert checkpoint.checkpoint_folder(tmp_path / "saved").name == "2"
+  assert (result.step, result.finished, result.stopped) == (3, False, True)
 
 
 def test_a_second_interrupt_does_not_wait(tmp_path):

@@ -20,6 +20,7 @@ from data_builders.aih.released.survey import Say, Tables, survey
 from data_builders.problems import Problems
 from data_builders.shards import BuildError
 from data_builders.synthetic.config import SPLITS
+from jaxhands import writer
 
 NAME = f"aih-{RELEASED}"
 _SURVEY = ".survey"
@@ -92,7 +93,7 @@ def build(
   if out.exists() and not out.is_dir():
     raise BuildError(f"{out} is a file; give the path of a folder")
   surveyed = out / _SURVEY
-  with shards.clear_errors(out), shards.locked(out):
+  with shards.clear_errors(out), writer.only(out, wait=True):
     strangers = (path for path in out.iterdir() if not path.name.startswith("."))
     if not (surveyed / "survey.json").is_file() and any(strangers):
       raise BuildError(f"{out} holds something else, or lost its {_SURVEY}; give a new or an empty folder")
@@ -116,7 +117,7 @@ def _make_survey(config: ReleasedConfig, folder: pathlib.Path, say: Say) -> None
   partial = folder.with_name(f"{folder.name}.partial")
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir()
-  with (partial / "problems.tsv").open("w") as listing:
+  with (partial / "problems.tsv").open("w", encoding="utf-8", errors="backslashreplace") as listing:
     problems = Problems(KINDS, listing)
     problems.begin_listing()
     tables = survey(config.folder, partial, problems, say)
