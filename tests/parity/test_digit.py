@@ -14,7 +14,7 @@ from tests.parity.cases import Case, close
 SYSTEM = DIGIT(released=True)
 LAYERS = 140  # HRNet-W32 has 113; segmentation, semantic features, the UNet and the heads follow
 SHARP = 10.0  # by which the softmax over cells makes errors of scores grow
-TRAINED = 10.0  # by which errors grow with batch statistics of two examples
+TRAINED = 40.0  # by which errors of losses grow with batch statistics of two examples
 QUICK = {"xla_backend_optimization_level": 0}  # compiles in half the time
 # Golden array -> (module whose output it is, which of several, step over channels, step over pixels).
 MAPS = {
@@ -201,7 +201,7 @@ def test_gradients(case, evaluated):
 def test_running_statistics_after_one_training_step(case, trained):
   for theirs, ours in STATISTICS.items():
     for name in ("mean", "var"):
-      close(_at(trained[1], f"{ours}/{name}"), case[f"train_running_{name}:{theirs}"], LAYERS, TRAINED)
+      close(_at(trained[1], f"{ours}/{name}"), case[f"train_running_{name}:{theirs}"], LAYERS, 5)
 
 
 def test_parameter_count(variables):
