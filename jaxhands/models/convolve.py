@@ -5,7 +5,8 @@ sides. On CPUs the gradients are not those of differentiating XLA's convolution,
 
 - the gradient of the input is one plain convolution for each place within a stride, interleaved; XLA dilates the
   cotangent with zeros and convolves these, too. A transposed convolution is the same;
-- the gradient of the kernel of large maps is a sum of products of matrices, a few rows of the map after the other.
+- the gradient of the kernel of large maps, on one device, is a sum of products of matrices, a few rows of the map after
+  the other.
 
 On accelerators these are XLA's. Everywhere a 1x1 convolution, and one of squares that do not overlap, is a product of
 matrices. There is no forward-mode derivative.
@@ -14,6 +15,7 @@ matrices. There is no forward-mode derivative.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -22,7 +24,7 @@ from jaxtyping import Array, Float
 
 _AXES = ("NHWC", "HWIO", "NHWC")
 _FEW = 2**17  # values of a map for which a loop is not worth the time of compiling it
-_BAND = 2**18  # values of all windows that `_bands` looks at at once: 1 MB
+_BAND = 2**18  # values of all windows that `kernel_by_bands` looks at at once: 1 MB
 
 
 def convolve(
@@ -183,19 +185,25 @@ def _to_kernel(
     kernel = jax.ShapeDtypeStruct(shape, x.dtype)
     return jax.linear_transpose(lambda kernel: _xla(x, kernel, stride, padding, dilation), kernel)(cotangent)[0]
 
-  if x.size < _FEW:
+  # A loop would add up kernels that are larger than the maps, or fetch each band from the device that has it.
+  if x.size < max(_FEW, math.prod(shape)) or jax.device_count() > 1:
     return plain(x, cotangent)
 
   def bands(x: jax.Array, cotangent: jax.Array) -> jax.Array:
-    return _bands(x, cotangent, shape, stride, padding, dilation)
+    return kernel_by_bands(x, cotangent, shape, stride, padding, dilation)
 
   return jax.lax.platform_dependent(x, cotangent, cpu=bands, default=plain)
 
 
-def _bands(
-  x: jax.Array, cotangent: jax.Array, shape: tuple[int, ...], stride: int, padding: int, dilation: int
-) -> jax.Array:
-  """`_to_kernel` by a product of matrices for each band of rows, or group of examples, one after the other.
+def kernel_by_bands(
+  x: Float[Array, "b h w c"],
+  cotangent: Float[Array, "b p q d"],
+  shape: tuple[int, ...],
+  stride: int,
+  padding: int,
+  dilation: int,
+) -> Float[jax.Array, "k l c d"]:
+  """The cotangent of the kernel, of this shape, by a product of matrices for each band of rows, or group of examples.
 
   A band with all that its windows see stays in the processor's cache. And what a loop reads is in memory: for a product
   by itself XLA:CPU computes it anew, the whole of batch norm's derivative, in the order of the product's axes.
@@ -217,11 +225,13 @@ def _bands(
     pulled = jax.lax.dynamic_slice(cotangent, (example, band, 0, 0), (examples, rows, width, shape[3]))
     windows = [seen[:, i : i + last[0] : stride, j : j + last[1] : stride] for i, j in places]
     windows = jnp.concatenate(windows, axis=-1) if len(windows) > 1 else windows[0]
-    return total + pulled.reshape(-1, shape[3]).T @ windows.reshape(-1, windows.shape[-1])
+    windows, pulled = windows.reshape(-1, inputs), pulled.reshape(-1, shape[3])
+    return total + (windows.T @ pulled if inputs < shape[3] else pulled.T @ windows)  # the narrow one is transposed
 
-  found = jnp.zeros((shape[3], len(places) * shape[2]), x.dtype)
+  inputs = len(places) * shape[2]
+  found = jnp.zeros((inputs, shape[3]) if inputs < shape[3] else (shape[3], inputs), x.dtype)
   found = jax.lax.fori_loop(0, batch // examples * bands, add, found)
-  return found.T.reshape(shape)
+  return (found if inputs < shape[3] else found.T).reshape(shape)
 
 
 def _largest_divisor(number: int, most: int) -> int:

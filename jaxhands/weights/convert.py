@@ -45,7 +45,7 @@ def conv(source: str, target: str, bias: bool = False) -> list[Tensor]:
 
 
 def conv_transpose(source: str, target: str, bias: bool = False) -> list[Tensor]:
-  """A 2D transposed convolution for `models.deconv.Deconv`: IOHW -> HWOI."""
+  """A 2D transposed convolution for `models.conv.Deconv`: IOHW -> HWOI."""
   kernel = Tensor(f"{source}.weight", f"params/{target}/kernel", lambda w: w.transpose(2, 3, 1, 0))
   return [kernel, *_bias(source, target, bias)]
 
