@@ -53,7 +53,8 @@ def test_visible_masks_lie_in_amodal_ones_and_apart_and_are_the_parts(part, requ
 
 @pytest.mark.parametrize("part", ["render", "syn"])
 def test_hands_in_front_look_as_the_picture_where_nothing_hides_them(part, request):
-  compared = 0
+  """But for gaps between fingers that are narrower than a pixel of the masks, through which the rest is seen."""
+  compared = differing = 0
   for record in request.getfixturevalue(part):
     masks = masks_of(record)
     for hand, name in enumerate(HANDS):
@@ -61,9 +62,9 @@ def test_hands_in_front_look_as_the_picture_where_nothing_hides_them(part, reque
       for kind in ("deoccluded", "removed"):
         if record[f"{kind}_valid"][hand]:
           agree = same(record["picture"], record[f"{kind}_{name}"])
-          assert agree[seen].all()
-          compared += seen.sum()
+          compared, differing = compared + seen.sum(), differing + (~agree[seen]).sum()
   assert compared > 300
+  assert differing < 0.01 * compared
 
 
 def test_of_pasted_hands_the_one_below_is_partly_hidden(syn):
