@@ -7,7 +7,9 @@ import hashlib
 import importlib
 import io
 import pathlib
+import re
 import warnings
+import zlib
 from collections.abc import Sequence
 
 import cv2
@@ -19,7 +21,7 @@ from jaxhands.photo import exif
 PICTURES = frozenset(
   {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".ppm",
-    ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k", ".avif", ".heic", ".heif", ".hif",
+    ".pgm", ".pbm", ".pnm", ".pam", ".pfm", ".hdr", ".jp2", ".j2k", ".avif", ".heic", ".heif", ".hif",
   }
 )  # fmt: skip
 VIDEOS = frozenset(
@@ -38,9 +40,21 @@ _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "JPEG2000
 _FROM_CAMERAS = frozenset({"JPEG", "MPO", "PNG", "TIFF", "HEIF"})
 _MAX_PIXELS_OF_OTHERS = MAX_PIXELS // 2  # decoding a WebP takes 20 bytes a pixel
 _File = io.BufferedReader | io.BytesIO
+_MOST_MENDED = 1 << 28  # bytes of a file
 _JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _FOLLOWS = 4096  # bytes
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PIXELS_OF_PNG, _BESIDE_PIXELS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"}), frozenset({b"tRNS", b"eXIf"})
+_LENGTHS_OF_TRNS = {0: 2, 2: 6}  # by the kind of colour, which a PNG has in byte 25
+# Heads of what OpenCV reads and Pillow does not: floats as colours, PAM, Radiance.
+_OF_OPENCV = (
+  re.compile(rb"PF\s+(?P<width>\d+)\s+(?P<height>\d+)\s"),
+  re.compile(rb"P7\n(?:.*\n)*?WIDTH +(?P<width>\d+)\nHEIGHT +(?P<height>\d+)\n"),
+  re.compile(rb"#\?(?:.*\n)+?-Y +(?P<height>\d+) +\+X +(?P<width>\d+)\n"),
+)
+_WIDE_JPEG_2000 = re.compile(rb"\xff\x4f\xff\x51.{38}([\x08-\x0f])", re.DOTALL)  # bits of a channel less 1: 9 to 16
 _HEIF_BRANDS = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypheim", b"ftyphevm", b"ftypmif1", b"ftypmsf1")
+_WHITES = (1.0, 255.0, 65535.0)
 # By EXIF's orientation.
 _TURNS = {
   2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -149,12 +163,33 @@ def _read(path: pathlib.Path, file: io.BufferedReader) -> Picture:
     raise BadPicture(f"{path}: it is over {_MAX_BYTES >> 20} MB, which no picture is")
   try:
     return _picture(path, head, file)
-  except CutPicture:
+  except BadPicture as error:
     file.seek(0)
-    content = file.read()
-    if not (head.startswith(_JPEG) and _lacks_only_its_end(content)):
+    mended = _mended(file.read(_MOST_MENDED), error)
+    if mended is None:
       raise
-    return _picture(path, head, io.BytesIO(content + _JPEG_END))
+    return _picture(path, head, io.BytesIO(mended))
+
+
+def _mended(content: bytes, error: BadPicture) -> bytes | None:
+  """A file without damage that no pixel shows; None if there is none of that kind."""
+  if content.startswith(_JPEG) and isinstance(error, CutPicture) and _lacks_only_its_end(content):
+    return content + _JPEG_END
+  bare = _bare_png(content) if content.startswith(_PNG) else content
+  return None if bare == content else bare
+
+
+def _bare_png(content: bytes) -> bytes:
+  """A PNG without texts, profiles and further pictures, of which Pillow takes none that is damaged; browsers do."""
+  kept, at = [_PNG], len(_PNG)
+  while at < len(content):
+    chunk = content[at : at + 12 + int.from_bytes(content[at : at + 4])]
+    at, name, data = at + len(chunk), chunk[4:8], chunk[8:-4]
+    fits = name != b"tRNS" or 0 < len(data) == _LENGTHS_OF_TRNS.get(content[25], len(data))
+    whole = fits and zlib.crc32(name + data) == int.from_bytes(chunk[-4:])
+    if name in _PIXELS_OF_PNG or (name in _BESIDE_PIXELS and whole):
+      kept.append(chunk)
+  return b"".join(kept)
 
 
 def _lacks_only_its_end(content: bytes) -> bool:
@@ -175,17 +210,38 @@ def _picture(path: pathlib.Path, head: bytes, file: _File) -> Picture:
       _check_size(path, *image.size, MAX_PIXELS if image.format in _FROM_CAMERAS else _MAX_PIXELS_OF_OTHERS)
       if "progressive" in image.info and _scans(file) > _MAX_SCANS:
         raise BadPicture(f"{path}: it has over {_MAX_SCANS} scans, which no encoder writes")
-      return _decoded(path, image)
+      return _decoded(path, image, file)
   except BadPicture:
     raise
   except Image.DecompressionBombError as error:
     raise BadPicture(f"{path}: it has over {MAX_PIXELS // 10**6} megapixels; make it smaller") from error
   except UnidentifiedImageError as error:
-    raise BadPicture(f"{path}: {_what(head)}") from error
+    size = next((found.groupdict() for kind in _OF_OPENCV if (found := kind.match(head))), None)
+    if size is None:
+      raise BadPicture(f"{path}: {_what(head)}") from error
+    file.seek(0)
+    _check_size(path, int(size["width"]), int(size["height"]), _MAX_PIXELS_OF_OTHERS)
+    return Picture(path, np.asarray(_rgb(_by_opencv(path, file.read()), "")), None)
   except Exception as error:  # a decoder raises whatever a damaged file makes it raise
     if "truncated" in str(error).lower():
       raise CutPicture(f"{path}: it is cut short; copy it again") from error
     raise BadPicture(f"{path}: it cannot be decoded: {error}") from error
+
+
+def _by_opencv(path: pathlib.Path, content: bytes, bits: int = 16) -> Image.Image:
+  """A picture as 8 bit; where a channel has more, it has `bits`, or floats."""
+  try:
+    values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+  except cv2.error as error:
+    raise BadPicture(f"{path}: it cannot be decoded: {error.err}") from error
+  if values is None:
+    raise BadPicture(f"{path}: it cannot be decoded")
+  if values.dtype == np.uint16:
+    values = np.right_shift(values, bits - 8)
+  elif values.dtype != np.uint8:
+    values = _by_white(values, _WHITES)
+  order = [2, 1, 0, 3][: values.shape[2]] if values.ndim == 3 and values.shape[2] > 2 else slice(None)
+  return Image.fromarray(np.ascontiguousarray(values[..., order], np.uint8))
 
 
 def _reads_heif() -> bool:
@@ -197,12 +253,16 @@ def _reads_heif() -> bool:
   return True
 
 
-def _decoded(path: pathlib.Path, image: Image.Image) -> Picture:
+def _decoded(path: pathlib.Path, image: Image.Image, file: _File) -> Picture:
   raw_mode, several = _raw_mode(image), _holds_several(image)
   _forget_xmp(image)  # before TIFFs are turned
   image.load()
   _forget_xmp(image)  # of a PNG, where it may stand behind the pixels
   found = _exif(image)
+  if image.format == "JPEG2000" and image.mode in ("RGB", "RGBA"):
+    file.seek(0)
+    if wide := _WIDE_JPEG_2000.search(content := file.read()):
+      image = _by_opencv(path, content, wide[1][0] + 1)  # Pillow makes black of the whitest
   turn = _TURNS.get(found.get(ExifTags.Base.Orientation, 1))
   focal_px, remark = exif.focal_px(found, *image.size)
   rgb = _rgb(image, raw_mode)
@@ -280,13 +340,17 @@ def _eight_bit(image: Image.Image, key: object) -> Image.Image:
   if values.dtype.itemsize == 2:
     grey = (values >> 8).astype(np.uint8)
   else:
-    values = np.nan_to_num(values.astype(np.float32, copy=False), copy=False, posinf=0, neginf=0)
-    np.maximum(values, 0, out=values)
-    largest = float(values.max())
-    whites = (65535.0,) if (image.mode, image.format) == ("I", "PPM") else (255.0, 65535.0)
-    whites = (1.0, *whites) if image.mode == "F" else whites
-    grey = cv2.convertScaleAbs(values, alpha=255 / next((white for white in whites if largest <= white), largest))
+    whites = _WHITES[2:] if (image.mode, image.format) == ("I", "PPM") else _WHITES[image.mode != "F" :]
+    grey = _by_white(values, whites)
   return Image.fromarray(grey) if alpha is None else Image.merge("LA", (Image.fromarray(grey), alpha))
+
+
+def _by_white(values: np.ndarray, whites: Sequence[float]) -> np.ndarray:
+  """Numbers as 8 bit, where white is the first that none is above, or the largest of all."""
+  values = np.nan_to_num(values.astype(np.float32, copy=False), copy=False, posinf=0, neginf=0)
+  np.maximum(values, 0, out=values)
+  largest = float(values.max())
+  return cv2.convertScaleAbs(values, alpha=255 / next((white for white in whites if largest <= white), largest))
 
 
 def _what(head: bytes) -> str:

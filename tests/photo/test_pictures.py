@@ -86,11 +86,22 @@ def test_plain_pictures_are_what_opencv_reads(tmp_path):
 
 
 CLEAR = np.dstack([RGB, HIDDEN])
+UPPER = np.where(HIDDEN[..., None] > 0, 255, RGB)
+BRIGHT = np.minimum(RGB.astype(int) * 2, 255).astype(np.uint8)
 KINDS = {
   "bmp": (lambda: _saved(RGB, "BMP"), RGB, 0),
   "tiff": (lambda: _saved(RGB, "TIFF", compression="tiff_lzw"), RGB, 0),
   "ppm": (lambda: _encoded(RGB, ".ppm"), RGB, 0),
   "jpeg 2000": (lambda: _saved(RGB, "JPEG2000"), RGB, 0),
+  "16 bit JPEG 2000": (lambda: _encoded(BRIGHT.astype(np.uint16) * 257, ".jp2"), BRIGHT, 12),
+  "transparent JPEG 2000": (
+    lambda: _encoded(np.dstack([RGB, 255 - HIDDEN]).astype(np.uint16) * 257, ".jp2"),
+    UPPER,
+    12,
+  ),
+  "PAM": (lambda: _encoded(RGB, ".pam"), RGB, 0),
+  "colours as floats": (lambda: _encoded(RGB.astype(np.float32) / 255, ".pfm"), RGB, 1),
+  "Radiance": (lambda: _encoded(RGB.astype(np.float32) / 255, ".hdr"), RGB, 2),
   "avif": (lambda: _saved(RGB, "AVIF", quality=100), RGB, 12),
   "grey": (lambda: _saved(GREY, "PNG"), _three(GREY), 0),
   "grey JPEG": (lambda: _saved(GREY, "JPEG", quality=100), _three(GREY), 2),
@@ -246,6 +257,23 @@ def test_damaged_exif_is_no_reason_to_refuse_a_picture(tmp_path_factory, data):
   assert sorted(found.pixels.shape) == [3, 40, 60]
 
 
+@pytest.mark.parametrize(
+  ("name", "data"),
+  [
+    (b"tEXt", b"of nothing"), (b"iCCP", b"x"), (b"pHYs", b"\0"), (b"gAMA", b""), (b"tRNS", b""), (b"tRNS", bytes(7)),
+    (b"acTL", bytes(3)), (b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 21))),
+  ],
+)  # fmt: skip
+def test_what_is_damaged_beside_the_pixels_of_a_png_does_not_matter(name, data, tmp_path):
+  content = _saved(RGB, "PNG", exif=_with({_ORIENTATION: 6}))
+  at = 8 + 25  # behind the head
+  turned = np.rot90(RGB, -1)
+  for chunk in (_chunk(name, data), _chunk(name, data)[:-1] + b"?"):
+    np.testing.assert_array_equal(_read(tmp_path, content[:at] + chunk + content[at:]).pixels, turned)
+    with pytest.raises(BadPicture, match="it is cut short"):
+      _read(tmp_path, content[:at] + chunk + content[at : len(content) // 2])
+
+
 def test_of_several_pictures_the_first_is_read(tmp_path):
   images = [Image.fromarray(RGB), Image.fromarray(255 - RGB)]
   for kind, options in (("GIF", {}), ("WEBP", {"lossless": True}), ("TIFF", {}), ("PNG", {}), ("MPO", {})):
@@ -313,6 +341,7 @@ def _huge():
   """Small files of 900 megapixels, or a WebP of 51."""
   side = 30_000
   ihdr = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+  png = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", ihdr) + _chunk(b"IDAT", zlib.compress(bytes(9))) + _chunk(b"IEND", b"")
   rle = (b"\xff\x00" * (side // 255) + b"\0\0") * 4 + b"\0\1"
   size = 1078 + len(rle)
   bmp = struct.pack("<IHHI", size, 0, 0, 1078) + struct.pack(
@@ -328,15 +357,16 @@ def _huge():
   gif = bytearray(_saved(GREY, "GIF"))
   gif[6:10] = struct.pack("<HH", side, side)
   return {
-    "x.png": b"\x89PNG\r\n\x1a\n"
-    + _chunk(b"IHDR", ihdr)
-    + _chunk(b"IDAT", zlib.compress(bytes(9)))
-    + _chunk(b"IEND", b""),
+    "x.png": png,
     "x.bmp": b"BM" + bmp + bytes(1024) + rle,
     "x.jpg": bytes(jpeg),
     "x.tif": bytes(tiff),
     "x.gif": bytes(gif),
     "x.ppm": f"P6 {side} {side} 255\n".encode() + bytes(99),
+    "damaged.png": png[:33] + _chunk(b"tEXt", b"")[:-1] + b"?" + png[33:],
+    "x.pfm": f"PF\n{side} {side}\n-1.0\n".encode() + bytes(99),
+    "x.hdr": f"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y {side} +X {side}\n".encode() + bytes(99),
+    "x.pam": f"P7\nWIDTH {side}\nHEIGHT {side}\nDEPTH 1\nMAXVAL 255\nENDHDR\n".encode() + bytes(99),
     "x.webp": _saved(np.zeros((3100, 16383), np.uint8), "WEBP", method=0),  # over 50 megapixels
   }
 
