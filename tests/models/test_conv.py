@@ -143,7 +143,8 @@ def test_maps_over_an_axis_and_over_devices(stride):
 def test_norm_and_relu():
   x = _random(4, 8, 8, 3)
   for relu in (True, False):
-    out, _ = ConvNorm(5, relu=relu).init_with_output(jax.random.key(1), x, True)
+    layer = ConvNorm(5, relu=relu)
+    out, _ = layer.apply(layer.init(jax.random.key(1), x, True), x, True, mutable=["batch_stats"])
     assert out.shape == (4, 8, 8, 5)
     assert (out.min() >= 0) == relu
     if not relu:
