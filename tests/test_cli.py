@@ -70,7 +70,8 @@ def _data_set(folder, sizes, announced=None):
       (folder / f"x-{name}.array_record-{index:05d}-of-{len(files):05d}").write_bytes(bytes(size))
     total = sum(files) if announced is None else announced
     splits.append({"name": name, "shardLengths": ["4"] * len(files), "numBytes": str(total)})
-  (folder / "dataset_info.json").write_text(json.dumps({"splits": splits}))
+  mark = b"\xef\xbb\xbf"  # as some editors write it
+  (folder / "dataset_info.json").write_bytes(mark + json.dumps({"splits": splits}).encode())
 
 
 def _findings(what, *arguments):
@@ -112,7 +113,7 @@ def test_the_doctor_lists_runs(tmp_path):
   assert next(iter(_findings("weights", str(tmp_path), str(tmp_path)).values())).state == "note"
   for name in ("begun", "trained", "odd"):
     (tmp_path / name).mkdir()
-    (tmp_path / name / "config.json").write_text("[" if name == "odd" else '{"system": {"name": "internet"}}')
+    (tmp_path / name / "config.json").write_text("[" if name == "odd" else '\ufeff{"system": {"name": "internet"}}')
   _checkpoint(tmp_path / "trained", 12)
   found = _findings("weights", str(tmp_path), str(tmp_path))
   assert found[str(tmp_path / "trained")].found.endswith(": internet, step 12, not evaluated")

@@ -152,12 +152,12 @@ def _runs(folder: pathlib.Path) -> Iterator[Finding]:
 def _run(folder: pathlib.Path) -> Finding:
   steps = sorted(int(path.name) for path in folder.glob("**/checkpoints/*") if path.name.isdigit())
   try:
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_bytes())  # of bytes: with or without a byte order mark
     system = config["system"]["name"]
     unfinished = _unfinished(folder, config.get("stages") or ("",)) if steps else "no checkpoint yet"
   except FileNotFoundError as error:
     return Finding("broken", "weights", f"{folder} is no run: there is no {error.filename}", "name the folder of a run")
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
+  except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
     return Finding("broken", "weights", f"{folder} has a file that cannot be read: {error}", "delete or mend it")
   evaluated = "evaluated" if (folder / "eval" / "metrics.json").is_file() else "not evaluated"
   if unfinished:
@@ -193,11 +193,11 @@ def _data_sets(data: str, checksums: bool) -> Iterator[Finding]:
 def _data_set(folder: pathlib.Path, checksums: bool) -> Finding:
   again = "delete what is damaged and build it again; what is whole is kept"
   try:
-    info = json.loads((folder / "dataset_info.json").read_text())
+    info = json.loads((folder / "dataset_info.json").read_bytes())
     splits = {
       split["name"]: (list(map(int, split["shardLengths"])), int(split["numBytes"])) for split in info["splits"]
     }
-  except (ValueError, KeyError, TypeError) as error:
+  except (ValueError, KeyError, TypeError, RecursionError) as error:
     return Finding("broken", "data", f"{folder} has a dataset_info.json that cannot be read: {error}", again)
   digest = hashlib.sha256()
   for name, (lengths, size) in splits.items():

@@ -13,6 +13,10 @@ class RefusedArchive(ValueError):
   """An archive holds or announces more than it may; the message lacks its subject ("unpacks to …")."""
 
 
+class HoldsObjects(ValueError):
+  """An array is of Python's objects."""
+
+
 def opened(file: io.BufferedIOBase, most_bytes: int) -> zipfile.ZipFile:
   """Opens a zip whose members are each there once, and unpack to no more than `most_bytes` in all.
 
@@ -39,13 +43,14 @@ def array(content: bytes) -> np.ndarray:
   """The array of a `.npy`.
 
   Raises:
-    ValueError: it is damaged, holds objects, or announces more than is there.
+    HoldsObjects: they are not read.
+    ValueError: it is damaged, or announces more than is there.
   """
   stream = io.BytesIO(content)
   version = np.lib.format.read_magic(stream)
   read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
   shape, fortran, dtype = read(stream)
   if dtype.hasobject:
-    raise ValueError("it holds objects, not numbers")
+    raise HoldsObjects("it holds objects, not numbers")
   values = np.frombuffer(content, dtype, math.prod(shape), stream.tell())
   return values.reshape(shape, order="F" if fortran else "C")

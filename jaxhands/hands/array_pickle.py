@@ -22,6 +22,8 @@ _MOST_BYTES = 1 << 29
 _ANY_NUMPY = r"numpy\._?core\.(multiarray|numeric)\."
 _SPARSE = re.compile(r"scipy\.sparse\.(?:_?\w+\.)?(csc|csr|coo|bsr|dia|lil|dok)_(?:matrix|array)")
 _DICTS = {"collections.OrderedDict", "collections.Counter", "collections.defaultdict", "builtins.dict"}
+_HOLDERS = re.compile(r"(?:collections|UserDict|UserList|UserString)\.(?:Iterable)?User(?:Dict|List|String)")
+_NAMESPACES = {"argparse.Namespace", "types.SimpleNamespace"}
 _LISTS = {"collections.deque", "torch.Size"} | {
   f"{module}.{name}" for module in ("builtins", "__builtin__") for name in ("set", "frozenset", "list", "tuple")
 }
@@ -32,8 +34,9 @@ Other = Callable[[Made | Name | Outside, Callable[[Any], Any]], Any]
 def load_arrays(content: bytes) -> dict[Any, np.ndarray | None]:
   """The pickled dictionary, each value as the array that it stands for (None: anything but numbers).
 
-  Understands NumPy arrays, all of SciPy's sparse matrices and arrays, and chumpy's `Ch` and `Select`, as Python 2 or 3
-  pickled them in any protocol; none of these packages but NumPy is needed.
+  Understands NumPy arrays, also those of numbers as objects, lists of numbers, all of SciPy's sparse matrices and
+  arrays, and chumpy's `Ch` and `Select`, as Python 2 or 3 pickled them in any protocol; none of these packages but
+  NumPy is needed.
 
   Raises:
     RefusedPickle: it is damaged, too large, no dictionary, or asks for something that runs programs.
@@ -41,13 +44,21 @@ def load_arrays(content: bytes) -> dict[Any, np.ndarray | None]:
   loaded = plain(inert_pickle.load(io.BytesIO(content)), _text)
   if not isinstance(loaded, dict):
     raise RefusedPickle(f"holds a {type(loaded).__name__}, not a dictionary")
-  return {key: item if isinstance(item, np.ndarray) else None for key, item in loaded.items()}
+  return {key: _listed(item) for key, item in loaded.items()}
+
+
+def _listed(item: Any) -> np.ndarray | None:
+  try:
+    found = np.asarray(item)
+  except ValueError:  # lists of different lengths
+    return None
+  return found if isinstance(item, np.ndarray) or (isinstance(item, list) and found.dtype.kind in "iuf") else None
 
 
 def load_nested(content: bytes, most_steps: int = _MOST_NODES) -> Any:
   """What is pickled of lists, tuples, dictionaries, texts, numbers and NumPy arrays, also of objects of these kinds.
 
-  Tuples, sets and arrays of objects become lists, NumPy's numbers become Python's.
+  Tuples, sets and arrays of objects (that are no numbers) become lists, NumPy's numbers become Python's.
 
   Args:
     content: of one pickle.
@@ -167,6 +178,10 @@ def _container(name: str, made: Made, visit: Callable[[Any], Any]) -> Any:
     return _dict([*pairs, *made.pairs], visit)
   if name in _LISTS:
     return [visit(value) for value in (*first, *made.items)]
+  if _HOLDERS.fullmatch(name):
+    return visit(made.state["data"])
+  if name in _NAMESPACES:
+    return visit(made.state or {})
   if name in ("builtins.complex", "__builtin__.complex"):
     return complex(*made.arguments)
   if name in ("builtins.bytearray", "builtins.bytes", "__builtin__.bytearray", "__builtin__.bytes"):
@@ -210,7 +225,13 @@ def _numpy(name: str, made: Made, visit: Callable[[Any], Any]) -> Any:
   else:
     return None
   if isinstance(raw, list):  # of objects
-    return visit(raw)
+    objects = visit(raw)
+    if not shape and len(objects) == 1 and isinstance(objects[0], np.ndarray):
+      return objects[0]  # as `numpy.array(sparse matrix)` makes it
+    if not objects or not all(isinstance(each, bool | int | float) for each in objects):
+      return objects
+    numbers = np.array(objects)  # they are listed row by row, also where the array was not
+    return objects if numbers.dtype == object else numbers.reshape(shape)
   return _array(shape, dtype, fortran, raw, visit)
 
 

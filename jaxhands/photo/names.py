@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import unicodedata
 
 _RESERVED = frozenset({"index"})  # the first page
 _FORBIDDEN = frozenset('\\/:*?"<>|%#')  # on some file systems, or in links
+_DEVICES = re.compile(r"(?:con|prn|aux|nul|(?:com|lpt)\d)(?:\..*)?", re.IGNORECASE)  # of Windows, with any suffix
 _LONGEST = 100  # bytes of a name in UTF-8; file systems take 255
 
 
@@ -32,7 +34,7 @@ class Names:
     stem = os.fsencode(file.stem).decode("utf-8", "replace")
     stem = "".join("_" if each in _FORBIDDEN or not each.isprintable() or each == "\ufffd" else each for each in stem)
     stem = stem.encode()[:_LONGEST].decode("utf-8", "ignore").rstrip(" .")
-    stem = f"_{stem[1:]}" if not stem or stem[0] in "-. " else stem
+    stem = f"_{stem[1:]}" if not stem or stem[0] in "-. " else f"_{stem}" if _DEVICES.fullmatch(stem) else stem
     name, count = stem, 1
     while _folded(name) in self._taken:
       count += 1

@@ -112,10 +112,15 @@ def html(
 
 def by_kind(files: Sequence[pathlib.Path]) -> str:
   """How many there are of each kind: "2 hidden, 1 folder, 3 .txt"."""
-  kinds = collections.Counter(
-    "hidden" if file.name.startswith(".") else "folder" if file.is_dir() else file.suffix.lower() or "without suffix"
-    for file in files
-  )
+
+  def kind(file: pathlib.Path) -> str:
+    if file.name.startswith("."):
+      return "hidden"
+    if not file.is_file():
+      return "folder" if file.is_dir() else "no file (a device, or a link to nothing)"
+    return file.suffix.lower() or "without suffix"
+
+  kinds = collections.Counter(map(kind, files))
   return ", ".join(f"{count} {printable(kind)}" for kind, count in kinds.most_common())
 
 

@@ -5,6 +5,7 @@ Knows names and bytes only.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import os
@@ -52,8 +53,8 @@ def read_lines(path: pathlib.Path, todo: str) -> list[dict[str, Any]]:
     DamagedFile: another line is no object.
   """
   try:
-    *whole, last = path.read_text(encoding="utf-8").split("\n")
-    if last.endswith("}"):  # its end was cut off, and nothing else
+    *whole, last = path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
+    if last.rstrip().endswith(b"}"):  # its end was cut off, and nothing else
       whole.append(last)
     found = [json.loads(line) for line in whole]
     if any(not isinstance(line, dict) for line in found):

@@ -90,7 +90,8 @@ def _read(path: pathlib.Path, file: io.BufferedIOBase) -> tuple[str, Any]:
     with array_archive.opened(file, max(_MOST_BYTES, 16 * size)) as archive:
       if torch_files.is_torch_zip(archive.namelist()):
         return "torch", torch_files.read_zip(archive, size)
-      return "npz", _read_npz(archive)
+      found, others = _read_npz(archive)
+      return f"npz, without {', '.join(map(short, others))}: no numbers" if others else "npz", found
   if head[8:9] == b"{":
     return "safetensors", _read_safetensors(path)
   if head[257:262] == b"ustar":
@@ -101,22 +102,34 @@ def _read(path: pathlib.Path, file: io.BufferedIOBase) -> tuple[str, Any]:
       raise RefusedPickle(f"is a tar of {names[:3]}, not a file of weights; unpack it")
   known = {
     b"\x89HDF": "is HDF5, which is not read; save its arrays by name with numpy.savez",
+    b"\x1f\x8b": "is packed with gzip; unpack it",
+    b"<": "is a web page, not what it should link to; download it again",
+    b"version https://git-lfs": "only points to a file that Git LFS keeps; fetch it with `git lfs pull`",
     b"\x80": "is a bare pickle, not a file of weights",
   }
   otherwise = "is neither a torch file nor safetensors nor npz" if head else "is empty"
   raise RefusedPickle(next((why for start, why in known.items() if head.startswith(start)), otherwise))
 
 
-def _read_npz(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
-  found = {}
+def _read_npz(archive: zipfile.ZipFile) -> tuple[dict[str, np.ndarray], list[str]]:
+  """Arrays of numbers by name, and the names of others."""
+  found, others = {}, []
   for name in archive.namelist():
     if not name.endswith(".npy"):
       raise RefusedArchive(f"is a zip with {short(name)}, not a file of weights; unpack it")
+    key = name.removesuffix(".npy")
     try:
-      found[name.removesuffix(".npy")] = array_archive.array(archive.read(name))
+      array = array_archive.array(archive.read(name))
+    except array_archive.HoldsObjects:
+      others.append(key)
     except ValueError as error:
       raise RefusedArchive(f"has an array {short(name)} that cannot be read: {error}") from error
-  return found
+    else:
+      if array.dtype.kind in "USMm" or array.dtype.names:
+        others.append(key)
+      else:
+        found[key] = array
+  return found, others
 
 
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -126,17 +139,26 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
     raise RefusedArchive(
       f"announces a header of {length} bytes, and has {len(content)} in all; it is cut, or none of weights"
     )
-  data, found, used = content[8 + length :], {}, 0
-  header = json.loads(content[8 : 8 + length].tobytes())
+  data, found, spans = content[8 + length :], {}, []
+  header = json.loads(content[8 : 8 + length].tobytes(), object_pairs_hook=_once)
   for key, entry in header.items():
     if key != "__metadata__":
       first, end = entry["data_offsets"]
       if not 0 <= first <= end <= len(data):
         raise RefusedArchive(f"has a tensor {short(key)} that lies beyond its end; it is cut")
-      used += end - first
-      found[key] = data[first:end].view(_SAFETENSORS[entry["dtype"]]).reshape(entry["shape"])
-  if used > len(data):
+      kind, shape = entry["dtype"], tuple(entry["shape"])
+      if kind not in _SAFETENSORS or min(shape, default=0) < 0:
+        raise RefusedArchive(f"has a tensor {short(key)} of the unknown kind {short(kind)} or shape {short(shape)}")
+      found[key] = data[first:end].view(_SAFETENSORS[kind]).reshape(shape)
+      spans.append((first, end))
+  if any(end > first for (_, end), (first, _) in itertools.pairwise(sorted(spans))):
     raise RefusedArchive("has tensors that overlap")
+  return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  if len(found := dict(pairs)) < len(pairs):
+    raise RefusedArchive("has two entries of one name")
   return found
 
 

@@ -74,6 +74,20 @@ def test_pickles_of_plain_arrays_of_any_protocol(tmp_path):
     assert_same(read_mano(path)[0], expected)
 
 
+def test_pickles_of_lists_and_of_objects(tmp_path):
+  """As other programs write numbers, and as NumPy wraps what it does not know."""
+  sparse = pytest.importorskip("scipy.sparse")
+  expected, _, _ = read_mano(write(tmp_path / "right.npz"))
+  arrays: dict = synthetic_mano.arrays(GOLDENS, "right")
+  arrays |= {key: arrays[key].tolist() for key in ("kintree_table", "hands_mean", "f")}
+  arrays["weights"] = arrays["weights"].astype(object)
+  arrays["J_regressor"] = np.array(sparse.csc_matrix(arrays["J_regressor"]), object)
+  for protocol in (0, 2, 5):
+    path = tmp_path / f"MANO_RIGHT_{protocol}.pkl"
+    path.write_bytes(pickle.dumps(arrays, protocol))
+    assert_same(read_mano(path)[0], expected)
+
+
 def test_folder_with_both_hands_is_mended_and_says_so(pair, caplog):
   with caplog.at_level(logging.WARNING):
     right, left, identity = read_mano(pair)

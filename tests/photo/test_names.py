@@ -36,6 +36,7 @@ def test_whatever_files_are_called_their_outputs_can_be_written(tmp_path_factory
     (("index.mp4", "INDEX.jpg"), ("index-2", "INDEX-3")),
     (("caf\u00e9.jpg", "cafe\u0301.jpg"), ("caf\u00e9", "cafe\u0301-2")),
     (("-x.jpg", ".y.jpg", "z .jpg", "a:b.mp4"), ("_x", "_y", "z", "a_b")),
+    (("con.jpg", "NUL.tar.jpg", "com1.png", "console.jpg"), ("_con", "_NUL.tar", "_com1", "console")),
     (("手.jpg", "\U0001f91a.jpg"), ("手", "\U0001f91a")),
     ((os.fsdecode(b"caf\xe9.jpg"), os.fsdecode(b"caf\xe8.jpg")), ("caf_", "caf_-2")),
   ],

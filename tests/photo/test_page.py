@@ -61,9 +61,12 @@ def test_of_many_pictures_the_first_are_shown(hands):
   assert data["about"] == "spots of runs/</script>; the first 300 of 302 pictures"
 
 
-def test_what_was_not_used_is_listed(hands):
+def test_what_was_not_used_is_listed(hands, tmp_path):
+  odd, gone = tmp_path / "b.\x1b", tmp_path / "c.jpg"
+  odd.touch()
+  gone.symlink_to(tmp_path / "nowhere")
   gallery = page.Gallery("index.html", "pictures")
   gallery.add(_found(hands), PIXELS)
-  data = _data(gallery, [Failed("b\udce9.jpg", "it is empty")], [pathlib.Path("x/.a"), pathlib.Path("x/b.\x1b")])
+  data = _data(gallery, [Failed("b\udce9.jpg", "it is empty")], [pathlib.Path("x/.a"), odd, gone])
   assert data["failed"] == [[r"b\xe9.jpg", "it is empty", False]]
-  assert data["passed_over"] == r"1 hidden, 1 .\x1b"
+  assert data["passed_over"] == r"1 hidden, 1 .\x1b, 1 no file (a device, or a link to nothing)"

@@ -68,6 +68,8 @@ def test_lines_are_read_up_to_one_that_was_cut(tmp_path):
   for end, steps in (("", [1, 2]), ('{"st', [1, 2]), ('{"step": 3}', [1, 2, 3])):
     path.write_text(whole + end)
     assert [line["step"] for line in folder.read_lines(path, TODO)] == steps
+  path.write_bytes(b"\xef\xbb\xbf" + whole.replace("\n", "\r\n").encode() + '{"step": "ä'.encode()[:-1])  # Windows
+  assert [line["step"] for line in folder.read_lines(path, TODO)] == [1, 2]
   for middle in ("nonsense\n", "3\n", "\0\0\n"):
     path.write_text(middle + whole)
     with pytest.raises(DamagedFile, match=r"a\.jsonl is damaged.*make it anew"):
