@@ -21,6 +21,7 @@ from jaxhands import console
 from jaxhands.data import folders
 
 # Heavy imports are in `main`: a wrong flag is refused at once, and data workers, which import this file, stay light.
+_WRITE = "write --config=configs/NAME.py[:VARIANT]"
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/NAME.py[:VARIANT]")
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run (default: runs/NAME-VARIANT); goes on if it exists")
 flags.register_validator("workdir", lambda folder: folder is None or folder.strip() != "", "name a folder")
@@ -33,8 +34,6 @@ _DISTRIBUTED = flags.DEFINE_string(
 
 def main(arguments: list[str]) -> None:
   """Runs what the flags say; see the module for its status."""
-  if len(arguments) > 1:
-    raise app.UsageError(f"unknown arguments {arguments[1:]}")
   logging.set_verbosity(logging.WARNING)  # the checkpoint library tells every file that it writes
   from data_builders.shards import BuildError
   from jaxhands.train import ending
@@ -68,16 +67,23 @@ def _report(workdir: pathlib.Path) -> None:
   print(f"report: {path}")
 
 
-def _found(argument: str) -> str:
+def _found(arguments: list[str]) -> list[str]:
   """`--config=configs/NAME.py` as a file that is there: below the working directory, or else beside this one."""
-  if not argument.startswith("--config="):
-    return argument
-  name, colon, variant = argument.removeprefix("--config=").partition(":")
-  places = (pathlib.Path(name), pathlib.Path(__file__).resolve().parent / name)
-  there = next((place for place in places if place.suffix == ".py" and place.is_file()), None)
-  if there is None:
-    raise FileNotFoundError(f"--config={name}: there is no such file; write --config=configs/NAME.py[:VARIANT]")
-  return f"--config={there}{colon}{variant}"
+  kept: list[str] = []
+  for argument in arguments:
+    if kept and kept[-1] in ("-config", "--config"):
+      argument = f"{kept.pop()}={argument}"
+    dashes, config, value = argument.partition("config=")
+    if not config or dashes not in ("-", "--"):
+      kept.append(argument)
+      continue
+    name, colon, variant = value.partition(":")
+    places = (pathlib.Path(name), pathlib.Path(__file__).resolve().parent / name)
+    there = next((place for place in places if place.suffix == ".py" and place.is_file()), None)
+    if there is None:
+      raise FileNotFoundError(f"--config={name}: there is no such file; {_WRITE}")
+    kept.append(f"--config={there}{colon}{variant}")
+  return kept
 
 
 def _parse_flags(arguments: list[str]) -> list[str]:
@@ -85,15 +91,28 @@ def _parse_flags(arguments: list[str]) -> list[str]:
   console.accept_all_characters()
   try:
     # The config's flag reads what overrides it from sys.argv itself.
-    sys.argv[:] = [_found(argument) for argument in folders.named_in_flags(arguments)]
-    return app.parse_flags_with_usage(sys.argv)
+    sys.argv[:] = _found(folders.named_in_flags(arguments))
+    program, *unknown = flags.FLAGS(sys.argv)
+    if unknown:
+      raise ValueError(f"unknown arguments {unknown}; all of launch.py's are flags, as --workdir=DIR")
+    return [program]
+  except flags.Error as error:
+    # An error within a config's file comes with its traceback, which is for those who write such a file.
+    flag, _, trace = str(error).partition("Error whilst parsing config file:")
+    last = trace.strip().rpartition("\n")[2].strip()
+    known = not trace or last.startswith("ValueError: ")
+    sys.exit(f"launch.py: error: {_one_line(flag + last.removeprefix('ValueError: ')) if known else error}")
   except (AttributeError, FileNotFoundError, TypeError, ValueError) as error:
     reason = error
     while isinstance(reason, Exception):
       reason = reason.args[0]
-    sys.exit(f"launch.py: {' '.join(str(reason).split())}")
+    sys.exit(f"launch.py: error: {_one_line(str(reason))}")
+
+
+def _one_line(text: str) -> str:
+  return " ".join(text.split())
 
 
 if __name__ == "__main__":
-  flags.mark_flag_as_required("config")
+  flags.register_validator("config", lambda config: config is not None, _WRITE)
   app.run(main, flags_parser=_parse_flags)

@@ -138,7 +138,7 @@ class _Lines:
 
 @contextlib.contextmanager
 def clear_exit(program: str) -> Iterator[None]:
-  """Ends the program with one line instead of a traceback: status 1 for a `BuildError`, 130 when it is interrupted."""
+  """Ends the program with one line instead of a traceback: 1 for what a user can mend, 130 when it is interrupted."""
 
   def interrupt(signum: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
@@ -147,7 +147,7 @@ def clear_exit(program: str) -> Iterator[None]:
   old = signal.signal(signal.SIGTERM, interrupt)
   try:
     yield
-  except BuildError as error:
+  except (BuildError, OSError) as error:
     sys.exit(f"{program}: error: {error}")
   except KeyboardInterrupt:
     print(f"{program}: interrupted; run the same command to go on with what is missing", file=sys.stderr)

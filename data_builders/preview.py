@@ -7,7 +7,6 @@ labels agree.
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -18,6 +17,7 @@ import tensorflow_datasets as tfds
 
 from data_builders.command import clear_exit
 from data_builders.shards import BuildError
+from jaxhands.arguments import Parser
 from jaxhands.hands.mano_files import ManoFileError
 from jaxhands.hands.model import HandModel
 from jaxhands.hands.skeleton import PARENTS
@@ -214,9 +214,7 @@ def _draw_masks(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(
-    prog="python -m data_builders.preview", description="Contact sheets of a finished data set."
-  )
+  parser = Parser(prog="python -m data_builders.preview", description="Contact sheets of a finished data set.")
   parser.add_argument("folder", type=pathlib.Path, help="a finished data set")
   parser.add_argument("--records", type=int, default=24, help="how many records to draw (default: %(default)s)")
   parser.add_argument("--mano", default="", metavar="DIR", help="your MANO files, to draw their meshes")

@@ -104,6 +104,8 @@ def build(
   if jobs < 1:
     raise BuildError(f"jobs is {jobs}, expected at least 1")
   folder = folder.expanduser().absolute()
+  if os.fsencode(folder) != str(folder).encode(errors="replace"):  # array_record writes into no other
+    raise BuildError(f"the name {str(folder)!r} is not UTF-8, or this locale is not; name another folder")
   shards = _shards(plan, folder)
   if is_complete(plan, folder):
     return folder

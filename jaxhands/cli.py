@@ -16,16 +16,15 @@ import contextlib
 import difflib
 import importlib
 import os
-import re
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from jaxhands import __version__, console, writer
+from jaxhands.arguments import Parser
 
 PROGRAM = "python -m jaxhands"
 INTERRUPTED = 130
-_NEGATIVE = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
 
 
 class Command(NamedTuple):
@@ -70,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 2
   try:
     module = importlib.import_module(COMMANDS[name].module)
-    parsed = _parser(name, module.__doc__ or "", module.add_arguments).parse_args(_joined(rest))
+    parsed = _parser(name, module.__doc__ or "", module.add_arguments).parse_args(rest)
     with writer.only(parsed.out) if COMMANDS[name].fills_out else contextlib.nullcontext():
       return module.main(parsed)
   except (ValueError, OSError, ImportError) as error:
@@ -92,29 +91,9 @@ def _overview() -> str:
   ])  # fmt: skip
 
 
-class _Parser(argparse.ArgumentParser):
-  """Says what is wrong in one line, without the usage before it."""
-
-  def error(self, message: str) -> NoReturn:
-    self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (--help lists all flags)\n")
-
-
-def _joined(arguments: Sequence[str]) -> list[str]:
-  """`--flag -3,4` as `--flag=-3,4`: argparse takes such a value for another flag."""
-  made: list[str] = []
-  for at, argument in enumerate(arguments):
-    if argument == "--":
-      return [*made, *arguments[at:]]
-    if made and made[-1].startswith("--") and "=" not in made[-1] and _NEGATIVE.match(argument):
-      made[-1] += f"={argument}"
-    else:
-      made.append(argument)
-  return made
-
-
 def _parser(name: str, doc: str, add_arguments: object) -> argparse.ArgumentParser:
   description, _, rest = doc.partition("\n\n")
-  parser = _Parser(
+  parser = Parser(
     prog=f"{PROGRAM} {name}",
     description=" ".join(description.split()),
     epilog=rest.rstrip(),

@@ -68,7 +68,7 @@ def run(
     config_rules.check(stage, name)
   stages.check_continues(workdir, config)
   if only and only not in described:
-    raise ValueError(f"there is no stage {only!r}; config.stages are {tuple(filter(None, described))}")
+    raise ValueError(f"there is no stage {only!r}; config.stages are {tuple(config.stages) or 'none'}")
   folder = {name: workdir / "stages" / name if name else workdir for name in described}
   for earlier in stages.sources(described[only]) if only else ():
     if not stages.is_finished(folder[earlier]):

@@ -10,6 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 ALLOWED: dict[str, set[str]] = {
   "schema": set(),
   "compiled": set(),
+  "arguments": set(),
   "console": set(),
   "writer": set(),
   "runs": set(),
@@ -54,10 +55,10 @@ ALLOWED["run"] = set(ALLOWED) | {"systems.base"}
 ALLOWED["photo"] = {"schema", "geometry", "hands", "render", "draw", "predict"}
 ALLOWED["trained"] = set(ALLOWED)
 ALLOWED["commands"] = set(ALLOWED) | {"systems.base"}
-ALLOWED["cli"] = {"console", "writer"}
+ALLOWED["cli"] = {"arguments", "console", "writer"}
 ALLOWED["__main__"] = {"cli"}
 ALLOWED["__init__"] = set(ALLOWED)
-BUILDERS_MAY_USE = {"schema", "console", "writer", "geometry", "hands", "render", "data.folders"}
+BUILDERS_MAY_USE = {"schema", "arguments", "console", "writer", "geometry", "hands", "render", "data.folders"}
 
 
 def _imports(path: pathlib.Path) -> set[str]:

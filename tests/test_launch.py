@@ -34,13 +34,15 @@ def _launch(*arguments, cwd=ROOT):
     (("--config.data.eval=('/no/such/set:val',)",), "launch.py: error: there is no data set in /no/such/set\n"),
     (("--distributed=everywhere",), "launch.py: error: --distributed=everywhere: write auto, off, local or HOST:PORT"),
     (("--workdir=",), "--workdir=: name a folder"),
+    (("--stage=hasm",), "launch.py: error: there is no stage 'hasm'; config.stages are none\n"),
   ],
 )
 def test_what_is_not_known_is_refused_with_a_suggestion(arguments, message):
   found = _launch(f"--config={ROOT}/configs/internet.py:tiny", *arguments)
   assert found.returncode != 0
   assert message in found.stderr
-  assert "Traceback" not in found.stderr
+  assert found.stderr.startswith("launch.py: error: ")
+  assert found.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["", "configs", "configs/intrenet.py:tiny", "README.md"])
@@ -52,8 +54,22 @@ def test_a_config_that_is_none_is_refused_in_a_line(name):
 
 def test_a_wrong_variant_names_the_right_one():
   found = _launch(f"--config={ROOT}/configs/internet.py:tinny")
-  assert found.returncode != 0
-  assert "did you mean 'tiny'?" in found.stderr
+  assert (found.returncode, found.stderr.count("\n")) == (1, 1)
+  assert "internet.py:tinny: unknown variant 'tinny': did you mean 'tiny'?" in found.stderr
+
+
+def test_an_error_in_a_config_of_ones_own_is_shown_with_its_place(tmp_path):
+  (tmp_path / "mine.py").write_text("def get_config(variant=''):\n  return missing\n")
+  found = _launch("--config", "mine.py", cwd=tmp_path)
+  assert found.returncode == 1
+  assert "mine.py" in found.stderr
+  assert "line 2" in found.stderr
+
+
+def test_no_config_at_all_is_refused_in_a_line():
+  found = _launch()
+  assert (found.returncode, found.stderr.count("\n")) == (1, 1)
+  assert "write --config=configs/NAME.py[:VARIANT]" in found.stderr
 
 
 def test_a_run_ends_with_a_table_and_a_report_and_can_be_evaluated_again(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 import time
 
@@ -11,15 +10,14 @@ from data_builders.aih.config import VARIANTS, AihConfig
 from data_builders.command import Said, add_beam, beam_of, clear_exit, finish_verify, listed, shown_progress
 from data_builders.preview import write_sheets
 from data_builders.shards import BuildError, usable_cores
+from jaxhands.arguments import Parser
 
 _PROGRAM = "python -m data_builders.aih"
 
 
 def main() -> None:
   defaults = AihConfig()
-  parser = argparse.ArgumentParser(
-    prog=_PROGRAM, description="Builds AIH: two hands, with masks and pictures of what they hide."
-  )
+  parser = Parser(prog=_PROGRAM, description="Builds AIH: two hands, with masks and pictures of what they hide.")
   add = parser.add_argument
   add("--out", type=pathlib.Path, help="folder (default: one in $JAXHANDS_DATA, or in the user's cache)")
   for split, count in defaults.counts.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import pathlib
 import time
@@ -13,12 +12,13 @@ from data_builders.interhand26m.layout import BRANCHES, SPLITS
 from data_builders.interhand26m.problems import KINDS
 from data_builders.preview import write_sheets
 from data_builders.shards import BuildError, usable_cores
+from jaxhands.arguments import Parser
 
 _PROGRAM = "python -m data_builders.interhand26m"
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(prog=_PROGRAM, description="Builds InterHand2.6M from a download of your own.")
+  parser = Parser(prog=_PROGRAM, description="Builds InterHand2.6M from a download of your own.")
   add = parser.add_argument
   add("--source", required=True, metavar="DIR", help="the download: holds annotations, images, rootnet_output")
   add("--out", type=pathlib.Path, help="folder (default: interhand26m in $JAXHANDS_DATA, or in the user's cache)")

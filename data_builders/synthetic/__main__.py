@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 import time
 
@@ -11,13 +10,14 @@ from data_builders.preview import write_sheets
 from data_builders.shards import BuildError, usable_cores
 from data_builders.synthetic.build import build
 from data_builders.synthetic.config import HANDS, PICTURES, VARIANTS, SyntheticConfig
+from jaxhands.arguments import Parser
 
 _PROGRAM = "python -m data_builders.synthetic"
 
 
 def main() -> None:
   defaults = SyntheticConfig()
-  parser = argparse.ArgumentParser(prog=_PROGRAM, description="Builds a data set of rendered hands with every label.")
+  parser = Parser(prog=_PROGRAM, description="Builds a data set of rendered hands with every label.")
   add = parser.add_argument
   add("--out", type=pathlib.Path, help="folder (default: one in $JAXHANDS_DATA, or in the user's cache)")
   for split, count in defaults.counts.items():

@@ -1,6 +1,8 @@
 """The builders' command lines: progress in a log, errors in a line."""
 
 import signal
+import subprocess
+import sys
 
 import pytest
 import rich.console
@@ -9,9 +11,10 @@ from data_builders import command
 from data_builders.shards import BuildError
 
 
-def test_an_error_is_one_line_and_status_one(capsys):
+@pytest.mark.parametrize("kind", [BuildError, FileNotFoundError])
+def test_an_error_is_one_line_and_status_one(kind):
   with pytest.raises(SystemExit) as caught, command.clear_exit("builder"):
-    raise BuildError("the disk is full")
+    raise kind("the disk is full")
   assert caught.value.code == "builder: error: the disk is full"
 
 
@@ -63,3 +66,11 @@ def test_a_terminal_gets_a_bar(monkeypatch, capsys):
   out = capsys.readouterr().err
   assert "synthetic" in out
   assert "10/10" in out
+
+
+@pytest.mark.parametrize("name", ["synthetic", "aih", "interhand26m", "preview"])
+def test_a_wrong_flag_of_a_builder_is_refused_in_a_line(name):
+  command = [sys.executable, "-m", f"data_builders.{name}", "--no-such-flag", "3"]
+  found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+  assert (found.returncode, found.stderr.count("\n")) == (2, 1)
+  assert found.stderr.startswith(f"python -m data_builders.{name}: error: ")

@@ -255,6 +255,13 @@ def test_a_damaged_build_file_is_named(tmp_path):
     build(plan(), tmp_path)
 
 
+def test_a_folder_whose_name_is_no_text_is_refused_before_anything_is_made(tmp_path):
+  folder = tmp_path / os.fsdecode(b"set\xff")
+  with pytest.raises(BuildError, match=r"set\\udcff' is not UTF-8, or this locale is not; name another folder"):
+    build(plan(), folder)
+  assert not folder.exists()
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(BuildError, match=r"cannot write under .*file/out"):

@@ -1,0 +1,34 @@
+"""Command lines: what is wrong with one is said in one line."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+_NEGATIVE = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
+
+
+class Parser(argparse.ArgumentParser):
+  """Says what is wrong without the usage before it, and takes values that begin with a minus, as `--principal -3,4`."""
+
+  def error(self, message: str) -> NoReturn:
+    self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (--help lists all flags)\n")
+
+  def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    return super().parse_known_args(_joined(sys.argv[1:] if args is None else args), namespace)
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+  """`--flag -3,4` as `--flag=-3,4`: argparse takes such a value for another flag."""
+  made: list[str] = []
+  for at, argument in enumerate(arguments):
+    if argument == "--":
+      return [*made, *arguments[at:]]
+    if made and made[-1].startswith("--") and "=" not in made[-1] and _NEGATIVE.match(argument):
+      made[-1] += f"={argument}"
+    else:
+      made.append(argument)
+  return made
