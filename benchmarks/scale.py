@@ -75,6 +75,7 @@ def compiled_step(subject: Any, devices: int, fsdp: int) -> dict[str, Any]:
   import jax
   import numpy as np
 
+  from benchmarks.subjects import operations
   from jaxhands.train import distributed
 
   mesh = distributed.make_mesh(devices, fsdp)
@@ -85,12 +86,14 @@ def compiled_step(subject: Any, devices: int, fsdp: int) -> dict[str, Any]:
     lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), made.state, places
   )
   jitted = jax.jit(made.update, donate_argnums=0, out_shardings=(places, distributed.replicated(mesh)))
-  compiled = jitted.lower(placed, made.constants, made.batch, np.int32(0)).compile()
+  traced = jitted.trace(placed, made.constants, made.batch, np.int32(0))
+  compiled = traced.lower().compile()
   cost: Any = compiled.cost_analysis()
+  count = cost["flops"] if devices > 1 else operations(traced)
   whole, part = distributed.held_bytes(made.state, places)
   moved = collectives(compiled.as_text() or "")
   return {
-    "subject": subject.name, "devices": devices, "fsdp": fsdp, "batch": size, "gflop": cost["flops"] / 1e9,
+    "subject": subject.name, "devices": devices, "fsdp": fsdp, "batch": size, "gflop": count / 1e9,
     "gbyte": cost["bytes accessed"] / 1e9, "state_mb": whole / 1e6, "held_mb": part / 1e6,
     "collectives": {kind: {"count": n, "mb": b / 1e6} for kind, (n, b) in moved.items()},
   }  # fmt: skip
@@ -121,13 +124,15 @@ def hours_table(subjects: list[Any]) -> str:
   import jax
   import numpy as np
 
+  from benchmarks.subjects import operations
+
   heads = [f"{name}: hours, examples/s" for name in MACHINES]
   lines = [f"| run | million examples | GFLOP each | {' | '.join(heads)} |", "|---" * (3 + len(heads)) + "|"]
   for subject in subjects:
     size = subject.config.batch_size
     made = abstract_step(subject, size)
-    cost: Any = jax.jit(made.update).lower(made.state, made.constants, made.batch, np.int32(0)).cost_analysis()
-    each, count = cost["flops"] / size, examples_of(subject.config)
+    traced = jax.jit(made.update).trace(made.state, made.constants, made.batch, np.int32(0))
+    each, count = operations(traced) / size, examples_of(subject.config)
     cells = []
     for devices, peak, share in MACHINES.values():
       rate = devices * peak * 1e12 * share / each

@@ -16,8 +16,9 @@ import contextlib
 import difflib
 import importlib
 import os
+import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from jaxhands import __version__, console, writer
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   try:
     module = importlib.import_module(COMMANDS[name].module)
     parsed = _parser(name, module.__doc__ or "", module.add_arguments).parse_args(rest)
-    with writer.only(parsed.out) if COMMANDS[name].fills_out else contextlib.nullcontext():
+    with _filled(parsed.out) if COMMANDS[name].fills_out else contextlib.nullcontext():
       return module.main(parsed)
   except (ValueError, OSError, ImportError) as error:
     if os.environ.get("JAXHANDS_TRACEBACK"):
@@ -80,6 +81,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
   except KeyboardInterrupt:
     print(f"{PROGRAM} {name}: interrupted", file=sys.stderr)
     return INTERRUPTED
+
+
+@contextlib.contextmanager
+def _filled(out: pathlib.Path) -> Iterator[None]:
+  """Within this context the folder of `--out` is there, and nobody else writes into it."""
+  with contextlib.ExitStack() as stack:
+    try:
+      stack.enter_context(writer.only(out))
+    except writer.FolderInUseError:
+      raise
+    except OSError as error:
+      raise ValueError(f"--out {out} cannot be made a folder: {error.strerror or error}") from error
+    yield
 
 
 def _overview() -> str:

@@ -74,10 +74,6 @@ def main(args: argparse.Namespace) -> int:
   cameras = _cameras(args, found)
   for flag in ("run", "finder", "rootnet"):
     _check_run(flag, getattr(args, flag))
-  try:
-    args.out.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise ValueError(f"--out {args.out} cannot be made a folder: {error.strerror}") from error
   distributed.use_compilation_cache()
   model = trained.load(args.run, which=args.which, batch_size=args.batch_size)
   finder, rootnet = (

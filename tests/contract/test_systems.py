@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks import subjects
 from configs import base as base_config
 from jaxhands import schema, stages
 from jaxhands.systems import base
@@ -119,12 +120,12 @@ def test_shapes_fit_for_every_variant(name, variant, stage):
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(after.variables["params"])), stage
     assert {f"{objective.name}/loss" for objective in system.objectives} <= set(scalars)
     if paper := paper_name(name, variant, stage):
-      pinned.check(f"paper {paper} train", flops=traced.lower().cost_analysis()["flops"])
+      pinned.check(f"paper {paper} train", flops=subjects.operations(traced))
   seen = records.batch(system, 2, train=False)
   traced = jax.jit(functools.partial(_predict, system)).trace(shapes, seen)
   schema.check(traced.out_info, schema.PREDICTION, dims={"B": 2})
   if paper := paper_name(name, variant, stage):
-    pinned.check(f"paper {paper} predict", flops=traced.lower().cost_analysis()["flops"])
+    pinned.check(f"paper {paper} predict", flops=subjects.operations(traced))
 
 
 def _predict(system, variables, batch):
