@@ -114,11 +114,12 @@ def test_the_doctor_lists_runs(tmp_path):
   for name in ("begun", "trained", "odd"):
     (tmp_path / name).mkdir()
     (tmp_path / name / "config.json").write_text("[" if name == "odd" else '\ufeff{"system": {"name": "internet"}}')
+  (tmp_path / "locked" / "config.json").mkdir(parents=True)  # is not read, as what belongs to another user
   _checkpoint(tmp_path / "trained", 12)
   found = _findings("weights", str(tmp_path), str(tmp_path))
   assert found[str(tmp_path / "trained")].found.endswith(": internet, step 12, not evaluated")
-  states = [found[str(tmp_path / name)].state for name in ("begun", "trained", "odd")]
-  assert states == ["note", "ok", "broken"]
+  states = [found[str(tmp_path / name)].state for name in ("begun", "trained", "odd", "locked")]
+  assert states == ["note", "ok", "broken", "broken"]
 
 
 def test_the_doctor_says_which_runs_and_stages_are_unfinished(tmp_path, capsys):

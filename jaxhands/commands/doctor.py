@@ -157,7 +157,7 @@ def _run(folder: pathlib.Path) -> Finding:
     unfinished = _unfinished(folder, config.get("stages") or ("",)) if steps else "no checkpoint yet"
   except FileNotFoundError as error:
     return Finding("broken", "weights", f"{folder} is no run: there is no {error.filename}", "name the folder of a run")
-  except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+  except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
     return Finding("broken", "weights", f"{folder} has a file that cannot be read: {error}", "delete or mend it")
   evaluated = "evaluated" if (folder / "eval" / "metrics.json").is_file() else "not evaluated"
   if unfinished:
@@ -197,7 +197,7 @@ def _data_set(folder: pathlib.Path, checksums: bool) -> Finding:
     splits = {
       split["name"]: (list(map(int, split["shardLengths"])), int(split["numBytes"])) for split in info["splits"]
     }
-  except (ValueError, KeyError, TypeError, RecursionError) as error:
+  except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
     return Finding("broken", "data", f"{folder} has a dataset_info.json that cannot be read: {error}", again)
   digest = hashlib.sha256()
   for name, (lengths, size) in splits.items():

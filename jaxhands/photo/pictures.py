@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import importlib
 import io
+import os
 import pathlib
 import re
 import warnings
@@ -121,12 +122,13 @@ def passed_over(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
 
 
 def _is_looked_at(file: pathlib.Path) -> bool:
-  return file.suffix.lower() in PICTURES | VIDEOS and not file.name.startswith(".") and file.is_file()
+  return file.suffix.lower() in PICTURES | VIDEOS and not file.name.startswith(".") and os.path.isfile(file)
 
 
 def _is_ours(file: pathlib.Path) -> bool:
-  beside = (file.parent / "predictions.json").is_file() and file.name in _OURS
-  return beside or (file / "predictions.json").is_file()
+  # Unlike pathlib's, this says no of what is in a folder that may not be looked into.
+  beside = os.path.isfile(file.parent / "predictions.json") and file.name in _OURS
+  return beside or os.path.isfile(file / "predictions.json")
 
 
 def is_video(path: pathlib.Path) -> bool:

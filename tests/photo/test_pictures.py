@@ -428,6 +428,21 @@ def test_folders_are_looked_into(tmp_path):
     pictures.find([tmp_path / "nothing.jpg"])
 
 
+def test_a_folder_inside_that_may_not_be_looked_into_is_passed_over(tmp_path, monkeypatch):
+  (tmp_path / "in" / "locked.jpg").mkdir(parents=True, mode=0)
+  (tmp_path / "in" / "a.jpg").touch()
+  monkeypatch.chdir(tmp_path)
+  tmp_path.chmod(0o755)  # others may not come from above; they start here
+  user = os.geteuid()
+  os.seteuid(user or 65534)  # root may look everywhere
+  try:
+    folder = pathlib.Path("in")
+    assert (pictures.find([folder]), pictures.passed_over([folder])) == ([folder / "a.jpg"], [folder / "locked.jpg"])
+  finally:
+    os.seteuid(user)
+  (tmp_path / "in" / "locked.jpg").chmod(0o755)
+
+
 def test_what_was_written_before_is_not_passed_over(tmp_path):
   for name in ("a.jpg", "index.html", "predictions.json", "predictions.npz", "other.html"):
     (tmp_path / name).touch()
