@@ -62,6 +62,7 @@ def run(
     ValueError: the config is wrong; before anything is computed.
     OSError: data, a run or a file is missing, or another process writes into the folder (`writer.FolderInUseError`).
   """
+  checkpoint.check_name(workdir)
   config_rules.check(config)
   described = dict(stages.of(config))
   for name, stage in described.items():

@@ -34,6 +34,7 @@ def _launch(*arguments, cwd=ROOT):
     (("--config.data.eval=('/no/such/set:val',)",), "launch.py: error: there is no data set in /no/such/set\n"),
     (("--distributed=everywhere",), "launch.py: error: --distributed=everywhere: write auto, off, local or HOST:PORT"),
     (("--workdir=",), "--workdir=: name a folder"),
+    (("--workdir=run\udcff",), "launch.py: error: the name 'run\\udcff' is not UTF-8, or this locale is not"),
     (("--stage=hasm",), "launch.py: error: there is no stage 'hasm'; config.stages are none\n"),
   ],
 )

@@ -16,6 +16,7 @@ import contextlib
 import itertools
 import logging
 import math
+import os
 import pathlib
 import shutil
 import zlib
@@ -42,6 +43,12 @@ _ADVICE = "take a copy or another checkpoint, or train again"
 _log = logging.getLogger(__name__)
 
 
+def check_name(workdir: pathlib.Path) -> None:
+  """Raises `ValueError` if a folder's name is no text, which the checkpoint library cannot write into."""
+  if os.fsencode(workdir) != str(workdir).encode(errors="replace"):
+    raise ValueError(f"the name {str(workdir)!r} is not UTF-8, or this locale is not; name another folder")
+
+
 class Checkpoints:
   """The checkpoints of one run: written in the background, the latest and the best kept.
 
@@ -57,8 +64,9 @@ class Checkpoints:
       best_metric: which metric chooses the best one; "" = none is kept for that.
       best_mode: "min" or "max".
     Raises:
-      ValueError: `keep` below 1 or another mode.
+      ValueError: `keep` below 1 or another mode, or a folder of `check_name`.
     """
+    check_name(workdir)
     if keep < 1 or best_mode not in ("min", "max"):
       raise ValueError(f"keep is {keep} and best_mode {best_mode!r}; they are at least 1, and 'min' or 'max'")
     self._metric = best_metric
