@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -38,8 +41,8 @@ class BatchNorm(nn.Module):
       ValueError: the batch does not divide into `groups`.
     """
     channels = x.shape[-1]
-    scale = self.param("scale", nn.initializers.ones, (channels,))
-    shift = self.param("bias", nn.initializers.zeros, (channels,))
+    scale = jnp.asarray(self.param("scale", nn.initializers.ones, (channels,)))
+    shift = jnp.asarray(self.param("bias", nn.initializers.zeros, (channels,)))
     running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
     running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
     if not train or self.is_initializing():
@@ -49,23 +52,46 @@ class BatchNorm(nn.Module):
     if x.shape[0] % self.groups:
       raise ValueError(f"a batch of {x.shape[0]} does not divide into bn_groups={self.groups}")
 
-    def normalise(part: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-      # One pass over the activations; float32 sums keep enough digits as activations are centred near zero.
-      # Reducing the axes as they are, not reshaped to one, is 10 to 20 times faster backward on a CPU.
-      axes = tuple(range(part.ndim - 1))
-      mean = jnp.mean(part, axes)
-      var = jnp.maximum(jnp.mean(jnp.square(part), axes) - jnp.square(mean), 0)
-      factor = scale * jax.lax.rsqrt(var + self.epsilon)
-      return part * factor + (shift - mean * factor), mean, var
-
     if self.groups == 1:
-      y, mean, var = normalise(x.astype(jnp.float32))
+      y, mean, var = _normalise(x, scale, shift, self.epsilon)
     else:
-      parts = x.reshape(self.groups, -1, *x.shape[1:]).astype(jnp.float32)
-      y, means, variances = jax.vmap(normalise)(parts)
+      parts = x.reshape(self.groups, -1, *x.shape[1:])
+      y, means, variances = jax.vmap(lambda part: _normalise(part, scale, shift, self.epsilon))(parts)
       y, mean, var = y.reshape(x.shape), means[0], variances[0]
     count = x.size // (channels * self.groups)
     unbiased = var * (count / max(count - 1, 1))
     running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean
     running_var.value = self.momentum * running_var.value + (1 - self.momentum) * unbiased
     return y.astype(self.dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _normalise(x: jax.Array, scale: jax.Array, shift: jax.Array, epsilon: float) -> tuple[jax.Array, ...]:
+  """The batch normalised, its mean and its biased variance [c], float32; the statistics have no derivative."""
+  return _normalise_forward(x, scale, shift, epsilon)[0]
+
+
+def _normalise_forward(x: jax.Array, scale: jax.Array, shift: jax.Array, epsilon: float) -> Any:
+  # One pass over the activations; float32 sums keep enough digits as activations are centred near zero.
+  # Reducing the axes as they are, not reshaped to one, is 10 to 20 times faster backward on a CPU.
+  wide, axes = x.astype(jnp.float32), tuple(range(x.ndim - 1))
+  mean = jnp.mean(wide, axes)
+  var = jnp.maximum(jnp.mean(jnp.square(wide), axes) - jnp.square(mean), 0)
+  factor = scale * jax.lax.rsqrt(var + epsilon)
+  return (wide * factor + (shift - mean * factor), mean, var), (x, scale, mean, var)
+
+
+def _normalise_backward(epsilon: float, seen: Any, cotangents: Any) -> Any:
+  x, scale, mean, var = seen
+  pulled, axes = cotangents[0], tuple(range(x.ndim - 1))
+  wide, count = x.astype(jnp.float32), x.size // x.shape[-1]
+  inverse = jax.lax.rsqrt(var + epsilon)
+  to_shift = jnp.sum(pulled, axes)
+  to_scale = inverse * jnp.sum(pulled * (wide - mean), axes)
+  factor = scale * inverse
+  tilt = -factor * inverse * to_scale / count
+  to_x = pulled * factor + (wide * tilt - (factor / count * to_shift + tilt * mean))
+  return to_x.astype(x.dtype), to_scale, to_shift
+
+
+_normalise.defvjp(_normalise_forward, _normalise_backward)

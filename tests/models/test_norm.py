@@ -76,3 +76,31 @@ def test_gradients_match_differences():
     slope = jnp.vdot(jax.grad(loss)(x), step)
     quotient = (loss(x + 0.01 * step) - loss(x - 0.01 * step)) / 0.02
   np.testing.assert_allclose(slope, quotient, rtol=2e-3)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_gradients_are_those_of_differentiating_the_formula(groups):
+  weights = jnp.asarray(RNG.normal(size=X.shape), jnp.float32)
+
+  def by_formula(params, x):
+    parts = x.reshape(groups, -1, *x.shape[1:])
+    mean, var = (of(parts, (1, 2, 3), keepdims=True) for of in (jnp.mean, jnp.var))
+    y = (parts - mean) / jnp.sqrt(var + 1e-5) * params["scale"] + params["bias"]
+    return jnp.sum(weights * y.reshape(x.shape))
+
+  def by_layer(params, x):
+    variables = {"params": params, "batch_stats": VARIABLES["batch_stats"]}
+    return jnp.sum(weights * BatchNorm(groups=groups).apply(variables, x, True, mutable="batch_stats")[0])
+
+  params = jax.tree.map(jnp.asarray, VARIABLES["params"])
+  found, expected = (jax.grad(loss, argnums=(0, 1))(params, X) for loss in (by_layer, by_formula))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), found, expected)
+
+
+def test_the_gradient_of_a_half_precision_map_is_half_precision():
+  def loss(x):
+    return jnp.sum(BatchNorm(dtype=jnp.bfloat16).apply(VARIABLES, x, True, mutable="batch_stats")[0][..., 0, :])
+
+  found, expected = jax.grad(loss)(X.astype(jnp.bfloat16)), jax.grad(loss)(X)
+  assert found.dtype == jnp.bfloat16
+  np.testing.assert_allclose(found.astype(jnp.float32), expected, atol=0.02)
