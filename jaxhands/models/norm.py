@@ -53,7 +53,7 @@ class BatchNorm(nn.Module):
       raise ValueError(f"a batch of {x.shape[0]} does not divide into bn_groups={self.groups}")
 
     if self.groups == 1:
-      y, mean, var = _normalise(x, scale, shift, self.epsilon)
+      y, mean, var = _normalise(x, scale, shift, self.epsilon)  # pyright: ignore[reportGeneralTypeIssues]
     else:
       parts = x.reshape(self.groups, -1, *x.shape[1:])
       y, means, variances = jax.vmap(lambda part: _normalise(part, scale, shift, self.epsilon))(parts)
