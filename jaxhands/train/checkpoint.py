@@ -219,7 +219,9 @@ def checkpoint_folder(workdir: pathlib.Path, which: Which = "latest") -> pathlib
     found = {step: sign * value for step, value in values.items() if value is not None}
     steps = [min(found, key=lambda step: found[step])] if found else []
   if not steps:
-    hint = "; set best_metric to keep a best one" if which == "best" else ""
+    parts = sorted(path for path in _folder(workdir).glob("[0-9]*") if not _whole(path))
+    hint = f"; {parts[-1]} lacks files; {_ADVICE}" if parts else ""
+    hint = "; set best_metric to keep a best one" if which == "best" else hint
     raise FileNotFoundError(f"{workdir} holds no {which} checkpoint{hint}")
   return _folder(workdir) / str(max(steps))
 

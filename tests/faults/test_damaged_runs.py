@@ -69,6 +69,12 @@ def test_every_reader_names_the_file(run, name, content):
     (run / name).write_bytes(whole)
 
 
+def test_a_checkpoint_that_lacks_files_is_named(tmp_path):
+  (tmp_path / "checkpoints" / "7" / "variables").mkdir(parents=True)
+  with pytest.raises(FileNotFoundError, match=r"no latest checkpoint; .*checkpoints/7 lacks files; take a copy"):
+    checkpoint.checkpoint_folder(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
 @pytest.mark.parametrize("content", [b"", b'{"name": "ti', b"[]", b"{}"])
 def test_metadata_of_a_data_set_are_named(tmp_path, name, content):
