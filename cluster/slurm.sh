@@ -35,7 +35,7 @@ stop() {
   signalled=1
   [[ -z $step ]] || kill -TERM "$step"
 }
-trap stop TERM
+trap stop TERM USR1 # the latter where --signal=B:USR1@300 is given to sbatch
 
 # Since Slurm 22.05 srun does not take --cpus-per-task from the job. It passes SIGTERM on to the tasks, which save; the
 # first that ends must not cost the others their last seconds, but those of a failed one do not wait for ever.

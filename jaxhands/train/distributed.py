@@ -215,7 +215,7 @@ def check_batch_size(batch_size: int, accumulation: int, mesh: Mesh) -> None:
 
 
 class Interruption:
-  """Within this context SIGTERM and the first Ctrl-C ask for a stop after the current step, on all processes.
+  """Within this context SIGTERM, SIGUSR1 and the first Ctrl-C ask for a stop after the current step, on all processes.
 
   With the coordinator running, its preemption service decides on the step, so that all processes stop at the same one.
   A second Ctrl-C interrupts at once. A Ctrl-C that the program ignores stays ignored.
@@ -230,8 +230,8 @@ class Interruption:
   def __enter__(self) -> Interruption:
     # Only the main thread may set handlers; elsewhere (a server, some notebooks) signals keep their meaning.
     if threading.current_thread() is threading.main_thread():
-      for number in (signal.SIGINT,) if self._coordinated else (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
+      for number in ending.SIGNALS:
+        if (number != signal.SIGTERM or not self._coordinated) and signal.getsignal(number) is not signal.SIG_IGN:
           self._previous[number] = signal.signal(number, self._handle)
       if self._coordinated and _notice is not None:
         self._sigterm = _sigterm(_notice)

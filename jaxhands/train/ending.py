@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from jax._src import distributed as jax_distributed
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last one is what many job scripts ask Slurm for
 STOPPED = 75  # EX_TEMPFAIL: not finished, and goes on when it is started again; job scripts requeue on it
 INTERRUPTED = 130
 _FAILED = 1
@@ -37,7 +38,7 @@ class Stopped(KeyboardInterrupt):
 def status_of(work: Callable[[], bool], program: str, mendable: tuple[type[Exception], ...] = ()) -> int:
   """Runs the whole work of a program, and says in a line how it ended, unless it did what it was asked for.
 
-  Of several processes all end, within 90 seconds, when one of them fails or is stopped alone. SIGTERM and Ctrl-C that
+  Of several processes all end, within 90 seconds, when one of them fails or is stopped alone. Signals that
   come after the work change its status no more.
 
   Args:
@@ -124,7 +125,7 @@ def _peers() -> bool:
 
 
 def _obey_signals(program: str) -> Sequence[int]:
-  """Lets SIGTERM and Ctrl-C raise `Stopped`; where a compiler keeps them from it, the process ends. Which those are."""
+  """Lets `SIGNALS` raise `Stopped`; where a compiler keeps them from it, the process ends. Which those are."""
   if threading.current_thread() is not threading.main_thread():
     return []
   taken = threading.Event()
@@ -157,7 +158,7 @@ def _obey_signals(program: str) -> Sequence[int]:
         _leave(STOPPED)
 
   # Whoever starts a program in the background of a script has it ignore Ctrl-C.
-  handled = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+  handled = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
   reader, writer = socket.socketpair()
   writer.setblocking(False)
   others, sys.unraisablehook = sys.unraisablehook, once_more

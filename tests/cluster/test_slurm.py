@@ -99,13 +99,15 @@ def test_threads_that_the_caller_sets_are_kept(slurm):
   assert (notes / "python").read_text().count("threads") == 1
 
 
-@pytest.mark.parametrize("receiver", ["script", "task"])
-def test_a_run_that_was_stopped_and_saved_is_requeued_whoever_got_the_signal(slurm, receiver):
+@pytest.mark.parametrize(
+  ("receiver", "number"), [("script", signal.SIGTERM), ("script", signal.SIGUSR1), ("task", signal.SIGTERM)]
+)
+def test_a_run_that_was_stopped_and_saved_is_requeued_whoever_got_the_signal(slurm, receiver, number):
   notes, environment = slurm
   job = _job(environment, "--config=c.py", TASK="wait" if receiver == "script" else "75")
   if receiver == "script":
     _wait_for(notes / "python")
-    job.send_signal(signal.SIGTERM)
+    job.send_signal(number)
   assert _ended(job)[0] == 75
   assert "requeue 7" in (notes / "scontrol").read_text().splitlines()
 

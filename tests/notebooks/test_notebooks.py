@@ -84,6 +84,19 @@ def test_a_jax_that_is_too_old_is_replaced_and_that_is_said(path, bare, tmp_path
   assert (notes / "constraints").read_text() == ""
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_clone_beside_the_notebook_is_installed_and_not_taken_for_the_package(path, bare, tmp_path):
+  python, notes, environment = bare
+  (tmp_path / "jaxhands").symlink_to(ROOT)
+  setup = "".join(_code(path)[0]) + "\nfrom jaxhands import schema\n"
+  done = subprocess.run(
+    [str(python), "-c", setup], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+  )
+  assert done.returncode == 0, done.stderr
+  assert not (notes / "git").exists()
+  assert (notes / "pip").read_text().splitlines()[-2:] == ["--editable", str(tmp_path / "jaxhands")]
+
+
 def test_the_repositorys_address_is_the_same_everywhere():
   address = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
   for path in [ROOT / "README.md", *NOTEBOOKS]:

@@ -95,7 +95,7 @@ def _run(how, folder, *signals):
   return program.returncode, errors
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 @pytest.mark.parametrize("how", ["sleeps", "stuck"])
 def test_a_signal_that_finds_nothing_to_save_ends_the_program_with_75_and_a_line(how, number, tmp_path):
   status, errors = _run(how, tmp_path, number)

@@ -80,7 +80,7 @@ def ctrl_c():
   signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_signals_finish_the_step_and_save(number, whole, tmp_path):
   mesh = distributed.make_mesh(1)
   result = _train(SYSTEMS["regressor"], tmp_path, toys.Stream(mesh, 8, _at(4, lambda: signal.raise_signal(number))))
