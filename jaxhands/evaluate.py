@@ -238,7 +238,7 @@ class Evaluator:
         running.append(self._step(variables, batch, np.int32(index)))
       if len(running) > 1:  # the device works on one batch while the host reads the other
         rows.append(_counted(running.popleft()))
-      if not jax.process_index() and time.monotonic() - said > consoles.SILENT_S:
+      if rows and not jax.process_index() and time.monotonic() - said > consoles.SILENT_S:
         said = time.monotonic()
         print(f"evaluated {sum(len(row[0]) for row in rows)} examples")
     if not running:
