@@ -11,6 +11,7 @@ checked, and says so.
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import importlib.metadata
 import json
@@ -54,6 +55,7 @@ def _write(key: str, found: dict[str, float]) -> None:
 
 def main() -> None:
   """Runs the tests that know figures, and no others."""
+  argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
   from tests import conftest  # sets the compiler's flags before JAX is imported
   from tests.contract import test_systems as contract
 
