@@ -268,8 +268,6 @@ def k_value(
     crop_from_img: of the example; turning and mirroring change nothing.
     camera_img: intrinsics; a mirrored view's focal length is negative.
     crop_hw: of the crop in px.
-    depth_weight: of the depth's loss; 1 in the release, where a wrist's cell has next to no part in what the backbone
-      learns.
     real_mm: width and height of the rectangle.
   """
   linear = jnp.asarray(crop_from_img)[..., :2]
