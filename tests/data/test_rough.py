@@ -49,3 +49,15 @@ def test_blur_is_that_of_opencv():
   for one, blurred, sigma in zip(image[1:], found[1:], deviation[1:], strict=True):
     expected = cv2.GaussianBlur(one, (9, 9), float(sigma), borderType=cv2.BORDER_REPLICATE)
     np.testing.assert_allclose(blurred, expected, atol=1e-4)
+
+
+def test_grain_is_noise():
+  shape = (8, 40, 50, 3)
+  found = np.asarray(rough._grain(jax.random.key(0), shape), np.float64)
+  assert abs(found.mean()) < 0.02
+  assert abs(found.std() - 1) < 0.02
+  assert 3 < np.abs(found).max() < 3.5
+  for axis in range(4):  # neighbours, channels and pictures know nothing of each other
+    one, other = np.take(found, range(shape[axis] - 1), axis), np.take(found, range(1, shape[axis]), axis)
+    assert abs((one * other).mean()) < 0.03
+  assert abs((found * np.asarray(rough._grain(jax.random.key(1), shape))).mean()) < 0.02
