@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-SIZES = ("demo", "tiny", "small", "synth", "paper")
+SIZES = ("demo", "tiny", "kept", "small", "synth", "paper")
 
 
 def get_config() -> ConfigDict:

@@ -74,7 +74,7 @@ from configs import base, rootnet
 BRANCHES = {"human": "interhand26m/human", "machine": "interhand26m/machine", "all": "interhand26m"}
 SWITCHES = ("single_only", "interacting_only", *BRANCHES, "rootnet", "soft_argmax", "literal_losses", "released")
 VARIANTS = (
-  "demo", "tiny", "small", "synth", "paper", "small,single_only", "small,interacting_only", "tiny,soft_argmax",
+  "demo", "tiny", "kept", "small", "synth", "paper", "small,single_only", "small,interacting_only", "tiny,soft_argmax",
   "tiny,literal_losses", "tiny,released", "tiny,rootnet", "synth,released", "synth,rootnet", "paper,single_only",
   "paper,interacting_only", "paper,human", "paper,machine", "paper,all", "paper,rootnet", "paper,soft_argmax",
   "paper,literal_losses", "paper,released",
@@ -118,7 +118,7 @@ def get_config(variant: str = "") -> ConfigDict:
   if len(branches) > 1 or (branches and choice.size != "paper"):
     raise ValueError(f"variant {variant!r}: one of {list(BRANCHES)}, of InterHand2.6M's annotations, goes with 'paper'")
   config.data.kind = "single" if "single_only" in choice else "interacting" if "interacting_only" in choice else "all"
-  {"demo": _demo, "tiny": _tiny, "small": _small, "synth": _synth, "paper": _paper}[choice.size](config)
+  {"demo": _demo, "tiny": _tiny, "kept": _kept, "small": _small, "synth": _synth, "paper": _paper}[choice.size](config)
   if branches:
     config.data.train = (f"{BRANCHES[branches[0]]}:train",)
   if "rootnet" in choice:
@@ -176,6 +176,19 @@ def _demo(config: Any) -> None:
   config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
   config.ema = 0.999
   config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "4500 steps", "4500 steps"
+
+
+def _kept(config: Any) -> None:
+  _demo(config)
+  config.system.update(width=24, upsampler_features=48)
+  config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:test",)
+  config.data.synthetic = ConfigDict({
+    "train": 100_000, "val": 0, "test": 1_000, "seed": 0, "pictures": "input", "cameras": 3,
+  })  # fmt: skip
+  config.data.augmentation.update(translation=0.1, scale=0.2, rotation_deg=30.0)
+  config.train_for = "60000 steps"
+  config.batch_size = 32
+  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "4000 steps", "1000 steps"
 
 
 def _small(config: Any) -> None:

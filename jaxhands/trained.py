@@ -18,7 +18,7 @@ from jaxhands import predict, stages, writer
 from jaxhands.systems import base
 from jaxhands.train import checkpoint
 from jaxhands.train import state as states
-from jaxhands.weights import files
+from jaxhands.weights import files, kept
 
 _CONFIGS = "configs"  # found by its name: packages above this one are not imported
 
@@ -169,7 +169,7 @@ def load(
   """A trained system, ready for pictures: `load("runs/internet-demo").predict([picture])`.
 
   Args:
-    path: folder of a run, or a file of released weights.
+    path: folder of a run, a file of released weights, or the name of weights that come with the package: "internet".
     system: that a file is for; needed for files.
     config: "NAME:VARIANT" of a file's config; "" = that of the release.
     which: the latest or the best checkpoint of a run.
@@ -178,11 +178,11 @@ def load(
     FileNotFoundError: no such run or file.
     ValueError: it cannot be read or does not fit; or a file without `system`, or that holds only a part of it.
   """
-  path = pathlib.Path(path).expanduser()
+  path = kept.located(pathlib.Path(path).expanduser())
   if path.is_dir():
     return predict.Model.of_run(path, which, batch_size)
   if not path.exists():
-    raise FileNotFoundError(f"there is no run or file {path}")
+    raise FileNotFoundError(f"there is no run or file {path}, and of weights with the package {kept.names()}")
   if not system:
     raise ValueError(f"{path} is a file: say what it is for, as load({str(path)!r}, system='internet')")
   imported = import_file(path, released_config(system, config))

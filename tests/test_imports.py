@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
   "draw": {"schema", "geometry", "hands", "render"},
   "report": {"schema", "geometry", "hands", "render", "draw", "runs"},
   "data": {"schema", "geometry", "hands", "codecs", "runs"},
-  "weights": {"schema", "hands"},
+  "weights": {"schema", "hands", "runs"},
   "models": {"schema", "geometry", "hands", "codecs", "losses"},
   "systems": {"schema", "geometry", "hands", "codecs", "losses", "data", "weights", "models"},
 }

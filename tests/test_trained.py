@@ -135,8 +135,10 @@ def test_kept_weights_are_a_small_run(imported, tmp_path, capsys):
   for path, leaf in whole.items():
     assert kept[path].dtype == np.float32, path  # of what asks for them
     np.testing.assert_array_equal(kept[path], leaf.astype(np.float16).astype(np.float32), err_msg=path)
-  sizes = [sum(file.stat().st_size for file in (at / "checkpoints").rglob("*")) for at in (imported, tmp_path / "kept")]
-  assert sizes[1] < 0.7 * sizes[0]
+  size = (tmp_path / "kept" / "weights.safetensors").stat().st_size
+  assert size < 1.1 * 2 * sum(leaf.size for leaf in whole.values()) + 50_000
+  assert cli.main(["inspect", str(tmp_path / "kept")]) == 0
+  assert "weights.safetensors" in capsys.readouterr().out
   text = [file.read_bytes() for file in (tmp_path / "kept").rglob("*") if file.is_file()]
   assert not any(str(tmp_path).encode() in content for content in text)
   np.testing.assert_array_equal(trained.load(str(tmp_path / "kept")).calibration(np.array([0.0, 1.0])), [0.25, 0.5])

@@ -60,11 +60,11 @@ def _run(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
   from jaxhands.train import checkpoint
   from jaxhands.train import state as states
+  from jaxhands.weights import kept
 
-  folder = checkpoint.checkpoint_folder(path)
   shapes = traverse_util.unflatten_dict(checkpoint.stored(path), sep="/")
   arrays = {name: np.asarray(leaf) for name, leaf in states.leaves(checkpoint.read_variables(path, shapes)).items()}
-  others = {"checkpoint": str(folder)}
+  others = {"checkpoint": str(path / kept.FILE if checkpoint.is_kept(path) else checkpoint.checkpoint_folder(path))}
   if (path / "config.json").is_file():
     config = checkpoint.read_config(path)
     others |= {"config": f"{config.name}:{config.variant}", "system": config.system.name}

@@ -12,7 +12,6 @@ import argparse
 import pathlib
 import shutil
 
-import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
@@ -20,6 +19,7 @@ from jaxhands import writer
 from jaxhands.metrics import confidence
 from jaxhands.train import checkpoint
 from jaxhands.train import state as states
+from jaxhands.weights import kept as files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,21 +37,20 @@ def main(args: argparse.Namespace) -> int:
   """
   if args.out.exists() and not writer.is_empty(args.out):
     raise FileExistsError(f"{args.out} exists; name a new folder")
-  source = checkpoint.checkpoint_folder(args.run).parents[1]  # of the last stage, if there are several
+  source = args.run
+  if not checkpoint.is_kept(source):
+    source = checkpoint.checkpoint_folder(args.run).parents[1]  # of the last stage, if there are several
   shapes = traverse_util.unflatten_dict(checkpoint.stored(source), sep="/")
   found = states.leaves(checkpoint.read_variables(source, shapes))
   kept = {path: _half(path, np.asarray(leaf)) for path, leaf in found.items()}
   config = checkpoint.read_config(source)
   config.init_from = {"all": ""}  # nothing is to be filled from elsewhere any more
   checkpoint.write_config(args.out, config)
-  with checkpoint.Checkpoints(args.out) as saved:
-    saved.save(0, states.State(jnp.int32(0), traverse_util.unflatten_dict(kept, sep="/"), {}, {}))
   calibration = source / "eval" / confidence.FILE
   if calibration.is_file():
     (args.out / "eval").mkdir()
     shutil.copy(calibration, args.out / "eval")
-  for mark in args.out.rglob("commit_success.txt"):
-    mark.write_text("written whole\n")  # it said where; that it is there is what counts
+  files.write(args.out, kept)
   size = sum(file.stat().st_size for file in args.out.rglob("*") if file.is_file())
   print(f"{args.out}: {sum(leaf.size for leaf in kept.values()):,} values, {size / 1e6:.1f} MB")
   return 0

@@ -4,7 +4,7 @@ Writes into DIR: index.html, a page to look at and to turn the hands in space (i
 pictures and videos with the hands drawn in; predictions.json and predictions.npz (docs/predictions.md). A file that
 cannot be used, or not whole, is named and counted; the status is then 1. What else is in a folder is counted.
 
-    python -m jaxhands predict photo.jpg --run runs/internet-demo --out hands
+    python -m jaxhands predict photo.jpg --out hands
     python -m jaxhands predict holiday/ clip.mp4 --run runs/internet-demo --out hands --finder runs/hasm-demo
     python -m jaxhands predict photo.jpg --run runs/internet-demo --out hands --box 120,80,400,300 --fx 1450
 
@@ -37,13 +37,17 @@ from jaxhands.photo.look import Box, Look
 from jaxhands.photo.names import printable
 from jaxhands.photo.session import Session
 from jaxhands.train import checkpoint, distributed
+from jaxhands.weights import kept
 
 _LARGEST_BATCH = 4096
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("inputs", nargs="+", type=_path, metavar="PICTURE|FOLDER|VIDEO")
-  parser.add_argument("--run", required=True, type=_path, metavar="RUN", help="folder of a run that predicts poses")
+  parser.add_argument(
+    "--run", default=pathlib.Path("internet"), type=_path, metavar="RUN",
+    help="a run that predicts poses, or the name of weights that come with jaxhands (default: internet)",
+  )  # fmt: skip
   parser.add_argument("--out", required=True, type=_path, metavar="DIR", help="folder for the results")
   where = parser.add_mutually_exclusive_group()
   where.add_argument("--finder", type=_path, metavar="RUN", help="run that segments hands, to find them")
@@ -119,7 +123,7 @@ def _cameras(args: argparse.Namespace, files: Sequence[pathlib.Path]) -> intrins
 def _check_run(flag: str, folder: pathlib.Path | None) -> None:
   try:
     if folder is not None:
-      checkpoint.read_config(folder.expanduser())
+      checkpoint.read_config(kept.located(folder.expanduser()))
   except (OSError, ValueError) as error:
     raise ValueError(f"--{flag}: {error}") from error
 

@@ -96,5 +96,5 @@ def _blurred(image: jax.Array, deviation_px: jax.Array) -> jax.Array:
 
 def _shifts(count: int) -> np.ndarray:
   """Matrices [taps, count, count] that move a row by -4 .. 4 px and repeat its ends."""
-  at = np.arange(count)
-  return np.stack([np.eye(count, dtype=np.float32)[np.clip(at + step, 0, count - 1)] for step in range(-_TAPS, _TAPS + 1)])
+  at, same = np.arange(count), np.eye(count, dtype=np.float32)
+  return np.stack([same[np.clip(at + step, 0, count - 1)] for step in range(-_TAPS, _TAPS + 1)])

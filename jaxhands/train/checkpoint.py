@@ -5,6 +5,7 @@ A checkpoint has separate items, so that a predictor reads `variables` (and `ema
     WORKDIR/config.json
     WORKDIR/checkpoints/STEP/{variables,ema,opt,meta}
 
+Of kept weights (`jaxhands.weights.kept`) there are the averaged variables alone, in another file.
 `variables["constants"]` is in none of them. `meta` has a checksum of each array, which is looked at whenever one is
 read. This is the only file that knows the checkpoint library.
 """
@@ -35,6 +36,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from jaxhands import __version__
 from jaxhands.runs import folder as files
 from jaxhands.train import state as states
+from jaxhands.weights import kept
 
 Which = Literal["latest", "best"]
 _COMMITTED = "commit_success.txt"  # in a checkpoint and its items, if the library is new enough
@@ -167,8 +169,13 @@ def read_variables(workdir: pathlib.Path, target: states.Tree, which: Which = "l
     FileNotFoundError: no such run, or no checkpoint in it.
     ValueError: it is damaged, lacks something that is wanted, or has it with another shape.
   """
-  folder = checkpoint_folder(workdir, which)
   wanted = states.leaves(target)
+  if is_kept(workdir):
+    arrays = kept.read(workdir)
+    check_same(arrays, wanted, f"{workdir / kept.FILE}")
+    arrays = {path: arrays[path].astype(leaf.dtype) for path, leaf in wanted.items()}
+    return states.merge(target, traverse_util.unflatten_dict(arrays, sep="/"))
+  folder = checkpoint_folder(workdir, which)
   there = _stored(folder / "variables")
   check_same(there, wanted, f"checkpoint {folder}")
   averaged = set(_stored(folder / "ema")) if (folder / "ema").is_dir() else set()
@@ -196,7 +203,12 @@ def stored(workdir: pathlib.Path, which: Which = "latest") -> dict[str, Any]:
   Raises:
     FileNotFoundError: no such run, or no checkpoint in it.
   """
-  return _stored(checkpoint_folder(workdir, which) / "variables")
+  return kept.read(workdir) if is_kept(workdir) else _stored(checkpoint_folder(workdir, which) / "variables")
+
+
+def is_kept(workdir: pathlib.Path) -> bool:
+  """Whether a folder holds kept weights, and no checkpoints."""
+  return (workdir / kept.FILE).is_file()
 
 
 def checkpoint_folder(workdir: pathlib.Path, which: Which = "latest") -> pathlib.Path:

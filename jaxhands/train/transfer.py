@@ -12,6 +12,7 @@ from flax import traverse_util
 
 from jaxhands.train import checkpoint
 from jaxhands.train import state as states
+from jaxhands.weights import kept
 
 Import = Callable[[pathlib.Path], states.Tree]
 _SOURCE = re.compile(r"(?P<place>.+?)(?::(?P<subtree>[\w./-]+))?")
@@ -27,8 +28,9 @@ def fill(
 
   Args:
     variables: fresh ones, without "constants".
-    init_from: subtree -> "RUN or file[:source subtree]" as in `configs/base.py`; "all" is everything, "" fills nothing.
-      The source subtree is the same one unless it is given; "." is the whole source.
+    init_from: subtree -> "RUN or file[:source subtree]" as in `configs/base.py`; "kept/NAME" are weights of the package;
+      "all" is everything, "" fills nothing. The source subtree is the same one unless it is given; "." is the whole
+      source.
     import_file: reads the authors' weights.
     workdir: that "stages/NAME" is relative to.
   Returns:
@@ -40,7 +42,7 @@ def fill(
   for subtree, text in sorted(init_from.items(), key=lambda item: item[0] != "all"):
     if text:
       place, source = parse(text)
-      place = workdir / place if place.parts[0] == "stages" else place
+      place = workdir / place if place.parts[0] == "stages" else kept.located(place)
       own = {path: source_path(path, subtree, source) for path in sorted(filled(variables, {subtree: text}))}
       wanted = {theirs: states.leaves(variables)[path] for path, theirs in own.items()}
       if place.is_dir():
@@ -57,7 +59,7 @@ def fill(
 def check_sources(init_from: Mapping[str, str]) -> None:
   """Raises `FileNotFoundError` if a run or file is missing; stages of the same run come later."""
   for subtree, text in init_from.items():
-    place = parse(text)[0] if text else pathlib.Path()
+    place = kept.located(parse(text)[0]) if text else pathlib.Path()
     if not place.exists() and place.parts[0] != "stages":
       raise FileNotFoundError(f"init_from.{subtree}: there is no run or file {place}")
 

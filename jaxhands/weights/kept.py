@@ -1,0 +1,95 @@
+"""Weights that come with the package, or that `keep` made of a run: a file of safetensors beside the run's config.
+
+    FOLDER/config.json
+    FOLDER/weights.safetensors    float16 arrays by path, as "params/backbone/conv1/kernel"
+    FOLDER/weights.json           a checksum (CRC-32) of each, which is looked at whenever they are read
+    FOLDER/eval/                  what makes probabilities of confidences, if the run was evaluated
+
+Those of the package are named by their folder, as "internet". `docs/kept.md` says what each has learnt.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import pathlib
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+from safetensors import numpy as safetensors
+
+from jaxhands.runs import folder as run_files
+from jaxhands.weights import files
+
+FILE = "weights.safetensors"
+PREFIX = "kept"  # "kept/internet" in a config
+_SUMS = "weights.json"
+_ADVICE = "take another copy, or install jaxhands again"
+
+
+def names() -> list[str]:
+  """Of what comes with the package."""
+  return sorted(path.parent.name for path in _packaged().glob(f"*/{FILE}"))
+
+
+def folder(name: str) -> pathlib.Path:
+  """The folder of kept weights of the package.
+
+  Raises:
+    FileNotFoundError: there are none of that name; says which there are.
+  """
+  found = _packaged() / name
+  if name not in names():
+    raise FileNotFoundError(f"no weights {name!r} come with the package; there are {', '.join(names()) or 'none'}")
+  return found
+
+
+def located(path: pathlib.Path) -> pathlib.Path:
+  """The package's folder of "kept/NAME", or of "NAME", where nothing is called so; any other path as it is.
+
+  Raises:
+    FileNotFoundError: "kept/NAME" of what does not come with the package.
+  """
+  if path.exists():
+    return path
+  if path.parts[:1] == (PREFIX,) and len(path.parts) == 2:
+    return folder(path.name)
+  return folder(str(path)) if str(path) in names() else path
+
+
+def write(workdir: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+  """Writes both files, the weights last.
+
+  Args:
+    workdir: their folder.
+    arrays: by their paths.
+  """
+  whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+  run_files.write_json(workdir / _SUMS, {"crc32": {name: _sum(array) for name, array in whole.items()}})
+  with run_files.written(workdir / FILE) as file:
+    file.write(safetensors.save(whole))
+
+
+def read(workdir: pathlib.Path) -> dict[str, np.ndarray]:
+  """The arrays by their paths.
+
+  Raises:
+    FileNotFoundError: a file is missing.
+    ValueError: a file is damaged, or an array is not what was written.
+  """
+  found = files.read(workdir / FILE).tree
+  sums = run_files.read_json(workdir / _SUMS, _ADVICE, ("crc32",))["crc32"]
+  bad = [name for name in sorted(set(sums) | set(found)) if name not in found or _sum(found[name]) != sums.get(name)]
+  if bad:
+    raise ValueError(
+      f"{workdir / FILE} is damaged: {len(bad)} arrays, first {bad[0]!r}, are not what was written; {_ADVICE}"
+    )
+  return found
+
+
+def _sum(array: np.ndarray) -> str:
+  return f"{zlib.crc32(np.ascontiguousarray(array).tobytes()):08x}"
+
+
+def _packaged() -> pathlib.Path:
+  return pathlib.Path(str(importlib.resources.files("jaxhands.weights"))) / PREFIX

@@ -1,0 +1,47 @@
+"""Kept weights: what is written is read, damage is named, and names of the package are found."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from jaxhands.weights import kept
+
+ARRAYS = {"params/a/kernel": np.arange(6, dtype=np.float16).reshape(2, 3), "batch_stats/a/mean": np.float32([1, 2])}
+
+
+def test_they_come_back(tmp_path):
+  kept.write(tmp_path / "x", ARRAYS)
+  found = kept.read(tmp_path / "x")
+  assert found.keys() == ARRAYS.keys()
+  for name, array in ARRAYS.items():
+    assert found[name].dtype == array.dtype
+    np.testing.assert_array_equal(found[name], array)
+
+
+def test_one_bit_is_seen(tmp_path):
+  kept.write(tmp_path, ARRAYS)
+  path = tmp_path / kept.FILE
+  content = bytearray(path.read_bytes())
+  content[-1] ^= 1
+  path.write_bytes(content)
+  with pytest.raises(ValueError, match=r"weights.safetensors is damaged: 1 arrays"):
+    kept.read(tmp_path)
+  path.write_bytes(content[:-3])
+  with pytest.raises(ValueError, match="cut"):
+    kept.read(tmp_path)
+  (tmp_path / "weights.json").write_text("{}")
+  with pytest.raises(ValueError, match="weights"):
+    kept.read(tmp_path)
+
+
+def test_names_are_those_of_the_package(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  for name in kept.names():
+    assert kept.located(pathlib.Path(name)) == kept.located(pathlib.Path("kept", name)) == kept.folder(name)
+    assert sum(file.stat().st_size for file in kept.folder(name).rglob("*")) < 12_000_000
+    (tmp_path / name).mkdir()
+    assert kept.located(pathlib.Path(name)) == pathlib.Path(name)  # one's own come first
+  with pytest.raises(FileNotFoundError, match="no weights 'nothing' come with the package"):
+    kept.located(pathlib.Path("kept/nothing"))
+  assert kept.located(pathlib.Path("nothing")) == pathlib.Path("nothing")
