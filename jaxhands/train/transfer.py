@@ -28,9 +28,8 @@ def fill(
 
   Args:
     variables: fresh ones, without "constants".
-    init_from: subtree -> "RUN or file[:source subtree]" as in `configs/base.py`; "kept/NAME" are weights of the package;
-      "all" is everything, "" fills nothing. The source subtree is the same one unless it is given; "." is the whole
-      source.
+    init_from: subtree -> "RUN or file[:source subtree]" as in `configs/base.py`; "all" is everything, "" fills nothing.
+      The source subtree is the same one unless it is given; "." is the whole source. "kept/NAME" is the package's.
     import_file: reads the authors' weights.
     workdir: that "stages/NAME" is relative to.
   Returns:
