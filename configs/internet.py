@@ -180,7 +180,7 @@ def _demo(config: Any) -> None:
 
 def _kept(config: Any) -> None:
   _demo(config)
-  config.system.update(width=24, upsampler_features=48)
+  config.system.update(width=24, upsampler_features=48, elsewhere=0.1)
   config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:test",)
   config.data.synthetic = ConfigDict({
     "train": 100_000, "val": 0, "test": 1_000, "seed": 0, "pictures": "input", "cameras": 3,

@@ -35,6 +35,11 @@ _SOURCES = {
   "record_hash": ("source",), "root_depth_estimated": ("source",),
 } | {kind: tuple(f"{kind}_{hand}" for hand in schema.HANDS) for kind in ("deoccluded", "removed")}  # fmt: skip
 ENCODED = ("picture", "parts", "masks", *_SOURCES["deoccluded"], *_SOURCES["removed"])
+_TRIES, _OTHER_SIZE, _CLEARANCE = 10, (0.5, 1.2), 1.0  # of `Elsewhere`; the last is half a crop's side, and some more
+_OF_HANDS = (
+  "hand_present", "joints_cam", "joints_cam_valid", "joints_img", "joints_img_valid", "joints_visible", "mano_valid",
+  "root_depth_valid", "root_depth_estimated_valid",
+)  # fmt: skip
 _ALWAYS = {"record_id", "box_img", "joints_img", "joints_img_valid"}  # what views and crops are made of
 _MADE_HERE = {
   "example_id", "weight", "record_hash", "crop_from_img", "root_depth_estimated", "root_depth_estimated_valid",
@@ -132,6 +137,37 @@ class Decode:
         example[key] = decode_labels(example[key]) if labels else decode_picture(example[key], reduction)
     example["reduction"] = reduction
     return example
+
+
+@dataclasses.dataclass(frozen=True)
+class Elsewhere:
+  """Now and then looks where the picture shows no joint, and says that no hand is there.
+
+  So that a system also learns from what is not a hand: arms, backgrounds, the black beyond a picture. The box is about
+  as large as the scene's own. A picture without room stays as it is.
+
+  Attributes:
+    share: of the pictures.
+  """
+
+  share: float
+
+  def __call__(self, example: Example, rng: np.random.Generator) -> Example:
+    if rng.random() >= self.share:
+      return example
+    height, width = (side * example["reduction"] for side in example["picture"].shape[:2])
+    joints = example["joints_img"][example["joints_img_valid"]]
+    for _ in range(_TRIES):
+      side = max(example["box_img"][2:]) * rng.uniform(*_OTHER_SIZE)
+      # The crop may show more than the box; its middle lies in the picture.
+      centre = rng.uniform((0, 0), (width, height))
+      if (np.abs(joints - centre).max(-1) > _CLEARANCE * side).all():
+        break
+    else:
+      return example
+    example["box_img"] = np.array([*(centre - side / 2), side, side], np.float32)
+    gone = {key: np.zeros_like(example[key]) for key in _OF_HANDS if key in example}
+    return example | gone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,7 +291,8 @@ def crop_ops(
   box_factor: float = crop.BOX_FACTOR,
   shrink: bool = False,
   clip: bool = False,
-) -> tuple[ToView | Decode | Crop, ...]:
+  elsewhere: float = 0.0,
+) -> tuple[ToView | Decode | Elsewhere | Crop, ...]:
   """The ops that make an example of either view.
 
   Args:
@@ -265,10 +302,12 @@ def crop_ops(
     box_factor: enlargement of `box_img`.
     shrink: decode pictures at a part of their size where the crop has so few pixels anyway; see `Decode`.
     clip: cut the box at the picture's edges first; see `Crop`.
+    elsewhere: how often a crop without hands is taken; see `Elsewhere`. Not with label maps, which would show them.
   """
   map_hw = map_hw or (crop_hw[0] // 2, crop_hw[1] // 2)
   decode = Decode(max(crop_hw) if shrink else 0, box_factor)
-  return (ToView(), decode, Crop(crop_hw, map_hw, box_factor, augmentation, clip))
+  away = (Elsewhere(elsewhere),) if elsewhere else ()
+  return (ToView(), decode, *away, Crop(crop_hw, map_hw, box_factor, augmentation, clip))
 
 
 def select(example: Mapping[str, Any], needs: Collection[str]) -> Example:

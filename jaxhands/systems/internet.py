@@ -124,6 +124,7 @@ class InterNet:
     root_depth_weight, handedness_weight: factors of these losses; the paper has none.
     view: "pair" (paper), or "hand": one hand at a time, left ones mirrored, of which the right hand's head learns.
     box_factor: enlargement of the box.
+    elsewhere: share of the training crops that are taken where no hand is; see `host_ops.Elsewhere`.
   """
 
   crop_hw: tuple[int, int] = (256, 256)
@@ -151,6 +152,7 @@ class InterNet:
   handedness_weight: float = 1.0
   view: Literal["pair", "hand"] = "pair"
   box_factor: float = crop.BOX_FACTOR
+  elsewhere: float = 0.0
 
   needs = frozenset(
     {
@@ -199,8 +201,8 @@ class InterNet:
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
     """Crop of both hands; moved, turned, scaled and mirrored in training."""
-    augmentation = self.augmentation if train else None
-    return host_ops.crop_ops(self.crop_hw, None, augmentation, self.box_factor, shrink=self.shrink)
+    augmentation, elsewhere = (self.augmentation, self.elsewhere) if train else (None, 0.0)
+    return host_ops.crop_ops(self.crop_hw, None, augmentation, self.box_factor, shrink=self.shrink, elsewhere=elsewhere)
 
   def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
     """`image` as float32 in 0..1, without mean and deviation; in training also colour factors and `targets`."""

@@ -96,6 +96,36 @@ def test_label_maps_cover_the_crop():
   np.testing.assert_array_equal(example["masks"], large["masks"][..., ::2, ::2])
 
 
+def test_a_crop_elsewhere_shows_no_joint_and_says_so():
+  moved = 0
+  for seed in range(40):
+    joints = np.random.default_rng(seed).uniform(10, 30, (2, 21, 2)).astype(np.float32)
+    record = make_record("train", 2) | {"view": "pair", "joints_img": joints}
+    record["picture"] = np.zeros((300, 400, 3), np.uint8)
+    record["box_img"] = np.array([10, 10, 20, 20], np.float32)
+    record["joints_img_valid"] = np.ones((2, 21), bool)
+    plain, example = dict(record), dict(record)
+    rng = np.random.default_rng(seed)
+    for op in host_ops.crop_ops(CROP_HW, MAP_HW, augment.Augmentation(), elsewhere=0.5):
+      example = op(example, rng)
+    if example["hand_present"].any():
+      np.testing.assert_array_equal(example["box_img"], plain["box_img"])
+      continue
+    moved += 1
+    assert not example["joints_img_valid"].any()
+    assert not example["joints_cam_valid"].any()
+    x, y = np.moveaxis(crop.apply_affine(example["crop_from_img"], joints.reshape(-1, 2)), -1, 0)
+    assert not ((x > 0) & (x < CROP_HW[1]) & (y > 0) & (y < CROP_HW[0])).any()
+  assert 10 < moved < 30
+  # Without room for it the picture stays as it is.
+  example = make_record("train", 2) | {"view": "pair", "picture": np.zeros((20, 20, 3), np.uint8)}
+  example["joints_img"] = np.full((2, 21, 2), 10, np.float32)
+  example["joints_img_valid"] = np.ones((2, 21), bool)
+  for op in host_ops.crop_ops(CROP_HW, MAP_HW, augment.Augmentation(), elsewhere=1.0):
+    example = op(example, np.random.default_rng(0))
+  assert example["hand_present"].any()
+
+
 def test_hand_views_have_their_own_box_and_id():
   pair, right, left = (example_of(view=view) for view in ("pair", "right", "left"))
   assert [int(e["example_id"]) for e in (pair, right, left)] == [8, 9, 10]
