@@ -63,6 +63,9 @@ def get_config() -> ConfigDict:
 
   # ---- training -------------------------------------------------------------
   config.train_for = "20 epochs"
+  # Of a run that starts from finished weights: how many seconds of training there are, lengths to choose among, and how
+  # many times longer a picture takes in training than in evaluation: see `jaxhands.fitting`. () = `train_for`.
+  config.fit = ConfigDict({"seconds": 0.0, "choices": (), "cost": 4.0})
   config.batch_size = 64  # examples of one update, over all devices and processes
   config.accumulation = 1  # micro-batches that an update is split into, to save memory
   config.optimizer = ConfigDict()

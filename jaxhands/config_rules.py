@@ -122,6 +122,15 @@ def _duration(value: Any) -> str:
   return "" if math.isfinite(steps) else "'20 epochs' or '5000 steps'"
 
 
+def _lengths(value: Any) -> str:
+  steps = [text.split() for text in value] if not _texts(value) else [[]]
+  counts = [
+    int(words[0]) for words in steps if len(words) == 2 and words[0].isdecimal() and words[1].startswith("step")
+  ]
+  fits = len(counts) == len(steps) and counts == sorted(counts)
+  return "" if fits else "lengths in steps, from short to long, as ('500 steps', '2000 steps')"
+
+
 def _data_sets(value: Any) -> str:
   expected = "NAME:SPLIT, NAME/VARIANT:SPLIT or FOLDER:SPLIT, as ('synthetic:train',)"
   if not value or _texts(value):
@@ -221,6 +230,7 @@ _PARTS: dict[str, Mapping[str, _Rule]] = {
     "train": _data_sets, "eval": _data_sets, "limit": _whole(), "crop_hw": _size, "map_hw": _size,
     "threads": _whole(1, 1024), "processes": _whole(0, 1024), "keep_mb": _whole(), "kind": _text,
   },
+  "fit": {"seconds": _number(), "choices": _lengths, "cost": _number(above=True)},
   "sharding": {"fsdp": _whole(1), "rules": _sharding},
   "eval.protocol": _of(Protocol),
   "eval": {

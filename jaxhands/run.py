@@ -8,6 +8,7 @@ import itertools
 import pathlib
 import shutil
 import sys
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from jaxhands import comparisons, config_rules, evaluate, origin, requirements, schema, stages, timing
+from jaxhands import comparisons, config_rules, evaluate, fitting, origin, requirements, schema, stages, timing
 from jaxhands.data import feed, folders, host_ops, source
 from jaxhands.data.records import DataSet, Kind, Records, RootDepths
 from jaxhands.hands.model import EMBEDDED, HandModel
@@ -34,6 +35,7 @@ Mode = Literal["train", "eval", "train_and_eval"]
 FindData = Callable[[str, str, Any], pathlib.Path]
 Report = Callable[[pathlib.Path], None]
 
+_TIMED_BATCHES = 4
 _ROOT_DEPTHS = "root_depths.npz"  # beside the metrics of a run that estimates the wrists' depths
 
 
@@ -284,11 +286,41 @@ class Run:
     if jax.process_index() == 0 and not stages.is_finished(self.workdir, self._examples):
       accepted = requirements.differences(self.config, self._top)
       origin.note_training(self.workdir, self._data_versions(self._train_records), accepted)
+    if self.config.get("fit", {}).get("choices"):  # runs of before it was there have none
+      self._fit()
     result = loop.train(
       self.system, self.config, self.workdir, self.train_batches, self._examples, self.mesh,
       fill=self._filled, evaluate=lambda variables: self._result(variables, resamples=0).metrics,
     )  # fmt: skip
     return result.variables if result.finished and not result.stopped else None
+
+  def _fit(self) -> None:
+    """Evaluates what the run starts from, once, and makes its length one that the time is enough for."""
+    found = fitting.read(self.workdir)
+    if found is None:
+      fit = self.config.fit
+      shapes, constants = self._shapes_and_constants()
+      idle = sorted(set(states.leaves(shapes)) - transfer.filled(shapes, dict(self.config.init_from)))
+      if idle:
+        raise ValueError(f"fit.choices are for what starts from finished weights; init_from does not fill {idle[0]!r}")
+      start = self._filled(shapes) | {"constants": constants}
+      metrics = self._result(start, resamples=0).metrics
+      batches = list(itertools.islice(self.eval_batches(), _TIMED_BATCHES))
+      begun = time.perf_counter()
+      self.evaluator(start, batches, resamples=0)
+      seconds = multihost_utils.broadcast_one_to_all(np.float64(time.perf_counter() - begun))
+      rate = sum(len(batch["weight"]) for batch in batches) * jax.process_count() / float(seconds)
+      length = fitting.chosen(fit.choices, fit.seconds, rate, self.config.batch_size, fit.cost)
+      if jax.process_index() == 0:
+        fitting.write(self.workdir, metrics, rate, length)
+        print(
+          f"this machine evaluates {rate:.0f} pictures a second: of trainings of {', '.join(fit.choices)}, "
+          f"that of {length} should take at most {fit.seconds:.0f} s"
+        )
+      found = {"train_for": length}
+    self.config.train_for = found["train_for"]
+    if jax.process_index() == 0:
+      checkpoint.write_config(self.workdir, self.config)
 
   def _filled(self, variables: states.Tree) -> states.Tree:
     return transfer.fill(variables, dict(self.config.init_from), self._imported, self._top)
@@ -309,6 +341,9 @@ class Run:
       variables = self._restored() if self.system.objectives else self._assembled()
     accepted = requirements.of_weights(self.workdir, self.config, self._top)
     result = dataclasses.replace(self._result(variables), accepted=accepted)
+    if start := fitting.read(self.workdir):
+      beside = {"protocol": result.protocol, "method": fitting.METHOD, "metrics": start["metrics"]}
+      result = dataclasses.replace(result, also=(*result.also, beside))
     chosen = examples.choose(result.examples_values)
     seen = self._look(variables, chosen.positions)
     if jax.process_index() == 0:

@@ -46,6 +46,7 @@ ALLOWED |= {
   "predict": _BELOW_TRAIN | {"systems.base", "train", "evaluate"},
   "export": _BELOW_TRAIN | {"systems.base", "train", "predict"},
 }
+ALLOWED["fitting"] = {"runs"}
 ALLOWED["timing"] = {"schema", "systems.base"}
 ALLOWED |= {"origin": {"runs"}, "compare": {"hands", "metrics", "runs", "console"}}
 ALLOWED |= {"results": {"runs", "console", "writer"}, "requirements": {"train"}}

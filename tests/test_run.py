@@ -101,6 +101,28 @@ def test_a_run_trains_evaluates_and_goes_on(data, tmp_path, capsys):
   assert checkpoint.checkpoint_folder(workdir).name == "6"
 
 
+def test_what_starts_from_weights_is_as_long_as_there_is_time(data, tmp_path, capsys):
+  assert run.run(_config(data), tmp_path / "first")
+  fit = ConfigDict({"seconds": 1e6, "choices": ("2 steps", "6 steps"), "cost": 4.0})
+  second = {"init_from": ConfigDict({"all": str(tmp_path / "first")}), "fit": fit}
+  capsys.readouterr()
+  assert run.run(_config(data, **second), tmp_path / "second")
+  assert "of trainings of 2 steps, 6 steps, that of 6 steps should take" in capsys.readouterr().out
+  assert checkpoint.read_config(tmp_path / "second").train_for == "6 steps"
+  first, answer = (json.loads((tmp_path / name / "eval" / "metrics.json").read_text()) for name in ("first", "second"))
+  (start,) = [entry for entry in answer["also"] if entry["method"] == "at_the_start"]
+  assert start["metrics"] == pytest.approx(first["metrics"])
+  assert answer["metrics"] != start["metrics"]
+  # It goes on as it was, whatever the machine is like then.
+  notes = tmp_path / "second" / "start.json"
+  notes.write_text(json.dumps(json.loads(notes.read_text()) | {"train_for": "8 steps"}))
+  assert run.run(_config(data, **second), tmp_path / "second")
+  assert checkpoint.read_config(tmp_path / "second").train_for == "8 steps"
+  second["init_from"] = ConfigDict({"all": ""})
+  with pytest.raises(ValueError, match="init_from does not fill"):
+    run.run(_config(data, **second), tmp_path / "third")
+
+
 def test_evaluating_needs_no_training_data(data, tmp_path, capsys):
   """Whoever has a trained run, or weights of others, may have the test data alone, and other devices."""
   config, absent = _config(data), _config(data, batch_size=3)  # 3 do not divide among the devices
