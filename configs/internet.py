@@ -72,9 +72,9 @@ from ml_collections import ConfigDict
 from configs import base, rootnet
 
 BRANCHES = {"human": "interhand26m/human", "machine": "interhand26m/machine", "all": "interhand26m"}
-SWITCHES = ("single_only", "interacting_only", *BRANCHES, "rootnet", "soft_argmax", "literal_losses", "released")
+SWITCHES = ("scratch", "single_only", "interacting_only", *BRANCHES, "rootnet", "soft_argmax", "literal_losses", "released")
 VARIANTS = (
-  "demo", "tiny", "kept", "small", "synth", "paper", "small,single_only", "small,interacting_only", "tiny,soft_argmax",
+  "demo", "demo,scratch", "tiny", "kept", "small", "synth", "paper", "small,single_only", "small,interacting_only", "tiny,soft_argmax",
   "tiny,literal_losses", "tiny,released", "tiny,rootnet", "synth,released", "synth,rootnet", "paper,single_only",
   "paper,interacting_only", "paper,human", "paper,machine", "paper,all", "paper,rootnet", "paper,soft_argmax",
   "paper,literal_losses", "paper,released",
@@ -112,13 +112,18 @@ def get_config(variant: str = "") -> ConfigDict:
   })  # fmt: skip
   if "literal_losses" in choice and ("released" in choice or "soft_argmax" in choice):
     raise ValueError(f"variant {variant!r}: literal_losses has the paper's heatmap loss, which the other has not")
+  if "scratch" in choice and choice.size != "demo":
+    raise ValueError(f"variant {variant!r}: only the demo starts from weights, which 'scratch' leaves out")
   if "single_only" in choice and "interacting_only" in choice:
     raise ValueError(f"variant {variant!r}: single_only and interacting_only exclude each other")
   branches = [branch for branch in BRANCHES if branch in choice]
   if len(branches) > 1 or (branches and choice.size != "paper"):
     raise ValueError(f"variant {variant!r}: one of {list(BRANCHES)}, of InterHand2.6M's annotations, goes with 'paper'")
   config.data.kind = "single" if "single_only" in choice else "interacting" if "interacting_only" in choice else "all"
-  {"demo": _demo, "tiny": _tiny, "kept": _kept, "small": _small, "synth": _synth, "paper": _paper}[choice.size](config)
+  if choice.size == "demo":
+    _demo(config, "scratch" in choice)
+  else:
+    {"tiny": _tiny, "kept": _kept, "small": _small, "synth": _synth, "paper": _paper}[choice.size](config)
   if branches:
     config.data.train = (f"{BRANCHES[branches[0]]}:train",)
   if "rootnet" in choice:
@@ -160,7 +165,8 @@ def _synth(config: Any) -> None:
   config.data.rough = True
 
 
-def _demo(config: Any) -> None:
+def _compact(config: Any) -> None:
+  """What the small sizes have in common."""
   config.system.update(
     head="soft_argmax_2p5d", depth=18, width=16, upsampler="shuffle", upsampler_features=32, sigma=1.0,
     doublings=2, root_depth_weight=0.2, handedness_weight=5.0,
@@ -168,18 +174,33 @@ def _demo(config: Any) -> None:
   config.data.crop_hw, config.data.map_hw, config.data.shrink = (96, 96), (48, 48), True
   config.data.rough = True
   config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:test",)
-  config.data.synthetic.update(train=8_000, val=0, test=1_000)
   config.data.augmentation.update(translation=0.05, scale=0.1, rotation_deg=10.0)
-  config.train_for = "9000 steps"
   config.batch_size = 16
   config.optimizer.learning_rate = 1.5e-3
   config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
   config.ema = 0.999
-  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "4500 steps", "4500 steps"
+
+
+def _demo(config: Any, scratch: bool) -> None:
+  """The weights that come with the package, fitted to upright hands; or nothing but these hands."""
+  _kept(config)
+  config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:test",)
+  config.data.synthetic = ConfigDict({"train": 1_500, "val": 0, "test": 500, "seed": 0})
+  config.batch_size = 16
+  if scratch:
+    config.train_for = "4000 steps"
+  else:
+    config.init_from.all = "kept/internet"
+    config.train_for, config.fit.choices = "600 steps", ("200 steps", "600 steps", "1800 steps")
+    config.fit.seconds = 150.0
+    config.optimizer.learning_rate, config.schedule.warmup = 3e-4, "50 steps"
+    config.ema = 0.99
+  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "200 steps"
 
 
 def _kept(config: Any) -> None:
-  _demo(config)
+  """The weights that come with the package, from hands turned and seen from anywhere."""
+  _compact(config)
   config.system.update(width=24, upsampler_features=48, elsewhere=0.1)
   config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:test",)
   config.data.synthetic = ConfigDict({
@@ -192,9 +213,10 @@ def _kept(config: Any) -> None:
 
 
 def _small(config: Any) -> None:
-  _demo(config)
-  config.data.synthetic.update(train=6_000, test=500)
+  _compact(config)
+  config.data.synthetic.update(train=6_000, val=0, test=500)
   config.train_for = "3500 steps"
+  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "4500 steps", "4500 steps"
 
 
 def _tiny(config: Any) -> None:
