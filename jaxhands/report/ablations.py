@@ -64,7 +64,7 @@ def parts(run: RunFiles) -> str | None:
       )
   if not rows:
     return None
-  head = "<tr><th>stage</th><th>data</th><th></th><th></th><th class='interval'>95 % interval</th><th></th></tr>"
+  head = '<tr><th>stage</th><th>data</th><th></th><th></th><th class="interval">95 % interval</th><th></th></tr>'
   table = f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
   caption = "Each stage before the last, evaluated by itself on the data that are named."
   return section("The stages, each on its own", table, caption)

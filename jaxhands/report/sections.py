@@ -123,7 +123,9 @@ def table(run: RunFiles) -> str:
     bodies += [_row(result, key, html.escape(named(key)[1]) if grouped else title, high, others) for key in keys]
     bodies.append("</tbody>")
   methods = "".join(f'<th class="method">{html.escape(method.replace("_", " "))}</th>' for method in others)
-  head = f'<tr><th></th><th>value</th><th class="interval">95 % interval</th><th></th>{methods}<th></th></tr>'
+  head = (
+    f'<tr><th></th><th>value</th><th class="interval">95 % interval</th><th class="wide"></th>{methods}<th></th></tr>'
+  )
   caption = (
     "Dot and bar: value and bootstrap interval over scenes; tick: the best plain method; ↓ less, ↑ more is better. "
     "Better or worse is what the interval of the difference from the plain method is on one side of."
