@@ -20,13 +20,14 @@ import jax.numpy as jnp
 import numpy as np
 import rich.console
 import rich.table
+import rich.text
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxhands import console as consoles
-from jaxhands import schema
+from jaxhands import schema, verdict
 from jaxhands.data import feed
 from jaxhands.geometry import lift
-from jaxhands.metrics import base, baselines, mean_pose, overlap, poses, standard, summary
+from jaxhands.metrics import base, baselines, beside, constant, mean_pose, overlap, pose, poses, standard, summary
 from jaxhands.runs import folder as files
 from jaxhands.systems.base import System, Variables
 
@@ -49,6 +50,7 @@ class EvalResult:
     per_joint: key -> mean of each joint [2, 21], None where a joint never counts.
     also: other protocols and plain baselines, `{"protocol", "method", "metrics"}` each; of the system with other fields
       also "differences": intervals of its metrics less the system's, over the same resampled scenes.
+    verdicts: metric -> how it stands beside the best plain method, see `metrics.beside.verdicts`.
     accepted: differences of the training from the paper, see `jaxhands.requirements`.
     examples_values: arrays over the examples, as they were seen: quantities, their weights, `example_id`,
       `record_hash`, `scene_id`, groups, the hands' overlap, the mean pose's quantities as `mean_pose_...`; and of
@@ -67,6 +69,7 @@ class EvalResult:
   per_joint: Mapping[str, list[list[float | None]]]
   also: tuple[Mapping[str, Any], ...]
   examples_values: Mapping[str, np.ndarray]
+  verdicts: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
   accepted: tuple[str, ...] = ()
 
   def write(self, folder: pathlib.Path) -> None:
@@ -78,19 +81,25 @@ class EvalResult:
     files.write_json(folder / "metrics.json", {name: getattr(self, name) for name in fields})
 
   def table(self) -> rich.table.Table:
-    """Metric, value with its interval, baselines."""
+    """Metric, value with its interval, what it means beside a plain method, baselines that this does not name."""
     table = rich.table.Table(title=f"{self.system} on {self.dataset} {self.split}, {self.examples} examples")
-    beside = self.beside()
+    others = verdict.untold(self.beside(), self.verdicts)
     table.add_column("metric", overflow="fold")
-    for column in ("value", "95 %", *(method.replace("_", " ") for method in beside)):
+    for column in ("value", "95 %", *(method.replace("_", " ") for method in others)):
       table.add_column(column, justify="right")
     table.add_column("unit")
+    table.add_column("", overflow="fold")
     for key, value in self.metrics.items():
       low, high = self.intervals[key]
-      others = [f"{found[key]:.4g}" if key in found else "" for found in beside.values()]
-      table.add_row(key, f"{value:.4g}", f"{low:.4g} .. {high:.4g}", *others, self.units[key])
+      more = [f"{found[key]:.4g}" if key in found else "" for found in others.values()]
+      table.add_row(key, f"{value:.4g}", f"{low:.4g} .. {high:.4g}", *more, self.units[key], self._verdict(key))
     table.caption = self.protocol
     return table
+
+  def _verdict(self, key: str) -> rich.text.Text:
+    """In words and colour, with the plain method's number."""
+    said = _said(self.verdicts, key)
+    return rich.text.Text(said, verdict.COLOURS[self.verdicts[key]["kind"]]) if said else rich.text.Text()
 
   def beside(self) -> dict[str, Mapping[str, float]]:
     """The baselines under the main protocol: method -> metrics."""
@@ -141,10 +150,10 @@ class _Part:
     return cls(str(protocol), baseline.metrics, baseline)
 
   @classmethod
-  def mean_pose(cls, protocol: base.Protocol, mean: mean_pose.MeanPose) -> _Part:
-    """The mean pose has camera joints, whatever gives the system's depth."""
+  def mean_pose(cls, protocol: base.Protocol, mean: mean_pose.MeanPose, more: Sequence[base.Metric] = ()) -> _Part:
+    """The mean pose has camera joints, whatever gives the system's depth; measured by `more` besides."""
     placed = poses(dataclasses.replace(protocol, depth="predicted"))
-    measured = tuple(metric for metric in placed if metric.baseline)
+    measured = (*(metric for metric in placed if metric.baseline), *more)
     baseline = base.Baseline(_MEAN_POSE, lambda _, batch: mean.predict(batch), measured, frozenset(), frozenset())
     return cls.of(protocol, baseline)
 
@@ -192,7 +201,9 @@ class Evaluator:
     self._protocol = protocol = protocol or base.Protocol()
     self._main = _Part(str(protocol), tuple(standard(protocol) if metrics is None else metrics))
     others = [_Part(str(other), poses(other)) for other in also]
-    means = [_Part.mean_pose(other, baseline) for other in (protocol, *also)] if baseline else []
+    seen = [mean_pose.in_picture(metric) for metric in self._main.metrics if metric.name == pose.EPE2D]
+    means = [_Part.mean_pose(protocol, baseline, seen)] if baseline else []
+    means += [_Part.mean_pose(other, baseline) for other in also] if baseline else []
     reported = {metric.name for metric in self._main.metrics}
     plain = [
       _Part.of(protocol, method) for method in baselines() if {metric.name for metric in method.metrics} & reported
@@ -303,7 +314,8 @@ class Evaluator:
       depth = prediction["root_cam"][..., 2]
       valid = prediction.get("root_cam_valid", jnp.ones(depth.shape, bool))
       kept["root_depth"] = {"root_depth_mm": depth, "root_depth_mm_valid": valid}
-    return {"quantities": quantities, "groups": base.groups(batch), "overlap": overlap.overlap(batch), **kept}
+    kept |= {"truths": constant.truths(batch), "overlap": overlap.overlap(batch)}
+    return {"quantities": quantities, "groups": base.groups(batch), **kept}
 
   def _result(self, values: Mapping[str, Any], names: tuple[str, str, str], resamples: int) -> EvalResult:
     groups, main = values["groups"], values["quantities"][0]
@@ -317,11 +329,22 @@ class Evaluator:
       for part, quantities in zip(self._parts, values["quantities"], strict=True)
     ]
     drawn = summary.resampled(self._main.metrics, main, groups, values["scene_id"], resamples)
+    constants = constant.quantities(values["truths"], self._main.metrics, main)
+    plain = {
+      part.method: beside.Method(part.metrics, quantities)
+      for part, quantities in zip(self._parts, values["quantities"], strict=True)
+      if part.baseline and part.baseline.plain and part.protocol == self._main.protocol
+    } | {method: beside.Method(self._main.metrics, found) for method, found in constants.items()}
     reported = [
       {"protocol": part.protocol, "method": part.method or names[0], "metrics": found}
       | ({"differences": self._more(part, quantities, found, numbers[0], drawn, values)} if part.variation else {})
       for part, quantities, found in zip(self._parts, values["quantities"], numbers, strict=True)
       if found and (part.protocol != self._main.protocol or part.method not in ("", _MEAN_POSE))
+    ]
+    reported += [
+      {"protocol": self._main.protocol, "method": method, "metrics": found}
+      for method, quantities in constants.items()
+      if (found := summary.reduced(self._main.metrics, quantities, groups))
     ]
     mean_poses = [found for part, found in zip(self._parts, numbers, strict=True) if part.method == _MEAN_POSE]
     arrays = {key: values[key] for key in ("example_id", "record_hash", "scene_id")} | values.get("root_depth", {})
@@ -343,6 +366,7 @@ class Evaluator:
       units={key: metric.unit for metric in self._main.metrics for key in metric.results() if key in numbers[0]},
       per_joint=summary.per_joint(self._main.metrics, main, groups),
       also=tuple(reported),
+      verdicts=beside.verdicts(self._main.metrics, main, groups, values["scene_id"], drawn, plain),
       examples_values=arrays,
     )
 
@@ -363,16 +387,22 @@ class Evaluator:
 
 
 def headline(answer: Mapping[str, Any]) -> str:
-  """A line with the main numbers of what `EvalResult.write` wrote: the first metric of all, with the mean pose's."""
-  metrics, mean = answer["metrics"], answer["mean_pose"]
+  """A line with the main numbers of what `EvalResult.write` wrote: the first metric of all, with its verdict."""
+  metrics, verdicts = answer["metrics"], answer["verdicts"]
   family = next(iter(metrics), "").split("/")[0]
   found = [
-    f"{key} {metrics[key]:.4g} {answer['units'][key]}" + (f" (mean pose {mean[key]:.4g})" if key in mean else "")
+    ", ".join(filter(None, [f"{key} {metrics[key]:.4g} {answer['units'][key]}", _said(verdicts, key)]))
     for key in metrics
     if key.split("/")[0] == family and key.count("/") < 2
   ]
   where = f"{answer['system']} on {answer['dataset']} {answer['split']}, {answer['examples']} examples"
-  return f"{where}: {', '.join(found)}"
+  return f"{where}: {'; '.join(found)}"
+
+
+def _said(verdicts: Mapping[str, Mapping[str, Any]], key: str) -> str:
+  """Of a metric, with the plain method's number: "no better than the mean pose (88.6)"; "" where none is there."""
+  found = verdicts.get(key)
+  return f"{verdict.words(found['kind'], found['beside'])} ({found['baseline']:.4g})" if found else ""
 
 
 def evaluate(

@@ -6,10 +6,13 @@ the evaluation beside it.
 
 from __future__ import annotations
 
+import datetime
 import importlib.metadata
 import pathlib
 import platform
+import shlex
 import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,8 +76,16 @@ def note_training(workdir: pathlib.Path, data: Sequence[dict[str, Any]], accepte
 
 
 def note_evaluation(workdir: pathlib.Path, data: Sequence[dict[str, Any]]) -> None:
-  """Writes `WORKDIR/eval/origin.json`."""
-  files.write_json(workdir / "eval" / "origin.json", {"code": code(), **machine(), "data": list(data)})
+  """Writes `WORKDIR/eval/origin.json`, with the date (UTC, ISO 8601) and the command as it was typed."""
+  when = datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes")
+  noted = {"code": code(), **machine(), "data": list(data), "date": when, "command": command(sys.orig_argv)}
+  files.write_json(workdir / "eval" / "origin.json", noted)
+
+
+def command(typed: Sequence[str]) -> str:
+  """The command that runs a config, of a process's arguments with its interpreter; "" where this is another program."""
+  programs = [index for index, word in enumerate(typed[:3]) if pathlib.PurePath(word).name == "launch.py"]
+  return shlex.join(["python", "launch.py", *typed[programs[0] + 1 :]]) if programs else ""
 
 
 def _git(*arguments: str) -> str:

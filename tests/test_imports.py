@@ -9,6 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Layer -> layers of ours that it may import besides itself. Order of rows = direction of imports.
 ALLOWED: dict[str, set[str]] = {
   "schema": set(),
+  "verdict": set(),
   "compiled": set(),
   "arguments": set(),
   "console": set(),
@@ -19,9 +20,9 @@ ALLOWED: dict[str, set[str]] = {
   "render": {"schema", "compiled", "geometry", "hands"},
   "codecs": {"schema", "geometry", "hands"},
   "losses": {"schema", "geometry", "hands", "codecs"},
-  "metrics": {"schema", "geometry", "hands", "codecs", "runs"},
+  "metrics": {"schema", "verdict", "geometry", "hands", "codecs", "runs"},
   "draw": {"schema", "geometry", "hands", "render"},
-  "report": {"schema", "geometry", "hands", "render", "draw", "runs"},
+  "report": {"schema", "verdict", "geometry", "hands", "render", "draw", "runs"},
   "data": {"schema", "geometry", "hands", "codecs", "runs"},
   "weights": {"schema", "hands", "runs"},
   "models": {"schema", "geometry", "hands", "codecs", "losses"},
@@ -29,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 _BELOW_TRAIN = {
   "schema",
+  "verdict",
   "geometry",
   "hands",
   "codecs",
@@ -49,7 +51,7 @@ ALLOWED |= {
 ALLOWED["fitting"] = {"runs"}
 ALLOWED["timing"] = {"schema", "systems.base"}
 ALLOWED |= {"origin": {"runs"}, "compare": {"hands", "metrics", "runs", "console"}}
-ALLOWED |= {"results": {"runs", "console", "writer"}, "requirements": {"train"}}
+ALLOWED |= {"results": {"verdict", "runs", "console", "writer"}, "requirements": {"train"}}
 ALLOWED |= {"stages": {"train", "runs", "writer"}, "comparisons": _BELOW_TRAIN | {"systems.base", "models"}}
 ALLOWED["config_rules"] = {"data", "metrics", "train"}
 ALLOWED["run"] = set(ALLOWED) | {"systems.base"}

@@ -134,10 +134,20 @@ def test_every_experiment_says_where_it_comes_from():
   assert "### mine\n" in text
   assert "`configs/internet.py:paper,human`, seed 0; 1,000 pictures of interhand26m:test, trained on" in text
   assert "0123456789, 1 x cpu, 2026-11-25. With a note." in text
-  assert "| mpjpe/single | 12 | 11 – 13 | 30 | mm |" in text
+  assert "| mpjpe/single | 12 | 11 – 13 | mm | better than the mean pose (30) |" in text
+  assert "| mrrpe | 12 | 11 – 13 | mm |  |" in text
   code = {"version": "0.1.0", "commit": "0123456789abcdef", "modified": True}
   changed = made_up() | {"evaluated_with": made_up()["evaluated_with"] | {"code": code}}
   assert "0123456789 with changes" in page.page({"mine": changed})
+
+
+def test_verdicts_are_those_of_the_evaluation():
+  judged = {"mrrpe": {"kind": "no better", "beside": "mean wrists", "baseline": 11.5}}
+  text = page.page({"mine": made_up(verdicts=judged)})
+  assert "| mrrpe | 12 | 11 – 13 | mm | no better than the mean wrists (11.5) |" in text
+  assert "| mpjpe/single | 12 | 11 – 13 | mm |  |" in text  # what was not judged is not judged afterwards
+  older = made_up(mean_pose={"mpjpe/single": 12.5})
+  assert "| mpjpe/single | 12 | 11 – 13 | mm | not surely better than the mean pose (12.5) |" in page.page({"a": older})
 
 
 def _two_rows(values_with, values_without) -> dict:
@@ -363,3 +373,29 @@ def test_what_a_paper_has_and_a_run_has_not_stands_beside_its_number():
   (line,) = lines_of(records, "| human | test | mpjpe/single | 12.58 mm |")
   assert line.endswith("| 12 [11, 13]; no_imagenet, no_vgg | missing |")
   assert f"Lacks what the paper has: {'; '.join(accepted)}." in page.page(records)
+
+
+def test_the_command_is_the_one_that_was_typed():
+  typed = ["/usr/bin/python3", "/somewhere/launch.py", "--config=configs/hdr.py:tiny", "--workdir", "a folder"]
+  assert origin.command(typed) == "python launch.py --config=configs/hdr.py:tiny --workdir 'a folder'"
+  assert origin.command([typed[0], "-u", *typed[1:]]) == origin.command(typed)
+  assert origin.command(["python", "-m", "pytest", "tests"]) == origin.command([]) == ""
+
+
+def test_a_record_holds_verdicts_and_no_command(tmp_path):
+  evaluated = {
+    "metrics": {"mrrpe": 1.0}, "intervals": {"mrrpe": [0.0, 2.0]}, "units": {"mrrpe": "mm"}, "mean_pose": {},
+    "also": [], "system": "s", "dataset": "d", "split": "test", "examples": 3, "protocol": PROTOCOL,
+    "verdicts": {"mrrpe": {"kind": "few", "beside": "mean wrists", "baseline": 1 / 3, "more": [0.1, 0.2]}},
+  }  # fmt: skip
+  noted = {"code": {"commit": "c"}, "date": "2026-11-29T12:34+00:00", "command": "python launch.py --workdir=/a/b"}
+  (tmp_path / "eval").mkdir()
+  for name, content in (
+    ("config.json", {"name": "n", "variant": "v", "seed": 0}), ("eval/metrics.json", evaluated),
+    ("eval/origin.json", noted),
+  ):  # fmt: skip
+    (tmp_path / name).write_text(json.dumps(content))
+  made = record.of_run(tmp_path)
+  assert made["date"] == "2026-11-29"
+  assert made["verdicts"] == {"mrrpe": {"kind": "few", "beside": "mean wrists", "baseline": 0.333333}}
+  assert made["evaluated_with"] == {"code": {"commit": "c"}}

@@ -108,6 +108,7 @@ class Baseline:
     metrics: that it is measured by.
     needs: keys of the batch that it reads.
     predicts: keys of the system's prediction without which there is no such baseline.
+    plain: a system that has learnt something is better; not where the baseline is told most of the answer.
   """
 
   name: str
@@ -115,6 +116,7 @@ class Baseline:
   metrics: tuple[Metric, ...]
   needs: frozenset[str]
   predicts: frozenset[str]
+  plain: bool = True
 
 
 GROUP_NEEDS = frozenset({"hand_present", "joints_cam_valid"})

@@ -59,14 +59,22 @@ def mask_error() -> Metric:
 def baselines() -> tuple[Baseline, ...]:
   """What needs no idea of hidden hands: a visible mask, taken as the whole hand or widened to its convex hull.
 
-  Of the predicted visible masks, and of the true ones.
+  Of the predicted visible masks, and of the true ones, which tell more than anyone can see. And an ellipse in the true
+  box of each hand, as the mean pose stands at the true wrist.
   """
   rules = {"visible as amodal": lambda visible: visible, "convex hull": convex_hulls}
-  measured = tuple(metric for metric in metrics() if metric.name.startswith(("iou/amodal", "iou/invisible", "box_iou")))
-  return tuple(
-    Baseline(f"{name}, {of}", functools.partial(_from_visible, rule, of == "true"), measured, _NEEDS, _PREDICTS)
-    for (name, rule), of in itertools.product(rules.items(), ("predicted", "true"))
-  )
+  of_whole = tuple(metric for metric in metrics() if metric.name.startswith(("iou/amodal", "iou/invisible", "box_iou")))
+  of_shape = tuple(metric for metric in metrics() if metric.name.startswith(("iou/amodal", "iou/visible")))
+  return (
+    *(
+      Baseline(
+        f"{name}, {of}", functools.partial(_from_visible, rule, of == "true"), of_whole, _NEEDS, _PREDICTS,
+        plain=of != "true",
+      )
+      for (name, rule), of in itertools.product(rules.items(), ("predicted", "true"))
+    ),
+    Baseline("ellipse in the true box", _ellipses, of_shape, _NEEDS, _PREDICTS),
+  )  # fmt: skip
 
 
 def convex_hulls(masks: Any) -> Any:
@@ -91,6 +99,17 @@ def _from_visible(
 ) -> schema.Prediction:
   visible = (batch if of_truth else prediction)["masks"][:, :, _VISIBLE] > 0.5
   return {"masks": jnp.stack([rule(visible), visible], axis=2).astype(jnp.float32)}
+
+
+def _ellipses(_: schema.Prediction, batch: schema.Batch) -> schema.Prediction:
+  """Each hand's largest ellipse within the box of its true whole mask; nothing of it is hidden."""
+  truth = batch["masks"][:, :, _AMODAL] > 0
+  box, there = crop.box_of_mask(truth)
+  height, width = truth.shape[-2:]
+  across = 2 * (jnp.arange(width) - box[..., :1] - box[..., 2:3] / 2) / (box[..., 2:3] + 1)
+  down = 2 * (jnp.arange(height) - box[..., 1:2] - box[..., 3:] / 2) / (box[..., 3:] + 1)
+  inside = (across[..., None, :] ** 2 + down[..., :, None] ** 2 <= 1) & there[..., None, None]
+  return {"masks": jnp.stack([inside, inside], axis=2).astype(jnp.float32)}
 
 
 def _iou(name: str, kind: str, hand: int | None = None, above: float = -1.0, up_to: float = 1.0) -> Metric:

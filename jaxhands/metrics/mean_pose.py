@@ -12,7 +12,9 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxhands import schema
+from jaxhands.geometry import camera
 from jaxhands.hands import skeleton
+from jaxhands.metrics.base import Metric, Quantity
 from jaxhands.runs import folder as files
 
 NEEDS = frozenset({"joints_cam", "joints_cam_valid", "hand_present"})
@@ -68,3 +70,19 @@ class MeanPose:
     kinds = batch["hand_present"].all(-1).astype(jnp.int32)
     wrist = batch["joints_cam"][..., skeleton.WRIST :, :]
     return {"joints_cam": jnp.asarray(self.joints_rel)[kinds] + wrist}
+
+
+def in_picture(epe2d: Metric) -> Metric:
+  """The 2D error of the mean pose as the camera sees it; pictures of an unknown camera do not count."""
+  plain = epe2d.quantity
+
+  def fn(prediction: schema.Prediction, batch: schema.Batch) -> tuple[Any, Any]:
+    known = batch["camera_valid"]
+    camera_img = jnp.where(known[:, None, None], batch["camera_img"], jnp.eye(3))
+    seen = camera.project(prediction["joints_cam"], camera_img[:, None])
+    error, weight = plain.fn({"joints_img": seen}, batch)
+    counted = weight * known[:, None, None]
+    return jnp.where(counted > 0, error, 0), counted
+
+  needs = plain.needs | {"camera_img", "camera_valid"}
+  return dataclasses.replace(epe2d, quantity=Quantity(plain.name, fn, needs, frozenset({"joints_cam"})))

@@ -16,6 +16,7 @@ from jaxhands.hands import bones, skeleton
 from jaxhands.hands.model import HandModel
 from jaxhands.metrics.base import AVERAGES, GROUPS, Metric, Protocol, Quantity, mean_per_joint
 
+EPE2D = "epe2d"
 AUC_THRESHOLDS_MM = np.linspace(0, 50, 200)  # Intershape's
 _MIDDLE1 = skeleton.MCPS[2]
 _ROOT_JOINT = {"wrist": skeleton.WRIST, "middle1": _MIDDLE1}
@@ -63,7 +64,7 @@ def epe2d(protocol: Protocol) -> Metric:
   """Mean 2D end point error in pixels of the original picture."""
   needs = frozenset({"joints_img", "joints_img_valid"})
   quantity = Quantity("pixel_error", _pixel_error, needs, frozenset({"joints_img"}))
-  return Metric("epe2d", "px", quantity, AVERAGES[protocol.average])
+  return Metric(EPE2D, "px", quantity, AVERAGES[protocol.average])
 
 
 def bone_asymmetry(protocol: Protocol) -> Metric:

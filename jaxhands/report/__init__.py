@@ -8,6 +8,7 @@ import os
 import pathlib
 
 from jaxhands.report.files import RunFiles
+from jaxhands.report.headline import contents, headline
 from jaxhands.report.sections import SECTIONS
 
 
@@ -29,7 +30,8 @@ def page(run: RunFiles) -> str:
   """The page as HTML, with everything in it."""
   style = importlib.resources.files("jaxhands.report").joinpath("style.css").read_text(encoding="utf-8")
   title = html.escape(f"{run.result['system']} on {run.result['dataset']} {run.result['split']}")
-  body = "\n".join(text for text in (section(run) for section in SECTIONS) if text)
+  sections = "\n".join(text for text in (section(run) for section in SECTIONS) if text)
+  body = f"{headline(run)}\n{contents(sections)}\n{sections}"
   return (
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -6,6 +6,7 @@ import html
 
 from jaxhands.report.charts import number
 from jaxhands.report.files import RunFiles
+from jaxhands.report.headline import exactly, said
 from jaxhands.report.labels import HEADLINE, SHARES, named, section, unit_of
 
 _OF_A_PART = 3  # metrics that are shown of each
@@ -48,22 +49,22 @@ def parts(run: RunFiles) -> str | None:
   for stage, result in run.parts.items():
     keys = [key for key in HEADLINE if key in result["metrics"]][:_OF_A_PART]
     data = f"{result['dataset']} {result['split']}"
-    baselines = {key: result["mean_pose"][key] for key in keys if key in result["mean_pose"]}
     for place, key in enumerate(keys):
       unit = unit_of(result, key)
       title = " ".join(filter(None, named(key))) + (f", {unit}" if unit not in (*SHARES, "") else "")
       low, high = result["intervals"][key]
       rows.append(
-        f"<tr><th>{html.escape(stage.replace('_', ' ')) if place == 0 else ''}</th>"
+        f'<tr title="{exactly(result, key)}">'
+        f"<th>{html.escape(stage.replace('_', ' ')) if place == 0 else ''}</th>"
         f"<td>{html.escape(data) if place == 0 else ''}</td>"
         f"<td>{html.escape(title)}</td>"
         f"<td><strong>{number(result['metrics'][key])}</strong></td>"
         f'<td class="interval">{number(low)} – {number(high)}</td>'
-        f"<td>{number(baselines[key]) if key in baselines else ''}</td></tr>"
+        f'<td class="said">{said(result, key)}</td></tr>'
       )
   if not rows:
     return None
-  head = "<tr><th>stage</th><th>data</th><th></th><th></th><th>95 % interval</th><th>mean pose</th></tr>"
+  head = '<tr><th>stage</th><th>data</th><th></th><th></th><th class="interval">95 % interval</th><th></th></tr>'
   table = f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
   caption = "Each stage before the last, evaluated by itself on the data that are named."
   return section("The stages, each on its own", table, caption)

@@ -1,10 +1,10 @@
-"""The chosen examples as cards: truth over prediction, each over the picture and in two views of space."""
+"""A chosen example's pose: truth over prediction, each over the picture and in two views of space."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,40 +20,44 @@ from jaxhands.report.examples import example_errors
 from jaxhands.report.files import RunFiles
 from jaxhands.schema import HANDS
 
-_SIDE = 240  # of a panel, in its own units
+SIDE = 240  # of a panel, in its own units
 _VIEW_NAMES = {"front": "from the front", "above": "from above"}
 
 
-def cards(run: RunFiles, worst: bool) -> list[str]:
-  """One card for each example that was chosen at random, or as one of the worst."""
-  return [_card(run, int(row)) for row in np.flatnonzero(run.shown["worst"] == worst)]
+class Block(NamedTuple):
+  """Panels of an example that belong together, in rows of `columns`; class "masks" has no truth above a prediction."""
+
+  columns: int
+  panels: Sequence[str]
+  kind: str = ""
+
+  def html(self) -> str:
+    """The panels in their grid."""
+    return f'<div class="{f"card {self.kind}".strip()}" style="--columns:{self.columns}">{"".join(self.panels)}</div>'
 
 
-def _card(run: RunFiles, row: int) -> str:
-  example = {key: value[row] for key, value in run.shown.items()}
+def poses(example: Mapping[str, Any], row: int) -> Block:
+  """Truth above prediction; the picture is embedded as `picture-ROW`, for the panels of other blocks."""
   if wrists_alone := "prediction/joints_img" not in example:
-    example |= _hands_at_wrists(example)
+    example = {**example, **_hands_at_wrists(example)}
   seen = example["prediction/hand_prob"] > 0.5
   rows = [_over_picture(example, row, seen)]
   if {"lifted/joints_cam", "batch/joints_cam"} <= set(example):
     rows += _in_space(example, seen, moved_onto_truth=not wrists_alone)
   rows += _readings(example, row)
   truths, predictions = zip(*rows, strict=True)
-  caption = title(run, example, _depths(example) if wrists_alone else ())
-  panels = "".join((*truths, *predictions))
-  style = f"--columns:{len(rows)}"
-  return f'<figure class="card" style="{style}">{panels}<figcaption>{caption}</figcaption></figure>'
+  return Block(len(rows), (*truths, *predictions))
 
 
 def _readings(example: Mapping[str, Any], row: int) -> list[tuple[str, str]]:
   """Over the picture again, what the network read in it."""
   height, width = example["batch/image"].shape[:2]
-  size, picture = (_SIDE, round(height * _SIDE / width)), f'<use href="#picture-{row}"/>'
+  size, picture = (SIDE, round(height * SIDE / width)), f'<use href="#picture-{row}"/>'
 
   def over(layer: readings.Layer) -> str:
     return panel(size, "photo", layer.label, picture + layer.content, layer.tag)
 
-  return [(over(truth), over(found)) for truth, found in readings.parts_and_heatmaps(example, _SIDE)]
+  return [(over(truth), over(found)) for truth, found in readings.parts_and_heatmaps(example, SIDE)]
 
 
 def _hands_at_wrists(example: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,8 +76,8 @@ def _hands_at_wrists(example: Mapping[str, Any]) -> dict[str, Any]:
   }
 
 
-def _depths(example: Mapping[str, Any]) -> list[str]:
-  """Each wrist's depth beside the true one."""
+def depths(example: Mapping[str, Any]) -> list[str]:
+  """Each wrist's depth beside the true one, for a prediction of wrists alone."""
   found, true = example["prediction/root_cam"][:, 2], example["batch/root_depth"]
   return [
     f"{name} wrist {found[hand]:.0f} mm away, truly {true[hand]:.0f}"
@@ -111,8 +115,8 @@ def _over_picture(example: Mapping[str, Any], row: int, seen: np.ndarray) -> tup
   """Truth and prediction over the crop that the network saw, which is embedded once."""
   picture = example["batch/image"]
   height, width = picture.shape[:2]
-  scale = _SIDE / width
-  size = _SIDE, round(height * scale)
+  scale = SIDE / width
+  size = SIDE, round(height * scale)
 
   def over(tag: str, background: str, joints_img: np.ndarray, valid: np.ndarray, **options: Any) -> str:
     # A pixel's centre is half a pixel from its edge.
@@ -138,13 +142,13 @@ def _in_space(example: Mapping[str, Any], seen: np.ndarray, moved_onto_truth: bo
   if len(shared) and moved_onto_truth:
     predicted = predicted + (truth - predicted)[shared[0], WRIST]
   cube = Cube.around(np.stack([truth, predicted]), np.stack([valid, shown]))
-  size = _SIDE, _SIDE
+  size = SIDE, SIDE
   pairs = []
   for view in draw.VIEWS:
     name = _VIEW_NAMES[view]
-    real = draw.view_marks(view, truth, valid, cube, _SIDE)
-    behind = draw.view_marks(view, truth, valid, cube, _SIDE, ("ghost", "ghost"))
-    guess = draw.view_marks(view, predicted, shown, cube, _SIDE)
+    real = draw.view_marks(view, truth, valid, cube, SIDE)
+    behind = draw.view_marks(view, truth, valid, cube, SIDE, ("ghost", "ghost"))
+    guess = draw.view_marks(view, predicted, shown, cube, SIDE)
     pairs.append(
       (
         panel(size, "space", f"truth {name}", _marks(real) + _scale(cube), name),
@@ -159,8 +163,8 @@ def _marks(marks: Sequence[Sequence[Mark]]) -> str:
 
 
 def _scale(cube: Cube) -> str:
-  length_mm, length_px = draw.scale_bar(cube, _SIDE)
-  x, y = _SIDE - 10, _SIDE - 10
+  length_mm, length_px = draw.scale_bar(cube, SIDE)
+  x, y = SIDE - 10, SIDE - 10
   line = f'<line class="scale" x1="{x - length_px:.1f}" x2="{x:.1f}" y1="{y}" y2="{y}"/>'
   return f'{line}<text class="end" x="{x:.1f}" y="{y - 6}">{length_mm} mm</text>'
 

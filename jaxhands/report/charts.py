@@ -16,6 +16,7 @@ from jaxhands.hands.skeleton import FINGERS, JOINT_NAMES, PARENTS, WRIST
 from jaxhands.schema import HANDS, LEFT, RIGHT
 
 _POINTS = 240  # of a curve; longer ones are averaged
+_TOLD = 48  # of them that say their values where they are pointed at
 _NAME_GAP = 13.0  # px between the names of curves
 _LETTER = 7.0  # width of a digit, px
 
@@ -56,12 +57,24 @@ def chart(
   for curve, (x, y), name in zip(curves, ends, names, strict=True):
     points = " ".join("{:.1f},{:.1f}".format(*frame.at(*point)) for point in zip(curve.x, curve.y, strict=True))
     parts.append(f'<polyline class="curve {curve.kind}" points="{points}"/>')
+    parts.append(_values(curve, frame, x_name))
     if curve.kind != "reference":
       parts.append(f'<circle class="dot {curve.kind}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>')
     if len(curves) > 1:
       parts.append(_text(frame.right + 8, name + 4, curve.name, f"name {curve.kind}"))
   last = ", ".join(f"{curve.name or title} ends at {number(curve.y[-1])}" for curve in curves)
   return _svg(*size, f"{title}: {last}", parts)
+
+
+def _values(curve: Curve, frame: _Frame, x_name: str) -> str:
+  """Invisible discs on a curve's points, each with its values."""
+  told = []
+  for index in np.unique(np.linspace(0, len(curve.x) - 1, min(len(curve.x), _TOLD)).round().astype(int)):
+    point = curve.x[index], curve.y[index]
+    x, y = frame.at(*point)
+    words = html.escape(f"{curve.name} {number(point[1])} at {x_name} {point[0]:.6g}".strip())
+    told.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{words}</title></circle>')
+  return f'<g class="values">{"".join(told)}</g>'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,6 +171,7 @@ def bars(rows: Sequence[Bar], unit: str, remark: str, label: str) -> str:
     y, x = index * step + top, at(row.value)
     middle = y + 10
     parts.append(_text(0, middle + 4, row.name, "strong"))
+    parts.append(f"<g><title>{html.escape(_told(row, unit, remark))}</title>")
     parts.append(f'<rect class="bar" x="{left}" y="{y}" width="{x - left:.1f}" height="20" rx="2"/>')
     if row.half is not None:
       ends = f'x1="{at(max(row.value - row.half, 0)):.1f}" x2="{at(row.value + row.half):.1f}"'
@@ -166,9 +180,16 @@ def bars(rows: Sequence[Bar], unit: str, remark: str, label: str) -> str:
       r = at(row.reference)
       parts.append(f'<line class="tick" x1="{r:.1f}" x2="{r:.1f}" y1="{y - 2}" y2="{y + 22}"/>')
     parts.append(_text(width - right + 48, middle + 4, number(row.value), "end inside"))
-    parts.append(_text(width, middle + 4, row.remark, "end"))
+    parts.append(_text(width, middle + 4, row.remark, "end") + "</g>")
   told = "; ".join(f"{row.name} {number(row.value)} {unit}, {row.remark} {remark}" for row in rows)
   return _svg(width, len(rows) * step + top, f"{label}: {told}", parts)
+
+
+def _told(row: Bar, unit: str, remark: str) -> str:
+  """A bar's numbers in words."""
+  words = f"{row.name}: {row.value:.6g}" + (f" ± {number(row.half)}" if row.half is not None else "") + f" {unit}"
+  words += f", compared with {number(row.reference)}" if row.reference is not None else ""
+  return f"{words}; {row.remark} {remark}"
 
 
 # Joints of a spread right hand seen from its back, in units of about a finger's breadth; y is up, the wrist is at 0.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
+from jaxhands import schema
 from jaxhands.runs import folder as files
 
 RANDOM, WORST = 6, 6
@@ -34,18 +35,25 @@ class Chosen:
 def choose(values: Mapping[str, np.ndarray], random: int = RANDOM, worst: int = WORST, seed: int = 0) -> Chosen:
   """Chooses among all examples of an evaluation; the same ones whatever the predictions, but for the worst.
 
+  No record twice, though it has several views.
+
   Args:
     values: `EvalResult.examples_values`.
-    random, worst: how many, at most; an example may be both.
+    random, worst: how many, at most; the worst are those of the others.
     seed: of the random ones.
   """
-  count = len(values["example_id"])
-  drawn = np.sort(np.random.default_rng(seed).permutation(count)[:random])
+  record = np.asarray(values["example_id"]) // schema.IDS_OF_RECORD
+  drawn = np.sort(_of_different(np.random.default_rng(seed).permutation(len(record)), record)[:random])
   errors, unit = example_errors(values)
   errors = errors if unit else -example_likeness(values)
-  measured = np.flatnonzero(~np.isnan(errors))
-  worst_first = measured[np.argsort(-errors[measured], kind="stable")][:worst]
+  measured = np.flatnonzero(~np.isnan(errors) & ~np.isin(record, record[drawn]))
+  worst_first = _of_different(measured[np.argsort(-errors[measured], kind="stable")], record)[:worst]
   return Chosen(np.concatenate([drawn, worst_first]), np.repeat([False, True], [len(drawn), len(worst_first)]))
+
+
+def _of_different(positions: Integer[np.ndarray, " N"], record: Integer[np.ndarray, " M"]) -> Integer[np.ndarray, " K"]:
+  """Of positions, in their order, the first of each record."""
+  return positions[np.sort(np.unique(record[positions], return_index=True)[1])]
 
 
 def example_errors(values: Mapping[str, np.ndarray]) -> tuple[Float[np.ndarray, " N"], str]:

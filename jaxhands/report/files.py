@@ -26,6 +26,7 @@ class RunFiles:
     values: `eval/examples.npz`: arrays over the evaluated examples.
     shown: `eval/shown.npz`: the examples to draw; {} if there are none.
     calibration: `eval/calibration.json`; {} if there is none.
+    origin: `eval/origin.json`; {} if there is none.
     timings: `eval/timings.json`; {} if there is none.
     parts: stage -> its own `eval/metrics.json`, of the stages before the last that were evaluated.
   """
@@ -36,6 +37,7 @@ class RunFiles:
   values: Mapping[str, np.ndarray]
   shown: Mapping[str, np.ndarray]
   calibration: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   timings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   parts: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
@@ -61,6 +63,7 @@ class RunFiles:
       values=runs.read_arrays(folder / "examples.npz", _AGAIN),
       shown=runs.read_arrays(folder / "shown.npz", _AGAIN) if (folder / "shown.npz").is_file() else {},
       calibration=_json(folder / "calibration.json"),
+      origin=_json(folder / "origin.json"),
       timings=_json(folder / "timings.json"),
       parts={stage: answer for stage in stages[:-1] if (answer := _answer(workdir / "stages" / stage))},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,8 +38,9 @@ SHARES = ("share", "0..1")  # units that go without saying
 
 
 def section(title: str, body: str, caption: str) -> str:
-  """A section with a title and a caption, all three of them HTML."""
-  return f"<section><h2>{title}</h2><figure>{body}<figcaption>{caption}</figcaption></figure></section>"
+  """A section with a title and a caption, all three of them HTML; its id is made of the title."""
+  name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+  return f'<section id="{name}"><h2>{title}</h2><figure>{body}<figcaption>{caption}</figcaption></figure></section>'
 
 
 def named(key: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Recovered crops as rows: each hand's crop, the same with what was hidden filled and the other hand removed.
+"""A chosen example's recovered crops: each hand's crop, and the same with the other hand removed and the rest filled.
 
 With the poses found in each, where there are poses, and the truth where the data have it.
 """
@@ -13,38 +13,27 @@ import numpy as np
 from jaxhands import draw
 from jaxhands.geometry import crop
 from jaxhands.render import overlay
-from jaxhands.report.cards import panel, title
-from jaxhands.report.charts import number
-from jaxhands.report.examples import example_likeness
-from jaxhands.report.files import RunFiles
+from jaxhands.report.cards import SIDE, Block, panel
 from jaxhands.schema import HANDS
 
 NEEDS = frozenset({"batch/image", "prediction/recovered"})
-_SIDE = 180  # of a panel, in its own units
 _FOUND = 0.5
 _COLOURS = ((232, 104, 16), (32, 118, 214))  # of right and left hand, as in `style.css`
 _SEEN, _HIDDEN = 0.6, 0.3  # opacity of what is visible and of what is not
 
 
-def recovery_cards(run: RunFiles, worst: bool) -> list[str]:
-  """One card for each example that was chosen at random, or as one of the worst."""
-  return [_card(run, int(row)) for row in np.flatnonzero(run.shown["worst"] == worst)]
-
-
 def legend() -> str:
   """What is to be seen."""
-  return (
-    "Crops of one hand, left hands mirrored, before and after recovery; with the pose found in each, where one is. In "
-    "masks, where a hand is seen has its full colour, and where it is hidden a pale one."
-  )
+  return "Crops of one hand, left hands mirrored, before and after recovery, with the pose found in each, where one is."
 
 
-def _card(run: RunFiles, row: int) -> str:
-  example = {key: value[row] for key, value in run.shown.items()}
+def recovered(example: Mapping[str, Any], alone: bool, with_masks: bool) -> Block:
+  """Crops before and after; `alone` with the picture that they are of, and with its masks where no block has them."""
   panels = []
   if "prediction/hand_crops" in example:
-    panels.append(_panel("picture", example["batch/image"]))
-    if "prediction/masks" in example:
+    if alone:
+      panels.append(_panel("picture", example["batch/image"]))
+    if with_masks and "prediction/masks" in example:
       panels.append(_panel("masks", _masked(example["batch/image"], example["prediction/masks"])))
     for hand in map(int, np.flatnonzero(example["prediction/hand_prob"] > _FOUND)):
       before, after = (example[f"prediction/{key}"][hand] for key in ("hand_crops", "recovered"))
@@ -54,10 +43,7 @@ def _card(run: RunFiles, row: int) -> str:
     panels += [_panel("crop", example["batch/image"]), _panel("recovered", example["prediction/recovered"][0])]
     if "batch/removed" in example and example["batch/removed_valid"][0]:
       panels.append(_panel("truth", example["batch/removed"][0]))
-  likeness = float(example_likeness(run.values)[int(example["position"])])
-  more = () if np.isnan(likeness) else (f"PSNR {number(likeness)} dB",)
-  caption = f"<figcaption>{title(run, example, more)}</figcaption>"
-  return f'<figure class="card masks" style="--columns:{max(len(panels), 3)}">{"".join(panels)}{caption}</figure>'
+  return Block(max(len(panels), 3), panels, "masks")
 
 
 def _skeleton(example: Mapping[str, Any], hand: int, key: str) -> str:
@@ -67,10 +53,10 @@ def _skeleton(example: Mapping[str, Any], hand: int, key: str) -> str:
   affine, width = example["prediction/hand_crop_from_img"][hand], example["prediction/hand_crops"].shape[2]
   points = np.zeros((2, 21, 2), np.float32)
   # A pixel's centre is half a pixel from its edge.
-  points[hand] = (crop.apply_affine(affine, example[f"prediction/{key}"][hand]) + 0.5) * (_SIDE / width)
+  points[hand] = (crop.apply_affine(affine, example[f"prediction/{key}"][hand]) + 0.5) * (SIDE / width)
   valid = np.zeros((2, 21), bool)
   valid[hand] = True
-  return f'<g class="marks">{draw.svg(overlay.skeleton(points, valid, draw.line_px(_SIDE, _SIDE)))}</g>'
+  return f'<g class="marks">{draw.svg(overlay.skeleton(points, valid, draw.line_px(SIDE, SIDE)))}</g>'
 
 
 def _masked(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -88,6 +74,6 @@ def _masked(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
 def _panel(label: str, picture: np.ndarray, marks: str = "") -> str:
   """`picture` in bytes or in 0..1."""
   shown = picture if picture.dtype == np.uint8 else np.rint(255 * picture.clip(0, 1)).astype(np.uint8)
-  size = _SIDE, round(_SIDE * shown.shape[0] / shown.shape[1])
+  size = SIDE, round(SIDE * shown.shape[0] / shown.shape[1])
   content = f'<image width="{size[0]}" height="{size[1]}" href="{draw.jpeg_uri(shown)}"/>'
   return panel(size, "photo", label, content + marks, label)

@@ -10,43 +10,24 @@ from typing import Any
 
 import numpy as np
 
+from jaxhands import verdict
 from jaxhands.hands.skeleton import FINGERS
-from jaxhands.report import ablations, charts, recovery_cards
-from jaxhands.report.cards import cards
+from jaxhands.report import ablations, charts, pictures
 from jaxhands.report.charts import Bar, Curve, number
 from jaxhands.report.examples import example_errors, mean_of_each
 from jaxhands.report.files import Line, RunFiles
-from jaxhands.report.labels import GROUPS, HEADLINE, HIGHER_IS_BETTER, METRICS, SHARES, named, section, unit_of
-from jaxhands.report.mask_cards import NEEDS, legend, mask_cards
+from jaxhands.report.headline import exactly, said
+from jaxhands.report.labels import GROUPS, HIGHER_IS_BETTER, METRICS, SHARES, named, section, unit_of
 
 Section = Callable[[RunFiles], str | None]
 
-_TILES = 4
 _MINOR_TERMS = ("learning_rate", "gradient_norm")  # besides losses; shown on demand
+_CLOCK = "train/seconds"  # told as one number, not drawn
 _MANY = 12.0  # a curve that falls or rises so many times over is drawn on a logarithmic axis
 _FARTHEST_MM = 50.0
 _OVERLAP_EDGES = (0.0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 1.0)
 _Z95 = 1.96
 _ENOUGH = 10  # pictures, for an interval of their mean
-
-
-def headline(run: RunFiles) -> str:
-  """Title and the numbers that are asked for first."""
-  result = run.result
-  steps = sum(int(lines[-1]["step"]) for lines in run.lines.values())
-  facts = [
-    run.config.get("variant", ""),
-    f"{result['examples']:,} pictures evaluated",
-    f"{steps:,} steps of training" if steps else "",
-  ]
-  where = html.escape(f"{result['dataset']} {result['split']}")
-  asked = dict.fromkeys([*(key for key in HEADLINE if key in result["metrics"]), *result["metrics"]])
-  tiles = [_tile(result, key) for key in list(asked)[:_TILES]]
-  return (
-    f"<header><h1>{html.escape(result['system'])} <span>on {where}</span></h1>"
-    f"<p>{html.escape(' · '.join(fact for fact in facts if fact))}</p>"
-    f'<div class="tiles">{"".join(tiles)}</div></header>'
-  )
 
 
 def differences(run: RunFiles) -> str | None:
@@ -58,16 +39,6 @@ def differences(run: RunFiles) -> str | None:
   return section(
     "Not as in the paper", f"<ul>{items}</ul>", "The paper has this, and the training of this run had not."
   )
-
-
-def _tile(result: Mapping[str, Any], key: str) -> str:
-  name, group = named(key)
-  known = [f"{method} {number(found[key])}" for method, found in _beside(result).items() if key in found]
-  baseline = html.escape(known[0]) if known else "&nbsp;"
-  title = html.escape(f"{name}, {group}" if group else name)
-  unit = unit_of(result, key)
-  value = number(result["metrics"][key]) + (f" <small>{html.escape(unit)}</small>" if unit not in SHARES else "")
-  return f"<div><p>{title}</p><strong>{value}</strong><p>{baseline}</p></div>"
 
 
 def training(run: RunFiles) -> str | None:
@@ -84,7 +55,7 @@ def training(run: RunFiles) -> str | None:
 
 
 def _charts_of_stage(lines: Sequence[Line], result: Mapping[str, Any]) -> str:
-  names = list(dict.fromkeys(name for line in lines for name in line))
+  names = list(dict.fromkeys(name for line in lines for name in line if name != _CLOCK))
   names.sort(key=lambda name: not name.endswith("/loss"))
   objectives = {name.split("/")[1] for name in names if name.startswith("train/") and name.count("/") > 1}
   shown, more = [], []
@@ -137,7 +108,7 @@ def _curves_chart(curves: Sequence[Curve], title: str, log: bool | None = None) 
 def table(run: RunFiles) -> str:
   """All metrics with their intervals beside the baselines, then those under other protocols."""
   result = run.result
-  beside, bodies = _beside(result), []
+  others, bodies = verdict.untold(_beside(result), result.get("verdicts", {})), []
   for family in dict.fromkeys(key.split("/")[0] for key in result["metrics"]):
     keys = [key for key in result["metrics"] if key.split("/")[0] == family]
     name, told = METRICS.get(family, (family, ""))
@@ -145,39 +116,53 @@ def table(run: RunFiles) -> str:
     better = "↑" if family.startswith(HIGHER_IS_BETTER) else "↓" if unit else ""
     title = f"<b>{html.escape(name)}</b> <small>{html.escape(unit)} {better}</small><p>{html.escape(told)}</p>"
     grouped = "/" in keys[0]
-    header = f'<tr class="family"><th colspan="{4 + len(beside)}">{title}</th></tr>'
+    header = f'<tr class="family"><th colspan="{5 + len(others)}">{title}</th></tr>'
     bodies.append("<tbody>" + (header if grouped else ""))
-    known = [result["mean_pose"].get(key) for key in keys]
-    high = max([result["intervals"][key][1] for key in keys] + [value for value in known if value is not None])
-    high = 1.0 if unit in SHARES else high
-    bodies += [_row(result, key, html.escape(named(key)[1]) if grouped else title, high) for key in keys]
+    known = [baseline for key in keys if (baseline := _baseline(result, key)) is not None]
+    high = 1.0 if unit in SHARES else max([result["intervals"][key][1] for key in keys] + known)
+    bodies += [_row(result, key, html.escape(named(key)[1]) if grouped else title, high, others) for key in keys]
     bodies.append("</tbody>")
-  methods = "".join(f'<th class="method">{html.escape(method)}</th>' for method in beside)
-  head = f'<tr><th></th><th>value</th><th class="interval">95 % interval</th><th></th>{methods}</tr>'
-  tick = "; tick: the training set's mean pose at the true wrist" if result["mean_pose"] else ""
-  caption = f"Dot and bar: value and bootstrap interval over scenes{tick}; ↓ less, ↑ more is better."
+  methods = "".join(f'<th class="method">{html.escape(method.replace("_", " "))}</th>' for method in others)
+  head = (
+    f'<tr><th></th><th>value</th><th class="interval">95 % interval</th><th class="wide"></th>{methods}<th></th></tr>'
+  )
+  caption = (
+    "Dot and bar: value and bootstrap interval over scenes; tick: the best plain method; ↓ less, ↑ more is better. "
+    "Better or worse is what the interval of the difference from the plain method is on one side of."
+  )
+  if result["mean_pose"]:
+    caption += " The mean pose is the training set's, at the true wrist."
   if "joint_error" in run.values:
     caption += f" Compared with <code>{_protocol(result['protocol'])}</code>."
   body = f'<div class="scroll"><table class="metrics"><thead>{head}</thead>{"".join(bodies)}</table></div>'
   return section("Results", body, caption) + _other_protocols(result)
 
 
-def _row(result: Mapping[str, Any], key: str, title: str, high: float) -> str:
+def _row(
+  result: Mapping[str, Any], key: str, title: str, high: float, others: Mapping[str, Mapping[str, float]]
+) -> str:
   value, (low, top) = result["metrics"][key], result["intervals"][key]
-  baseline = result["mean_pose"].get(key)
   cells = (
     f'<td><strong>{number(value)}</strong></td><td class="interval">{number(low)} – {number(top)}</td>'
-    f'<td class="wide">{charts.strip(value, (low, top), baseline, high)}</td>'
+    f'<td class="wide">{charts.strip(value, (low, top), _baseline(result, key), high)}</td>'
   )
-  others = "".join(f"<td>{number(found[key]) if key in found else ''}</td>" for found in _beside(result).values())
-  return f"<tr><th>{title}</th>{cells}{others}</tr>"
+  more = "".join(f"<td>{number(found[key]) if key in found else ''}</td>" for found in others.values())
+  return (
+    f'<tr title="{exactly(result, key)}"><th>{title}</th>{cells}{more}<td class="said">{said(result, key)}</td></tr>'
+  )
+
+
+def _baseline(result: Mapping[str, Any], key: str) -> float | None:
+  """The number of the plain method that a metric is judged by; of older results, the mean pose's."""
+  judged = result.get("verdicts", {}).get(key)
+  return judged["baseline"] if judged else result["mean_pose"].get(key)
 
 
 def _beside(result: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
-  """The baselines under the main protocol: method as it is written -> metrics."""
+  """The baselines under the main protocol: method -> metrics."""
   plain = [e for e in result["also"] if e["protocol"] == result["protocol"] and "differences" not in e]
-  found = {entry["method"].replace("_", " "): entry["metrics"] for entry in plain}
-  return ({"mean pose": result["mean_pose"]} if result["mean_pose"] else {}) | found
+  found = {entry["method"]: entry["metrics"] for entry in plain}
+  return ({"mean_pose": result["mean_pose"]} if result["mean_pose"] else {}) | found
 
 
 def _other_protocols(result: Mapping[str, Any]) -> str:
@@ -319,66 +304,6 @@ def confidence(run: RunFiles) -> str | None:
   return section("Confidence", drawn, caption)
 
 
-def drawn_at_random(run: RunFiles) -> str | None:
-  """Examples chosen before anything was predicted."""
-  return _examples(run, False, "Pictures at random", "Drawn by a fixed seed, whatever came out.")
-
-
-def worst(run: RunFiles) -> str | None:
-  """Examples with the largest error."""
-  return _examples(run, True, "The worst pictures", "Those with the largest error of all, the worst first.")
-
-
-def _examples(run: RunFiles, worst: bool, title: str, caption: str) -> str | None:
-  drawn = {"prediction/joints_img", "prediction/root_cam"} & set(run.shown)
-  if not drawn or not (run.shown["worst"] == worst).any():
-    return None
-  legend = (
-    '<span class="key right">right</span> <span class="key left">left</span>, thumb light to little finger dark; '
-    '<span class="key ghost">truth</span> behind the prediction, '
-    + ("both from one wrist on." if "prediction/joints_img" in drawn else "the true hands at the predicted wrists.")
-    + " Larger dots: more confident."
-  )
-  if "prediction/heatmaps" in run.shown:
-    legend += " In the heatmap of the joint that went worst in each hand, + is the prediction and × the truth."
-  return section(title, f'<div class="cards">{"".join(cards(run, worst))}</div>', f"{caption} {legend}")
-
-
-def masks_at_random(run: RunFiles) -> str | None:
-  """Masks of the examples chosen before anything was predicted."""
-  return _masks(run, False, "Masks at random", "Drawn by a fixed seed, whatever came out.")
-
-
-def worst_masks(run: RunFiles) -> str | None:
-  """Masks of the examples with the largest error, where that is an error of masks or of what is made of them."""
-  return _masks(run, True, "The worst masks", "Of the pictures with the largest error, the worst first.")
-
-
-def _masks(run: RunFiles, worst: bool, title: str, caption: str) -> str | None:
-  if not set(run.shown) >= NEEDS or not (run.shown["worst"] == worst).any():
-    return None
-  return section(title, f'<div class="cards">{"".join(mask_cards(run, worst))}</div>', f"{caption} {legend()}")
-
-
-def recovered_at_random(run: RunFiles) -> str | None:
-  """Recovered crops of the examples chosen before anything was predicted."""
-  return _recovered(run, False, "Recovered hands at random", "Drawn by a fixed seed, whatever came out.")
-
-
-def worst_recovered(run: RunFiles) -> str | None:
-  """Recovered crops of the examples with the largest error."""
-  return _recovered(
-    run, True, "The worst pictures after recovery", "Those with the largest error of all, the worst first."
-  )
-
-
-def _recovered(run: RunFiles, worst: bool, title: str, caption: str) -> str | None:
-  if not set(run.shown) >= recovery_cards.NEEDS or not (run.shown["worst"] == worst).any():
-    return None
-  drawn = "".join(recovery_cards.recovery_cards(run, worst))
-  return section(title, f'<div class="cards">{drawn}</div>', f"{caption} {recovery_cards.legend()}")
-
-
 def configuration(run: RunFiles) -> str | None:
   """The configuration, folded."""
   if not run.config:
@@ -396,20 +321,15 @@ def _difference(text: str, main: str) -> str:
 
 
 SECTIONS: tuple[Section, ...] = (
-  headline,
   differences,
-  drawn_at_random,
-  recovered_at_random,
-  masks_at_random,
   table,
   ablations.methods,
   ablations.parts,
-  ablations.times,
   joints,
   overlap_and_closeness,
-  worst,
-  worst_recovered,
-  worst_masks,
+  pictures.at_random,
+  pictures.worst,
   training,
+  ablations.times,
   configuration,
 )

@@ -16,6 +16,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxhands import verdict
 from jaxhands.results import directions
 from jaxhands.runs import folder as files
 
@@ -76,6 +77,9 @@ def page(records: Records, remarks: Remarks | None = None) -> str:
     f"result of ours on the same data; the other {len(rows) - there} are missing. Rendered hands are the embedded "
     "data: they show the direction of an effect, and their numbers do not compare with those of real pictures. "
     "In brackets: the 95 % interval, by scenes; of several seeds, the mean and each of them.",
+    "A verdict says how a number stands beside the best plain method, as the mean pose of the training data, the "
+    "commonest hands or the mean colour: better or worse is what the 95 % interval of the difference is on one side "
+    "of. Older records are judged beside the mean pose alone, by the interval of their own number.",
     *bodies,
     _experiments(records),
   ]
@@ -220,8 +224,8 @@ def _experiments(records: Records) -> str:
         key,
         f"{metric['value']:.4g}",
         f"{metric['interval'][0]:.4g} – {metric['interval'][1]:.4g}",
-        f"{record['mean_pose'][key]:.4g}" if key in record["mean_pose"] else "",
         metric["unit"],
+        _verdict(record, key),
       )
       for key, metric in record["metrics"].items()
     ]
@@ -230,10 +234,25 @@ def _experiments(records: Records) -> str:
       "; ".join(facts) + "." + (f" {record['note']}" if record["note"] else ""),
       *([f"Lacks what the paper has: {'; '.join(record['accepted'])}."] if record.get("accepted") else []),
       f"`{record['protocol']}`",
-      _table(("metric", "value", "95 %", "mean pose", "unit"), rows),
+      _table(("metric", "value", "95 %", "unit", "verdict"), rows),
       *_methods(record),
     ]
   return "\n\n".join(parts)
+
+
+def _verdict(record: Mapping[str, Any], key: str) -> str:
+  """In the words of the evaluation, with the plain method's number.
+
+  Records of before verdicts were kept are judged beside the mean pose, by the interval of their own value alone.
+  """
+  if said := verdict.words_of(record, key):
+    return f"{said} ({record['verdicts'][key]['baseline']:.4g})"
+  if "verdicts" in record or key not in record["mean_pose"]:
+    return ""
+  mean, metric = record["mean_pose"][key], record["metrics"][key]
+  low, high = (end - mean for end in metric["interval"])
+  better = "higher" if key.startswith("pck") else "lower"  # of what the mean pose has
+  return f"{verdict.words(verdict.judge(metric['value'] - mean, (low, high), better), 'mean pose')} ({mean:.4g})"
 
 
 def _methods(record: Mapping[str, Any]) -> list[str]:

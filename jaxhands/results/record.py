@@ -29,13 +29,15 @@ def of_run(workdir: pathlib.Path, note: str = "") -> dict[str, Any]:
   result = _read(workdir / "eval" / "metrics.json")
   evaluated = _read(workdir / "eval" / "origin.json")
   trained = [entry for path in _training_notes(workdir, config) for entry in _read(path)]
-  when = datetime.datetime.fromtimestamp((workdir / "eval" / "metrics.json").stat().st_mtime, datetime.UTC)
+  written = datetime.datetime.fromtimestamp((workdir / "eval" / "metrics.json").stat().st_mtime, datetime.UTC)
+  when = evaluated.pop("date", written.date().isoformat())  # evaluations of before it was noted have the file's date
+  evaluated.pop("command", None)  # the config says it all, and where things lay is nobody's business
   return {
     "format": FORMAT,
     "config_name": config["name"],
     "variant": config["variant"],
     "seed": config["seed"],
-    "date": when.date().isoformat(),
+    "date": when[:10],
     "note": note,
     "system": result["system"],
     "dataset": _without_folders(result["dataset"]),
@@ -52,6 +54,10 @@ def of_run(workdir: pathlib.Path, note: str = "") -> dict[str, Any]:
       for key, value in result["metrics"].items()
     },
     "mean_pose": {key: _rounded(value) for key, value in result["mean_pose"].items()},
+    "verdicts": {
+      key: {"kind": found["kind"], "beside": found["beside"], "baseline": _rounded(found["baseline"])}
+      for key, found in result.get("verdicts", {}).items()
+    },
     "also": [_rounded_entry(entry, next(iter(result["metrics"]), "")) for entry in result["also"]],
     "evaluated_with": evaluated,
     "trained_with": trained,

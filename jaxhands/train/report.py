@@ -24,7 +24,8 @@ class Report:
   """Collects scalars between two log lines, and the time spent; a context manager.
 
   `metrics.jsonl` has one line per log and one per evaluation, with names `train/...` and `eval/...`. Among them
-  `train/images_per_s`, and `train/data_wait`, the share of the time in which the trainer waited for data.
+  `train/images_per_s`, and `train/data_wait`, the share of the time in which the trainer waited for data;
+  `train/seconds` are those since the line before, without evaluations and writing.
   """
 
   def __init__(self, workdir: pathlib.Path, first: int, last: int, batch_size: int, speaks: bool = True):
@@ -41,6 +42,7 @@ class Report:
     self._sums: collections.defaultdict[str, float] = collections.defaultdict(float)
     self._count, self._timed = 0, -1  # the first step waits for the first data: the clock starts after it
     self._start, self._waited, self._paused = time.perf_counter(), 0.0, 0.0
+    self._whole = 0.0  # seconds of the first step
     if not speaks:
       return
     self._lines = workdir / "metrics.jsonl"
@@ -93,6 +95,7 @@ class Report:
     self._count += 1
     self._timed += 1
     if self._timed == 0:
+      self._whole = time.perf_counter() - self._start - self._paused
       self._start, self._waited, self._paused = time.perf_counter(), 0.0, 0.0
     self._done += 1
     if self._speaks:
@@ -104,6 +107,7 @@ class Report:
     """Writes the mean of what was added since the last time, `more`, the speed and the share of waiting."""
     seconds = time.perf_counter() - self._start - self._paused
     scalars = {name: total / self._count for name, total in self._sums.items()} | dict(more)
+    scalars |= {"seconds": self._whole + seconds}
     line = [f"step {step}/{self._last}"]
     line += [f"{name} {value:.4g}" for name, value in scalars.items() if name.endswith("loss")]
     if self._timed > 0:
@@ -116,7 +120,7 @@ class Report:
     self._write(step, "train", scalars)
     self._sums.clear()
     self._count, self._timed = 0, 0
-    self._start, self._waited, self._paused = time.perf_counter(), 0.0, 0.0
+    self._start, self._waited, self._paused, self._whole = time.perf_counter(), 0.0, 0.0, 0.0
 
   def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
     """Writes the result of an evaluation; on the console without what is broken down further than by group."""

@@ -37,9 +37,20 @@ def test_the_worst_come_first():
 def test_examples_without_an_error_are_never_the_worst():
   found = values(count=4)
   found["joint_error_weight"][2] = 0
-  chosen = examples.choose(found)
+  chosen = examples.choose(found, random=0)
   assert sorted(chosen.positions[chosen.worst].tolist()) == [0, 1, 3]
-  assert sorted(chosen.positions[~chosen.worst].tolist()) == [0, 1, 2, 3]
+  assert examples.choose(found).positions.tolist() == [0, 1, 2, 3]
+
+
+def test_no_record_is_shown_twice():
+  found = values(count=40)
+  found["example_id"] = 4 * (np.arange(40, dtype=np.int32) // 2) + 1 + np.arange(40, dtype=np.int32) % 2  # both hands
+  chosen = examples.choose(found, random=8, worst=6)
+  records = (found["example_id"][chosen.positions] // 4).tolist()
+  assert len(records) == len(set(records)) == 14
+  error = examples.example_errors(found)[0]
+  others = ~np.isin(found["example_id"] // 4, records[:8])
+  assert error[chosen.positions[8]] == error[others].max()
 
 
 def test_other_errors_serve_where_joints_have_none():
@@ -56,7 +67,7 @@ def test_other_errors_serve_where_joints_have_none():
 
 def test_what_is_least_like_the_truth_is_the_worst_where_there_is_no_error():
   found = {
-    "example_id": np.arange(4),
+    "example_id": 4 * np.arange(4),
     "psnr": np.array([[30.0, 0], [12, 0], [20, 0], [5, 0]]),
     "psnr_weight": np.array([[1.0, 0], [1, 0], [1, 0], [0, 0]]),
   }

@@ -20,9 +20,13 @@ from tests.metrics import scenes
 
 COUNT = 14
 TITLES = [
-  "Pictures at random", "Results", "Under other protocols", "Error by joint", "Error by overlap of the hands",
-  "Joints within a distance", "Bones of unequal length", "The worst pictures", "Training",
+  "Results", "Under other protocols", "Error by joint", "Error by overlap of the hands", "Joints within a distance",
+  "Bones of unequal length", "Pictures at random", "The worst pictures", "Training",
 ]  # fmt: skip
+ORIGIN = {
+  "code": {"version": "0.1.0", "commit": "0123456789abcdef", "modified": True}, "devices": "1 x <cpu>",
+  "date": "2026-11-29T12:34+00:00", "command": "python launch.py --config=configs/x.py:tiny --workdir='a b'",
+}  # fmt: skip
 
 
 class Reader(html.parser.HTMLParser):
@@ -90,7 +94,10 @@ def evaluated(workdir, metrics=None, pictures=True, baseline=True, readings=Fals
 def log(folder, seed=0):
   folder.mkdir(parents=True, exist_ok=True)
   rng = np.random.default_rng(seed)
-  lines = [{"step": step, "train/pose/loss": rng.uniform(), "train/images_per_s": 9.0} for step in range(1, 9)]
+  lines = [
+    {"step": step, "train/pose/loss": rng.uniform(), "train/images_per_s": 9.0, "train/seconds": 20.0}
+    for step in range(1, 9)
+  ]
   lines += [{"step": step, "eval/mpjpe/all": 20.0 - step} for step in (4, 8)]
   (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 9, "tr')
 
@@ -101,6 +108,7 @@ def workdir(tmp_path_factory):
   result = evaluated(folder)
   log(folder)
   (folder / "config.json").write_text(json.dumps({"variant": "tiny", "stages": [], "name": "<b>"}))
+  (folder / "eval" / "origin.json").write_text(json.dumps(ORIGIN))
   return folder, result
 
 
@@ -125,7 +133,7 @@ def test_all_sections_are_there_and_well_formed(page):
   reader = Reader(page)
   assert reader.titles() == TITLES
   captions = [tag for tag, _ in reader.tags].count("figcaption")
-  assert captions >= len(TITLES) + 5
+  assert captions == len(TITLES) + 5
   for tag, attributes in reader.tags:
     if tag == "svg":
       assert attributes.get("aria-label"), attributes
@@ -135,8 +143,40 @@ def test_ids_are_unique_and_all_that_are_used_exist(page):
   reader = Reader(page)
   ids = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
   used = [attributes["href"][1:] for tag, attributes in reader.tags if tag == "use"]
-  assert len(ids) == len(set(ids)) == 5
-  assert sorted(ids) == sorted(used)
+  linked = [attributes["href"][1:] for tag, attributes in reader.tags if tag == "a"]
+  assert len(ids) == len(set(ids)) == 5 + len(TITLES)
+  assert sorted(ids) == sorted(used + linked)
+
+
+def test_the_top_says_what_was_learnt_and_where_the_numbers_come_from(page, workdir):
+  top = page[page.index("<header>") : page.index("</header>")]
+  _, result = workdir
+  text = html.unescape(re.sub("<[^>]*>", " ", top))
+  for words in (
+    "2026-11-29 12:34 UTC", "0123456789 with changes", "1 x <cpu>", "8 steps in 2 min 40 s", ORIGIN["command"],
+    f"{COUNT} pictures", "tiny",
+  ):  # fmt: skip
+    assert words in text, words
+  assert top.count('class="verdict') == 4
+  mean = result.mean_pose["mpjpe/all"]
+  assert f"better than the mean pose ({charts.number(mean)})" in text
+  assert result.verdicts["mpjpe/all"]["kind"] == "better"
+  assert 'class="verdict better"' in top
+  assert f"{result.metrics['mpjpe/all']:.6g} mm, 95 %" in top  # on hover
+
+
+def test_contents_come_before_numbers_and_numbers_before_pictures(page):
+  places = [page.index(text) for text in ("</header>", "<nav", ">Results</h2>", ">Pictures at random</h2>")]
+  assert places == sorted(places)
+  assert [text for tag, text in Reader(page).text if tag == "a"] == TITLES
+
+
+def test_values_are_told_where_they_are_pointed_at(page):
+  told = re.findall(r"<title>([^<]+)</title>", page)
+  assert any(re.fullmatch(r"all [\d.]+ at step 8", words) for words in told), told[:20]
+  assert any(words.startswith("one hand: ") and "compared with" in words for words in told)
+  assert "train/seconds" not in page
+  assert "seconds" not in [text for _, text in Reader(page).text]
 
 
 def test_names_cannot_break_the_page(page):

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from jaxhands.report import ablations, sections
+from jaxhands.report import ablations, pictures, sections
 from jaxhands.report.files import RunFiles
 
 
@@ -69,7 +69,8 @@ def test_sections_are_none_without_their_data():
   assert sections.joints(run({}, per_joint={"mpjpe/all": [[None] * 21] * 2})) is None
   assert sections.training(run({})) is None
   assert sections.configuration(run({})) is None
-  assert sections.drawn_at_random(run({})) is None
+  assert pictures.at_random(run({})) is None
+  assert pictures.worst(run({})) is None
 
 
 def test_parts_show_what_is_asked_for_first_of_each_stage():
@@ -78,17 +79,22 @@ def test_parts_show_what_is_asked_for_first_of_each_stage():
       "metrics": metrics, "mean_pose": dict(mean_pose), "units": dict.fromkeys(metrics, "mm"), "dataset": "some",
       "split": "val",
       "intervals": {key: (value - 1, value + 1) for key, value in metrics.items()},
+      "verdicts": {
+        key: {"kind": "worse", "beside": "mean_pose", "baseline": value, "more": (-3, -2)}
+        for key, value in dict(mean_pose).items()
+      },
     }  # fmt: skip
 
   parts = {
     "masks": stage({"other": 9.0, "iou/invisible": 3.0, "iou/visible": 2.0, "box_iou/all": 4.0, "iou/amodal": 5.0}),
-    "pose_net": stage({"mpjpe/all": 7.0}, {"mpjpe/all": 8.5}),
+    "pose_net": stage({"mpjpe/all": 7.0}, {"mpjpe/all": 6.5}),
   }
   text = ablations.parts(RunFiles(config={}, lines={}, result={}, values={}, shown={}, parts=parts))
   body = text[text.index("<tbody>") : text.index("</tbody>")]
   rows = [re.sub("<[^>]*>", " ", row).split() for row in body.split("</tr>")[:-1]]
   assert [row[0] for row in rows] == ["masks", "IoU", "IoU", "pose"]
   assert [[float(word) for word in row if word[0].isdigit()] for row in rows] == [
-    [5, 4, 6], [2, 1, 3], [3, 2, 4], [7, 6, 8, 8.5],
+    [5, 4, 6], [2, 1, 3], [3, 2, 4], [7, 6, 8],
   ]  # fmt: skip
+  assert [" ".join(row[-6:]) for row in rows][-1] == "worse than the mean pose (6.50)"
   assert ablations.parts(RunFiles(config={}, lines={}, result={}, values={}, shown={})) is None

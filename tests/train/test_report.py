@@ -53,6 +53,7 @@ def test_speed_and_waiting_leave_the_first_step_and_pauses_out(tmp_path):
   # 5 steps of 8 images in 0.2 s and what sleeping takes longer.
   assert 50 < line["train/images_per_s"] <= 200
   assert 0.3 < line["train/data_wait"] < 0.7
+  assert 0.7 <= line["train/seconds"] < 0.7 + 0.6  # with the first step and without the pause
 
 
 def test_a_resumed_run_drops_what_came_after(tmp_path):
