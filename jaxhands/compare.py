@@ -85,7 +85,7 @@ class Difference:
   Attributes:
     key: of the metric.
     unit: of it.
-    better: "lower" or "higher".
+    better: "lower", "higher" or "neither".
     a, b: values of the two runs, over the examples.
     difference: a - b.
     interval: of the difference, 95 %, by resampling scenes.
@@ -123,7 +123,8 @@ def compare(
   order_a, order_b = (np.lexsort(run.keys.T[::-1]) for run in (a, b))
   scenes = np.unique(a.values["scene_id"][order_a], return_inverse=True)[1]
   found, known = [], []
-  for metric in metrics.standard(a.protocol(), HandModel.default(), with_parts=True):
+  protocol, model = a.protocol(), HandModel.default()
+  for metric in (*metrics.standard(protocol, model, with_parts=True), *metrics.distributions(protocol, model)):
     name = metric.quantity.name
     if not all(name in run.values and f"{name}_weight" in run.values for run in (a, b)):
       continue
@@ -308,6 +309,7 @@ def table(a: Evaluated, b: Evaluated, found: Sequence[Difference]) -> rich.table
     low, high = row.interval
     sure = low > 0 or high < 0
     better = ("A" if (row.difference < 0) == (row.better == "lower") else "B") if sure else ""
+    better = "" if row.better == "neither" else better
     made.add_row(
       row.key, f"{row.a:.4g}", f"{row.b:.4g}", f"{row.difference:+.3g}", f"{low:+.3g} .. {high:+.3g}", f"{row.p:.2g}",
       better, f"{row.scenes:,}", f"{row.examples:,}", row.unit,

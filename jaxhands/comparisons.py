@@ -74,6 +74,8 @@ def metrics_of(
     better |= dict.fromkeys(metric.results(), metric.better)
   if config.best_metric and config.best_metric not in better:
     raise ValueError(f"best_metric: there is no {config.best_metric!r}{_nearest(config.best_metric, list(better))}")
+  if config.best_metric and better[config.best_metric] == "neither":
+    raise ValueError(f"best_metric: {config.best_metric!r} should be neither low nor high; name another one")
   if config.best_metric and config.best_mode != {"lower": "min", "higher": "max"}[better[config.best_metric]]:
     raise ValueError(
       f"best_mode is {config.best_mode!r}, but {better[config.best_metric]} {config.best_metric} is better"

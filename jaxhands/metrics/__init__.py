@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from jaxhands.hands.model import HandModel
-from jaxhands.metrics import confidence, handedness, masks, parts, pictures, pose, root
+from jaxhands.metrics import confidence, handedness, masks, mmd, parts, pictures, plausible, pose, root, spread
 from jaxhands.metrics.base import Baseline, Metric, Protocol
+from jaxhands.metrics.distribution import ALIGNMENTS
 from jaxhands.schema import HANDS
 
 
@@ -29,6 +30,24 @@ def standard(protocol: Protocol, model: HandModel | None = None, with_parts: boo
   hands = handedness.average_precision(), handedness.accuracy()
   seen = pose.epe2d(protocol), confidence.calibration_error(), pose.bone_asymmetry(protocol)
   return (*poses(protocol, model), *seen, *hands, *roots(), *masks.metrics(), *more)
+
+
+def distributions(protocol: Protocol, model: HandModel) -> tuple[Metric, ...]:
+  """Metrics of samples, and of one pose beside several annotations, in the order of HandFlow's tables.
+
+  Args:
+    protocol: where the depth of a system without samples comes from.
+    model: of the annotations.
+  """
+  tips = model.tips_only()
+  ranges: tuple[plausible.Which, ...] = ("closest", "farthest")
+  one = [plausible.mpjpe_of_annotation(protocol, tips, which, a) for which in ranges for a in ALIGNMENTS]
+  one += [plausible.mpjpe_of_annotation(protocol, tips, which, "rr", occluded=True) for which in ranges]
+  several = [mmd.mmd(protocol, tips, alignment) for alignment in ALIGNMENTS]
+  several += [metric(alignment) for metric in (spread.best_of_samples, spread.deviation) for alignment in ALIGNMENTS]
+  honest = [metric(a) for metric in (spread.deviation_error, spread.deviation_correlation) for a in ALIGNMENTS]
+  honest += [spread.coverage(alignment, percent) for percent in (50, 90) for alignment in ALIGNMENTS]
+  return (*several, *one, plausible.nll(), *honest)
 
 
 def baselines() -> tuple[Baseline, ...]:

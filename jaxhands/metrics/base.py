@@ -77,7 +77,7 @@ class Metric:
     reduce: `(values of all examples, weights) -> number`; NaN where nothing has weight.
     groups: of `GROUPS`; () = one number over all examples.
     baseline: the mean pose is measured by it, too.
-    better: which way is better.
+    better: which way is better; "neither" of what should be as large as something else.
     optional: left out for systems that do not predict what it reads, instead of an error. Systems that predict no pose
       at all have none of the metrics that read one, optional or not.
     asked: named by the config, and never left out.
@@ -89,7 +89,7 @@ class Metric:
   reduce: Callable[[np.ndarray, np.ndarray], float]
   groups: tuple[str, ...] = ()
   baseline: bool = False
-  better: Literal["lower", "higher"] = "lower"
+  better: Literal["lower", "higher", "neither"] = "lower"
   optional: bool = False
   asked: bool = False
 

@@ -20,6 +20,15 @@ METRICS = {
   "root_depth": ("Wrist depth", "distance of the wrists from the camera"),
   "mrpe": ("MRPE", "wrists in space"),
   "mmd": ("MMD", "samples from the annotated poses"),
+  "mpjpe_closest": ("MPJPE, closest", "joints from the annotation that is nearest"),
+  "mpjpe_farthest": ("MPJPE, farthest", "joints from the annotation that is farthest"),
+  "mpjpe_best": ("MPJPE, best sample", "joints of the sample that is nearest to the truth"),
+  "nll": ("NLL", "negative log-density of the annotations"),
+  "deviation": ("Deviation", "joints of the samples, from their mean"),
+  "deviation_error": ("Deviation error", "deviations, from how far the samples' mean is from the truth"),
+  "deviation_correlation": ("Deviation and error", "correlation over all joints"),
+  "coverage_50": ("Coverage, 50 %", "joints whose truth lies where half of the samples do"),
+  "coverage_90": ("Coverage, 90 %", "joints whose truth lies where nine in ten samples do"),
   "iou": ("IoU", "masks with the true ones, pixels of all pictures together"),
   "box_iou": ("Box IoU", "boxes of whole hands by their masks"),
   "mask_error": ("Mask error", "wrong pixels of each mask's union"),
@@ -32,8 +41,18 @@ HEADLINE = (
   "mpjpe/all", "mpjpe/interacting", "mpvpe/all", "mrrpe", "handedness_accuracy", "epe2d", "root_depth/all", "mrpe/all",
   "iou/amodal", "iou/visible", "iou/invisible", "box_iou/all", "psnr", "ssim", "perceptual",
 )  # fmt: skip
-HIGHER_IS_BETTER = ("pck", "handedness", "iou", "box_iou", "psnr", "ssim")
-GROUPS = {"all": "all", "single": "one hand", "interacting": "two hands", "inter": "two, over 30 joints"}
+HIGHER_IS_BETTER = ("pck", "handedness", "iou", "box_iou", "psnr", "ssim", "deviation_correlation")
+NEITHER_IS_BETTER = ("deviation", "coverage_50", "coverage_90")
+GROUPS = {
+  "global": "nothing moved",
+  "rrr": "at the right wrist",
+  "rr": "at each wrist",
+  "rr_occluded": "at each wrist, hidden joints",
+  "all": "all",
+  "single": "one hand",
+  "interacting": "two hands",
+  "inter": "two, over 30 joints",
+}
 SHARES = ("share", "0..1")  # units that go without saying
 
 

@@ -17,7 +17,16 @@ from jaxhands.report.charts import Bar, Curve, number
 from jaxhands.report.examples import example_errors, mean_of_each
 from jaxhands.report.files import Line, RunFiles
 from jaxhands.report.headline import exactly, said
-from jaxhands.report.labels import GROUPS, HIGHER_IS_BETTER, METRICS, SHARES, named, section, unit_of
+from jaxhands.report.labels import (
+  GROUPS,
+  HIGHER_IS_BETTER,
+  METRICS,
+  NEITHER_IS_BETTER,
+  SHARES,
+  named,
+  section,
+  unit_of,
+)
 
 Section = Callable[[RunFiles], str | None]
 
@@ -113,7 +122,8 @@ def table(run: RunFiles) -> str:
     keys = [key for key in result["metrics"] if key.split("/")[0] == family]
     name, told = METRICS.get(family, (family, ""))
     unit = unit_of(result, keys[0])
-    better = "↑" if family.startswith(HIGHER_IS_BETTER) else "↓" if unit else ""
+    better = "↑" if family.startswith(HIGHER_IS_BETTER) else "↓" if unit or family == "mmd" else ""
+    better = "" if family in NEITHER_IS_BETTER else better
     title = f"<b>{html.escape(name)}</b> <small>{html.escape(unit)} {better}</small><p>{html.escape(told)}</p>"
     grouped = "/" in keys[0]
     header = f'<tr class="family"><th colspan="{5 + len(others)}">{title}</th></tr>'

@@ -78,9 +78,13 @@ class Case:
     """[H, W, 3] float32 in 0..1, for cases that keep several seeds among their arrays."""
     return self._deterministic.image(seed, 1, height, width)[0]
 
+  def tensors(self, shapes: dict[str, list[int]]) -> dict[str, np.ndarray]:
+    """The reference's tensors of these names and shapes, in the reference's layout."""
+    return self._deterministic.state_dict(shapes)
+
   def state_dict(self) -> dict[str, np.ndarray]:
-    """The reference's tensors in the reference's layout, `gains.json` applied where there is one."""
-    tensors = self._deterministic.state_dict(self.json("tensors.json"))
+    """All of the reference's tensors, `gains.json` applied where there is one."""
+    tensors = self.tensors(self.json("tensors.json"))
     if (self.folder / "gains.json").is_file():
       for pattern, factor in json.loads((self.folder / "gains.json").read_text()):
         tensors = {k: v * np.float32(factor) if re.search(pattern, k) else v for k, v in tensors.items()}
