@@ -45,11 +45,11 @@ def _missing(what: str) -> None:
 class Case:
   """One folder of reference inputs and outputs."""
 
-  def __init__(self, root: pathlib.Path, name: str):
+  def __init__(self, root: pathlib.Path, name: str, file: str = "golden.npz"):
     self.name, self.folder = name, root / name
-    if not (self.folder / "golden.npz").is_file():
-      _missing(f"case {name!r}")
-    with np.load(self.folder / "golden.npz") as arrays:
+    if not (self.folder / file).is_file():
+      _missing(f"{file} of case {name!r}")
+    with np.load(self.folder / file) as arrays:
       self._arrays = dict(arrays)
     self._deterministic = _load_deterministic(root)
 
@@ -78,13 +78,26 @@ class Case:
     """[H, W, 3] float32 in 0..1, for cases that keep several seeds among their arrays."""
     return self._deterministic.image(seed, 1, height, width)[0]
 
-  def state_dict(self) -> dict[str, np.ndarray]:
-    """The reference's tensors in the reference's layout, `gains.json` applied where there is one."""
-    tensors = self._deterministic.state_dict(self.json("tensors.json"))
+  def state_dict(self, version: str = "") -> dict[str, np.ndarray]:
+    """The reference's tensors in the reference's layout, `gains.json` applied where there is one.
+
+    Args:
+      version: of a reference that `tensors.json` has several of, which also says what kernels are multiplied by.
+    """
+    listed = self.json("tensors.json")
+    if version:
+      made = self._deterministic.state_dict(listed[version]["tensors"])
+      return {key: value * np.float32(_gain(key, value, listed[version]["rules"])) for key, value in made.items()}
+    tensors = self._deterministic.state_dict(listed)
     if (self.folder / "gains.json").is_file():
       for pattern, factor in json.loads((self.folder / "gains.json").read_text()):
         tensors = {k: v * np.float32(factor) if re.search(pattern, k) else v for k, v in tensors.items()}
     return tensors
+
+
+def _gain(key: str, value: np.ndarray, rules: dict[str, float]) -> float:
+  kernel = value.ndim >= 2 and key.endswith(".weight")
+  return next((factor for text, factor in rules.items() if kernel and text in key), 1.0)
 
 
 def _load_deterministic(root: pathlib.Path):
