@@ -72,10 +72,12 @@ from ml_collections import ConfigDict
 from configs import base, rootnet
 
 BRANCHES = {"human": "interhand26m/human", "machine": "interhand26m/machine", "all": "interhand26m"}
-SWITCHES = ("scratch", "single_only", "interacting_only", *BRANCHES, "rootnet", "soft_argmax", "literal_losses", "released")
+SWITCHES = (
+  "scratch", "single_only", "interacting_only", *BRANCHES, "rootnet", "soft_argmax", "literal_losses", "released",
+)  # fmt: skip
 VARIANTS = (
-  "demo", "demo,scratch", "tiny", "kept", "small", "synth", "paper", "small,single_only", "small,interacting_only", "tiny,soft_argmax",
-  "tiny,literal_losses", "tiny,released", "tiny,rootnet", "synth,released", "synth,rootnet", "paper,single_only",
+  "demo", "demo,scratch", "tiny", "kept", "small", "synth", "paper", "small,single_only", "small,interacting_only",
+  "tiny,soft_argmax", "tiny,literal_losses", "tiny,released", "tiny,rootnet", "synth,released", "synth,rootnet", "paper,single_only",
   "paper,interacting_only", "paper,human", "paper,machine", "paper,all", "paper,rootnet", "paper,soft_argmax",
   "paper,literal_losses", "paper,released",
 )  # fmt: skip

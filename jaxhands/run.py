@@ -20,7 +20,7 @@ from jax.experimental import multihost_utils
 from jaxhands import comparisons, config_rules, evaluate, fitting, origin, requirements, schema, stages, timing
 from jaxhands.data import feed, folders, host_ops, source
 from jaxhands.data.records import DataSet, Kind, Records, RootDepths
-from jaxhands.hands.model import EMBEDDED, HandModel
+from jaxhands.hands.model import HandModel
 from jaxhands.metrics import confidence, mean_pose, pictures
 from jaxhands.metrics.base import Protocol
 from jaxhands.report import examples
@@ -161,7 +161,7 @@ class Run:
     protocol = Protocol(**config.eval.protocol)
     needs = self.system.needs
     more = pictures.metrics(comparisons.features(config.vgg)) if "removed" in needs else ()
-    hand_model = _hand_model(config) if "mano" in needs else None
+    hand_model = HandModel.named(config.hand_model) if "mano" in needs else None
     found = comparisons.metrics_of(config, protocol, hand_model, "parts" in needs, more)
     also = [dataclasses.replace(protocol, **changes) for changes in config.eval.also.values()]
     methods = comparisons.methods_of(config, self.system)
@@ -203,7 +203,7 @@ class Run:
     ]
     records = source.open_all(sets, self.system.view, needs)
     for identity in {found.hand_model for found in records if {"mano", "annotations_mano"} & set(needs)} - {""}:
-      _hand_model(self.config).check_identity(identity)
+      HandModel.named(self.config.hand_model).check_identity(identity)
     return records
 
   def _root_depths(self) -> str:
@@ -424,12 +424,3 @@ class Run:
     with checkpoint.Checkpoints(self.workdir) as saved:
       saved.save(0, states.State(jnp.int32(0), variables, {}, {}))
     return variables | {"constants": constants}
-
-
-@functools.cache
-def _load_hand_model(name: str) -> HandModel:
-  return HandModel.default() if name == EMBEDDED else HandModel.from_mano(name)
-
-
-def _hand_model(config: Any) -> HandModel:
-  return _load_hand_model(config.hand_model)

@@ -50,6 +50,16 @@ def pck_auc(protocol: Protocol) -> Metric:
   return Metric("pck_auc", "0..1", quantity, mean_per_joint, GROUPS, baseline=True, better="higher")
 
 
+def pck_curve(error_mm: np.ndarray, weight: np.ndarray) -> Float[np.ndarray, " 200"]:
+  """Share of joints within each of `AUC_THRESHOLDS_MM` of the truth, of each joint, then mean over the joints.
+
+  Args:
+    error_mm: [N, 2, 21], of all examples, as `joint_error` gives them.
+    weight: of each of them.
+  """
+  return np.array([mean_per_joint((error_mm <= limit).astype(np.float64), weight) for limit in AUC_THRESHOLDS_MM])
+
+
 def mpvpe(protocol: Protocol, model: HandModel) -> Metric:
   """Mean per vertex position error in mm, moved and scaled as the joints are, over hands with true parameters."""
   return Metric("mpvpe", "mm", vertex_error(protocol, model), AVERAGES["pooled"], GROUPS, optional=True)

@@ -252,7 +252,7 @@ class InterNet:
         return {"heatmap": per_joint.sum(-1) * np.prod(out["volumes"][0].shape[1:3] + (self.bins,))}
       return {"heatmap": per_joint.mean(-1)}
     valid = jnp.stack([cells_valid, cells_valid, voxels_valid], axis=-1)
-    terms = {"joints": losses.absolute_error(self._expectation(out)[0], voxels, valid).mean((1, 2, 3))}
+    terms = {"joints": losses.absolute_error(self.expectation(out)[0], voxels, valid).mean((1, 2, 3))}
     if self.head == "soft_argmax_2p5d":
       hands = [
         losses.heatmap_cross_entropy(scores, voxels[:, i, :, :2], cells_valid[:, i], self.sigma)
@@ -261,7 +261,7 @@ class InterNet:
       terms["heatmap"] = jnp.concatenate(hands, axis=1).mean(-1)
     return terms
 
-  def _expectation(self, out: Mapping[str, Any]) -> tuple[jax.Array, jax.Array]:
+  def expectation(self, out: Mapping[str, Any]) -> tuple[jax.Array, jax.Array]:
     """Voxels [B, 2, 21, 3] by soft-argmax, and the weights of the cells [B, 2, h, w, 21] that they come from."""
     if self.head == "heatmap3d":
       weights = [codecs.softmax_3d(volume) for volume in out["volumes"]]
@@ -276,7 +276,7 @@ class InterNet:
   def _decode(self, out: Mapping[str, Any]) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Voxels [B, 2, 21, 3], confidence [B, 2, 21], 2D heatmaps [B, 2, h, w, 21]."""
     if self.head == "soft_argmax_2p5d" or self.pose_loss == "soft_argmax":
-      voxels, cells = self._expectation(out)
+      voxels, cells = self.expectation(out)
       return voxels, codecs.confidence_of_spread(cells, voxels[..., :2], self.sigma), cells
     height = self.joints_codec.peak
     planes = jnp.stack([volume.max(-1) for volume in out["volumes"]], axis=1).astype(jnp.float32)

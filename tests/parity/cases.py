@@ -45,11 +45,11 @@ def _missing(what: str) -> None:
 class Case:
   """One folder of reference inputs and outputs."""
 
-  def __init__(self, root: pathlib.Path, name: str):
+  def __init__(self, root: pathlib.Path, name: str, file: str = "golden.npz"):
     self.name, self.folder = name, root / name
-    if not (self.folder / "golden.npz").is_file():
-      _missing(f"case {name!r}")
-    with np.load(self.folder / "golden.npz") as arrays:
+    if not (self.folder / file).is_file():
+      _missing(f"{file} of case {name!r}")
+    with np.load(self.folder / file) as arrays:
       self._arrays = dict(arrays)
     self._deterministic = _load_deterministic(root)
 
@@ -82,13 +82,26 @@ class Case:
     """The reference's tensors of these names and shapes, in the reference's layout."""
     return self._deterministic.state_dict(shapes)
 
-  def state_dict(self) -> dict[str, np.ndarray]:
-    """All of the reference's tensors, `gains.json` applied where there is one."""
-    tensors = self.tensors(self.json("tensors.json"))
+  def state_dict(self, version: str = "") -> dict[str, np.ndarray]:
+    """All of the reference's tensors, `gains.json` applied where there is one.
+
+    Args:
+      version: of a reference that `tensors.json` has several of, which also says what kernels are multiplied by.
+    """
+    listed = self.json("tensors.json")
+    if version:
+      made = self.tensors(listed[version]["tensors"])
+      return {key: value * np.float32(_gain(key, value, listed[version]["rules"])) for key, value in made.items()}
+    tensors = self.tensors(listed)
     if (self.folder / "gains.json").is_file():
       for pattern, factor in json.loads((self.folder / "gains.json").read_text()):
         tensors = {k: v * np.float32(factor) if re.search(pattern, k) else v for k, v in tensors.items()}
     return tensors
+
+
+def _gain(key: str, value: np.ndarray, rules: dict[str, float]) -> float:
+  kernel = value.ndim >= 2 and key.endswith(".weight")
+  return next((factor for text, factor in rules.items() if kernel and text in key), 1.0)
 
 
 def _load_deterministic(root: pathlib.Path):

@@ -1,5 +1,7 @@
 """Rotations, alignment and projection against ProHMR, manopth, smplx, PyTorch3D and Intershape."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -72,3 +74,11 @@ def test_attention(case, size):
   fit = case["wp_scale_tx_ty"][:, None]
   points = (fit[..., :1] * case["in/wp_joints"][..., :2] + fit[..., 1:]) * np.float32(size / 64)
   np.testing.assert_allclose(attention.joint_attention(points, size), case[f"wp_attention_{size}"], atol=1e-5)
+
+
+def test_every_reference_output_is_checked(case):
+  """A new kind of output in a case must not go unseen."""
+  known = r"in/.*|rot6d_(prohmr|manopth|manopth_robust)|aa_(prohmr|smplx|pytorch3d)|quat_prohmr|mat_to_(quat|aa)"
+  known += r"|mat_to_rot6d_prohmr|orthonormality_(sq|mean)|procrustes|reconstruction_error|perspective|wp_scale_tx_ty"
+  known += r"|wp_attention_(8|16|32)"
+  assert not [key for key in case if not re.fullmatch(known, key)]

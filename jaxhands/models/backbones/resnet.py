@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -21,6 +22,7 @@ _DEPTHS: dict[int, tuple[tuple[int, int, int, int], Literal["basic", "bottleneck
   152: ((3, 8, 36, 3), "bottleneck"),
 }
 _EXPANSION = {"basic": 1, "bottleneck": 4}
+Norm = Literal["all", "shortcuts", "none"]
 _he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
@@ -42,11 +44,13 @@ class Block(nn.Module):
     kind: "basic" or "bottleneck".
     features: inner channels.
     stride: of the first 3x3 convolution (basic) or of the only one (bottleneck), and of the shortcut.
+    norm: what has batch norm: "all" convolutions, those of "shortcuts", or "none".
   """
 
   kind: Literal["basic", "bottleneck"]
   features: int
   stride: int = 1
+  norm: Norm = "all"
   dtype: jnp.dtype | type = jnp.float32
   bn_groups: int = 1
 
@@ -55,8 +59,10 @@ class Block(nn.Module):
     def conv(features: int, kernel: int, stride: int, name: str) -> nn.Module:
       return Conv(features, kernel, stride, use_bias=False, dtype=self.dtype, kernel_init=_he_normal, name=name)
 
-    def norm(name: str) -> BatchNorm:
-      return BatchNorm(groups=self.bn_groups, dtype=self.dtype, name=name)
+    def norm(x: jax.Array, name: str) -> jax.Array:
+      if self.norm == "all" or (self.norm == "shortcuts" and name == "downsample_bn"):
+        return BatchNorm(groups=self.bn_groups, dtype=self.dtype, name=name)(x, train)
+      return x
 
     width_out = self.features * _EXPANSION[self.kind]
     if self.kind == "basic":
@@ -65,11 +71,11 @@ class Block(nn.Module):
       layers = ((self.features, 1, 1), (self.features, 3, self.stride), (width_out, 1, 1))
     y = x
     for i, (features, kernel, stride) in enumerate(layers, start=1):
-      y = norm(f"bn{i}")(conv(features, kernel, stride, f"conv{i}")(y), train)
+      y = norm(conv(features, kernel, stride, f"conv{i}")(y), f"bn{i}")
       if i < len(layers):
         y = nn.relu(y)
     if self.stride != 1 or x.shape[-1] != width_out:
-      x = norm("downsample_bn")(conv(width_out, 1, self.stride, "downsample_conv")(x), train)
+      x = norm(conv(width_out, 1, self.stride, "downsample_conv")(x), "downsample_bn")
     return nn.relu(x + y)
 
 
@@ -79,28 +85,42 @@ class ResNet(nn.Module):
   Attributes:
     depth: of the network.
     width: channels of the stem and inner channels of the first stage (64 in all published networks).
+    norm: what has batch norm: "all" convolutions, the stem and "shortcuts" (Intershape's second release), or "none"
+      (its first).
     dtype: of convolutions and activations; parameters and statistics stay float32.
     bn_groups: see `BatchNorm.groups`.
   """
 
   depth: int = 50
   width: int = 64
+  norm: Norm = "all"
   dtype: jnp.dtype | type = jnp.float32
   bn_groups: int = 1
 
   @nn.compact
-  def __call__(self, image: Float[Array, "b h w c"], train: bool) -> dict[str, Float[Array, "b p q d"]]:
-    """Feature maps "stem" and "layer1" (stride 4), "layer2" (8), "layer3" (16), "layer4" (32), all after ReLU."""
+  def __call__(
+    self, image: Float[Array, "b h w c"], train: bool, more: Float[Array, "b m n k"] | None = None
+  ) -> dict[str, Float[Array, "b p q d"]]:
+    """Feature maps "stem" and "layer1" (stride 4), "layer2" (8), "layer3" (16), "layer4" (32), all after ReLU.
+
+    Args:
+      image: normalised as the weights want it.
+      train: batch statistics.
+      more: maps of stride 8 that layer3 sees after the channels of layer2.
+    """
     blocks, kind = structure(self.depth)
     x = Conv(self.width, 7, 2, use_bias=False, dtype=self.dtype, kernel_init=_he_normal, name="conv1")(image)
-    x = nn.relu(BatchNorm(groups=self.bn_groups, dtype=self.dtype, name="bn1")(x, train))
-    x = max_pool(x, 3, 2, 1)
+    if self.norm != "none":
+      x = BatchNorm(groups=self.bn_groups, dtype=self.dtype, name="bn1")(x, train)
+    x = max_pool(nn.relu(x), 3, 2, 1)
     maps = {"stem": x}
     for stage, count in enumerate(blocks, start=1):
+      if stage == 3 and more is not None:
+        x = jnp.concatenate([x, more.astype(x.dtype)], axis=-1)
       for i in range(count):
         x = Block(
-          kind, self.width * 2 ** (stage - 1), stride=2 if stage > 1 and i == 0 else 1, dtype=self.dtype,
-          bn_groups=self.bn_groups, name=f"layer{stage}_{i}",
+          kind, self.width * 2 ** (stage - 1), stride=2 if stage > 1 and i == 0 else 1, norm=self.norm,
+          dtype=self.dtype, bn_groups=self.bn_groups, name=f"layer{stage}_{i}",
         )(x, train)  # fmt: skip
       maps[f"layer{stage}"] = x
     return maps
