@@ -77,9 +77,9 @@ SWITCHES = (
 )  # fmt: skip
 VARIANTS = (
   "demo", "demo,scratch", "tiny", "kept", "small", "synth", "paper", "small,single_only", "small,interacting_only",
-  "tiny,soft_argmax", "tiny,literal_losses", "tiny,released", "tiny,rootnet", "synth,released", "synth,rootnet", "paper,single_only",
-  "paper,interacting_only", "paper,human", "paper,machine", "paper,all", "paper,rootnet", "paper,soft_argmax",
-  "paper,literal_losses", "paper,released",
+  "tiny,soft_argmax", "tiny,literal_losses", "tiny,released", "tiny,rootnet", "synth,released", "synth,rootnet",
+  "paper,single_only", "paper,interacting_only", "paper,human", "paper,machine", "paper,all", "paper,rootnet",
+  "paper,soft_argmax", "paper,literal_losses", "paper,released",
 )  # fmt: skip
 
 
