@@ -56,7 +56,7 @@ def parts(run: RunFiles) -> str | None:
       rows.append(
         f'<tr title="{exactly(result, key)}">'
         f"<th>{html.escape(stage.replace('_', ' ')) if place == 0 else ''}</th>"
-        f"<td>{html.escape(data) if place == 0 else ''}</td>"
+        f'<td class="data">{html.escape(data) if place == 0 else ""}</td>'
         f"<td>{html.escape(title)}</td>"
         f"<td><strong>{number(result['metrics'][key])}</strong></td>"
         f'<td class="interval">{number(low)} – {number(high)}</td>'
@@ -64,8 +64,8 @@ def parts(run: RunFiles) -> str | None:
       )
   if not rows:
     return None
-  head = '<tr><th>stage</th><th>data</th><th></th><th></th><th class="interval">95 % interval</th><th></th></tr>'
-  table = f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
+  head = '<th>stage</th><th class="data">data</th><th></th><th></th><th class="interval">95 % interval</th><th></th>'
+  table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
   caption = "Each stage before the last, evaluated by itself on the data that are named."
   return section("The stages, each on its own", table, caption)
 

@@ -49,7 +49,7 @@ def _record(run: RunFiles, row: int) -> str:
     blocks.append(mask_cards.masks(example, row, alone="poses" not in kinds))
   if not blocks:
     return ""
-  wide = " wide" if len(blocks) > 1 or "poses" not in kinds else ""
+  wide = " full" if len(blocks) > 1 or "poses" not in kinds else ""
   body = "".join(block.html() for block in blocks)
   caption = title(run, example, _more(run, example))
   return f'<figure class="record{wide}"><div>{body}</div><figcaption>{caption}</figcaption></figure>'
