@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import pathlib
+import signal
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -24,6 +25,14 @@ jax.config.update("jax_num_cpu_devices", 4)
 # Compiling takes longer than a deadline allows; speed is measured in benchmarks/.
 hypothesis.settings.register_profile("jaxhands", deadline=None, derandomize=True, max_examples=25)
 hypothesis.settings.load_profile("jaxhands")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c():
+  """Whoever starts the tests in the background of a script has them, and what they start, ignore it."""
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield
+  signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Callable
 
 _WRITES = "JAXHANDS_WRITE_PINNED"
 _EXACT = {"flops"}
@@ -27,19 +28,19 @@ VERSION = ".".join(importlib.metadata.version("jax").split(".")[:2])
 FILE = pathlib.Path(__file__).parent / "pinned" / f"jax-{VERSION}.json"
 
 
-def check(key: str, **found: float) -> None:
-  """Compares the figures of one step with the file's, or writes them there when asked to.
+def check(key: str, **found: Callable[[], float]) -> None:
+  """Compares the figures of one step with the file's, or writes them there when asked to; else nothing is computed.
 
   Raises:
     AssertionError: a figure is another one, or there is none.
   """
   if os.environ.get(_WRITES):
-    _write(key, found)
+    _write(key, {name: figure() for name, figure in found.items()})
   elif FILE.is_file():
     pinned = json.loads(FILE.read_text()).get(key)
     assert pinned is not None, f"{key} has no figures in {FILE.name}: python -m tests.pinned"
-    for name, value in found.items():
-      wanted = pinned[name]
+    for name, figure in found.items():
+      value, wanted = figure(), pinned[name]
       near = value == wanted if name in _EXACT else abs(value - wanted) <= _TOLERANCE * wanted
       assert near, f"{name} of {key} was {wanted:.10g} and is {value:.10g}; if that is meant: python -m tests.pinned"
 

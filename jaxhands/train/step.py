@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ Scalars = dict[str, jax.Array]
 TrainStep = Callable[[states.State, states.Tree, schema.Batch, Any], tuple[states.State, Scalars]]
 
 
+@functools.lru_cache(maxsize=8)  # JAX traces one function once, and the deepest network takes seconds to trace
 def make_init(system: base.System, seed: int, accumulation: int = 1) -> Callable[[schema.Batch], base.Variables]:
   """`batch -> variables`, for the run's first batch; a function to be jitted or given to `jax.eval_shape`."""
 

@@ -72,14 +72,6 @@ def test_resumed_after_a_crash_is_bit_equal(name, devices, whole, tmp_path):
   assert toys.scalars(tmp_path, scalar) == toys.scalars(workdir, scalar)
 
 
-@pytest.fixture(autouse=True)
-def ctrl_c():
-  """Whoever starts the tests in the background of a script has them ignore it."""
-  before = signal.signal(signal.SIGINT, signal.default_int_handler)
-  yield
-  signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_signals_finish_the_step_and_save(number, whole, tmp_path):
   mesh = distributed.make_mesh(1)
