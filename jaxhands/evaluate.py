@@ -27,6 +27,7 @@ from jaxhands import console as consoles
 from jaxhands import schema, verdict
 from jaxhands.data import feed
 from jaxhands.geometry import lift
+from jaxhands.hands.model import HandModel
 from jaxhands.metrics import base, baselines, beside, constant, mean_pose, overlap, pose, poses, standard, summary
 from jaxhands.runs import folder as files
 from jaxhands.systems.base import System, Variables
@@ -128,10 +129,27 @@ class EvalResult:
     table.caption = "below: 95 % of what it is more than the first row"
     return table
 
+  def protocols(self) -> rich.table.Table | None:
+    """The system and the mean pose under other protocols, each named by what differs."""
+    main = self.protocol.split()
+    others = [entry for entry in self.also if entry["protocol"] != self.protocol]
+    keys = list(dict.fromkeys(key for entry in others for key in entry["metrics"] if not key.endswith("/inter")))
+    if not keys:
+      return None
+    table = rich.table.Table(title=f"{self.system} under other protocols", show_lines=True)
+    table.add_column("protocol")
+    for key in keys:
+      table.add_column(key, justify="right")
+    for entry in others:
+      differs = " ".join(word for word in entry["protocol"].split() if word not in main)
+      cells = (f"{entry['metrics'][key]:.4g}" if key in entry["metrics"] else "" for key in keys)
+      table.add_row(f"{differs}\n{entry['method'].replace('_', ' ')}", *cells)
+    return table
+
   def print(self, console: rich.console.Console | None = None) -> None:
     """Shows the tables."""
     console = console or consoles.make()
-    for table in (self.table(), self.methods()):
+    for table in (self.table(), self.methods(), self.protocols()):
       if table is not None:
         console.print(table, soft_wrap=False)
 
@@ -183,6 +201,7 @@ class Evaluator:
     baseline: mean pose of the training set; None = no baseline.
     seed: of predictions that draw samples.
     methods: the system with other fields, by name: they read the same examples and have the same variables.
+    hand_model: of the vertices that `also` compares; None = it compares none.
   """
 
   def __init__(
@@ -195,12 +214,13 @@ class Evaluator:
     baseline: mean_pose.MeanPose | None = None,
     seed: int = 0,
     methods: Mapping[str, System] | None = None,
+    hand_model: HandModel | None = None,
   ):
     self._system, self._mesh, self._seed = system, mesh, seed
     self._methods = dict(methods or {})
     self._protocol = protocol = protocol or base.Protocol()
     self._main = _Part(str(protocol), tuple(standard(protocol) if metrics is None else metrics))
-    others = [_Part(str(other), poses(other)) for other in also]
+    others = [_Part(str(other), poses(other, hand_model)) for other in also]
     seen = [mean_pose.in_picture(metric) for metric in self._main.metrics if metric.name == pose.EPE2D]
     means = [_Part.mean_pose(protocol, baseline, seen)] if baseline else []
     means += [_Part.mean_pose(other, baseline) for other in also] if baseline else []

@@ -166,7 +166,7 @@ class Run:
     also = [dataclasses.replace(protocol, **changes) for changes in config.eval.also.values()]
     methods = comparisons.methods_of(config, self.system)
     self.evaluator = evaluate.Evaluator(
-      self.system, self.mesh, found, protocol, also, self._mean_pose(trains), config.seed, methods
+      self.system, self.mesh, found, protocol, also, self._mean_pose(trains), config.seed, methods, hand_model
     )
     transfer.check_sources(dict(config.init_from))
     self._check_depths((protocol, *also))

@@ -60,12 +60,13 @@ class Imported:
     ]
 
 
-def released_config(system: str, where: str = "") -> Any:
+def released_config(system: str, where: str = "", hand_model: str = "") -> Any:
   """The config of a system as its authors released it.
 
   Args:
     system: name of a module of `jaxhands.systems`.
     where: "NAME:VARIANT" of a config; "" = the one that fits best: of the released network, of the paper's size.
+    hand_model: folder of MANO files, whose parameters the network estimates; "" = the config's.
   Raises:
     ValueError: no such config, or none that builds the system; says which there are.
   """
@@ -75,7 +76,7 @@ def released_config(system: str, where: str = "") -> Any:
     found = [config for _, config in described if config.system.name == system]
     if not found:
       raise ValueError(f"config {where!r} does not build the system {system!r}")
-    return found[-1]
+    return _with_hand_model(found[-1], hand_model)
   best: tuple[tuple[bool, ...], Any] | None = None
   known = set()
   for variant, config, whole in _all_configs():
@@ -88,7 +89,13 @@ def released_config(system: str, where: str = "") -> Any:
     close = difflib.get_close_matches(system, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {sorted(known)}"
     raise ValueError(f"no config builds the system {system!r}; {hint}")
-  return best[1]
+  return _with_hand_model(best[1], hand_model)
+
+
+def _with_hand_model(config: Any, folder: str) -> Any:
+  if folder:
+    config.hand_model = str(pathlib.Path(folder).expanduser().absolute())
+  return config
 
 
 def import_file(path: pathlib.Path, config: Any, key: str = "") -> Imported:
@@ -140,6 +147,7 @@ def load(
   config: str = "",
   which: checkpoint.Which = "latest",
   batch_size: int = 8,
+  hand_model: str = "",
 ) -> predict.Model:
   """A trained system, ready for pictures: `load("runs/internet-demo").predict([picture])`.
 
@@ -149,6 +157,7 @@ def load(
     config: "NAME:VARIANT" of a file's config; "" = that of the release.
     which: the latest or the best checkpoint of a run.
     batch_size: examples that are computed together.
+    hand_model: folder of MANO files, for a file of weights that estimate MANO's parameters.
   Raises:
     FileNotFoundError: no such run or file.
     ValueError: it cannot be read or does not fit; or a file without `system`, or that holds only a part of it.
@@ -160,7 +169,7 @@ def load(
     raise FileNotFoundError(f"there is no run or file {path}, and of weights with the package {kept.names()}")
   if not system:
     raise ValueError(f"{path} is a file: say what it is for, as load({str(path)!r}, system='internet')")
-  imported = import_file(path, released_config(system, config))
+  imported = import_file(path, released_config(system, config, hand_model))
 
   def read(shapes: states.Tree) -> states.Tree:
     checkpoint.check_same(imported.arrays, states.leaves(shapes), str(path))

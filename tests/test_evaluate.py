@@ -101,6 +101,37 @@ def test_other_protocols_are_reported_with_their_baseline(result):
   assert len(set(by.values())) == 4
 
 
+def test_the_tables_name_every_scale(result):
+  text = io.StringIO()
+  result.print(rich.console.Console(file=text, width=160))
+  assert "scale=predicted" in text.getvalue()  # of the first table
+  assert "scale=gt" in text.getvalue()  # of what stands under other protocols
+  alone = dataclasses.replace(result, also=())
+  assert alone.protocols() is None
+
+
+def test_vertices_are_compared_under_every_protocol():
+  model = HandModel.default()
+  rng = np.random.default_rng(0)
+  mano = np.concatenate([rng.normal(0, 0.3, (4, 2, 58)), rng.uniform(300, 500, (4, 2, 3))], -1).astype(np.float32)
+  posed = model.forward_mano(mano)
+  truth = scenes.truth(count=4) | {
+    "joints_cam": posed.keypoints, "joints_cam_valid": np.ones((4, 2, 21), bool), "hand_present": np.ones((4, 2), bool),
+    "mano": mano, "mano_valid": np.ones((4, 2), bool),
+  }  # fmt: skip
+  larger = scenes.prediction(truth, noise=0)
+  larger |= {"joints_cam": posed.keypoints * np.float32(1.2), "vertices_cam": posed.vertices * np.float32(1.2)}
+  protocol = Protocol(depth="predicted", root="middle1", scale="gt")
+  also = (dataclasses.replace(protocol, scale="predicted"),)
+  metrics = poses(protocol, model)
+  evaluator = Evaluator(replay.Replay(), mesh_of(1), metrics, protocol, also, hand_model=model)
+  found = evaluator(replay.variables(larger), replay.batches(truth, 4), resamples=0)
+  true, predicted = found.metrics, found.also[0]["metrics"]
+  for name in ("mpvpe/all", "mpjpe/all", "placement"):
+    assert true[name] == pytest.approx(0, abs=1e-2), name
+    assert predicted[name] > 5, name
+
+
 def test_intervals_contain_the_value_and_shrink(result, evaluator, prediction):
   for key, value in result.metrics.items():
     low, high = result.intervals[key]

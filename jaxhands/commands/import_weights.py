@@ -12,6 +12,10 @@ A trunk fills a part of a system, and other runs start from it:
     python -m jaxhands import --system internet resnet50-19c8e357.pth --out runs/resnet50
     python launch.py --config=configs/internet.py:paper --config.init_from.backbone=runs/resnet50
 
+Weights that estimate parameters of MANO need its files, without which they pose the embedded hands:
+
+    python -m jaxhands import --system intershape snapshot.pth.tar --hand-model MANO_DIR --out runs/intershape-released
+
 `init_from` reads the file itself, too.
 """
 
@@ -29,12 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--system", required=True, metavar="NAME", help="what they are for: a module of jaxhands.systems")
   parser.add_argument("--out", required=True, type=pathlib.Path, metavar="DIR", help="new folder of the run")
   parser.add_argument("--config", default="", metavar="NAME:VARIANT", help="another config than the released one's")
+  parser.add_argument("--hand-model", default="", metavar="DIR", help="MANO's files, whose parameters are estimated")
   parser.add_argument("--key", default="", help="where in the file the network is, e.g. network or ema/model")
 
 
 def main(args: argparse.Namespace) -> int:
   """Imports, writes, prints the summary."""
-  config = trained.released_config(args.system, args.config)
+  config = trained.released_config(args.system, args.config, args.hand_model)
   variant = config.variant.replace("-", ",")  # as --config takes it
   print(f"system     {args.system}, config {config.name}:{variant}", file=sys.stderr)
   imported = trained.import_file(args.file, config, args.key)

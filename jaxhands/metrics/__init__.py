@@ -10,9 +10,13 @@ from jaxhands.schema import HANDS
 
 
 def poses(protocol: Protocol, model: HandModel | None = None) -> tuple[Metric, ...]:
-  """Metrics of 3D poses under one protocol; with vertices where a hand model is given."""
+  """Metrics of 3D poses under one protocol; with vertices where a hand model is given.
+
+  Hands that are measured from the middle finger, as Intershape's, have their place relative to each other besides.
+  """
   meshes = (pose.mpvpe(protocol, model),) if model is not None else ()
-  return (pose.mpjpe(protocol), pose.pck_auc(protocol), *meshes, pose.mrrpe(protocol))
+  placed = (pose.placement(protocol),) if protocol.root == "middle1" else ()
+  return (pose.mpjpe(protocol), pose.pck_auc(protocol), *meshes, pose.mrrpe(protocol), *placed)
 
 
 def roots() -> tuple[Metric, ...]:

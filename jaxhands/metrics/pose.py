@@ -50,16 +50,6 @@ def pck_auc(protocol: Protocol) -> Metric:
   return Metric("pck_auc", "0..1", quantity, mean_per_joint, GROUPS, baseline=True, better="higher")
 
 
-def pck_curve(error_mm: np.ndarray, weight: np.ndarray) -> Float[np.ndarray, " 200"]:
-  """Share of joints within each of `AUC_THRESHOLDS_MM` of the truth, of each joint, then mean over the joints.
-
-  Args:
-    error_mm: [N, 2, 21], of all examples, as `joint_error` gives them.
-    weight: of each of them.
-  """
-  return np.array([mean_per_joint((error_mm <= limit).astype(np.float64), weight) for limit in AUC_THRESHOLDS_MM])
-
-
 def mpvpe(protocol: Protocol, model: HandModel) -> Metric:
   """Mean per vertex position error in mm, moved and scaled as the joints are, over hands with true parameters."""
   return Metric("mpvpe", "mm", vertex_error(protocol, model), AVERAGES["pooled"], GROUPS, optional=True)
@@ -68,6 +58,15 @@ def mpvpe(protocol: Protocol, model: HandModel) -> Metric:
 def mrrpe(protocol: Protocol) -> Metric:
   """Mean relative-root position error in mm: left wrist from right wrist, in interacting pictures."""
   return Metric("mrrpe", "mm", root_error(protocol), AVERAGES["pooled"])
+
+
+def placement(protocol: Protocol) -> Metric:
+  """Mean relative placement error in mm: the left hand's root from the right one's, in interacting pictures.
+
+  With the true scale, as many of the right hand's true lengths as are predicted of its predicted ones (Intershape's
+  equation 2 has no other unit). MRRPE has wrists and no scale.
+  """
+  return Metric("placement", "mm", placement_error(protocol), AVERAGES["pooled"])
 
 
 def epe2d(protocol: Protocol) -> Metric:
@@ -146,6 +145,24 @@ def root_error(protocol: Protocol) -> Quantity:
 
   needs = {"joints_cam", "joints_cam_valid", "hand_present"} | lift.NEEDS[protocol.depth]
   return Quantity("root_error", fn, frozenset(needs), _predicts(protocol))
+
+
+def placement_error(protocol: Protocol) -> Quantity:
+  """Error of the vector from the right to the left hand's root, [B] in mm, at the scale of `protocol`."""
+  joint = _ROOT_JOINT.get(protocol.root, skeleton.WRIST)
+
+  def fn(prediction: schema.Prediction, batch: schema.Batch) -> tuple[Any, Any]:
+    lifted = _lift(protocol, prediction, batch, protocol.left_root)
+    truth, valid = batch["joints_cam"], batch["joints_cam_valid"]
+    scale, scalable = _scale(protocol, lifted.joints_cam, truth, valid)
+    roots, true_roots = lifted.joints_cam[..., joint, :], truth[..., joint, :]
+    apart, truly = (each[:, schema.LEFT] - each[:, schema.RIGHT] for each in (roots, true_roots))
+    error = _distance(scale[:, schema.RIGHT, None] * apart, truly)
+    both = (batch["hand_present"] & valid[..., joint] & lifted.valid).all(-1)
+    return _masked(error, both & scalable[:, schema.RIGHT])
+
+  needs = {"joints_cam", "joints_cam_valid", "hand_present"} | lift.NEEDS[protocol.depth]
+  return Quantity("placement_error", fn, frozenset(needs), _predicts(protocol))
 
 
 def _of_joint_error(protocol: Protocol, name: str, fn: Callable[[Any], Any]) -> Quantity:

@@ -12,6 +12,7 @@ METRICS = {
   "mpvpe": ("MPVPE", "vertices from the truth"),
   "pck_auc": ("PCK AUC", "area under the curve of joints within 0 to 50 mm"),
   "mrrpe": ("MRRPE", "left wrist, seen from the right one"),
+  "placement": ("Placement", "base of the left middle finger, seen from the right one's"),
   "epe2d": ("2D error", "joints in the picture"),
   "confidence_ece": ("Calibration error", "confidence, from the share of joints near the truth"),
   "bone_asymmetry": ("Bone asymmetry", "the same bone of right and left hand, in length"),

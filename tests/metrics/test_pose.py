@@ -153,6 +153,26 @@ def test_mrrpe_is_the_plain_loop():
   assert number(pose.mrrpe(PREDICTED), prediction, batch) == pytest.approx(np.mean(errors), rel=1e-5)
 
 
+@pytest.mark.parametrize("scale", ["predicted", "gt"])
+@pytest.mark.parametrize(("root", "joint"), [("middle1", 11), ("wrist", 20)])
+def test_placement_is_the_plain_loop(scale, root, joint):
+  """The left hand's place in lengths of the right hand, which a common factor does not change."""
+  batch = scenes.truth()
+  prediction = scenes.prediction(batch)
+  metric = pose.placement(Protocol(depth="predicted", root=root, scale=scale))
+  errors = []
+  for p, t, valid, present in zip(
+    prediction["joints_cam"], batch["joints_cam"], batch["joints_cam_valid"], batch["hand_present"], strict=True
+  ):
+    if present.all() and valid[:, joint].all() and (scale == "predicted" or valid[0, [11, 20]].all()):
+      factor = np.linalg.norm(t[0, 11] - t[0, 20]) / np.linalg.norm(p[0, 11] - p[0, 20]) if scale == "gt" else 1.0
+      errors.append(np.linalg.norm(factor * (p[1, joint] - p[0, joint]) - (t[1, joint] - t[0, joint])))
+  assert len(errors) > 1
+  assert number(metric, prediction, batch) == pytest.approx(np.mean(errors), rel=1e-4)
+  larger = prediction | {"joints_cam": prediction["joints_cam"] * np.float32(1.5)}
+  assert (number(metric, larger, batch) == pytest.approx(np.mean(errors), rel=1e-4)) == (scale == "gt")
+
+
 def test_mrrpe_follows_the_relative_depth():
   batch = scenes.truth()
   exact = scenes.prediction(batch, noise=0)

@@ -197,7 +197,11 @@ def test_evaluator(loss_case):
   close(medians.mean(), loss_case["eval/median"], 2)
   close(area.reduce(*map(np.asarray, area.quantity.fn(prediction, batch))), loss_case["eval/auc_0_50"], 2)
   np.testing.assert_allclose(pose.AUC_THRESHOLDS_MM, loss_case["eval/thresholds"], rtol=0, atol=0)
-  np.testing.assert_allclose(pose.pck_curve(error, weight), loss_case["eval/pck"], rtol=0, atol=1e-12)
+  curve = []
+  for limit in loss_case["eval/thresholds"]:
+    correct = pose.pck(protocol, limit)
+    curve.append(correct.reduce(*map(np.asarray, correct.quantity.fn(prediction, batch))))
+  np.testing.assert_allclose(curve, loss_case["eval/pck"], rtol=0, atol=1e-6)
 
 
 def test_every_array_of_the_losses_and_the_evaluator_is_known(loss_case):

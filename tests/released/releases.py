@@ -25,6 +25,8 @@ class Release:
     file: name of the file.
     write: writes it.
     batch_sizes: with which the file and its import predict; two of them must not matter.
+    version: of several that one case has.
+    asked: the config must be named, as another release of the system is the one that is taken.
   """
 
   system: str
@@ -33,10 +35,22 @@ class Release:
   file: str
   write: Callable[[pathlib.Path, Arrays], None]
   batch_sizes: tuple[int, int]
+  version: str = ""
+  asked: bool = False
+
+  @property
+  def name(self) -> str:
+    return f"{self.system}.{self.version}" if self.version else self.system
+
+  @property
+  def config_name(self) -> str:
+    """As `import --config` takes it, where it must be told; else ""."""
+    return self.config.replace(".py", "") if self.asked else ""
 
   def write_into(self, folder: pathlib.Path, goldens: pathlib.Path) -> pathlib.Path:
     path = folder / self.file
-    self.write(path, Case(goldens, self.case).state_dict())
+    golden = f"golden_{self.version}.npz" if self.version else "golden.npz"
+    self.write(path, Case(goldens, self.case, golden).state_dict(self.version))
     return path
 
 
@@ -81,6 +95,23 @@ def _plain_before_1_6(path: pathlib.Path, arrays: Arrays) -> None:
   torch_writer.write_stream(path, torch_writer.tensors(arrays))
 
 
+def _with_mano(arrays: Arrays) -> Arrays:
+  """Besides, buffers of the MANO layers, which an import leaves where they are."""
+  buffers = {"v_template": (778, 3), "J_regressor": (16, 778), "betas": (1, 10)}
+  return arrays | {
+    f"mesh_reg.mano_layer.{side}.{name}": np.ones(shape, np.float32) for side in "rl" for name, shape in buffers.items()
+  }
+
+
+def _intershape_v1(path: pathlib.Path, arrays: Arrays) -> None:
+  _plain_before_1_6(path, _with_mano(arrays))
+
+
+def _intershape_v2(path: pathlib.Path, arrays: Arrays) -> None:
+  tree = {"epoch": 47, "network": torch_writer.tensors(_parallel(_with_mano(arrays))), "optimizer": {"state": {}}}
+  torch_writer.write_zip(path, tree)
+
+
 NETWORKS = (
   Release("internet", "internet", "internet.py:paper,released", "snapshot_20.pth.tar", _snapshot_before_1_6, (2, 3)),
   Release("rootnet", "rootnet", "rootnet.py:paper,released", "snapshot_19.pth.tar", _snapshot, (1, 3)),
@@ -88,6 +119,18 @@ NETWORKS = (
   Release("hdr.hasm", "hasm", "hdr.py:paper,hasm,released", "hasm.pth", _mmsegmentation, (1, 1)),
   Release("hdr.hdrm", "hdrnet", "hdr.py:paper,hdrm,released", "hdrm.npz", _npz, (1, 2)),
   Release("hdr.shpe", "detnet", "hdr.py:paper,shpe,released", "shpe.pth", _plain_before_1_6, (2, 2)),
+  Release(
+    "intershape", "intershape", "intershape.py:paper,hands,released_v1", "v1.pth", _intershape_v1, (1, 1), "v1", True
+  ),
+  Release(
+    "intershape",
+    "intershape",
+    "intershape.py:paper,hands,released",
+    "snapshot_47.pth.tar",
+    _intershape_v2,
+    (1, 1),
+    "v2",
+  ),
 )
 
 

@@ -22,14 +22,14 @@ import sys
 import cv2, numpy as np
 import jaxhands
 
-file, system, run, photo, *batch_sizes = sys.argv[1:]
+file, system, config, run, photo, *batch_sizes = sys.argv[1:]
 picture = cv2.imread(photo)[..., ::-1]
-of_file = jaxhands.load(file, system=system, batch_size=int(batch_sizes[0])).maps([picture])[0]
+of_file = jaxhands.load(file, system=system, config=config, batch_size=int(batch_sizes[0])).maps([picture])[0]
 of_run = jaxhands.load(run, batch_size=int(batch_sizes[1])).maps([picture])[0]
 np.savez("of_file.npz", **of_file)
 np.savez("of_run.npz", **of_run)
 """
-parametrized = pytest.mark.parametrize("release", releases.NETWORKS, ids=lambda release: release.system)
+parametrized = pytest.mark.parametrize("release", releases.NETWORKS, ids=lambda release: release.name)
 
 
 def _python(*arguments, cwd: pathlib.Path) -> subprocess.CompletedProcess:
@@ -43,7 +43,8 @@ def _python(*arguments, cwd: pathlib.Path) -> subprocess.CompletedProcess:
 
 def _import(release: releases.Release, folder: pathlib.Path, goldens: pathlib.Path) -> pathlib.Path:
   file = release.write_into(folder, goldens)
-  assert cli.main(["import", "--system", release.system, str(file), "--out", str(folder / "run")]) == 0
+  command = ["import", "--system", release.system, str(file), "--out", str(folder / "run")]
+  assert cli.main([*command, "--config", release.config_name]) == 0
   return file
 
 
@@ -69,7 +70,8 @@ def test_file_and_import_predict_the_same_with_any_batch_size(release, goldens, 
   assert "each was used once" in shown.out
   assert f"config {release.config.replace('.py', '')}" in shown.err
 
-  _python("-c", LOAD, file, release.system, tmp_path / "run", photo, *release.batch_sizes, cwd=tmp_path)
+  told = release.system, release.config_name
+  _python("-c", LOAD, file, *told, tmp_path / "run", photo, *release.batch_sizes, cwd=tmp_path)
   with np.load(tmp_path / "of_file.npz") as of_file, np.load(tmp_path / "of_run.npz") as of_run:
     assert set(of_file) == set(of_run)
     for key in of_file:
@@ -101,7 +103,7 @@ def test_real_frames_are_evaluated(release, goldens, interhand26m, tmp_path):
   assert 2 <= answer["examples"] <= 4
   assert answer["mean_pose"] == {}
   assert all(np.isfinite(value) for value in answer["metrics"].values())
-  if release.system in ("internet", "digit", "hdr.shpe"):
+  if release.system in ("internet", "digit", "hdr.shpe", "intershape"):
     assert answer["metrics"]["mpjpe/all"] > 0
     assert "no mean pose" in done.stderr
   assert re.search(r"report: .*index\.html", done.stdout)
@@ -109,12 +111,12 @@ def test_real_frames_are_evaluated(release, goldens, interhand26m, tmp_path):
 
 def test_an_import_is_looked_at_kept_and_loaded(goldens, tmp_path, photo, capsys):
   """The smallest network stands for all."""
-  release = releases.NETWORKS[-1]
+  (release,) = (network for network in releases.NETWORKS if network.system == "hdr.shpe")
   file = _import(release, tmp_path, goldens)
   for arguments in (["inspect", file], ["inspect", tmp_path / "run"], ["doctor", "--runs", tmp_path]):
     assert cli.main([str(argument) for argument in arguments]) == 0, arguments
   assert "run: hdr.shpe, step 0, not evaluated" in capsys.readouterr().out
   assert cli.main(["keep", str(tmp_path / "run"), "--out", str(tmp_path / "kept")]) == 0
-  _python("-c", LOAD, file, release.system, tmp_path / "kept", photo, *release.batch_sizes, cwd=tmp_path)
+  _python("-c", LOAD, file, release.system, "", tmp_path / "kept", photo, *release.batch_sizes, cwd=tmp_path)
   with np.load(tmp_path / "of_file.npz") as whole, np.load(tmp_path / "of_run.npz") as half:
     np.testing.assert_allclose(half["confidence"], whole["confidence"], atol=0.02)  # float16 weights

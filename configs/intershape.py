@@ -1,0 +1,193 @@
+"""Intershape (Zhang et al., ICCV 2021): pose and shape of two interacting hands, by attention and refinement.
+
+    python launch.py --config=configs/intershape.py                   # demo: 2 CPU cores
+    python launch.py --config=configs/intershape.py:synth             # the paper's network on embedded data: one GPU
+    python launch.py --config=configs/intershape.py:paper --config.hand_model=MANO_DIR \\
+      --config.stage.heatmaps.init_from.backbone=resnet50-19c8e357.pth \\
+      --config.stage.hands.init_from.encoder=resnet50-19c8e357.pth    # InterHand2.6M, built with --mano
+
+Parts:
+  whole   InterNet is trained for the heatmaps, then kept, and the hands' parameters are trained on them (default)
+  hands   the second training alone: `--config.init_from.heatmaps=RUN:.`, of configs/internet.py, or its released file
+
+Sizes:
+  demo   narrow ResNet-18s at 96 px, 2D heatmaps with depth maps in place of volumes; embedded data
+  tiny   seconds, for tests; volumes
+  small  `demo` with fewer steps: for ablations
+  synth  the paper's networks and losses on embedded data
+  paper  the paper's networks, losses and schedule on InterHand2.6M (`python -m data_builders.interhand26m --mano`),
+         pictures of interacting hands
+
+Switches, and the paper's rows (table 2 and figure 8; MPJPE in mm, AUC):
+  baseline           no refinement, no attention                                         14.218, 0.734
+  no_attention       refinement of features that nothing is left out of                  14.095, 0.735
+  heatmap_attention  attention of the 2.5D heatmaps in place of rendered joints          13.464, 0.746
+  predicted_camera   of rendered joints; the network predicts it                         14.040, 0.737
+  high_level         all refinements see the encoder's last map                          13.986, 0.737
+  own_context        a refinement sees the last parameters of its own hand alone         13.170, 0.752
+  (none)             Intershape                                                          13.071, 0.754
+  shared_shape       both hands have the mean of their shapes; not in the paper
+  attention_loss     the rendered attention has a loss, see below
+  released           the second release's conventions; released_v1: the first one's
+
+Evaluation is the paper's: each hand from the base of its middle finger, with the true length of the bone from there to
+the wrist (`scale=gt`); beside it the same with the predicted length (`scale=predicted`).
+
+What the paper does not say, and what is chosen: rotations are regressed as vectors from the hand model's mean pose
+(both releases); the encoder's image is normalised as ImageNet's (v2); heatmaps have height 1, so that attention is a
+probability as equation 3 says; offsets are compared in the unit and from the side of both hands (v2); the attention's
+loss, which equation 10 does not have, is off (v1's settings say weight 0.1, without formula); a predicted camera comes
+from the mean of the encoder's last map and learns from the joints' cells, weight 0.1 (v1's settings).
+
+Where paper and releases differ: the default | `released` (v2) | `released_v1`:
+  encoder       ResNet-50 | norm behind stem and in shortcuts alone | no norm, image - 0.5
+  heatmaps      height 1 | raw, 255 | raw
+  regulariser   0.05 (0.1 shape^2 + fingers^2) | 0.1 (shape^2 + 0.1 pose^2), left global rotation included | the paper's
+  truth         annotated joints | those of the fitted hand model | annotated (v1 has no training)
+  valid joints  as they are | flags in another order than the joints | as they are
+  fingertip     vertex 445 of MANO, as InterHand2.6M | 444 | 444, left 445
+  training      500,000 steps of 20, 5e-5 | 100 epochs of 128, 1e-4, a tenth after 45 and 47 | 500,000 of 15
+Slips that are not repeated: both keep InterNet in training mode while they train on it, so that its statistics drift;
+v2's mirror does not exchange the flags of fitted hands.
+
+InterHand2.6M, MPJPE / MPVPE in mm with the true scale: paper 13.071 / 10.398 (its first version); v2's README 8.64 /
+9.59 (version 1.0). The two are not comparable.
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import base, internet
+
+PARTS = ("whole", "hands")
+# The paper's rows: name -> switch.
+ROWS = {
+  "baseline": "baseline",
+  "no attention": "no_attention",
+  "predicted 2.5D heatmap": "heatmap_attention",
+  "predict camera parameters": "predicted_camera",
+  "high level feature": "high_level",
+  "cascaded single MANO parameters": "own_context",
+  "our full model": "",
+}
+_RELEASES = {"released": "v2", "released_v1": "v1"}
+SWITCHES = (*(switch for switch in ROWS.values() if switch), "shared_shape", "attention_loss", *_RELEASES)
+VARIANTS = (
+  "demo", "tiny", "small", "synth", "paper", "tiny,released", "tiny,released_v1", "paper,released", "tiny,hands",
+  "paper,hands", "paper,hands,released", "paper,hands,released_v1", "tiny,shared_shape,attention_loss",
+  *(f"tiny,{switch}" for switch in ROWS.values() if switch),
+)  # fmt: skip
+# What InterNet's config decides of its own training.
+_OF_TRAINING = (
+  "system", "train_for", "batch_size", "optimizer", "schedule", "ema", "log_every", "eval_every", "checkpoint_every",
+)  # fmt: skip
+
+
+def get_config(variant: str = "") -> ConfigDict:
+  """The config of `[size][,part][,switch...]`; see the module.
+
+  Raises:
+    ValueError: an unknown word, or switches that exclude each other.
+  """
+  config: Any = base.get_config()
+  config.name = "intershape"
+  choice = base.choose(config, variant, PARTS, SWITCHES)
+  rows = [switch for switch in ROWS.values() if switch in choice]
+  releases = [release for switch, release in _RELEASES.items() if switch in choice]
+  if len(rows) > 1 or len(releases) > 1:
+    raise ValueError(f"variant {variant!r}: one row of the paper's table and one release at most")
+  first: Any = internet.get_config(f"{choice.size},released" if releases else choice.size)
+  attention = "none" if {"baseline", "no_attention"} & choice.switches else "rendered"
+  levels = ("layer4",) * 3 if "high_level" in choice else ("layer4", "layer3", "layer2")
+  config.system = ConfigDict({
+    "name": "intershape",
+    "heatmaps": first.system,
+    "release": releases[0] if releases else "",
+    "depth": 50,
+    "width": 64,
+    "hidden": 512,
+    "refinements": () if "baseline" in choice else levels,
+    "attention": "heatmap" if "heatmap_attention" in choice else attention,
+    "camera": "predicted" if "predicted_camera" in choice else "fit",
+    "context": "own" if "own_context" in choice else "both",
+    "shared_shape": "shared_shape" in choice,
+    "attention_weight": 0.1 if "attention_loss" in choice else 0.0,
+    "bn_groups": 1,
+  })  # fmt: skip
+  config.data.update(first.data)
+  config.freeze = ("heatmaps",)
+  sizes = {"demo": _demo, "tiny": _tiny, "small": _small, "synth": _synth, "paper": _paper}
+  sizes[choice.size](config)
+  _second(config) if choice.part == "hands" else _both(config, first)
+  return config
+
+
+def _both(config: Any, first: Any) -> None:
+  """InterNet, then the hands on its heatmaps; each stage is evaluated as its own paper has it."""
+  config.stages = ("heatmaps", "hands")
+  heatmaps = ConfigDict({key: first[key] for key in _OF_TRAINING} | {"freeze": (), "requires": first.requires})
+  hands = ConfigDict({"init_from": {"heatmaps": "stages/heatmaps:.", "encoder": ""}, "requires": config.requires})
+  hands.eval = _evaluation()
+  if first.requires:
+    heatmaps.init_from = ConfigDict({"backbone": ""})
+  config.requires = ConfigDict()
+  config.stage = ConfigDict({"heatmaps": heatmaps, "hands": hands})
+
+
+def _second(config: Any) -> None:
+  """The hands alone, on the heatmaps of another run."""
+  config.init_from.update(heatmaps="", encoder="")
+  base.require(config, "untrained_heatmaps", "a trained InterNet", "init_from.heatmaps or init_from.all")
+  evaluation = _evaluation()
+  config.eval.protocol.update(evaluation.protocol)
+  config.eval.also = evaluation.also
+
+
+def _evaluation() -> Any:
+  """The paper's protocol, and the same with the predicted size of each hand."""
+  protocol = {"depth": "predicted", "root": "middle1", "scale": "gt"}
+  return ConfigDict({"protocol": protocol, "also": {"predicted_scale": {"scale": "predicted"}}})
+
+
+def _paper(config: Any) -> None:
+  base.require(config, "no_imagenet", "ImageNet weights of ResNet-50", "init_from.encoder or init_from.all")
+  config.data.train, config.data.eval = ("interhand26m:train",), ("interhand26m:test",)
+  config.data.kind = "interacting"
+  config.optimizer.learning_rate = 5e-5
+  config.train_for, config.batch_size = "500000 steps", 15 if config.system.release == "v1" else 20
+  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "50000 steps", "10000 steps"
+  if config.system.release == "v2":
+    config.train_for, config.batch_size, config.optimizer.learning_rate = "100 epochs", 128, 1e-4
+    config.schedule.name, config.schedule.drops = "drops", (("45 epochs", 0.1), ("47 epochs", 0.1))
+    config.eval_every, config.checkpoint_every = "5 epochs", "1 epoch"
+
+
+def _synth(config: Any) -> None:
+  data = config.data.train, config.data.eval
+  _paper(config)
+  config.data.train, config.data.eval = data
+  config.requires = ConfigDict()  # embedded data, from scratch
+  config.train_for = "100000 steps"
+
+
+def _demo(config: Any) -> None:
+  config.system.update(depth=18, width=16, hidden=128)
+  config.train_for, config.batch_size = "3000 steps", 16
+  config.optimizer.learning_rate = 1e-3
+  config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
+  config.clip_norm = 0.0
+  config.ema = 0.999
+  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "0 steps", "1000 steps"
+
+
+def _small(config: Any) -> None:
+  _demo(config)
+  config.train_for = "2000 steps"
+
+
+def _tiny(config: Any) -> None:
+  config.system.update(depth=18, width=4, hidden=16)
+  config.train_for, config.batch_size, config.eval.batch_size = "4 steps", 8, 8
+  config.optimizer.learning_rate = 1e-3
+  config.log_every, config.eval_every, config.checkpoint_every = "1 step", "2 steps", "2 steps"
