@@ -1,12 +1,13 @@
-"""`python -m jaxhands COMMAND`: what can be done with a trained run, besides training it (`launch.py`).
+"""`jaxhands COMMAND`, or `python -m jaxhands COMMAND`: training, and all that can be done with a trained run.
 
 A command is a module with
 
     add_arguments(parser: argparse.ArgumentParser) -> None
     main(args: argparse.Namespace) -> int       # exit status; 0 = done
 
-Its docstring is the help: the first paragraph says what it does, the rest how, with an example. To add a command, name
-its module in `COMMANDS`; only the module of the command that is called is imported.
+or, where fields of a config are flags, with `main(program: str, arguments: Sequence[str]) -> int` alone. Its docstring
+is the help: the first paragraph says what it does, the rest how, with an example. To add a command, name its module in
+`COMMANDS`; only the module of the command that is called is imported.
 """
 
 from __future__ import annotations
@@ -24,19 +25,28 @@ from typing import NamedTuple
 from jaxhands import __version__, console, writer
 from jaxhands.arguments import Parser
 
-PROGRAM = "python -m jaxhands"
+PROGRAM = "jaxhands" if pathlib.Path(sys.argv[0]).stem == "jaxhands" else "python -m jaxhands"
 INTERRUPTED = 130
 
 
 class Command(NamedTuple):
-  """Module of a command, what it does in a few words, and whether nothing else may write into its --out meanwhile."""
+  """A command.
+
+  Attributes:
+    module: that does it.
+    summary: what it does in a few words.
+    fills_out: nothing else may write into its --out meanwhile.
+    has_config: it reads its arguments itself, by `config_flags`.
+  """
 
   module: str
   summary: str
   fills_out: bool = False
+  has_config: bool = False
 
 
 COMMANDS = {
+  "train": Command("jaxhands.commands.train", "train and evaluate a config, or go on with it", has_config=True),
   "predict": Command("jaxhands.commands.predict", "find hands in your own pictures and videos, in 3D", True),
   "import": Command("jaxhands.commands.import_weights", "make a run of weights that authors released", True),
   "inspect": Command("jaxhands.commands.inspect", "list what a file of weights or a run holds"),
@@ -70,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 2
   try:
     module = importlib.import_module(COMMANDS[name].module)
+    if COMMANDS[name].has_config:
+      return module.main(f"{PROGRAM} {name}", rest)
     parsed = _parser(name, module.__doc__ or "", module.add_arguments).parse_args(rest)
     with _filled(parsed.out) if COMMANDS[name].fills_out else contextlib.nullcontext():
       return module.main(parsed)
@@ -101,7 +113,7 @@ def _overview() -> str:
   lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
   return "\n".join([
     f"usage: {PROGRAM} COMMAND ...", "", *lines, "",
-    f"`{PROGRAM} COMMAND --help` explains one, with an example. `launch.py` trains and evaluates.",
+    f"`{PROGRAM} COMMAND --help` explains one, with an example.",
   ])  # fmt: skip
 
 

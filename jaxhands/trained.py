@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib
 import pathlib
 import pkgutil
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhands import predict, stages, writer
+from jaxhands import config_files, predict, stages, writer
 from jaxhands.systems import base
 from jaxhands.train import checkpoint
 from jaxhands.train import state as states
 from jaxhands.weights import files
-
-_CONFIGS = "configs"  # found by its name: packages above this one are not imported
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +71,8 @@ def released_config(system: str, where: str = "") -> Any:
   """
   if where:
     name, _, variant = where.partition(":")
-    found = [config for _, config in stages.of(_module(name).get_config(variant)) if config.system.name == system]
+    described = stages.of(config_files.module(name).get_config(variant))
+    found = [config for _, config in described if config.system.name == system]
     if not found:
       raise ValueError(f"config {where!r} does not build the system {system!r}")
     return found[-1]
@@ -129,34 +126,12 @@ def write_run(imported: Imported, workdir: pathlib.Path) -> None:
 
 def _all_configs() -> Iterator[tuple[str, Any, bool]]:
   """Variant, config of each of its runs, and whether that is the whole of it, of all configs."""
-  for info in pkgutil.iter_modules(_configs().__path__):
-    module = _module(info.name)
+  for info in pkgutil.iter_modules(config_files.module_beside(config_files.CONFIGS).__path__):
+    module = config_files.module(info.name)
     for variant in getattr(module, "VARIANTS", ()):
       found = stages.of(module.get_config(variant))
       for _, config in found:
         yield variant, config, len(found) == 1
-
-
-def _configs() -> Any:
-  """The package beside this one, also where the working directory holds another one of its name."""
-  beside = str(pathlib.Path(__file__).resolve().parents[1])
-  if _CONFIGS in sys.modules:
-    return sys.modules[_CONFIGS]
-  sys.path.insert(0, beside)
-  try:
-    return importlib.import_module(_CONFIGS)
-  finally:
-    sys.path.remove(beside)
-
-
-def _module(name: str) -> Any:
-  try:
-    _configs()
-    return importlib.import_module(f"{_CONFIGS}.{name}")
-  except ModuleNotFoundError as error:
-    if error.name not in (_CONFIGS, f"{_CONFIGS}.{name}"):
-      raise
-    raise ValueError(f"there is no config {name!r}; configs/ is looked for beside jaxhands") from error
 
 
 def load(

@@ -12,9 +12,9 @@ import sys
 import tomllib
 
 import pytest
-from absl import flags
 
-from jaxhands import cli, requirements, stages
+from jaxhands import cli, config_flags, requirements, stages
+from jaxhands.commands import train
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "ADDING_A_SYSTEM.md", *ROOT.glob("docs/*.md"), ROOT / "data_builders" / "README.md"]
@@ -25,7 +25,7 @@ SOURCES = [ROOT / "launch.py"] + [
   if path.suffix in (".py", ".sh")
 ]
 # How a line with a command begins: its environment, and the program.
-_BEGINS = re.compile(r"(?:[A-Z_]+=\S+ +)*(?:python3?|pip|sbatch|cluster/\w+\.sh|gcloud|git|export|cat) ")
+_BEGINS = re.compile(r"(?:[A-Z_]+=\S+ +)*(?:python3?|pip|jaxhands|sbatch|cluster/\w+\.sh|gcloud|git|export|cat) ")
 # Programs of others, whose arguments nobody here can judge.
 OTHERS = {"cat", "cd", "export", "gcloud", "git", "python3"}
 
@@ -63,7 +63,7 @@ def _lines(text):
 
 def _is_pattern(words):
   """Whether this shows what a command looks like, or is of the guide's system, which a test of its own makes."""
-  return any(re.search(r"…|^\.\.\.$|\[\w*:|NAME|\bmini\b", word) for word in words)
+  return any(re.search(r"…|^\.\.\.$|\[\w*:|NAME|COMMAND|^CONFIG$|\bmini\b", word) for word in words)
 
 
 def _all():
@@ -107,26 +107,21 @@ def _launch(words, monkeypatch, folder):
     monkeypatch: of the test.
     folder: an empty one, where a page's data sets lie.
   """
-  launch = importlib.import_module("launch")
   (folder / "interhand26m").mkdir()
   (folder / "interhand26m" / "features.json").touch()
   words = [word.replace("/data/jaxhands", str(folder)) for word in words]
   monkeypatch.chdir(ROOT)
-  monkeypatch.setattr(sys, "argv", ["launch.py", *words])
-  flags.FLAGS.unparse_flags()
-  for name in [name for name in flags.FLAGS if name.startswith("config.")]:  # what the last command overrode
-    delattr(flags.FLAGS, name)
-  launch._parse_flags(sys.argv)
-  config = launch._CONFIG.value
+  values = config_flags.read("launch.py", "--config=configs/NAME.py", "", words, train.define_flags)
+  config = values["config"].value
   described = dict(stages.of(config))
-  if launch._MODE.value != "eval":
-    only = launch._STAGE.value
+  if values["mode"].value != "eval":
+    only = values["stage"].value
     requirements.check(config, described, [only] if only else list(described))
 
 
 @pytest.mark.parametrize("words", EXAMPLES)
 def test_an_example_is_understood(words, only_arguments, tmp_path):
-  program, *rest = words
+  program, *rest = words if words[0] != "jaxhands" else ["python", "-m", *words]
   if program == "python" and rest[0] == "launch.py":
     _launch(rest[1:], only_arguments, tmp_path)
   elif program.startswith("cluster/") or program == "sbatch":
@@ -135,6 +130,8 @@ def test_an_example_is_understood(words, only_arguments, tmp_path):
     arguments = words[words.index(script) + 1 :]
     if arguments != ["stop"]:
       _launch(arguments, only_arguments, tmp_path)
+  elif program == "python" and rest[:3] == ["-m", "jaxhands", "train"] and len(rest) > 3:
+    _launch(rest[3:], only_arguments, tmp_path)
   elif program == "python" and rest[:2] == ["-m", "jaxhands"]:
     if rest[2:] == ["joints"]:  # needs nothing, and is quick
       only_arguments.undo()

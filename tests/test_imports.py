@@ -50,6 +50,7 @@ ALLOWED["timing"] = {"schema", "systems.base"}
 ALLOWED |= {"origin": {"runs"}, "compare": {"hands", "metrics", "runs", "console"}}
 ALLOWED |= {"results": {"runs", "console", "writer"}, "requirements": {"train"}}
 ALLOWED |= {"stages": {"train", "runs", "writer"}, "comparisons": _BELOW_TRAIN | {"systems.base", "models"}}
+ALLOWED |= {"config_files": set(), "config_flags": {"config_files", "console", "data"}}
 ALLOWED["config_rules"] = {"data", "metrics", "train"}
 ALLOWED["run"] = set(ALLOWED) | {"systems.base"}
 ALLOWED["photo"] = {"schema", "geometry", "hands", "render", "draw", "predict"}

@@ -1,15 +1,19 @@
 """The command line, as a user types it."""
 
+import fnmatch
 import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
+from jaxhands import cli
 from tests.data.conftest import build
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -71,6 +75,69 @@ def test_no_config_at_all_is_refused_in_a_line():
   found = _launch()
   assert (found.returncode, found.stderr.count("\n")) == (1, 1)
   assert "write --config=configs/NAME.py[:VARIANT]" in found.stderr
+
+
+# 2026-11-29: ml_collections imports config files by a deprecated method of Python's.
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    ((), "there is no config; write CONFIG[:VARIANT]"),
+    (("intrenet:tiny",), "intrenet: there is no such file; did you mean 'internet'?; write CONFIG[:VARIANT]"),
+    (("internet:tinny",), "unknown variant 'tinny': did you mean 'tiny'?"),
+    (("configs/hdr.py:tiny", "--config.sede=3"), 'Did you mean "seed"'),
+    (("internet:tiny", "--config=hdr:tiny"), "--config=hdr:tiny: there is a config already"),
+    (("internet:tiny", "--workdri=x"), "Did you mean: workdir"),
+    (("internet:tiny", "runs/x"), "unknown arguments ['runs/x']"),
+  ],
+)
+def test_the_command_refuses_what_launch_refuses(arguments, message, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)  # where no configs lie
+  with pytest.raises(SystemExit) as end:
+    cli.main(["train", *arguments])
+  line = str(end.value.code)  # goes to standard error, with status 1
+  assert line.startswith("python -m jaxhands train: error: ")
+  assert message in line
+  assert "\n" not in line
+
+
+def _installed(folder):
+  """What a wheel brings: the packages and their data that pyproject.toml names."""
+  settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+  for init in ROOT.glob("**/__init__.py"):
+    inside = init.parent.relative_to(ROOT)
+    package = ".".join(inside.parts)
+    if any(fnmatch.fnmatch(package, pattern) for pattern in settings["packages"]["find"]["include"]):
+      for pattern in ("*.py", *settings["package-data"].get(package, ())):
+        for path in init.parent.glob(pattern):
+          target = folder / path.relative_to(ROOT)
+          target.parent.mkdir(parents=True, exist_ok=True)
+          shutil.copy(path, target)
+  return folder
+
+
+def test_what_is_installed_trains_without_a_checkout(tmp_path):
+  data = build(tmp_path / "data", train=13, val=7)
+  site = _installed(tmp_path / "site")
+  module, _, function = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"][
+    "jaxhands"
+  ].partition(":")
+  script = tmp_path / "bin" / "jaxhands"  # as pip writes it
+  script.parent.mkdir()
+  script.write_text(
+    f"import sys\nfrom {module} import {function}\nif __name__ == '__main__':\n  sys.exit({function}())\n"
+  )
+  found = subprocess.run(
+    [
+      sys.executable, str(script), "train", "internet:tiny", f"--config.data.train=('{data}:train',)",
+      f"--config.data.eval=('{data}:val',)", "--config.train_for=1 steps", "--config.eval_every=0 steps",
+      "--mode=train", "--config.eval.mean_pose=0", "--config.data.processes=1",
+    ],
+    cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(site)}, capture_output=True, text=True, timeout=600, check=False,
+  )  # fmt: skip
+  assert found.returncode == 0, found.stderr
+  assert "step 1/1  pose/loss" in found.stdout
+  assert (tmp_path / "runs" / "internet-tiny" / "checkpoints" / "1").is_dir()
 
 
 def test_a_run_ends_with_a_table_and_a_report_and_can_be_evaluated_again(tmp_path):
