@@ -67,10 +67,6 @@ def _work(values: flags.FlagValues, arguments: Sequence[str]) -> bool:
   distributed.initialize(values["distributed"].value)
   distributed.use_compilation_cache()
   find = config_files.module_beside("data_builders.find").find
-    config_files.module_beside("data_builders.find").find,
-    values["stage"].value,
-    values["profile"].value,
-  )
   try:
     return run.run(config, workdir, mode, find_data=find, report=_report, only=values["stage"].value)
   except config_rules.UnbuildableError as error:
