@@ -129,7 +129,9 @@ def _both(config: Any, first: Any) -> None:
   heatmaps = ConfigDict({key: first[key] for key in _OF_TRAINING} | {"freeze": (), "requires": first.requires})
   hands = ConfigDict({"init_from": {"heatmaps": "stages/heatmaps:.", "encoder": ""}, "requires": config.requires})
   hands.eval = _evaluation()
-  if first.requires:
+  if first.init_from.all:  # InterNet's demo starts from the weights of the package
+    heatmaps.init_from = ConfigDict({"all": first.init_from.all})
+  elif first.requires:
     heatmaps.init_from = ConfigDict({"backbone": ""})
   config.requires = ConfigDict()
   config.stage = ConfigDict({"heatmaps": heatmaps, "hands": hands})
@@ -172,6 +174,7 @@ def _synth(config: Any) -> None:
 
 
 def _demo(config: Any) -> None:
+  config.data.synthetic.train = 3_000
   config.system.update(depth=18, width=16, hidden=128)
   config.train_for, config.batch_size = "3000 steps", 16
   config.optimizer.learning_rate = 1e-3
@@ -183,6 +186,7 @@ def _demo(config: Any) -> None:
 
 def _small(config: Any) -> None:
   _demo(config)
+  config.data.synthetic.train = 6_000  # as InterNet's
   config.train_for = "2000 steps"
 
 

@@ -50,11 +50,20 @@ def read(
     last = trace.strip().rpartition("\n")[2].strip()
     known = not trace or last.startswith("ValueError: ")
     sys.exit(f"{program}: error: {_one_line(flag + last.removeprefix('ValueError: ')) if known else error}")
-  except (AttributeError, FileNotFoundError, TypeError, ValueError) as error:
+  except (AttributeError, FileNotFoundError, KeyError, TypeError, ValueError) as error:
     reason = error
     while isinstance(reason, Exception):
       reason = reason.args[0]
-    sys.exit(f"{program}: error: {_one_line(str(reason))}")
+    sys.exit(f"{program}: error: {_one_line(_with_field(str(reason), error, arguments))}")
+
+
+def _with_field(reason: str, error: Exception, arguments: Sequence[str]) -> str:
+  """What is wrong, with the flag that names a field that the config has not: the library says its last word alone."""
+  if not isinstance(error, (AttributeError, KeyError)):
+    return reason
+  word = reason.strip("\"'")
+  flag = next((one for one in arguments if word in re.split(r"[.=]", one.partition("config.")[2])), "")
+  return f"{flag}: the config has no field {word!r}" if flag and word.isidentifier() else reason
 
 
 def _with_file(arguments: list[str], usage: str) -> list[str]:

@@ -29,6 +29,8 @@ def _launch(*arguments, cwd=ROOT):
   [
     (("--config.sede=3",), 'Did you mean "seed"'),
     (("--config.optimizer.learning_rte=3",), 'Did you mean "learning_rate"'),
+    (("--config.system.qqq=3",), "launch.py: error: --config.system.qqq=3: the config has no field 'qqq'"),
+    (("--config.qqq.learning_rate=3",), "--config.qqq.learning_rate=3: the config has no field 'qqq'"),
     (("--config.batch_size=2.5",), "--config.batch_size=2.5: invalid literal for int"),
     (("--mode=trian",), "train|eval|train_and_eval"),
     (("--wrokdir=x",), "Did you mean: workdir"),
