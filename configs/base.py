@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-SIZES = ("demo", "tiny", "kept", "small", "synth", "paper")
+SIZES = ("demo", "tiny", "small", "synth", "paper")
 
 
 def get_config() -> ConfigDict:
@@ -161,7 +161,13 @@ class Choice:
     return switch in self.switches
 
 
-def choose(config: ConfigDict, variant: str, parts: Sequence[str] = (), switches: Sequence[str] = ()) -> Choice:
+def choose(
+  config: ConfigDict,
+  variant: str,
+  parts: Sequence[str] = (),
+  switches: Sequence[str] = (),
+  sizes: Sequence[str] = SIZES,
+) -> Choice:
   """Reads `[size][,part][,switch...]` in any order, and names the run after it.
 
   Args:
@@ -169,21 +175,22 @@ def choose(config: ConfigDict, variant: str, parts: Sequence[str] = (), switches
     variant: what follows the colon of `--config=configs/NAME.py:...`; "" = `demo` and the first part.
     parts: of which one is chosen, e.g. ("pipeline", "hasm", "hdrm").
     switches: of which any number is chosen.
+    sizes: that there are, the default first; "kept" of a system whose weights come with the package.
   Raises:
     ValueError: an unknown word, a word twice, or two sizes or parts.
   """
   words = [word.strip() for word in variant.split(",") if word.strip()]
-  known = [*SIZES, *parts, *switches]
+  known = [*sizes, *parts, *switches]
   for word in words:
     if word not in known:
       close = difflib.get_close_matches(word, known, n=1)
       hint = f"did you mean {close[0]!r}? " if close else ""
       raise ValueError(f"unknown variant {word!r}: {hint}known are {known}")
-  chosen_sizes = [word for word in words if word in SIZES]
+  chosen_sizes = [word for word in words if word in sizes]
   chosen_parts = [word for word in words if word in parts]
   if len(set(words)) < len(words) or len(chosen_sizes) > 1 or len(chosen_parts) > 1:
-    raise ValueError(f"variant {variant!r}: at most one of the sizes {list(SIZES)} and one of the parts {list(parts)}")
-  size = chosen_sizes[0] if chosen_sizes else SIZES[0]
+    raise ValueError(f"variant {variant!r}: at most one of the sizes {list(sizes)} and one of the parts {list(parts)}")
+  size = chosen_sizes[0] if chosen_sizes else sizes[0]
   part = chosen_parts[0] if chosen_parts else next(iter(parts), "")
   chosen = [word for word in switches if word in words]
   config.variant = "-".join([size, *chosen_parts, *chosen])

@@ -91,7 +91,7 @@ def get_config(variant: str = "") -> ConfigDict:
   """
   config: Any = base.get_config()
   config.name = "internet"
-  choice = base.choose(config, variant, switches=SWITCHES)
+  choice = base.choose(config, variant, switches=SWITCHES, sizes=(*base.SIZES, "kept"))
   config.system = ConfigDict({
     "name": "internet",
     "released": "released" in choice,
