@@ -25,7 +25,7 @@ from jaxhands import schema
 from jaxhands.data import feed, host_ops
 from jaxhands.geometry import camera, crop, lift
 from jaxhands.hands import bones, mirror
-from jaxhands.hands.model import EMBEDDED, HandModel
+from jaxhands.hands.model import HandModel
 from jaxhands.metrics.confidence import Calibration
 from jaxhands.systems import base
 from jaxhands.train import checkpoint, distributed
@@ -199,8 +199,7 @@ class Model:
   @property
   def hand_model(self) -> HandModel:
     """Whose meshes and parameters the system predicts."""
-    name = self.config.hand_model
-    return HandModel.default() if name == EMBEDDED else HandModel.from_mano(name)
+    return HandModel.named(self.config.hand_model)
 
   @property
   def _views(self) -> tuple[schema.View, ...]:

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from jaxhands import comparisons, config_rules, evaluate, origin, requirements, schema, stages, timing
+from jaxhands import comparisons, config_rules, evaluate, metrics, origin, requirements, schema, stages, timing
 from jaxhands.data import feed, folders, host_ops, source
 from jaxhands.data.records import DataSet, Kind, Records, RootDepths
-from jaxhands.hands.model import EMBEDDED, HandModel
+from jaxhands.hands.model import HandModel
 from jaxhands.metrics import confidence, mean_pose, pictures
 from jaxhands.metrics.base import Protocol
 from jaxhands.report import examples
@@ -159,7 +159,9 @@ class Run:
     protocol = Protocol(**config.eval.protocol)
     needs = self.system.needs
     more = pictures.metrics(comparisons.features(config.vgg)) if "removed" in needs else ()
-    hand_model = _hand_model(config) if "mano" in needs else None
+    hand_model = HandModel.named(config.hand_model) if "mano" in needs else None
+    if "annotations_mano" in needs or self._annotations:
+      more += metrics.distributions(protocol, HandModel.named(config.hand_model))
     found = comparisons.metrics_of(config, protocol, hand_model, "parts" in needs, more)
     also = [dataclasses.replace(protocol, **changes) for changes in config.eval.also.values()]
     methods = comparisons.methods_of(config, self.system)
@@ -201,7 +203,7 @@ class Run:
     ]
     records = source.open_all(sets, self.system.view, needs)
     for identity in {found.hand_model for found in records if {"mano", "annotations_mano"} & set(needs)} - {""}:
-      _hand_model(self.config).check_identity(identity)
+      HandModel.named(self.config.hand_model).check_identity(identity)
     return records
 
   def _root_depths(self) -> str:
@@ -239,10 +241,20 @@ class Run:
 
   def eval_batches(self) -> Iterator[Mapping[str, np.ndarray]]:
     """Batches of this process, on the host, every example once."""
-    ops, needs = self.system.host_ops(False), self.evaluator.needs
+    ops, needs = self._eval_ops, self.evaluator.needs
     return source.eval_batches(
       self._eval_records, ops, needs, self._rows(sum(map(len, self._eval_records))), self._reading()
     )
+
+  @property
+  def _annotations(self) -> int:
+    """Of a picture, for a system that does not ask for them."""
+    return 0 if "annotations_mano" in self.system.needs else self.config.eval.get("annotations", 0)
+
+  @property
+  def _eval_ops(self) -> tuple[base.HostOp, ...]:
+    more = (host_ops.PadAnnotations(self._annotations, random=False),) if self._annotations else ()
+    return (*self.system.host_ops(False), *more)
 
   def _rows(self, examples: int) -> int:
     """Of a batch of the evaluation: no more than so many examples fill, on all devices alike."""
@@ -349,7 +361,7 @@ class Run:
     """Batch and prediction of a few of the evaluation's examples."""
     size = self._rows(len(positions))
     needs = self.evaluator.needs | examples.NEEDS
-    ops, reading = self.system.host_ops(False), self._reading()
+    ops, reading = self._eval_ops, self._reading()
     return self.evaluator.look(
       variables, source.eval_batches(self._eval_records, ops, needs, size, reading, positions.tolist())
     )
@@ -389,12 +401,3 @@ class Run:
     with checkpoint.Checkpoints(self.workdir) as saved:
       saved.save(0, states.State(jnp.int32(0), variables, {}, {}))
     return variables | {"constants": constants}
-
-
-@functools.cache
-def _load_hand_model(name: str) -> HandModel:
-  return HandModel.default() if name == EMBEDDED else HandModel.from_mano(name)
-
-
-def _hand_model(config: Any) -> HandModel:
-  return _load_hand_model(config.hand_model)

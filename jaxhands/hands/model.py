@@ -7,6 +7,7 @@ global first, as rotation vectors, 6D or matrices; no rotation = flat hand. The 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -69,6 +70,15 @@ class HandModel:
       names = {field.name: field.name for field in dataclasses.fields(HandSide)} | {"faces": "f"}
       right = HandSide(**{name: arrays.get(key) for name, key in names.items()})
     return cls.from_sides(right, right.mirrored(), EMBEDDED)
+
+  @classmethod
+  def named(cls, name: str) -> HandModel:
+    """The model that a config's `hand_model` names: the embedded one, or a folder of a user's own MANO files.
+
+    Raises:
+      ManoFileError: see `from_mano`.
+    """
+    return _named(name)
 
   @classmethod
   def from_mano(cls, path: str | pathlib.Path, mend_left: bool | None = None) -> HandModel:
@@ -141,6 +151,10 @@ class HandModel:
     pose = mano[..., schema.MANO_POSE].reshape(mano.shape[:-1] + (NUM_ROTATIONS, 3))
     return self.forward(pose, mano[..., schema.MANO_SHAPE], mano[..., schema.MANO_TRANSLATION], hand)
 
+  def rest_joints(self, shape: Float[Array, "*b hands 10"]) -> Float[Array, "*b hands 16 3"]:
+    """The 16 joints (mm, MANO's order) of unposed hands, as their shape alone places them."""
+    return self.joints_template + einsum("hjcs,...hs->...hjc", self.joints_shapedirs, shape)
+
   def tips_only(self) -> HandModel:
     """The same hands with the five tip vertices and no faces: keypoints at a fraction of the cost."""
     hands = np.arange(len(self.v_template))[:, None]
@@ -190,7 +204,7 @@ class HandModel:
     The model turns about the wrist, not the origin: the wrist's rest position enters the translation.
     """
     shape, translation_mm = mano_world[..., schema.MANO_SHAPE], mano_world[..., schema.MANO_TRANSLATION]
-    roots = self.joints_template[:, 0] + einsum("hcs,...hs->...hc", self.joints_shapedirs[:, 0], shape)
+    roots = self.rest_joints(shape)[..., 0, :]
     turn, shift = cam_from_world[..., None, :, :3], cam_from_world[..., None, :, 3]
     orient = matmul(turn, rotations.matrix_from_axis_angle(mano_world[..., :3]))
     moved = matmul(turn, (roots + translation_mm)[..., None])[..., 0] + shift - roots
@@ -201,6 +215,11 @@ class HandModel:
     if hand not in (schema.RIGHT, schema.LEFT):
       raise ValueError(f"hand is {hand!r}; expected {schema.RIGHT} (right) or {schema.LEFT} (left)")
     return jax.tree.map(lambda array: array[hand : hand + 1], self)
+
+
+@functools.cache
+def _named(name: str) -> HandModel:
+  return HandModel.default() if name == EMBEDDED else HandModel.from_mano(name)
 
 
 _ARRAYS = tuple(field.name for field in dataclasses.fields(HandModel) if field.name != "identity")
@@ -259,8 +278,7 @@ def _forward(model: HandModel, matrices: Any, shape: Any, translation_mm: Any) -
   xp = namespace(model.v_template, matrices, shape, translation_mm)
   batch = np.broadcast_shapes(matrices.shape[:-3], shape.shape[:-1], translation_mm.shape[:-1])
   matrices = xp.broadcast_to(matrices, batch + (NUM_ROTATIONS, 3, 3))
-  rest_joints = model.joints_template + einsum("hjcs,...hs->...hjc", model.joints_shapedirs, shape)
-  rest_joints = xp.broadcast_to(rest_joints, batch + (NUM_ROTATIONS, 3))
+  rest_joints = xp.broadcast_to(model.rest_joints(shape), batch + (NUM_ROTATIONS, 3))
   vertices = model.v_template + einsum("hvcs,...hs->...hvc", model.shapedirs, shape)
   if model.posedirs is not None:
     feature = (matrices[..., 1:, :, :] - np.eye(3, dtype=np.float32)).reshape(batch + (135,))
