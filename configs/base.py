@@ -128,6 +128,9 @@ def get_config() -> ConfigDict:
   # The same system with other fields and the same weights, to stand beside it: name -> what of `system` changes. A
   # system may have fields that change how it predicts and not what it reads from the data.
   config.eval.methods = ConfigDict()
+  # Annotations of a picture that poses and samples are compared with (data_builders.multihands), of a system that does
+  # not ask for them itself; 0 = none.
+  config.eval.annotations = 0
   config.eval.mean_pose = 10_000  # training examples that the baseline is the mean of; 0 = no baseline
   return config
 

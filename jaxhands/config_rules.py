@@ -235,6 +235,7 @@ _PARTS: dict[str, Mapping[str, _Rule]] = {
   "eval.protocol": _of(Protocol),
   "eval": {
     "batch_size": _whole(1), "checkpoint": _word("latest", "best"), "mean_pose": _whole(), "metrics": _texts,
+    "annotations": _whole(),
   },
   "": {
     "name": _text, "seed": _whole(0, 2**32 - 1), "compute_dtype": _word("float32", "bfloat16"), "hand_model": _text,

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from jaxhands import comparisons, config_rules, evaluate, fitting, origin, requirements, schema, stages, timing
+from jaxhands import comparisons, config_rules, evaluate, fitting, metrics, origin, requirements, schema, stages, timing
 from jaxhands.data import feed, folders, host_ops, source
 from jaxhands.data.records import DataSet, Kind, Records, RootDepths
 from jaxhands.hands.model import HandModel
@@ -162,6 +162,8 @@ class Run:
     needs = self.system.needs
     more = pictures.metrics(comparisons.features(config.vgg)) if "removed" in needs else ()
     hand_model = HandModel.named(config.hand_model) if "mano" in needs else None
+    if "annotations_mano" in needs or self._annotations:
+      more += metrics.distributions(protocol, HandModel.named(config.hand_model))
     found = comparisons.metrics_of(config, protocol, hand_model, "parts" in needs, more)
     also = [dataclasses.replace(protocol, **changes) for changes in config.eval.also.values()]
     methods = comparisons.methods_of(config, self.system)
@@ -241,10 +243,20 @@ class Run:
 
   def eval_batches(self) -> Iterator[Mapping[str, np.ndarray]]:
     """Batches of this process, on the host, every example once."""
-    ops, needs = self.system.host_ops(False), self.evaluator.needs
+    ops, needs = self._eval_ops, self.evaluator.needs
     return source.eval_batches(
       self._eval_records, ops, needs, self._rows(sum(map(len, self._eval_records))), self._reading()
     )
+
+  @property
+  def _annotations(self) -> int:
+    """Of a picture, for a system that does not ask for them."""
+    return 0 if "annotations_mano" in self.system.needs else self.config.eval.get("annotations", 0)
+
+  @property
+  def _eval_ops(self) -> tuple[base.HostOp, ...]:
+    more = (host_ops.PadAnnotations(self._annotations, random=False),) if self._annotations else ()
+    return (*self.system.host_ops(False), *more)
 
   def _rows(self, examples: int) -> int:
     """Of a batch of the evaluation: no more than so many examples fill, on all devices alike."""
@@ -384,7 +396,7 @@ class Run:
     """Batch and prediction of a few of the evaluation's examples."""
     size = self._rows(len(positions))
     needs = self.evaluator.needs | examples.NEEDS
-    ops, reading = self.system.host_ops(False), self._reading()
+    ops, reading = self._eval_ops, self._reading()
     return self.evaluator.look(
       variables, source.eval_batches(self._eval_records, ops, needs, size, reading, positions.tolist())
     )

@@ -268,15 +268,27 @@ class PadPicture:
 
 @dataclasses.dataclass(frozen=True)
 class PadAnnotations:
-  """Exactly `count` rows of `annotations_mano`, padded with 0; of more, the first ones or `random` ones."""
+  """Exactly `count` rows of `annotations_mano`, padded with 0; of more, the first ones or `random` ones.
+
+  Attributes:
+    count: rows.
+    random: chosen anew each time.
+    keeps_one: the first row is then always the same, one that follows from `example_id`.
+  """
 
   count: int
   random: bool
+  keeps_one: bool = False
 
   def __call__(self, example: Example, rng: np.random.Generator) -> Example:
     given = example["annotations_mano"]
+    if self.keeps_one and len(given):
+      chosen = np.random.default_rng(int(example["example_id"])).integers(len(given))
+      given = np.roll(given, -chosen, axis=0)
     if self.random and len(given) > self.count:
-      given = given[np.sort(rng.choice(len(given), self.count, replace=False))]
+      fixed = int(self.keeps_one)
+      drawn = fixed + np.sort(rng.choice(len(given) - fixed, self.count - fixed, replace=False))
+      given = given[np.concatenate([np.arange(fixed), drawn])]
     given = given[: self.count]
     padding = ((0, self.count - len(given)), (0, 0), (0, 0))
     example["annotations_mano"] = np.pad(given, padding)

@@ -1,0 +1,170 @@
+"""HandFlowNet (Wang et al., VMV 2022): a distribution over the poses of two hands, and the baselines beside it.
+
+    python launch.py --config=configs/handflow.py                     # demo: 2 CPU cores, minutes
+    python launch.py --config=configs/handflow.py:gaussian            # the same with another distribution
+    python launch.py --config=configs/handflow.py:synth               # the paper's network on embedded data: one GPU
+    python launch.py --config=configs/handflow.py:paper --config.hand_model=MANO_DIR \\
+        --config.init_from.backbone=resnet50-11ad3fa6.pth             # MultiHands, built from your InterHand2.6M
+
+`paper` needs InterHand2.6M built with `--mano`, and from it `python -m data_builders.multihands --source interhand26m
+--mano DIR`. The embedded sizes build their data, annotations included, when they are first run.
+
+Sizes:
+  demo   ResNet-18 a quarter as wide, 96 px, a flow of 128 units without norm and dropout; embedded hands
+  tiny   seconds, for tests
+  small  `demo` on fewer pictures: for ablations
+  synth  the paper's network on embedded data
+  paper  ResNet-50, 224 px, a flow of four layers of 1,024 units, 100 annotations a picture
+
+Distributions (one of them): flow (default), gaussian, vae, mcdropout; see `jaxhands/systems/handflow_baselines.py`.
+
+Switches, the rows of the paper's table 3:
+  no_multihands      one annotation a picture: its fit
+  no_nll             without the likelihood, and so without what balances the determinant
+  no_determinant     without the determinant's magnitude, which lets samples spread
+  no_mode, no_joints, no_projection, no_orthonormality   without one of the other losses
+  additive           couplings as ProHMR's: the determinant then says nothing of the picture (docs/systems/handflow.md)
+
+The paper's text and what is done here where it is silent or its supplement is gone: docs/systems/handflow.md.
+
+MMD on InterHand2.6M with MultiHands (paper, table 2: global, right wrist, each wrist); its kernel's scales are unknown,
+ours are in `jaxhands/metrics/mmd.py`, so that numbers are not comparable but in their order:
+  flow .50 .42 .44   VAE .61 .47 .48   Gaussian .82 .51 .46   MC dropout .91 .60 .51   InterNet 1.12 .59 .56
+Ours: not measured yet.
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+DISTRIBUTIONS = ("flow", "gaussian", "vae", "mcdropout")
+# Switch -> fields of `system` that it sets.
+DROPPED = {
+  "no_nll": {"nll_weight": 0.0},
+  "no_determinant": {"determinant_weight": 0.0},
+  "no_mode": {"mode_weight": 0.0},
+  "no_joints": {"joints_weight": 0.0},
+  "no_projection": {"projection_weight": 0.0, "projection_samples_weight": 0.0},
+  "no_orthonormality": {"orthonormality_weight": 0.0},
+}
+SWITCHES = ("no_multihands", "additive", *DROPPED)
+VARIANTS = (
+  "demo", "tiny", "small", "synth", "paper", "tiny,gaussian", "tiny,vae", "tiny,mcdropout", "tiny,additive",
+  "tiny,no_multihands", *(f"small,{name}" for name in DISTRIBUTIONS[1:]), *(f"small,{name}" for name in SWITCHES),
+)  # fmt: skip
+
+
+def get_config(variant: str = "") -> ConfigDict:
+  """The config of `[size][,distribution][,switch...]`; see the module.
+
+  Raises:
+    ValueError: an unknown word, or a switch that the distribution has no use for.
+  """
+  config: Any = base.get_config()
+  config.name = "handflow"
+  choice = base.choose(config, variant, parts=DISTRIBUTIONS, switches=SWITCHES)
+  config.system = ConfigDict({
+    "name": "handflow" if choice.part == "flow" else "handflow_baselines",
+    "depth": 50,
+    "width": 64,
+    "hidden": 1024,
+    "dropout": 0.5,
+    "annotations": 100,  # of a picture in a step of training
+    "compared": 100,  # in an evaluation
+    "samples": 100,  # of a prediction
+    "multihands": "no_multihands" not in choice,
+    "noise": 0.005,
+    "mode_weight": 1e-3,
+    "joints_weight": 0.05,
+    "projection_weight": 0.01,
+    "projection_samples_weight": 1e-3,
+    "orthonormality_weight": 0.1,
+    "bn_groups": 1,
+  })  # fmt: skip
+  if choice.part == "flow":
+    config.system.update(
+      layers=4, blocks=2, coupling="additive" if "additive" in choice else "affine", batch_norm=True, nll_weight=1e-3,
+      determinant_weight=5e-4,
+    )  # fmt: skip
+  else:
+    own = {"gaussian": {"nll_weight": 1e-3}, "vae": {"reconstruction_weight": 1e-3, "divergence_weight": 1e-6}}
+    config.system.update(kind=choice.part, **own.get(choice.part, {}))
+  for switch in choice.switches & DROPPED.keys():
+    _drop(config, switch)
+  if "additive" in choice and choice.part != "flow":
+    raise ValueError(f"variant {variant!r}: 'additive' is about the flow's couplings")
+  config.data.crop_hw, config.data.map_hw = (224, 224), (112, 112)
+  config.data.kind = "interacting"
+  # Global, at the right wrist, at each wrist: the last one first, as elsewhere.
+  config.eval.protocol.depth = "predicted"
+  config.eval.also = ConfigDict({
+    "right_wrist": {"root": "right_wrist"}, "global": {"root": "none"}, "occluded": {"joints": "occluded"},
+  })  # fmt: skip
+  {"demo": _demo, "tiny": _tiny, "small": _small, "synth": _synth, "paper": _paper}[choice.size](config)
+  return config
+
+
+def _drop(config: Any, switch: str) -> None:
+  unknown = sorted(set(DROPPED[switch]) - set(config.system))
+  if unknown:
+    raise ValueError(f"{switch!r}: the system {config.system.name!r} has no {unknown[0]}")
+  config.system.update(DROPPED[switch])
+
+
+def _paper(config: Any) -> None:
+  base.require_imagenet(config, "ResNet-50")
+  config.data.train, config.data.eval = ("multihands/interhand26m:train",), ("multihands/interhand26m:test",)
+  config.init_from.backbone = ""
+  config.train_for = "500000 steps"
+  config.batch_size = 64
+  config.optimizer.name, config.optimizer.weight_decay = "adamw", 1e-4
+  config.optimizer.learning_rate = 1e-4
+  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "20000 steps", "20000 steps"
+
+
+def _synth(config: Any) -> None:
+  _paper(config)
+  config.requires = ConfigDict()  # embedded data, from scratch
+  config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:val",)
+  config.data.synthetic.update(train=100_000, hands="pair")
+  config.data.rough = True
+  config.train_for = "100000 steps"
+
+
+def _demo(config: Any) -> None:
+  config.system.update(depth=18, width=16, hidden=128, dropout=0.0, annotations=8)
+  if config.system.name == "handflow":
+    config.system.batch_norm = False
+  elif config.system.kind == "mcdropout":
+    config.system.dropout = 0.2  # what its samples are made of
+  config.data.crop_hw, config.data.map_hw, config.data.shrink = (96, 96), (48, 48), True
+  config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:val",)
+  config.data.synthetic.update(train=4_000, val=500, test=0, hands="pair")
+  config.data.augmentation.update(translation=0.05, scale=0.1, rotation_deg=10.0)
+  config.train_for = "3000 steps"
+  config.batch_size = 32
+  config.optimizer.learning_rate = 1e-3
+  config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
+  config.clip_norm = 1.0
+  config.ema = 0.999
+  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "1500 steps", "1500 steps"
+
+
+def _small(config: Any) -> None:
+  _demo(config)
+  config.data.synthetic.update(train=2_000, val=500)
+  config.train_for = "2000 steps"
+
+
+def _tiny(config: Any) -> None:
+  config.system.update(depth=18, width=4, hidden=16, dropout=0.1, annotations=3, compared=3, samples=8)
+  if config.system.name == "handflow":
+    config.system.update(layers=2, blocks=1)
+  config.data.crop_hw, config.data.map_hw = (64, 64), (32, 32)
+  config.data.synthetic.update(train=32, val=16, hands="pair")
+  config.train_for = "4 steps"
+  config.batch_size = config.eval.batch_size = 8
+  config.optimizer.learning_rate = 1e-3
+  config.log_every, config.eval_every, config.checkpoint_every = "1 step", "2 steps", "2 steps"

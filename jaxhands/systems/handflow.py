@@ -1,0 +1,508 @@
+"""HandFlowNet (Wang et al., VMV 2022): a distribution over the poses of two hands that one picture may show.
+
+A ResNet's pooled features condition a flow over both hands as one vector (`hands.vector`): rotations, shape, place and
+scale. It is trained on several annotations of each picture (`data_builders.multihands`) where these exist, on its one
+fit otherwise, and by joints alone where there is none.
+
+What a distribution is, is the business of one Linen module (`Distribution`); everything else, losses on poses and
+predictions, is shared with the baselines of `systems.handflow_baselines`.
+
+The paper leaves open, and this is what is done: all weights of the losses; the couplings, which are affine here (with
+additive ones the determinant is the same for every picture and every pose, so that its regulariser means nothing);
+joints are compared relative to the right wrist, as its depth is in the vector; the regulariser of rotations is a mean,
+as in ProHMR, not a sum; 2D errors are absolute differences.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from jaxhands import losses, schema
+from jaxhands.data import augment, colour, colours, host_ops, rough
+from jaxhands.geometry import camera, crop, lift, rotations
+from jaxhands.hands import skeleton, vector
+from jaxhands.hands.model import EMBEDDED, HandModel
+from jaxhands.models.backbones.resnet import ResNet, structure
+from jaxhands.models.flow.glow import ConditionalGlow
+from jaxhands.models.flow.halves import Halves
+from jaxhands.systems import base
+from jaxhands.weights.convert import check_shapes, convert
+from jaxhands.weights.glow import glow as name_map
+from jaxhands.weights.resnet import import_torchvision
+
+PARTS = ("backbone", "distribution")
+_UNIT_MM = 100.0  # of the joints' squared errors
+_NEAREST_MM = 10.0  # to the camera, of points that are projected
+_NEAR = 0.1  # of a hand's size in the picture, as `metrics.confidence` has it
+_TRAINED_SAMPLES = 2  # of each picture, whose projections are compared (paper)
+
+
+class Distribution(Protocol):
+  """What a system asks of a distribution of rows [B, S, 218]; a Linen module, whose state follows from the features.
+
+  Random streams: "samples", and "dropout" in training.
+  """
+
+  def start(self, rows: jax.Array, context: jax.Array, weight: jax.Array) -> Any:
+    """Makes all variables; rows [B, A, 218] are the first batch's, those of weight 0 are none."""
+    ...
+
+  def condition(self, context: jax.Array, train: bool) -> Any:
+    """The state of each picture, from its features [B, C]: what the other methods take."""
+    ...
+
+  def fit(self, rows: jax.Array, state: Any, train: bool) -> dict[str, jax.Array]:
+    """Losses [B, A] of annotations, by name."""
+    ...
+
+  def draw(self, state: Any, count: int, train: bool) -> tuple[jax.Array, jax.Array | None]:
+    """Samples [B, S, 218], and their log-density [B, S] where there is one.
+
+    In training each picture has noise of its own; else all have the same, so that none depends on its neighbours.
+    """
+    ...
+
+  def mode(self, state: Any, train: bool) -> jax.Array:
+    """The one vector [B, 1, 218] that stands for the distribution."""
+    ...
+
+  def density(self, rows: jax.Array, state: Any) -> jax.Array | None:
+    """Log-density [B, A] of rows, where there is one."""
+    ...
+
+
+class Flow(ConditionalGlow):
+  """The conditional GLOW as a `Distribution`."""
+
+  def condition(self, context: jax.Array, train: bool = False) -> Any:
+    return ConditionalGlow.condition(self, context)
+
+  def fit(self, rows: jax.Array, state: Any, train: bool) -> dict[str, jax.Array]:
+    """Negative log-likelihood, and the log-determinant from data to noise, which falls as samples spread."""
+    _, log_det = self.to_noise(rows, state, train)
+    return {"nll": -self.log_prob(rows, state, train), "determinant": log_det}
+
+  def draw(self, state: Any, count: int, train: bool) -> tuple[jax.Array, jax.Array]:
+    return self.from_noise(normal(self, len(state[0]), count, self.features, train), state, train)
+
+  def density(self, rows: jax.Array, state: Any) -> jax.Array:
+    return self.log_prob(rows, state)
+
+
+def normal(module: nn.Module, pictures: int, count: int, size: int, train: bool) -> Float[jax.Array, "b s d"]:
+  """Noise of a module's stream "samples": of each picture in training, else the same for all."""
+  noise = jax.random.normal(module.make_rng("samples"), (pictures if train else 1, count, size))
+  return jnp.broadcast_to(noise, (pictures, count, size))
+
+
+class Network(nn.Module):
+  """Backbone and distribution."""
+
+  distribution: Any
+  depth: int
+  width: int
+  dtype: jnp.dtype | type
+  bn_groups: int
+  frozen: tuple[str, ...]
+
+  def setup(self):
+    self.backbone = ResNet(self.depth, self.width, self.dtype, self.bn_groups)
+
+  def training(self, part: str, train: bool) -> bool:
+    return train and part not in self.frozen
+
+  def features(self, image: Float[Array, "b h w 3"], train: bool) -> Float[Array, "b c"]:
+    """The last block's mean over the picture, float32."""
+    maps = self.backbone(image, self.training("backbone", train))
+    return maps["layer4"].astype(jnp.float32).mean((1, 2))
+
+
+@dataclasses.dataclass(frozen=True)
+class PoseDistribution:
+  """What all systems of this paper share; see `configs/handflow.py`.
+
+  Attributes:
+    crop_hw: size of the input in px.
+    depth, width: of the ResNet.
+    hidden: units of the distribution's layers.
+    dropout: share of units that is dropped there, in training.
+    annotations: of a picture in a step of training; of more, random ones and always the one that stands for the mode.
+    compared: annotations of a picture in an evaluation.
+    samples: of a prediction.
+    multihands: learn from all annotations of a picture, not from its one fit alone.
+    noise: deviation of what is added to annotations in training (ProHMR).
+    mode_weight, joints_weight, projection_weight, projection_samples_weight, orthonormality_weight: of the losses.
+    hand_model: of all parameters, as a config names it.
+    shrink, rough, augmentation, dtype, bn_groups, frozen: as of other systems. The distribution stays float32.
+  """
+
+  crop_hw: tuple[int, int] = (224, 224)
+  depth: int = 50
+  width: int = 64
+  hidden: int = 1024
+  dropout: float = 0.5
+  annotations: int = 100
+  compared: int = 100
+  samples: int = 100
+  multihands: bool = True
+  noise: float = 0.005
+  mode_weight: float = 1e-3
+  joints_weight: float = 0.05
+  projection_weight: float = 0.01
+  projection_samples_weight: float = 0.001
+  orthonormality_weight: float = 0.1
+  hand_model: str = EMBEDDED
+  shrink: bool = False
+  rough: bool = False
+  augmentation: augment.Augmentation = augment.INTERNET
+  dtype: jnp.dtype | type = jnp.float32
+  bn_groups: int = 1
+  frozen: tuple[str, ...] = ()
+
+  view = "pair"
+  needs = frozenset({
+    "image", "crop_from_img", "camera_img", "camera_valid", "picture_hw", "joints_cam", "joints_cam_valid",
+    "joints_img", "joints_img_valid", "joints_visible", "mano", "mano_valid", "annotations_mano", "annotations_valid",
+  })  # fmt: skip
+
+  def __post_init__(self):
+    if unknown := sorted(set(self.frozen) - set(PARTS)):
+      raise ValueError(f"freeze={unknown}: this system freezes whole parts, {PARTS}")
+    for name in ("annotations", "compared", "samples"):
+      if getattr(self, name) < 1:
+        raise ValueError(f"{name}={getattr(self, name)}: expected 1 or more")
+
+  @property
+  def distribution(self) -> Any:
+    """The module of this system."""
+    raise NotImplementedError
+
+  @property
+  def fit_weights(self) -> dict[str, float]:
+    """Of the losses of annotations that `Distribution.fit` gives."""
+    raise NotImplementedError
+
+  @property
+  def context(self) -> int:
+    """Length of a picture's features."""
+    return self.width * 8 * (4 if structure(self.depth)[1] == "bottleneck" else 1)
+
+  @property
+  def code(self) -> vector.HandsVector:
+    return vector.HandsVector(self.crop_hw)
+
+  @property
+  def network(self) -> Network:
+    return Network(self.distribution, self.depth, self.width, self.dtype, self.bn_groups, self.frozen)
+
+  @property
+  def weights(self) -> dict[str, float]:
+    """Of all losses that are computed; those of weight 0 are not."""
+    own = {
+      "mode": self.mode_weight, "joints": self.joints_weight, "projection": self.projection_weight,
+      "projection_samples": self.projection_samples_weight, "orthonormality": self.orthonormality_weight,
+    }  # fmt: skip
+    return {name: weight for name, weight in (self.fit_weights | own).items() if weight}
+
+  @property
+  def starts_small(self) -> Mapping[str, str]:
+    """See `base.Objective`."""
+    return {}
+
+  @property
+  def objectives(self) -> tuple[base.Objective, ...]:
+    return (base.Objective("pose", PARTS, ("batch_stats",), self.loss, self.starts_small),)
+
+  # ---- data --------------------------------------------------------------------------
+
+  def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
+    """Crop of both hands; moved, turned, scaled and mirrored in training; annotations padded or drawn."""
+    ops = host_ops.crop_ops(self.crop_hw, augmentation=self.augmentation if train else None, shrink=self.shrink)
+    count = self.annotations if train else self.compared
+    return (*ops, host_ops.PadAnnotations(count, random=train, keeps_one=train))
+
+  def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
+    """`image` without ImageNet's mean and deviation; in training also colour factors."""
+    image = batch["image"].astype(jnp.float32) / 255
+    if train:
+      image = colours.scale_channels(image, rng)
+      if self.rough:
+        image = rough.roughened(image, jax.random.fold_in(rng, 1))
+    return {**batch, "image": colour.normalise(image)}
+
+  def intrinsics(self, batch: schema.Batch) -> Float[Array, "b 3 3"]:
+    """The camera, or a normal lens where it is not known."""
+    assumed = lift.normalised_camera(batch["picture_hw"])
+    return jnp.where(batch["camera_valid"][:, None, None], batch["camera_img"], assumed)
+
+  def encoded(
+    self, mano: Float[Array, "b a 2 61"], valid: Bool[Array, "b a"], batch: schema.Batch, model: HandModel
+  ) -> tuple[Float[Array, "b a 218"], Bool[Array, "b a"]]:
+    """Vectors of annotations, and which there are: without the camera there is no scale."""
+    there: Any
+    rows, there = self.code.encode(mano, model, batch["crop_from_img"], self.intrinsics(batch))
+    return rows, there & valid & batch["camera_valid"][:, None]
+
+  def targets(self, batch: schema.Batch, model: HandModel) -> tuple[Float[Array, "b a 218"], Bool[Array, "b a"]]:
+    """Annotations to learn from, the first of a picture its mode's; and which of them there are.
+
+    A picture without several has its one fit. What is not there is a copy of what is, so that norms over all rows of a
+    batch see hands.
+    """
+    fit, fitted = batch["mano"][:, None], batch["mano_valid"].all(-1, keepdims=True)
+    if not self.multihands:
+      mano, valid = fit, fitted
+    else:
+      several = batch["annotations_valid"].any(-1, keepdims=True)
+      mano = jnp.where(several[..., None, None], batch["annotations_mano"], fit)
+      only_first = jnp.arange(mano.shape[1]) == 0
+      valid = jnp.where(several, batch["annotations_valid"], fitted & only_first)
+    rows, valid = self.encoded(mano, valid, batch, model)
+    first = jnp.take_along_axis(rows, jnp.argmax(valid, -1)[:, None, None], 1)
+    mean = (rows * valid[..., None]).sum((0, 1)) / jnp.maximum(valid.sum(), 1)
+    spare = jnp.where(valid.any(-1)[:, None, None], first, mean)
+    return jnp.where(valid[..., None], rows, spare), valid
+
+  # ---- variables ---------------------------------------------------------------------
+
+  def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
+    """Fresh variables; the distribution starts from the annotations of this batch, the run's first."""
+    model = HandModel.named(self.hand_model)
+    rows, valid = self.targets(batch, jax.tree.map(jnp.asarray, model))
+
+    def start(network: Network, image: jax.Array, rows: jax.Array, weight: jax.Array) -> None:
+      network.distribution.start(rows, network.features(image, True), weight)
+
+    made = self.network.init(rng, batch["image"], rows, valid.astype(jnp.float32), method=start)
+    return dict(made) | {"constants": {"hand_model": model}}
+
+  # ---- training ----------------------------------------------------------------------
+
+  def loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
+    """All losses (paper, equation 3)."""
+    model = variables["constants"]["hand_model"]
+    rows, valid = self.targets(batch, model)
+    noise_key, *keys = jax.random.split(rng, 3)
+    rows = rows + self.noise * jax.random.normal(noise_key, rows.shape)
+    streams: Any = dict(zip(("samples", "dropout"), keys, strict=True))
+    own = {kind: tree for kind, tree in variables.items() if kind != "constants"}
+
+    def apply(method: Any, *args: Any) -> Any:
+      return self.network.apply(own, *args, method=method, mutable=["batch_stats"], rngs=streams)
+
+    out, state = apply(_trained, batch["image"], rows)
+    fit = dict(out["fit"])
+    if self.weights.get("determinant"):
+      # Again, with the same dropped units, so that it teaches the distribution alone and not the backbone.
+      (_, again), _ = apply(_fitted, jax.lax.stop_gradient(out["context"]), rows)
+      fit["determinant"] = again["determinant"]
+    weight = batch["weight"]
+    terms = {
+      name: losses.weighted_mean(_mean(value, valid), weight * valid.any(-1))
+      for name, value in fit.items()
+      if name in self.weights
+    }
+    values = self.pose_losses(out, rows, valid, batch, model)
+    terms |= {name: losses.weighted_mean(value, weight) for name, value in values.items() if name in self.weights}
+    total = sum((self.weights[name] * term for name, term in terms.items()), jnp.float32(0))
+    return base.LossOut(total, terms, dict(state), self.weights)
+
+  def pose_losses(
+    self, out: Mapping[str, Any], rows: Float[Array, "b a 218"], valid: Bool[Array, "b a"], batch: schema.Batch,
+    model: HandModel,
+  ) -> dict[str, Float[Array, " b"]]:  # fmt: skip
+    """Losses of the mode and of two samples of each picture, which need no annotated parameters but "mode"."""
+    drawn = jnp.concatenate([out["mode"], out["samples"]], axis=1)
+    joints_cam, joints_crop = self.joints(drawn, batch, model.tips_only())
+    error = losses.squared_error(out["mode"][:, 0], rows[:, 0], jnp.broadcast_to(valid[:, :1], rows[:, 0].shape))
+    visible = batch["joints_visible"] & batch["joints_img_valid"]
+    true_crop = crop.apply_affine(batch["crop_from_img"], batch["joints_img"])
+    difference = self.code.normalised(joints_crop) - self.code.normalised(true_crop)[:, None]
+    distance = jnp.where(visible[:, None, :, :, None], jnp.abs(difference), 0).sum(-1)
+    seen = jnp.maximum(visible.sum((1, 2)), 1)[:, None]
+    projection = distance.sum((2, 3)) / seen
+    return {
+      "mode": error.sum(-1),
+      "joints": _relative_error(joints_cam[:, 0], batch["joints_cam"], batch["joints_cam_valid"]),
+      "projection": projection[:, 0],
+      "projection_samples": projection[:, 1:].mean(1),
+      "orthonormality": vector.orthonormality(out["mode"]).mean(1) + vector.orthonormality(out["samples"]).mean(1),
+    }
+
+  def joints(
+    self, rows: Float[Array, "b s 218"], batch: schema.Batch, model: HandModel
+  ) -> tuple[Float[Array, "b s 2 21 3"], Float[Array, "b s 2 21 2"]]:
+    """Joints of vectors: camera frame (mm), and pixels of the crop."""
+    intrinsics, affine = self.intrinsics(batch), batch["crop_from_img"]
+    found = self.code.decode(rows, model, affine, intrinsics)
+    joints_cam: Any = model.forward(found.rotations, found.shape, found.translation_mm).keypoints
+    joints_img = camera.project(joints_cam.at[..., 2].max(_NEAREST_MM), intrinsics[:, None, None])
+    joints_crop: Any = crop.apply_affine(affine, joints_img)
+    return joints_cam, joints_crop
+
+  # ---- prediction --------------------------------------------------------------------
+
+  def predict(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> schema.Prediction:
+    """See `schema.PREDICTION`; both hands are said to be there, for the vector has both.
+
+    A joint's confidence is the share of samples that have it near the mode's place in the picture: nearer than a tenth
+    of the hand's size there (`metrics.confidence`).
+    """
+    model = variables["constants"]["hand_model"]
+    rows, valid = self.encoded(batch["annotations_mano"], batch["annotations_valid"], batch, model)
+    own = {kind: tree for kind, tree in variables.items() if kind != "constants"}
+    out: Any = self.network.apply(
+      own, batch["image"], rows, self.samples, method=_predicted, rngs={"samples": rng, "dropout": rng}
+    )
+    samples_cam, samples_crop = self.joints(out["samples"], batch, model.tips_only())
+    intrinsics, affine = self.intrinsics(batch), batch["crop_from_img"]
+    found = self.code.decode(out["mode"], model, affine, intrinsics)
+    posed = model.forward(found.rotations, found.shape, found.translation_mm)
+    joints_cam = posed.keypoints[:, 0]
+    joints_img = camera.project(joints_cam.at[..., 2].max(_NEAREST_MM), intrinsics[:, None])
+    joints_crop = crop.apply_affine(affine, joints_img)
+    size = crop.box_around(joints_crop, jnp.ones(joints_crop.shape[:-1], bool), margin=1.0)[..., 2:].max(-1)
+    far = jnp.linalg.norm(samples_crop - joints_crop[:, None], axis=-1)
+    wrist = joints_cam[..., skeleton.WRIST, :]
+    angles = rotations.axis_angle_from_matrix(found.rotations[:, 0]).reshape(len(joints_cam), 2, 48)
+    prediction = {
+      "joints_img": joints_img,
+      "joints_rel_depth": joints_cam[..., 2] - wrist[..., 2:],
+      "rel_root_depth": wrist[:, schema.LEFT, 2] - wrist[:, schema.RIGHT, 2],
+      "hand_prob": jnp.ones(joints_cam.shape[:2]),
+      "confidence": (far < _NEAR * size[:, None, :, None]).mean(1),
+      "scale_known": batch["camera_valid"],
+      "joints_cam": joints_cam,
+      "root_cam": wrist,
+      "root_cam_valid": jnp.repeat(batch["camera_valid"][:, None], 2, 1),
+      "vertices_cam": posed.vertices[:, 0],
+      "mano": jnp.concatenate([angles, found.shape[:, 0], found.translation_mm[:, 0]], axis=-1),
+      "samples": samples_cam,
+    }
+    if out["log_prob"] is not None:
+      prediction["log_prob"] = out["log_prob"]
+    if out["density"] is not None:
+      prediction["annotations_log_prob"] = jnp.where(valid, out["density"], 0)
+    return prediction
+
+  def import_weights(self, state_dict: Mapping[str, np.ndarray]) -> base.Variables:
+    """Variables of the backbone from torchvision's ResNet; nobody has released this paper's own.
+
+    Raises:
+      ValueError: other tensors, or of other shapes.
+    """
+    if "conv1.weight" not in state_dict:
+      raise ValueError(f"nobody has released weights of this system; {sorted(state_dict)[:3]} are not torchvision's")
+    trunk = import_torchvision(state_dict, *structure(self.depth))
+    image = jnp.zeros((1, *self.crop_hw, 3))
+    check_shapes(trunk, jax.eval_shape(lambda: ResNet(self.depth, self.width).init(jax.random.key(0), image, False)))
+    return {collection: {"backbone": tree} for collection, tree in trunk.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class HandFlow(PoseDistribution):
+  """HandFlowNet.
+
+  Attributes:
+    layers, blocks, coupling, batch_norm: of `models.flow.glow.ConditionalGlow`.
+    nll_weight: of the negative log-likelihood.
+    determinant_weight: of what lets samples spread; it must be less than `nll_weight`, or the flow grows without end.
+  """
+
+  layers: int = 4
+  blocks: int = 2
+  coupling: Literal["additive", "affine"] = "affine"
+  batch_norm: bool = True
+  nll_weight: float = 1e-3
+  determinant_weight: float = 5e-4
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.nll_weight and self.determinant_weight >= self.nll_weight:
+      raise ValueError(
+        f"determinant_weight={self.determinant_weight} is not less than nll_weight={self.nll_weight}: the flow would "
+        "grow without end"
+      )
+
+  @property
+  def distribution(self) -> Flow:
+    return Flow(
+      vector.SIZE, self.context, self.hidden, self.layers, self.blocks, self.coupling, self.dropout, self.batch_norm
+    )
+
+  @property
+  def fit_weights(self) -> dict[str, float]:
+    # Without a likelihood nothing holds the determinant back.
+    return {"nll": self.nll_weight, "determinant": self.determinant_weight if self.nll_weight else 0.0}
+
+  def import_weights(self, state_dict: Mapping[str, np.ndarray]) -> base.Variables:
+    """Variables of the backbone (torchvision's ResNet), or of the flow by the names of ProHMR's library.
+
+    Raises:
+      ValueError: a key that is unknown, missing or of another shape.
+    """
+    prefix = "_transform._transforms."
+    if not any(key.startswith(prefix) for key in state_dict):
+      return super().import_weights(state_dict)
+    kept = [len(Halves(vector.SIZE, i % 2 == 1).kept) for i in range(self.layers)]
+    flow = convert(state_dict, name_map("", "", self.layers, self.blocks, kept))
+    rows, context = jnp.zeros((1, 1, vector.SIZE)), jnp.zeros((1, self.context))
+    shapes: Any = jax.eval_shape(lambda: self.distribution.init(jax.random.key(0), rows, context, method="start"))
+    check_shapes(flow, shapes)
+    return base.nested("distribution", flow)
+
+
+def _trained(network: Network, image: jax.Array, rows: jax.Array) -> dict[str, Any]:
+  """What all losses are made of."""
+  context = network.features(image, True)
+  state, fit = _fitted(network, context, rows)
+  train = network.training("distribution", True)
+  samples, _ = network.distribution.draw(state, _TRAINED_SAMPLES, train)
+  return {"context": context, "fit": fit, "samples": samples, "mode": network.distribution.mode(state, train)}
+
+
+def _fitted(network: Network, context: jax.Array, rows: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
+  train = network.training("distribution", True)
+  state = network.distribution.condition(context, train)
+  return state, network.distribution.fit(rows, state, train)
+
+
+def _predicted(network: Network, image: jax.Array, rows: jax.Array, count: int) -> dict[str, Any]:
+  state = network.distribution.condition(network.features(image, False), False)
+  samples, log_prob = network.distribution.draw(state, count, False)
+  mode, density = network.distribution.mode(state, False), network.distribution.density(rows, state)
+  return {"samples": samples, "log_prob": log_prob, "mode": mode, "density": density}
+
+
+def _mean(values: Float[Array, "b a"], valid: Bool[Array, "b a"]) -> Float[Array, " b"]:
+  """Of the annotations that there are."""
+  return jnp.where(valid, values, 0).sum(-1) / jnp.maximum(valid.sum(-1), 1)
+
+
+def _relative_error(
+  found: Float[Array, "b 2 21 3"], truth: Float[Array, "b 2 21 3"], valid: Bool[Array, "b 2 21"]
+) -> Float[jax.Array, " b"]:
+  """Mean squared distance of the joints, relative to the right wrist, in squares of 100 mm."""
+  right = schema.RIGHT
+  counted = valid & valid[:, right : right + 1, skeleton.WRIST :]
+  relative = [joints - joints[:, right : right + 1, skeleton.WRIST :] for joints in (found, truth)]
+  mask = jnp.repeat(counted[..., None], 3, -1)
+  error = losses.squared_error(relative[0] / _UNIT_MM, relative[1] / _UNIT_MM, mask)
+  return error.sum((1, 2, 3)) / jnp.maximum(jnp.sum(counted, (1, 2)), 1)
+
+
+def build(config: Any) -> HandFlow:
+  """The system that `config.system` describes; fields it does not name keep their defaults.
+
+  Raises:
+    ValueError: an unknown field, with the known ones.
+  """
+  return base.from_fields(HandFlow, config, hand_model=config.hand_model)
