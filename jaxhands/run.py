@@ -316,7 +316,7 @@ class Run:
       if idle:
         raise ValueError(f"fit.choices are for what starts from finished weights; init_from does not fill {idle[0]!r}")
       start = self._filled(shapes) | {"constants": constants}
-      metrics = self._result(start, resamples=0).metrics
+      at_start = self._result(start, resamples=0).metrics
       batches = list(itertools.islice(self.eval_batches(), _TIMED_BATCHES))
       begun = time.perf_counter()
       self.evaluator(start, batches, resamples=0)
@@ -324,7 +324,7 @@ class Run:
       rate = sum(len(batch["weight"]) for batch in batches) * jax.process_count() / float(seconds)
       length = fitting.chosen(fit.choices, fit.seconds, rate, self.config.batch_size, fit.cost)
       if jax.process_index() == 0:
-        fitting.write(self.workdir, metrics, rate, length)
+        fitting.write(self.workdir, at_start, rate, length)
         print(
           f"this machine evaluates {rate:.0f} pictures a second: of trainings of {', '.join(fit.choices)}, "
           f"that of {length} should take at most {fit.seconds:.0f} s"
