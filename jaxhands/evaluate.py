@@ -192,6 +192,9 @@ class _Part:
 class Evaluator:
   """A system's evaluation, compiled once and called with any variables.
 
+  The network is a compiled function of its own, the same for `measure` and `look`; what is made of its predictions is
+  compiled apart from it.
+
   Args:
     system: what is evaluated.
     mesh: devices, with the batch along its one axis.
@@ -232,16 +235,21 @@ class Evaluator:
     self._compiled = False
     self._parts = (self._main, *varied, *others, *means, *plain)
     self._everywhere = NamedSharding(mesh, PartitionSpec())
-    self._step = jax.jit(self._measure, out_shardings=self._everywhere)
-    self._predict = jax.jit(self._predicted, out_shardings=self._everywhere)
+    self._predict = jax.jit(self._predictions)  # stays divided among the devices, as the batch is
+    self._measure = jax.jit(self._measured, out_shardings=self._everywhere)
+    self._show = jax.jit(self._shown, out_shardings=self._everywhere)
 
   @property
   def needs(self) -> frozenset[str]:
     """Keys of the batches: the system's and the metrics', and what tells one scene, or one overlap, from another."""
     quantities = [metric.quantity.needs for part in self._parts for metric in part.metrics]
     identity = {"scene_id", "record_hash"}
-    systems = [system.needs for system in (self._system, *self._methods.values())]
-    return base.GROUP_NEEDS | identity | overlap.NEEDS | frozenset().union(*systems, *quantities)
+    return base.GROUP_NEEDS | identity | overlap.NEEDS | self._system_needs | frozenset().union(*quantities)
+
+  @property
+  def _system_needs(self) -> frozenset[str]:
+    """Keys of the batches that the network, and each method's, sees."""
+    return frozenset().union(*(system.needs for system in (self._system, *self._methods.values())))
 
   def __call__(
     self,
@@ -252,13 +260,18 @@ class Evaluator:
   ) -> EvalResult:
     """Evaluates variables on this process's batches; all processes get the same result.
 
+    Arguments and errors are those of `measure` and `result`.
+    """
+    return self.result(self.measure(variables, batches), names, resamples)
+
+  def measure(self, variables: Variables, batches: Iterable[Mapping[str, np.ndarray]]) -> dict[str, Any]:
+    """The quantities of all examples, groups and identity, on the host; what `result` sums up.
+
     Args:
       variables: of the system, on the mesh or on the host.
       batches: of `data.source.eval_batches`, with `needs`.
-      names: of system, data set and split, for the result.
-      resamples: of the bootstrap.
     Raises:
-      ValueError: there are no examples, a metric asks for what batch or prediction lack, or a prediction is not finite.
+      ValueError: there are no examples, or a metric asks for what batch or prediction lack.
     """
     variables = jax.device_put(variables, self._everywhere)
     rows: list[list[np.ndarray]] = []  # of each batch, the arrays of its examples without padding
@@ -266,7 +279,7 @@ class Evaluator:
     said = time.monotonic()
     for index, batch in enumerate(feed.to_mesh(lambda: iter(batches), self._mesh)):
       with self._compiling() if index == 0 else contextlib.nullcontext():
-        running.append(self._step(variables, batch, np.int32(index)))
+        running.append(self._measure(self._predicted(variables, batch, index), batch))
       if len(running) > 1:  # the device works on one batch while the host reads the other
         rows.append(_counted(running.popleft()))
       if rows and not jax.process_index() and time.monotonic() - said > consoles.SILENT_S:
@@ -279,7 +292,7 @@ class Evaluator:
     columns = []
     while rows[0]:  # one array after the other, each freed when it is joined
       columns.append(np.concatenate([row.pop() for row in rows]))
-    return self._result(jax.tree.unflatten(structure, columns[::-1]), names, resamples)
+    return jax.tree.unflatten(structure, columns[::-1])
 
   def _compiling(self) -> contextlib.AbstractContextManager[None]:
     """Says what the first batch of all waits for."""
@@ -299,14 +312,27 @@ class Evaluator:
       "lifted/joints_cam" [N, 2, 21, 3] with "lifted/valid" [N, 2]; the same on all processes.
     """
     variables = jax.device_put(variables, self._everywhere)
-    on_mesh = feed.to_mesh(lambda: iter(batches), self._mesh)
-    rows = [jax.device_get(self._predict(variables, batch, np.int32(index))) for index, batch in enumerate(on_mesh)]
-    values = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
-    return {key: value[values["batch/weight"] > 0] for key, value in values.items()}
+    rows = []
+    for index, batch in enumerate(feed.to_mesh(lambda: iter(batches), self._mesh)):
+      seen = jax.device_get(self._show(self._predicted(variables, batch, index)[""], batch))
+      rows.append({key: value[seen["batch/weight"] > 0] for key, value in seen.items()})
+    return {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
 
-  def _predicted(self, variables: Variables, batch: schema.Batch, index: Any) -> dict[str, Any]:
+  def _predicted(self, variables: Variables, batch: schema.Batch, index: int) -> dict[str, schema.Prediction]:
+    """`_predictions` of a batch; of other keys in it nothing is compiled anew."""
+    seen = {key: batch[key] for key in self._system_needs if key in batch}
+    return self._predict(variables, seen, np.int32(index))
+
+  def _predictions(self, variables: Variables, batch: schema.Batch, index: Any) -> dict[str, schema.Prediction]:
+    """Of the system, "", and of each method; jitted, in one graph: what they have in common is computed once."""
+    rng = jax.random.fold_in(jax.random.key(self._seed), index)
+    return {
+      name: system.predict(variables, system.device_ops(batch, rng, False), rng)
+      for name, system in {"": self._system, **self._methods}.items()
+    }
+
+  def _shown(self, prediction: schema.Prediction, batch: schema.Batch) -> dict[str, Any]:
     """What `look` sees of a batch; jitted."""
-    prediction = self._prediction(self._system, variables, batch, index)
     seen = {f"batch/{key}": value for key, value in batch.items()}
     seen |= {f"prediction/{key}": value for key, value in prediction.items()}
     depth = self._protocol.depth
@@ -316,17 +342,8 @@ class Evaluator:
       seen |= {"lifted/joints_cam": lifted.joints_cam, "lifted/valid": lifted.valid}
     return seen
 
-  def _prediction(self, system: System, variables: Variables, batch: schema.Batch, index: Any) -> schema.Prediction:
-    rng = jax.random.fold_in(jax.random.key(self._seed), index)
-    return system.predict(variables, system.device_ops(batch, rng, False), rng)
-
-  def _measure(self, variables: Variables, batch: schema.Batch, index: Any) -> dict[str, Any]:
+  def _measured(self, predictions: Mapping[str, schema.Prediction], batch: schema.Batch) -> dict[str, Any]:
     """The quantities of each part, groups and identity of every example; jitted."""
-    # In one graph: what methods have in common is computed once.
-    predictions = {
-      name: self._prediction(system, variables, batch, index)
-      for name, system in {"": self._system, **self._methods}.items()
-    }
     prediction = predictions[""]
     quantities = tuple(part.quantities(predictions[part.variation], batch) for part in self._parts)
     kept = {key: batch[key] for key in ("example_id", "weight", "scene_id", "record_hash")}
@@ -337,7 +354,18 @@ class Evaluator:
     kept |= {"truths": constant.truths(batch), "overlap": overlap.overlap(batch)}
     return {"quantities": quantities, "groups": base.groups(batch), **kept}
 
-  def _result(self, values: Mapping[str, Any], names: tuple[str, str, str], resamples: int) -> EvalResult:
+  def result(
+    self, values: Mapping[str, Any], names: tuple[str, str, str] = ("", "", ""), resamples: int = RESAMPLES
+  ) -> EvalResult:
+    """The numbers of what `measure` found.
+
+    Args:
+      values: of `measure`.
+      names: of system, data set and split.
+      resamples: of the bootstrap.
+    Raises:
+      ValueError: a prediction is not finite.
+    """
     groups, main = values["groups"], values["quantities"][0]
     for part, quantities in zip(self._parts, values["quantities"], strict=True):
       if part is self._main or part.variation:

@@ -170,6 +170,7 @@ class Run:
     self.evaluator = evaluate.Evaluator(
       self.system, self.mesh, found, protocol, also, self._mean_pose(trains), config.seed, methods, hand_model
     )
+    self._at_the_end: Mapping[str, Any] | None = None  # what the training's last evaluation measured
     transfer.check_sources(dict(config.init_from))
     self._check_depths((protocol, *also))
     # What an earlier stage will write is not there yet; everything else must be.
@@ -302,7 +303,7 @@ class Run:
       self._fit()
     result = loop.train(
       self.system, self.config, self.workdir, self.train_batches, self._examples, self.mesh,
-      fill=self._filled, evaluate=lambda variables: self._result(variables, resamples=0).metrics,
+      fill=self._filled, evaluate=self._evaluate_between,
     )  # fmt: skip
     return result.variables if result.finished and not result.stopped else None
 
@@ -316,10 +317,10 @@ class Run:
       if idle:
         raise ValueError(f"fit.choices are for what starts from finished weights; init_from does not fill {idle[0]!r}")
       start = self._filled(shapes) | {"constants": constants}
-      at_start = self._result(start, resamples=0).metrics
+      at_start = self._evaluate_between(start)
       batches = list(itertools.islice(self.eval_batches(), _TIMED_BATCHES))
       begun = time.perf_counter()
-      self.evaluator(start, batches, resamples=0)
+      self.evaluator.measure(start, batches)
       seconds = multihost_utils.broadcast_one_to_all(np.float64(time.perf_counter() - begun))
       rate = sum(len(batch["weight"]) for batch in batches) * jax.process_count() / float(seconds)
       length = fitting.chosen(fit.choices, fit.seconds, rate, self.config.batch_size, fit.cost)
@@ -334,6 +335,12 @@ class Run:
     if jax.process_index() == 0:
       checkpoint.write_config(self.workdir, self.config)
 
+  def _evaluate_between(self, variables: base.Variables) -> Mapping[str, float]:
+    """The training's own evaluations; what the last one measured is kept."""
+    self._at_the_end = None  # before the next one needs memory
+    self._at_the_end = self.evaluator.measure(variables, self.eval_batches())
+    return self.evaluator.result(self._at_the_end, self._labels(), resamples=0).metrics
+
   def _filled(self, variables: states.Tree) -> states.Tree:
     return transfer.fill(variables, dict(self.config.init_from), self._imported, self._top)
 
@@ -347,12 +354,16 @@ class Run:
     """Evaluates, shows the table and writes `eval/metrics.json`, with some examples for the report.
 
     Args:
-      variables: of a training that just ended; without them, or with `eval.checkpoint="best"`, those that are saved.
+      variables: of a training that just ended, whose last evaluation is not done again; without them, or with
+        `eval.checkpoint="best"`, those that are saved.
     """
+    measured, self._at_the_end = self._at_the_end, None
     if variables is None or self.config.eval.checkpoint == "best":
-      variables = self._restored() if self.system.objectives else self._assembled()
+      variables, measured = self._restored() if self.system.objectives else self._assembled(), None
+    if measured is None:
+      measured = self.evaluator.measure(variables, self.eval_batches())
     accepted = requirements.of_weights(self.workdir, self.config, self._top)
-    result = dataclasses.replace(self._result(variables), accepted=accepted)
+    result = dataclasses.replace(self.evaluator.result(measured, self._labels()), accepted=accepted)
     if start := fitting.read(self.workdir):
       beside = {"protocol": result.protocol, "method": fitting.METHOD, "metrics": start["metrics"]}
       result = dataclasses.replace(result, also=(*result.also, beside))
@@ -394,18 +405,18 @@ class Run:
 
   def _look(self, variables: base.Variables, positions: np.ndarray) -> dict[str, np.ndarray]:
     """Batch and prediction of a few of the evaluation's examples."""
-    size = self._rows(len(positions))
+    size = self._rows(sum(map(len, self._eval_records)))  # as in the evaluation, which has compiled the network
     needs = self.evaluator.needs | examples.NEEDS
     ops, reading = self._eval_ops, self._reading()
     return self.evaluator.look(
       variables, source.eval_batches(self._eval_records, ops, needs, size, reading, positions.tolist())
     )
 
-  def _result(self, variables: base.Variables, **options: Any) -> evaluate.EvalResult:
+  def _labels(self) -> tuple[str, str, str]:
+    """Of system, data set and split."""
     names, variants, splits = zip(*map(folders.parse, self.config.data.eval), strict=True)
     sets = (f"{name}/{variant}" if variant else name for name, variant in zip(names, variants, strict=True))
-    labels = (self.config.system.name, "+".join(sets), "+".join(splits))
-    return self.evaluator(variables, self.eval_batches(), labels, **options)
+    return self.config.system.name, "+".join(sets), "+".join(splits)
 
   # ---- variables ------------------------------------------------------------
 

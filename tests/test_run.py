@@ -12,7 +12,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import base as base_config
-from jaxhands import run, stages, writer
+from jaxhands import evaluate, run, stages, writer
 from jaxhands.data import augment, host_ops
 from jaxhands.train import checkpoint
 from tests.data.conftest import build
@@ -121,6 +121,25 @@ def test_what_starts_from_weights_is_as_long_as_there_is_time(data, tmp_path, ca
   second["init_from"] = ConfigDict({"all": ""})
   with pytest.raises(ValueError, match="init_from does not fill"):
     run.run(_config(data, **second), tmp_path / "third")
+
+
+def test_nothing_is_evaluated_or_compiled_twice(data, tmp_path, monkeypatch):
+  measure, measured = evaluate.Evaluator.measure, []
+
+  def counted(self, variables, batches):
+    measured.append(variables)
+    return measure(self, variables, batches)
+
+  monkeypatch.setattr(evaluate.Evaluator, "measure", counted)
+  made = run.Run(_config(data), tmp_path, tmp_path)
+  answer = made.evaluate(made.train())
+  assert len(measured) == 2  # after 2 and 4 steps
+  assert set(answer.intervals) == set(answer.metrics)
+  assert made.evaluator._predict._cache_size() == 1  # also of the examples that are shown
+  again = made.evaluate()  # of what is saved
+  assert len(measured) == 3
+  assert dict(again.metrics) == pytest.approx(dict(answer.metrics), rel=1e-6)
+  assert made.evaluator._predict._cache_size() == 1
 
 
 def test_evaluating_needs_no_training_data(data, tmp_path, capsys):

@@ -45,9 +45,26 @@ def _identity(config):
   return json.dumps([parts[key] for key in same] + [parts["data"]["crop_hw"], parts["data"]["map_hw"]])
 
 
+@functools.cache
+def _paper_names():
+  return {_identity(config): _label(name, part) for name in CONFIGS for part, config in _stages(name, "paper")}
+
+
+def _label(name, stage):
+  return f"{name}/{stage}" if stage else name
+
+
+def _one(name, variant, stage, config):
+  """A large stage that goes on from one of its variant's others, by which its networks are tested, waits for night."""
+  small = {"tiny", "demo"} & set(variant.split(","))
+  nightly = not small and _identity(config) not in _paper_names() and stages.sources(config)
+  marks = (pytest.mark.nightly,) if nightly else ()
+  return pytest.param(name, variant, stage, id=f"{name}:{variant}{'/' if stage else ''}{stage}", marks=marks)
+
+
 # Every stage of every variant once; many differ in data and durations alone.
 STAGES = {
-  _identity(config): pytest.param(name, variant, stage, id=f"{name}:{variant}{'/' if stage else ''}{stage}")
+  _identity(config): _one(name, variant, stage, config)
   for name, variant in reversed(VARIANTS)
   for stage, config in _stages(name, variant)
 }.values()
@@ -62,15 +79,6 @@ def _system(name, variant, stage):
 def paper_name(name, variant, stage):
   """What figures of a "paper" step are called, "hdr/hasm"; "" of any other. Many variants have the same steps."""
   return _paper_names().get(_identity(dict(_stages(name, variant))[stage]), "")
-
-
-@functools.cache
-def _paper_names():
-  return {_identity(config): _label(name, part) for name in CONFIGS for part, config in _stages(name, "paper")}
-
-
-def _label(name, stage):
-  return f"{name}/{stage}" if stage else name
 
 
 def test_every_config_is_found_and_has_all_sizes():

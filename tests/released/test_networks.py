@@ -1,9 +1,13 @@
 """Every released network at full size, as its user goes about it: import, load, predict, evaluate, keep."""
 
+import contextlib
+import dataclasses
+import io
 import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -29,7 +33,20 @@ of_run = jaxhands.load(run, batch_size=int(batch_sizes[1])).maps([picture])[0]
 np.savez("of_file.npz", **of_file)
 np.savez("of_run.npz", **of_run)
 """
-parametrized = pytest.mark.parametrize("release", releases.NETWORKS, ids=lambda release: release.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+  """A release's file in a folder of its own, the run "run" beside it that was made of it, and what that said."""
+
+  release: releases.Release
+  file: pathlib.Path
+  out: str
+  err: str
+
+  @property
+  def run(self) -> pathlib.Path:
+    return self.file.parent / "run"
 
 
 def _python(*arguments, cwd: pathlib.Path) -> subprocess.CompletedProcess:
@@ -41,11 +58,17 @@ def _python(*arguments, cwd: pathlib.Path) -> subprocess.CompletedProcess:
   return done
 
 
-def _import(release: releases.Release, folder: pathlib.Path, goldens: pathlib.Path) -> pathlib.Path:
+@pytest.fixture(scope="module", params=releases.NETWORKS, ids=lambda release: release.name)
+def imported(request, goldens, tmp_path_factory) -> Imported:
+  """Each network once, for all tests of it, which follow each other."""
+  release, folder = request.param, tmp_path_factory.mktemp("released")
   file = release.write_into(folder, goldens)
-  command = ["import", "--system", release.system, str(file), "--out", str(folder / "run")]
-  assert cli.main([*command, "--config", release.config_name]) == 0
-  return file
+  out, err = io.StringIO(), io.StringIO()
+  with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    command = ["import", "--system", release.system, str(file), "--out", str(folder / "run")]
+    assert cli.main([*command, "--config", release.config_name]) == 0, err.getvalue()
+  yield Imported(release, file, out.getvalue(), err.getvalue())
+  shutil.rmtree(folder)  # up to a gigabyte
 
 
 @pytest.fixture
@@ -63,15 +86,13 @@ def interhand26m(shared, tmp_path_factory) -> pathlib.Path:
   return build(source, tmp_path_factory.mktemp("interhand26m") / "interhand26m", jobs=1)[0]
 
 
-@parametrized
-def test_file_and_import_predict_the_same_with_any_batch_size(release, goldens, tmp_path, photo, capsys):
-  file = _import(release, tmp_path, goldens)
-  shown = capsys.readouterr()
-  assert "each was used once" in shown.out
-  assert f"config {release.config.replace('.py', '')}" in shown.err
+def test_file_and_import_predict_the_same_with_any_batch_size(imported, tmp_path, photo):
+  release, file, run = imported.release, imported.file, imported.run
+  assert "each was used once" in imported.out
+  assert f"config {release.config.replace('.py', '')}" in imported.err
 
   told = release.system, release.config_name
-  _python("-c", LOAD, file, *told, tmp_path / "run", photo, *release.batch_sizes, cwd=tmp_path)
+  _python("-c", LOAD, file, *told, run, photo, *release.batch_sizes, cwd=tmp_path)
   with np.load(tmp_path / "of_file.npz") as of_file, np.load(tmp_path / "of_run.npz") as of_run:
     assert set(of_file) == set(of_run)
     for key in of_file:
@@ -83,23 +104,22 @@ def test_file_and_import_predict_the_same_with_any_batch_size(release, goldens, 
 
   if "joints_img" in varied:
     _python(
-      "-m", "jaxhands", "predict", photo, "--run", tmp_path / "run", "--out", tmp_path / "hands",
+      "-m", "jaxhands", "predict", photo, "--run", run, "--out", tmp_path / "hands",
       "--batch-size", release.batch_sizes[1], cwd=tmp_path,
     )  # fmt: skip
     (picture,) = json.loads((tmp_path / "hands" / "predictions.json").read_text())["pictures"]
     assert picture["width"] == 400
 
 
-@parametrized
-def test_real_frames_are_evaluated(release, goldens, interhand26m, tmp_path):
+def test_real_frames_are_evaluated(imported, interhand26m, tmp_path):
   """Of whom has the test data alone; two of its frames are two examples, or one for each hand."""
-  _import(release, tmp_path, goldens)
+  release, run = imported.release, imported.run
   done = _python(
-    ROOT / "launch.py", f"--config={ROOT}/configs/{release.config}", f"--workdir={tmp_path}/run", "--mode=eval",
+    ROOT / "launch.py", f"--config={ROOT}/configs/{release.config}", f"--workdir={run}", "--mode=eval",
     f"--config.data.eval.name={interhand26m}", "--config.data.eval.split=test[:2]", f"--config.data.dir={tmp_path}",
     cwd=tmp_path,
   )  # fmt: skip
-  answer = json.loads((tmp_path / "run" / "eval" / "metrics.json").read_text())
+  answer = json.loads((run / "eval" / "metrics.json").read_text())
   assert 2 <= answer["examples"] <= 4
   assert answer["mean_pose"] == {}
   assert all(np.isfinite(value) for value in answer["metrics"].values())
@@ -112,7 +132,9 @@ def test_real_frames_are_evaluated(release, goldens, interhand26m, tmp_path):
 def test_an_import_is_looked_at_kept_and_loaded(goldens, tmp_path, photo, capsys):
   """The smallest network stands for all."""
   (release,) = (network for network in releases.NETWORKS if network.system == "hdr.shpe")
-  file = _import(release, tmp_path, goldens)
+  file = release.write_into(tmp_path, goldens)
+  command = ["import", "--system", release.system, str(file), "--out", str(tmp_path / "run")]
+  assert cli.main([*command, "--config", release.config_name]) == 0
   for arguments in (["inspect", file], ["inspect", tmp_path / "run"], ["doctor", "--runs", tmp_path]):
     assert cli.main([str(argument) for argument in arguments]) == 0, arguments
   assert "run: hdr.shpe, step 0, not evaluated" in capsys.readouterr().out
