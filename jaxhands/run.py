@@ -40,6 +40,7 @@ def run(
   find_data: run_data.FindData | None = None,
   report: Report | None = None,
   only: str = "",
+  profile_steps: int = 0,
 ) -> bool:
   """Does what a mode asks for, stage by stage, going on from what `workdir` holds.
 
@@ -52,6 +53,7 @@ def run(
     find_data: `(name, variant, config.data) -> folder` of a data set; by default those that were built are found.
     report: called with `workdir` after the evaluation of the last stage, by the first process.
     only: this stage alone; those that it starts from must be finished. Several processes may each have one.
+    profile_steps: of each stage that are traced into its folder, see `train.profile`; 0 = none.
   Returns:
     False if a signal stopped the training; what is done is saved.
   Raises:
@@ -59,6 +61,8 @@ def run(
     OSError: data, a run or a file is missing, or another process writes into the folder (`writer.FolderInUseError`).
   """
   checkpoint.check_name(workdir)
+  if profile_steps and mode == "eval":
+    raise ValueError(f"{profile_steps} steps of training cannot be profiled in mode 'eval'")
   config_rules.check(config)
   described = dict(stages.of(config))
   for name, stage in described.items():
@@ -86,7 +90,7 @@ def run(
     read_later = {pathlib.PurePath(stage.data.root_depths) for stage in described.values()}
     for name, part in zip(chosen, parts, strict=True):
       variables = None
-      if mode != "eval" and (variables := part.train()) is None:
+      if mode != "eval" and (variables := part.train(profile_steps)) is None:
         return False
       if mode != "train" or pathlib.PurePath("stages", name) in read_later:
         part.evaluate(variables)
@@ -242,7 +246,7 @@ class Run:
 
   # ---- training -------------------------------------------------------------
 
-  def train(self) -> base.Variables | None:
+  def train(self, profile_steps: int = 0) -> base.Variables | None:
     """Trains, or goes on; what to evaluate, or None if a signal came. A system without objectives is assembled."""
     if not self.system.objectives:
       return self._assembled()
@@ -252,6 +256,7 @@ class Run:
     result = loop.train(
       self.system, self.config, self.workdir, self.train_batches, self._examples, self.mesh,
       fill=self._filled, evaluate=lambda variables: self._result(variables, resamples=0).metrics,
+      profile_steps=profile_steps,
     )  # fmt: skip
     return result.variables if result.finished and not result.stopped else None
 
