@@ -21,13 +21,12 @@ from jaxhands.arguments import Parser
 from jaxhands.hands.mano_files import ManoFileError
 from jaxhands.hands.model import HandModel
 from jaxhands.hands.skeleton import PARENTS
-from jaxhands.render.overlay import paint, skeleton
+from jaxhands.render.overlay import HAND_RGB, paint, paint_masks, skeleton, write_words
 from jaxhands.schema import HANDS, NUM_PARTS, unpack_masks
 
 PANEL_PX = 240
 ROWS = 8
-_COLOURS = ((232, 104, 16), (32, 118, 214))  # right, left
-_WHITE, _YELLOW = (255, 255, 255), (255, 225, 60)
+_YELLOW = (255, 225, 60)
 _SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 
 Image = np.ndarray  # [n, n, 3] uint8 RGB
@@ -91,7 +90,7 @@ def draw_record(record: Mapping[str, Any], size: int = PANEL_PX, model: HandMode
     for hand, name in enumerate(HANDS):
       valid = record[f"{kind}_valid"][hand]
       panel = _fitted(record[f"{kind}_{name}"], side, size) if valid else np.zeros((size, size, 3), np.uint8)
-      panels.append(_text(panel, f"{kind} {name}" + ("" if valid else ": none"), 0))
+      panels.append(write_words(panel, f"{kind} {name}" + ("" if valid else ": none"), 0))
   return np.concatenate(panels, axis=1)
 
 
@@ -104,14 +103,6 @@ def _fitted(picture: Image, side: int, size: int) -> Image:
   flags = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
   small = cv2.warpAffine(square, shrink, (size, size), flags=flags)
   return small[..., None] if nearest else small
-
-
-def _text(panel: Image, words: str, line: int) -> Image:
-  """Words in the upper left corner, on a darkened strip."""
-  (width, height), below = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, 0.38, 1)
-  top, bottom = 13 * line, 13 * line + height + below + 3
-  panel[top:bottom, : width + 6] //= 3
-  return cv2.putText(panel, words, (3, bottom - below), cv2.FONT_HERSHEY_SIMPLEX, 0.38, _WHITE, 1, cv2.LINE_AA)
 
 
 def _point(xy: np.ndarray) -> tuple[int, int]:
@@ -129,9 +120,9 @@ def _draw_skeletons(panel: Image, record: Mapping[str, Any], scale: float) -> Im
     panel, _point(np.array([x, y])), _point(np.array([x + width, y + height])), _YELLOW, 1, cv2.LINE_AA, _SHIFT
   )
   present = " ".join(name for name, is_there in zip(HANDS, record["hand_present"], strict=True) if is_there)
-  _text(panel, f"{record['record_id']} {present}", 0)
-  _text(panel, f"subject {record['subject_id']} scene {record['scene_id']}", 1)
-  return _text(panel, f"frame {record['frame']} camera {record['camera_id']}", 2)
+  write_words(panel, f"{record['record_id']} {present}", 0)
+  write_words(panel, f"subject {record['subject_id']} scene {record['scene_id']}", 1)
+  return write_words(panel, f"frame {record['frame']} camera {record['camera_id']}", 2)
 
 
 def _draw_depth(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
@@ -139,7 +130,7 @@ def _draw_depth(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
   panel = panel // 3
   valid = record["joints_cam_valid"]
   if not (valid.any() and record["camera_valid"]):
-    return _text(panel, "no camera joints", 0)
+    return write_words(panel, "no camera joints", 0)
   joints = record["joints_cam"]
   homogeneous = joints @ record["camera_img"].T
   projected = homogeneous[..., :2] / np.where(valid, joints[..., 2], 1)[..., None] * scale
@@ -159,7 +150,7 @@ def _draw_depth(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
   roots = "/".join(
     f"{z:.0f}" if ok else "-" for z, ok in zip(record["root_depth"], record["root_depth_valid"], strict=True)
   )
-  return _text(panel, f"wrists at {roots} mm", 0)
+  return write_words(panel, f"wrists at {roots} mm", 0)
 
 
 def _mesh_drawer(model: HandModel) -> Callable[[Image, Mapping[str, Any], float], Image]:
@@ -167,11 +158,11 @@ def _mesh_drawer(model: HandModel) -> Callable[[Image, Mapping[str, Any], float]
 
   def draw(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
     if not record["mano_valid"].any():
-      return _text(panel, "no hand model", 0)
+      return write_words(panel, "no hand model", 0)
     if record["hand_model"].decode() != model.identity:
-      return _text(panel, f"mesh of {record['hand_model'].decode()}: --mano", 0)
+      return write_words(panel, f"mesh of {record['hand_model'].decode()}: --mano", 0)
     posed = model.forward_mano(record["mano"])
-    for hand, colour in enumerate(_COLOURS):
+    for hand, colour in enumerate(HAND_RGB.values()):
       if record["mano_valid"][hand]:
         homogeneous = posed.vertices[hand] @ record["camera_img"].T
         projected = homogeneous[:, :2] / homogeneous[:, 2:] * scale
@@ -179,7 +170,7 @@ def _mesh_drawer(model: HandModel) -> Callable[[Image, Mapping[str, Any], float]
         drawn = panel.copy()
         cv2.polylines(drawn, list(edges), True, colour, 1, cv2.LINE_AA, _SHIFT)
         panel = cv2.addWeighted(drawn, 0.5, panel, 0.5, 0)
-    return _text(panel, f"mesh of {model.identity}", 0)
+    return write_words(panel, f"mesh of {model.identity}", 0)
 
   return draw
 
@@ -193,24 +184,18 @@ def _part_colours() -> np.ndarray:
 
 def _draw_parts(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
   if not record["parts_valid"]:
-    return _text(panel, "no parts", 0)
+    return write_words(panel, "no parts", 0)
   parts = _fitted(record["parts"], max(record["picture"].shape[:2]), panel.shape[0])[..., 0]
   mixed = (0.35 * panel + 0.65 * _part_colours()[np.minimum(parts, NUM_PARTS - 1)]).astype(np.uint8)
-  return _text(np.where(parts[..., None] > 0, mixed, panel // 2), "parts", 0)
+  return write_words(np.where(parts[..., None] > 0, mixed, panel // 2), "parts", 0)
 
 
 def _draw_masks(panel: Image, record: Mapping[str, Any], scale: float) -> Image:
   """Visible masks filled, amodal masks outlined."""
   if not record["masks_valid"].any():
-    return _text(panel, "no masks", 0)
+    return write_words(panel, "no masks", 0)
   masks = unpack_masks(_fitted(record["masks"], max(record["picture"].shape[:2]), panel.shape[0])[..., 0])
-  for hand, colour in enumerate(_COLOURS):
-    visible = masks[hand, 1, ..., None].astype(bool)
-    panel = np.where(visible, panel // 2 + np.array(colour, np.uint8) // 2, panel)
-  for hand, colour in enumerate(_COLOURS):
-    outline, _ = cv2.findContours(masks[hand, 0], cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    panel = cv2.drawContours(np.ascontiguousarray(panel), outline, -1, colour, 1)
-  return _text(panel, "masks: amodal outlined", 0)
+  return write_words(paint_masks(panel, masks), "masks: amodal outlined", 0)
 
 
 def main() -> None:

@@ -47,6 +47,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
   "train": Command("jaxhands.commands.train", "train and evaluate a config, or go on with it", has_config=True),
+  "show": Command("jaxhands.commands.show", "draw what a network sees in training: crops and targets", has_config=True),
   "predict": Command("jaxhands.commands.predict", "find hands in your own pictures and videos, in 3D", True),
   "import": Command("jaxhands.commands.import_weights", "make a run of weights that authors released", True),
   "inspect": Command("jaxhands.commands.inspect", "list what a file of weights or a run holds"),

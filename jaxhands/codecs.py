@@ -224,6 +224,18 @@ def gaussian_factors(
   return along_rows, along_columns, along_bins
 
 
+def gaussian_planes(
+  cells: Float[Array, "*b j c"], valid: Bool[Array, "*b j"], grid_hw: tuple[int, int], sigma: float
+) -> Float[Array, "*b j h w"]:
+  """Heatmaps of height 1 around x, y of each joint, 0 where it is not valid; `cells` may have depth bins besides."""
+  xp = namespace(cells)
+  planar = xp.where(valid[..., None], cells[..., :2], 0)
+  voxels = xp.concatenate([planar, xp.zeros_like(planar[..., :1])], axis=-1)
+  rows, columns, _ = gaussian_factors(voxels, (*grid_hw, 1), sigma)
+  planes = xp.einsum("...hj,...wj->...jhw", rows, columns)
+  return xp.where(valid[..., None, None], planes, 0)
+
+
 def argmax_3d(heatmaps: Float[jax.Array, "*b h w j d"]) -> tuple[Float[jax.Array, "*b j 3"], Float[jax.Array, "*b j"]]:
   """Voxel (x, y, z) of the largest value of each joint, and that value.
 

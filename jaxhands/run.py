@@ -9,17 +9,29 @@ import pathlib
 import shutil
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from jaxhands import comparisons, config_rules, evaluate, fitting, metrics, origin, requirements, schema, stages, timing
+from jaxhands import (
+  comparisons,
+  config_rules,
+  evaluate,
+  fitting,
+  metrics,
+  origin,
+  requirements,
+  run_data,
+  schema,
+  stages,
+  timing,
+)
 from jaxhands.data import feed, folders, host_ops, source
-from jaxhands.data.records import DataSet, Kind, Records, RootDepths
+from jaxhands.data.records import Records, RootDepths
 from jaxhands.hands.model import HandModel
 from jaxhands.metrics import confidence, mean_pose, pictures
 from jaxhands.metrics.base import Protocol
@@ -32,20 +44,20 @@ from jaxhands.train import step as steps
 from jaxhands.weights import files
 
 Mode = Literal["train", "eval", "train_and_eval"]
-FindData = Callable[[str, str, Any], pathlib.Path]
 Report = Callable[[pathlib.Path], None]
 
+
 _TIMED_BATCHES = 4
-_ROOT_DEPTHS = "root_depths.npz"  # beside the metrics of a run that estimates the wrists' depths
 
 
 def run(
   config: Any,
   workdir: pathlib.Path,
   mode: Mode = "train_and_eval",
-  find_data: FindData | None = None,
+  find_data: run_data.FindData | None = None,
   report: Report | None = None,
   only: str = "",
+  profile_steps: int = 0,
 ) -> bool:
   """Does what a mode asks for, stage by stage, going on from what `workdir` holds.
 
@@ -58,6 +70,7 @@ def run(
     find_data: `(name, variant, config.data) -> folder` of a data set; by default those that were built are found.
     report: called with `workdir` after the evaluation of the last stage, by the first process.
     only: this stage alone; those that it starts from must be finished. Several processes may each have one.
+    profile_steps: of each stage that are traced into its folder, see `train.profile`; 0 = none.
   Returns:
     False if a signal stopped the training; what is done is saved.
   Raises:
@@ -65,6 +78,8 @@ def run(
     OSError: data, a run or a file is missing, or another process writes into the folder (`writer.FolderInUseError`).
   """
   checkpoint.check_name(workdir)
+  if profile_steps and mode == "eval":
+    raise ValueError(f"{profile_steps} steps of training cannot be profiled in mode 'eval'")
   config_rules.check(config)
   described = dict(stages.of(config))
   for name, stage in described.items():
@@ -92,7 +107,7 @@ def run(
     read_later = {pathlib.PurePath(stage.data.root_depths) for stage in described.values()}
     for name, part in zip(chosen, parts, strict=True):
       variables = None
-      if mode != "eval" and (variables := part.train()) is None:
+      if mode != "eval" and (variables := part.train(profile_steps)) is None:
         return False
       if mode != "train" or pathlib.PurePath("stages", name) in read_later:
         part.evaluate(variables)
@@ -135,7 +150,7 @@ class Run:
     config: Any,
     workdir: pathlib.Path,
     top: pathlib.Path,
-    find_data: FindData | None = None,
+    find_data: run_data.FindData | None = None,
     trains: bool = True,
   ):
     """Builds the parts.
@@ -150,9 +165,10 @@ class Run:
       ValueError, FileNotFoundError: see `run`.
     """
     self.config, self.workdir, self._top = config, workdir, top
-    self._find = find_data or (lambda name, variant, data: folders.find(name, variant, data.dir))
     with config_rules.while_building():
       self.system = base.load(config)
+    find = find_data or (lambda name, variant, data: folders.find(name, variant, data.dir))
+    self._data = run_data.RunData(config, self.system, top, find)
     config_rules.check_system(self.system)
     self.mesh = distributed.make_mesh(fsdp=config.sharding.fsdp)
     if self.system.objectives and trains:
@@ -182,38 +198,13 @@ class Run:
 
   # ---- data -----------------------------------------------------------------
 
-  @functools.cached_property
+  @property
   def _train_records(self) -> list[Records]:
-    found = self._open(self.config.data.train, self.system.needs, self.config.data.kind)
-    for records in found:
-      requirements.check_labels(pathlib.Path(records.data_set.folder), self.system.needs)
-    return found
+    return self._data.training
 
   @functools.cached_property
   def _eval_records(self) -> list[Records]:
-    return self._open(self.config.data.eval, self.evaluator.needs | examples.NEEDS)
-
-  def _open(self, names: Collection[str], needs: Collection[str], kind: str = "all") -> list[Records]:
-    data = self.config.data
-    kinds = [word.strip() for word in kind.split(",")] if "," in kind else [kind] * len(names)
-    if unknown := sorted(set(kinds) - set(get_args(Kind))):
-      raise ValueError(f"data.kind: there is no kind {unknown[0]!r}; there are {get_args(Kind)}")
-    if len(kinds) != len(names):
-      raise ValueError(f"data.kind is {kind!r}: one kind for all of {tuple(names)}, or one for each of them")
-    sets = [
-      DataSet(str(self._find(name, variant, data)), split, own, data.limit, self._root_depths())  # pyright: ignore[reportArgumentType]
-      for (name, variant, split), own in zip(map(folders.parse, names), kinds, strict=True)
-    ]
-    records = source.open_all(sets, self.system.view, needs)
-    for identity in {found.hand_model for found in records if {"mano", "annotations_mano"} & set(needs)} - {""}:
-      HandModel.named(self.config.hand_model).check_identity(identity)
-    return records
-
-  def _root_depths(self) -> str:
-    """The table of wrist depths: a file, or that of a run or stage which estimated them; "" = none."""
-    given = self.config.data.root_depths
-    path = self._top / given if given.startswith("stages/") else pathlib.Path(given).expanduser()
-    return "" if not given else str(path / "eval" / _ROOT_DEPTHS if path.suffix != ".npz" else path)
+    return self._data.open(self.config.data.eval, self.evaluator.needs | examples.NEEDS)
 
   def _check_depths(self, protocols: Sequence[Protocol]) -> None:
     """Raises `ValueError` if a protocol needs estimated depths and there is no table of them."""
@@ -230,23 +221,16 @@ class Run:
   def _examples(self) -> int:
     return sum(map(len, self._train_records))
 
-  def _reading(self) -> source.Reading:
-    data = self.config.data
-    return source.Reading(data.threads, data.processes, data.keep_mb * 10**6, jax.process_index(), jax.process_count())
-
   def train_batches(self, start: int) -> Iterator[schema.Batch]:
     """Batches on the mesh from a step on."""
-    read = functools.partial(
-      source.train_batches, self._train_records, self.system.host_ops(True), self.system.needs,
-      self.config.batch_size, self.config.seed, start, self._reading(),
-    )  # fmt: skip
-    return feed.to_mesh(read, self.mesh)
+    _ = self._data.training  # which may have to be built: here, not in the thread that reads ahead
+    return feed.to_mesh(functools.partial(self._data.train_batches, start), self.mesh)
 
   def eval_batches(self) -> Iterator[Mapping[str, np.ndarray]]:
     """Batches of this process, on the host, every example once."""
     ops, needs = self._eval_ops, self.evaluator.needs
     return source.eval_batches(
-      self._eval_records, ops, needs, self._rows(sum(map(len, self._eval_records))), self._reading()
+      self._eval_records, ops, needs, self._rows(sum(map(len, self._eval_records))), self._data.reading
     )
 
   @property
@@ -277,7 +261,7 @@ class Run:
       except run_files.DamagedFile as error:
         print(error, file=sys.stderr)
     try:
-      records = self._open(self.config.data.train, mean_pose.NEEDS)
+      records = self._data.open(self.config.data.train, mean_pose.NEEDS)
     except (FileNotFoundError, ValueError) as error:
       if trains:
         raise
@@ -292,7 +276,7 @@ class Run:
 
   # ---- training -------------------------------------------------------------
 
-  def train(self) -> base.Variables | None:
+  def train(self, profile_steps: int = 0) -> base.Variables | None:
     """Trains, or goes on; what to evaluate, or None if a signal came. A system without objectives is assembled."""
     if not self.system.objectives:
       return self._assembled()
@@ -303,7 +287,7 @@ class Run:
       self._fit()
     result = loop.train(
       self.system, self.config, self.workdir, self.train_batches, self._examples, self.mesh,
-      fill=self._filled, evaluate=self._evaluate_between,
+      fill=self._filled, evaluate=self._evaluate_between, profile_steps=profile_steps,
     )  # fmt: skip
     return result.variables if result.finished and not result.stopped else None
 
@@ -393,7 +377,7 @@ class Run:
     """Keeps the wrists' depths of a system that estimates them, for others to be evaluated with."""
     if "root_depth_mm" in values:
       keys = ("example_id", "record_hash", "root_depth_mm", "root_depth_mm_valid")
-      RootDepths.of_views(*(values[key] for key in keys)).write(self.workdir / "eval" / _ROOT_DEPTHS)
+      RootDepths.of_views(*(values[key] for key in keys)).write(self.workdir / "eval" / run_data.ROOT_DEPTHS)
 
   def _write_calibration(self, values: Mapping[str, np.ndarray]) -> None:
     """Keeps what makes a probability of the system's confidence, for the predictor and the report."""
@@ -407,7 +391,7 @@ class Run:
     """Batch and prediction of a few of the evaluation's examples."""
     size = self._rows(sum(map(len, self._eval_records)))  # as in the evaluation, which has compiled the network
     needs = self.evaluator.needs | examples.NEEDS
-    ops, reading = self._eval_ops, self._reading()
+    ops, reading = self._eval_ops, self._data.reading
     return self.evaluator.look(
       variables, source.eval_batches(self._eval_records, ops, needs, size, reading, positions.tolist())
     )

@@ -39,6 +39,20 @@ def test_known_voxels():
   np.testing.assert_allclose(voxels, [[0, 0, 32], [63.75, 32, 33]])
 
 
+def test_planes_are_gaussians_of_height_one_where_a_joint_is_valid():
+  cells = np.array([[[2.0, 1.0, 30.0], [3.5, 0.0, 0.0], [9.0, 9.0, 9.0]]], np.float32)  # with a bin, as voxels have
+  valid = np.array([[True, True, False]])
+  planes = codecs.gaussian_planes(cells, valid, (4, 6), sigma=1.5)
+  rows, columns = np.mgrid[:4, :6]
+  for joint, (x, y) in enumerate([(2.0, 1.0), (3.5, 0.0)]):
+    expected = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 1.5**2))
+    np.testing.assert_allclose(planes[0, joint], expected, rtol=1e-5)
+  assert not planes[0, 2].any()
+  np.testing.assert_allclose(
+    codecs.gaussian_planes(jnp.asarray(cells), jnp.asarray(valid), (4, 6), 1.5), planes, atol=1e-6
+  )
+
+
 def test_the_range_of_bins_is_half_open():
   codec = codecs.HeatmapCodec()
   z = np.array([-1e-3, 0.0, 63.99, 64.0, np.nan])

@@ -54,6 +54,8 @@ def define_flags(values: flags.FlagValues) -> None:
   stage = "this stage of the config alone; those that it starts from must be finished"
   flags.DEFINE_string("stage", "", stage, **own)
   how = "auto (Slurm, Open MPI, TPU pods), off, local, or HOST:PORT,NUMBER_OF_PROCESSES,INDEX"
+  traced = "trace so many steps of training into WORKDIR/profile, with the longest operations as text; 0 = none"
+  flags.DEFINE_integer("profile", 0, traced, lower_bound=0, **own)
   flags.DEFINE_string("distributed", "auto", how, **own)
 
 
@@ -67,8 +69,9 @@ def _work(values: flags.FlagValues, arguments: Sequence[str]) -> bool:
   distributed.initialize(values["distributed"].value)
   distributed.use_compilation_cache()
   find = config_files.module_beside("data_builders.find").find
+  stage, steps = values["stage"].value, values["profile"].value
   try:
-    return run.run(config, workdir, mode, find_data=find, report=_report, only=values["stage"].value)
+    return run.run(config, workdir, mode, find_data=find, report=_report, only=stage, profile_steps=steps)
   except config_rules.UnbuildableError as error:
     given = [argument for argument in arguments if argument.startswith("--config")]
     raise ValueError(f"{error} (with {' '.join(given)})") from error

@@ -1,4 +1,4 @@
-"""Skeletons as marks - lines along the fingers, dots at the joints - and marks painted over a picture.
+"""Skeletons as marks - lines along the fingers, dots at the joints - and marks, masks and words painted over a picture.
 
 Right hands are orange and left hands blue, a pair that colour-blind people tell apart; each from a light thumb to a
 dark little finger.
@@ -113,3 +113,28 @@ def _paint(picture: np.ndarray, mark: Mark, colour: tuple[int, int, int]) -> Non
   ring = max(round(mark.size * RING), 1)
   centre = (int(fixed[0, 0]), int(fixed[0, 1]))
   cv2.circle(picture, centre, radius, colour, -1 if mark.filled else ring, cv2.LINE_AA, _SHIFT)
+
+
+def paint_masks(picture: UInt8[np.ndarray, "h w 3"], masks: UInt8[np.ndarray, "2 2 h w"]) -> UInt8[np.ndarray, "h w 3"]:
+  """A copy of the picture with visible masks filled in the hands' colours, and whole (amodal) ones outlined.
+
+  Args:
+    picture: RGB.
+    masks: by hand and kind (amodal, visible), 0 | 1, of the picture's size.
+  """
+  for hand, name in enumerate(HANDS):
+    visible = masks[hand, 1, ..., None].astype(bool)
+    picture = np.where(visible, picture // 2 + np.array(HAND_RGB[name], np.uint8) // 2, picture)
+  painted = np.ascontiguousarray(picture).copy()
+  for hand, name in enumerate(HANDS):
+    outline, _ = cv2.findContours(masks[hand, 0], cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(painted, outline, -1, HAND_RGB[name], 1)
+  return painted
+
+
+def write_words(picture: UInt8[np.ndarray, "h w 3"], words: str, line: int = 0) -> UInt8[np.ndarray, "h w 3"]:
+  """Writes words into the upper left corner of the picture itself, on a darkened strip; `line` counts from the top."""
+  (width, height), below = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, 0.38, 1)
+  top, bottom = 13 * line, 13 * line + height + below + 3
+  picture[top:bottom, : width + 6] //= 3
+  return cv2.putText(picture, words, (3, bottom - below), cv2.FONT_HERSHEY_SIMPLEX, 0.38, CASING_RGB, 1, cv2.LINE_AA)

@@ -125,6 +125,20 @@ class PartlyPredictingSystem(Protocol):
     ...
 
 
+@runtime_checkable
+class DrawnSystem(Protocol):
+  """A system whose targets can be drawn over its crops (`jaxhands show`)."""
+
+  def drawn_targets(self, batch: schema.Batch) -> dict[str, jax.Array]:
+    """What the losses compare with, of a batch as `device_ops(train=True)` left it.
+
+    Returns:
+      "joints_crop" [B, 2, 21, 2] in px of the crop, and "joints_crop_valid" [B, 2, 21]; and, if heatmaps are compared,
+      "heatmaps" [B, 2, 21, u, v], 0..1, whose cell 0 lies at pixel 0 of the crop.
+    """
+    ...
+
+
 def for_prediction(system: System, variables: Variables) -> Variables:
   """What of the variables, or of their shapes, predictions need; without "constants"."""
   trained = {collection: tree for collection, tree in variables.items() if collection != "constants"}

@@ -55,6 +55,7 @@ Semantic = Literal["scores", "labels", "none"]
 _JOINTS = 2 * skeleton.NUM_JOINTS
 _POSE_PARTS = ("fusion", "heatmap", "depth", "pooled", "root_depth", "handedness")
 _RELEASED_BONE_FACTOR = 0.1  # of the squared differences
+_HEATMAP_SIGMA = 1.0  # of the Gaussians that `heatmap_weight` is about, in cells
 _SURE_CELLS = 2.0  # a heatmap of this deviation, or less, has confidence 1
 _init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # PyTorch's, which the release leaves as it is
 
@@ -273,6 +274,14 @@ class DIGIT:
       image = rough.roughened(image, jax.random.fold_in(rng, 1))
     return {**batch, "image": image, **targets}
 
+  def drawn_targets(self, batch: schema.Batch) -> dict[str, jax.Array]:
+    """See `base.DrawnSystem`."""
+    valid = batch["voxels_valid" if self.released else "cells_valid"]
+    drawn = {"joints_crop": self.joints_codec.decode(batch["voxels"])[0], "joints_crop_valid": valid}
+    if not self.heatmap_weight:
+      return drawn
+    return drawn | {"heatmaps": codecs.gaussian_planes(batch["voxels"], valid, self.grid_hw, _HEATMAP_SIGMA)}
+
   def loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
     """Equation 6 of the paper."""
     out, state = self.network.apply(variables, batch["image"], True, mutable=["batch_stats"])
@@ -299,7 +308,7 @@ class DIGIT:
       }
       if self.heatmap_weight:
         cells, cells_valid = truth[..., :2].reshape(-1, _JOINTS, 2), plane.reshape(-1, _JOINTS)
-        entropy = losses.heatmap_cross_entropy(out["planes"], cells, cells_valid, sigma=1.0)
+        entropy = losses.heatmap_cross_entropy(out["planes"], cells, cells_valid, _HEATMAP_SIGMA)
         values["heatmap"] = self.heatmap_weight * entropy.mean(-1)
       if self.bone_weight:
         values["bone"] = self.bone_weight * self._bone_loss(voxels, truth, valid)

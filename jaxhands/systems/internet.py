@@ -218,6 +218,15 @@ class InterNet:
     """What the losses compare with: see `codecs.encode_pose`."""
     return codecs.encode_pose(batch, self.joints_codec, self.root_codec)
 
+  def drawn_targets(self, batch: schema.Batch) -> dict[str, jax.Array]:
+    """See `base.DrawnSystem`; heatmaps without their depth."""
+    codec, in_volume = self.joints_codec, self.head == "heatmap3d"
+    drawn = {"joints_crop": codec.decode(batch["voxels"])[0], "joints_crop_valid": batch["cells_valid"]}
+    if in_volume and self.pose_loss == "soft_argmax":
+      return drawn
+    valid = batch["voxels_valid" if in_volume else "cells_valid"]
+    return drawn | {"heatmaps": codecs.gaussian_planes(batch["voxels"], valid, codec.grid_hw, self.sigma)}
+
   def loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
     """Sum of the pose, relative root depth and handedness losses; see the paper, 4.5."""
     out, state = self.network.apply(variables, batch["image"], True, mutable=["batch_stats"])

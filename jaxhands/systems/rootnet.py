@@ -202,6 +202,15 @@ class RootNet:
       "k": self.k_mm(batch),
     }
 
+  def drawn_targets(self, batch: schema.Batch) -> dict[str, jax.Array]:
+    """See `base.DrawnSystem`; wrists alone."""
+    shape = (len(batch["cells"]), 2, skeleton.NUM_JOINTS)
+    wrists = np.s_[:, : self.roots, skeleton.WRIST]
+    return {
+      "joints_crop": jnp.zeros((*shape, 2)).at[wrists].set(batch["cells"] * _CELL_PX),
+      "joints_crop_valid": jnp.zeros(shape, bool).at[wrists].set(batch["cells_valid"]),
+    }
+
   def loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
     """Mean of the L1 losses of x, y (cells) and depth (mm, weighted)."""
     out, state = self.network.apply(variables, batch["image"], True, mutable=["batch_stats"])

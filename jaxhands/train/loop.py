@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 
 from jaxhands import console, schema
 from jaxhands.systems import base
-from jaxhands.train import checkpoint, distributed, ending, optim, report
+from jaxhands.train import checkpoint, distributed, ending, optim, profile, report
 from jaxhands.train import plan as plans
 from jaxhands.train import state as states
 from jaxhands.train import step as steps
@@ -62,6 +62,7 @@ def train(
   mesh: Mesh,
   fill: Fill | None = None,
   evaluate: Evaluate | None = None,
+  profile_steps: int = 0,
 ) -> Result:
   """Trains a system, or goes on from where `workdir` stands.
 
@@ -74,6 +75,7 @@ def train(
     mesh: of `distributed.make_mesh`.
     fill: puts weights from elsewhere into fresh variables (without "constants").
     evaluate: variables -> metrics.
+    profile_steps: that are traced, see `profile`; 0 = none.
   Raises:
     ValueError: config, system and checkpoint do not fit each other.
     NonFiniteError: a loss or gradient was not finite.
@@ -124,10 +126,12 @@ def train(
   stopping = False
   metrics: Mapping[str, float] = {}
   running: collections.deque[tuple[int, schema.Batch, steps.Scalars]] = collections.deque()
-  with saved, log, distributed.Interruption() as interruption, ending.failing_fast():
+  traced = profile.Profile(workdir, profile_steps * (jax.process_index() == 0), start, plan.steps, log)
+  with saved, log, distributed.Interruption() as interruption, ending.failing_fast(), traced:
     stream = batches(start)
     for step in range(start, plan.steps):
       batch = log.next_of(stream)
+      traced.before(step, state)
       with jax.profiler.StepTraceAnnotation("train", step_num=step):
         state, scalars = train_step(state, constants, batch, np.int32(step))
       running.append((step, batch, scalars))
@@ -139,6 +143,7 @@ def train(
       due = done == plan.steps or plans.due(done, plan.eval_every)
       evaluates = due and evaluate is not None and (not stopping or done == plan.steps)
       saves = last or due or plans.due(done, plan.checkpoint_every)
+      traced.after(step, state, pauses=evaluates or saves)
 
       # One step runs ahead of what is looked at, so that the device never waits for the host.
       while len(running) > (0 if logs or saves else 1):

@@ -30,6 +30,21 @@ def make_init(system: base.System, seed: int, accumulation: int = 1) -> Callable
   return init
 
 
+def make_inputs(system: base.System, seed: int, accumulation: int = 1) -> Callable[[schema.Batch, Any], schema.Batch]:
+  """`(batch, step) -> batch` as the losses of that step are given it, after `device_ops`; a function to be jitted."""
+
+  def inputs(batch: schema.Batch, step: Any) -> schema.Batch:
+    parts, step_key = _micro_batches(batch, accumulation), _step_key(seed, step)
+    given = []
+    for number in range(accumulation):
+      ops_key, *_ = _keys(system, step_key, number)
+      given.append(system.device_ops(jax.tree.map(lambda part, i=number: part[i], parts), ops_key, train=True))
+    # Micro-batch i has the examples i, i + accumulation, ...
+    return jax.tree.map(lambda *rows: jnp.stack(rows, axis=1).reshape(-1, *rows[0].shape[1:]), *given)
+
+  return inputs
+
+
 def make_train_step(
   system: base.System,
   shares: Mapping[str, states.Share],
@@ -58,12 +73,12 @@ def make_train_step(
 
   def gradients(state: states.State, constants: states.Tree, batch: schema.Batch, step: jax.Array) -> Any:
     """By objective: the gradient, what it owns afterwards, and scalars."""
-    step_key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), step)
+    step_key = _step_key(seed, step)
     variables = state.variables | {"constants": constants}
 
     def add(carried: Any, numbered_micro_batch: tuple[jax.Array, schema.Batch]) -> tuple[Any, Any]:
       number, micro_batch = numbered_micro_batch
-      ops_key, *keys = jax.random.split(jax.random.fold_in(step_key, number), 1 + len(system.objectives))
+      ops_key, *keys = _keys(system, step_key, number)
       micro_batch = system.device_ops(micro_batch, ops_key, train=True)
       after, scalars = {}, {}
       for objective, key in zip(system.objectives, keys, strict=True):
@@ -140,6 +155,15 @@ def make_suspicion(train_step: TrainStep) -> Callable[[states.State, states.Tree
     return ~train_step(state, constants, alone, state.step)[1]["updated"]
 
   return suspicion
+
+
+def _step_key(seed: int, step: Any) -> jax.Array:
+  return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), step)
+
+
+def _keys(system: base.System, step_key: jax.Array, number: Any) -> jax.Array:
+  """Of a micro-batch: for `device_ops`, then for each objective."""
+  return jax.random.split(jax.random.fold_in(step_key, number), 1 + len(system.objectives))
 
 
 def _micro_batches(batch: schema.Batch, count: int) -> schema.Batch:

@@ -99,3 +99,26 @@ def test_joints_far_outside_are_harmless():
   points = joints()
   points[0, 0] = 1e30
   overlay.paint(np.zeros((50, 50, 3), np.uint8), overlay.skeleton(points, everything(), SIZE))
+
+
+def test_masks_are_filled_where_visible_and_outlined_where_whole():
+  masks = np.zeros((2, 2, 20, 30), np.uint8)
+  masks[0, 0, 5:15, 5:20] = 1
+  masks[0, 1, 5:15, 5:10] = 1
+  picture = np.full((20, 30, 3), 100, np.uint8)
+  painted = overlay.paint_masks(picture, masks)
+  right = np.array(overlay.HAND_RGB["right"])
+  np.testing.assert_array_equal(painted[10, 7], 50 + right // 2)
+  np.testing.assert_array_equal(painted[10, 14], 100)  # hidden: inside the outline, not filled
+  np.testing.assert_array_equal(painted[5, 14], right)
+  np.testing.assert_array_equal(painted[10, 25], 100)
+  assert (picture == 100).all()
+
+
+def test_words_darken_a_strip_and_leave_the_rest():
+  picture = np.full((40, 120, 3), 90, np.uint8)
+  written = overlay.write_words(picture, "parts", line=1)
+  assert written is picture
+  assert (picture[:13] == 90).all()
+  assert (picture[30:] == 90).all()
+  assert {30, 255} <= set(np.unique(picture[13:30]))

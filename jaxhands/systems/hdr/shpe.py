@@ -159,6 +159,17 @@ class SHPE:
       "delta_valid": valid & valid[:, np.array(_SNAP_PARENTS)],
     }
 
+  def drawn_targets(self, batch: schema.Batch) -> dict[str, jax.Array]:
+    """See `base.DrawnSystem`; of hand 0."""
+    order, valid = skeleton.INTERHAND_FROM_SNAP, batch["cells_valid"]
+    rows, columns = self._gaussian(batch["cells"])
+    planes = jnp.einsum("bhj,bwj->bjhw", rows, columns) * valid[..., None, None]
+    return {
+      "joints_crop": _first_hand(batch["cells"][:, order] * _STRIDE),
+      "joints_crop_valid": _first_hand(valid[:, order]),
+      "heatmaps": _first_hand(planes[:, order]),
+    }
+
   def loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
     """Heat, location and delta loss (paper, equation 5); its regulariser is the optimizer's weight decay."""
     own = base.part(variables, PART)

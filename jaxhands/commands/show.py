@@ -1,0 +1,78 @@
+"""Draws what a network really sees in a step of training: crops after augmentation, with joints, targets, masks and
+parts.
+
+    python -m jaxhands show internet:tiny --out=seen.png
+    python -m jaxhands show hdr:tiny --stage=hasm --step=100 --examples=4
+    python -m jaxhands show digit --config.data.augmentation.rotation_deg=90
+
+Of the batch of that step the first examples, one a row. The same data are read, and the same changes drawn at random,
+as when the config is trained. Of a config with stages, each gets a sheet of its own, or `--stage` alone.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from absl import flags
+
+from jaxhands import config_files, config_flags
+
+
+def main(program: str, arguments: Sequence[str]) -> int:
+  """Writes the sheets, and says where they are.
+
+  Raises:
+    ValueError, OSError: the config is wrong, has no such stage, or its data are missing.
+  """
+  values = config_flags.read(program, "CONFIG[:VARIANT]", __doc__ or "", arguments, define_flags)
+  # Heavy imports are here: a wrong flag is refused at once.
+  import cv2
+
+  from jaxhands import inputs, run_data
+  from jaxhands.runs import folder as files
+  from jaxhands.systems import base
+
+  config: Any = values["config"].value
+  out = pathlib.Path(values["out"].value or f"{config.name}-{config.variant}.png")
+  if out.suffix != ".png":
+    raise ValueError(f"--out={out} is no .png")
+  step, examples = values["step"].value, values["examples"].value
+  find = config_files.module_beside("data_builders.find").find
+  chosen = list(_chosen(config, values["stage"].value))
+  for name, stage in chosen:
+    system = base.load(stage)
+    if not system.objectives:
+      continue  # it is assembled of the others
+    given = inputs.of_step(run_data.RunData(stage, system, pathlib.Path(), find), step)
+    title = f"{config.name}:{config.variant} {name}  step {step}, seed {stage.seed}, batch of {stage.batch_size}"
+    path = out if len(chosen) == 1 else out.with_name(f"{out.stem}-{name}.png")
+    ok, encoded = cv2.imencode(".png", inputs.sheet(given, title, examples)[..., ::-1])
+    assert ok, path
+    with files.written(path) as file:
+      file.write(encoded.tobytes())
+    print(path)
+  return 0
+
+
+def define_flags(values: flags.FlagValues) -> None:
+  """Adds the flags besides the config."""
+  own: dict[str, Any] = {"flag_values": values}
+  flags.DEFINE_string("out", None, "picture to write (default: NAME-VARIANT.png)", **own)
+  flags.DEFINE_string("stage", "", "this stage of the config alone", **own)
+  flags.DEFINE_integer("step", 0, "step of training, from 0", lower_bound=0, **own)
+  flags.DEFINE_integer("examples", 8, "rows at most", lower_bound=1, **own)
+
+
+def _chosen(config: Any, only: str) -> Iterator[tuple[str, Any]]:
+  from jaxhands import config_rules, stages
+
+  config_rules.check(config)
+  described = dict(stages.of(config))
+  if only and only not in described:
+    raise ValueError(f"there is no stage {only!r}; config.stages are {tuple(config.stages) or 'none'}")
+  for name, stage in described.items():
+    if only in ("", name):
+      config_rules.check(stage, name)
+      yield name, stage
