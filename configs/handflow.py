@@ -76,10 +76,10 @@ def get_config(variant: str = "") -> ConfigDict:
     "samples": 100,  # of a prediction
     "multihands": "no_multihands" not in choice,
     "noise": 0.005,
-    "mode_weight": 1e-3,
+    "mode_weight": 0.01,
     "joints_weight": 0.05,
-    "projection_weight": 0.01,
-    "projection_samples_weight": 1e-3,
+    "projection_weight": 0.05,
+    "projection_samples_weight": 0.01,
     "orthonormality_weight": 0.1,
     "bn_groups": 1,
   })  # fmt: skip

@@ -154,10 +154,10 @@ class PoseDistribution:
   samples: int = 100
   multihands: bool = True
   noise: float = 0.005
-  mode_weight: float = 1e-3
+  mode_weight: float = 0.01
   joints_weight: float = 0.05
-  projection_weight: float = 0.01
-  projection_samples_weight: float = 0.001
+  projection_weight: float = 0.05
+  projection_samples_weight: float = 0.01
   orthonormality_weight: float = 0.1
   hand_model: str = EMBEDDED
   shrink: bool = False

@@ -42,8 +42,8 @@ class LULinear(distrax.Bijector):
     super().__init__(event_ndims_in=1, is_constant_jacobian=True)
     size = len(bias)
     positive = jax.nn.softplus(diagonal) + _SMALLEST_DIAGONAL
-    self._lower = jnp.eye(size, dtype=lower.dtype).at[np.tril_indices(size, -1)].set(lower)
-    self._upper = jnp.diag(positive).at[np.triu_indices(size, 1)].set(upper)
+    self._lower = _filled(jnp.eye(size, dtype=lower.dtype), np.tril_indices(size, -1), lower)
+    self._upper = _filled(jnp.diag(positive), np.triu_indices(size, 1), upper)
     self._bias, self._log_det = bias, jnp.log(positive).sum()
 
   def forward_and_log_det(self, x: Float[Any, "*b d"]) -> tuple[Float[Array, "*b d"], Float[Array, "*b"]]:
@@ -55,6 +55,12 @@ class LULinear(distrax.Bijector):
     solve = jax.scipy.linalg.solve_triangular
     columns = solve(self._upper, solve(self._lower, columns, lower=True, unit_diagonal=True))
     return columns.T.reshape(y.shape), jnp.broadcast_to(-self._log_det, y.shape[:-1])
+
+
+def _filled(matrix: Float[Array, "d d"], places: tuple[np.ndarray, ...], entries: Float[Array, " e"]) -> jax.Array:
+  # Without these promises the compiler looks at every index, for seconds.
+  promises: dict[str, Any] = {"mode": "promise_in_bounds", "unique_indices": True, "indices_are_sorted": True}
+  return matrix.at[places].set(entries, **promises)
 
 
 def _times(matrix: Float[Array, "d d"], rows: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
