@@ -19,16 +19,16 @@ Sizes:
          pictures of interacting hands
 
 Switches, and the paper's rows (table 2 and figure 8; MPJPE in mm, AUC):
-  baseline           no refinement, no attention                                         14.218, 0.734
-  no_attention       refinement of features that nothing is left out of                  14.095, 0.735
-  heatmap_attention  attention of the 2.5D heatmaps in place of rendered joints          13.464, 0.746
-  predicted_camera   of rendered joints; the network predicts it                         14.040, 0.737
-  high_level         all refinements see the encoder's last map                          13.986, 0.737
-  own_context        a refinement sees the last parameters of its own hand alone         13.170, 0.752
-  (none)             Intershape                                                          13.071, 0.754
-  shared_shape       both hands have the mean of their shapes; not in the paper
-  attention_loss     the rendered attention has a loss, see below
-  released           the second release's conventions; released_v1: the first one's
+  baseline             no refinement, no attention                                         14.218, 0.734
+  no_attention         refinement of features that nothing is left out of                  14.095, 0.735
+  heatmaps_2p5d        attention of the 2.5D heatmaps in place of rendered joints          13.464, 0.746
+  predicted_camera     of rendered joints; the network predicts it                         14.040, 0.737
+  high_level_features  all refinements see the encoder's last map                          13.986, 0.737
+  single_mano          a refinement sees the last parameters of its own hand alone         13.170, 0.752
+  (none)               Intershape                                                          13.071, 0.754
+  shared_shape         both hands have the mean of their shapes; not in the paper
+  attention_loss       the rendered attention has a loss, see below
+  released             the second release's conventions; released_v1: the first one's
 
 Evaluation is the paper's: each hand from the base of its middle finger, with the true length of the bone from there to
 the wrist (`scale=gt`); beside it the same with the predicted length (`scale=predicted`).
@@ -65,10 +65,10 @@ PARTS = ("whole", "hands")
 ROWS = {
   "baseline": "baseline",
   "no attention": "no_attention",
-  "predicted 2.5D heatmap": "heatmap_attention",
+  "predicted 2.5D heatmap": "heatmaps_2p5d",
   "predict camera parameters": "predicted_camera",
-  "high level feature": "high_level",
-  "cascaded single MANO parameters": "own_context",
+  "high level feature": "high_level_features",
+  "cascaded single MANO parameters": "single_mano",
   "our full model": "",
 }
 _RELEASES = {"released": "v2", "released_v1": "v1"}
@@ -99,7 +99,7 @@ def get_config(variant: str = "") -> ConfigDict:
     raise ValueError(f"variant {variant!r}: one row of the paper's table and one release at most")
   first: Any = internet.get_config(f"{choice.size},released" if releases else choice.size)
   attention = "none" if {"baseline", "no_attention"} & choice.switches else "rendered"
-  levels = ("layer4",) * 3 if "high_level" in choice else ("layer4", "layer3", "layer2")
+  levels = ("layer4",) * 3 if "high_level_features" in choice else ("layer4", "layer3", "layer2")
   config.system = ConfigDict({
     "name": "intershape",
     "heatmaps": first.system,
@@ -108,9 +108,9 @@ def get_config(variant: str = "") -> ConfigDict:
     "width": 64,
     "hidden": 512,
     "refinements": () if "baseline" in choice else levels,
-    "attention": "heatmap" if "heatmap_attention" in choice else attention,
+    "attention": "heatmap" if "heatmaps_2p5d" in choice else attention,
     "camera": "predicted" if "predicted_camera" in choice else "fit",
-    "context": "own" if "own_context" in choice else "both",
+    "context": "own" if "single_mano" in choice else "both",
     "shared_shape": "shared_shape" in choice,
     "attention_weight": 0.1 if "attention_loss" in choice else 0.0,
     "bn_groups": 1,

@@ -204,7 +204,7 @@ _SYSTEM: dict[str, _Rule] = {
   **dict.fromkeys(
     ("depth", "upsampler_features", "bins", "bn_groups", "decoder_features", "head_features", "levels", "dilation",
      "oversampling", "modules", "blocks", "stem", "stride", "segmentation_features", "semantic_features",
-     "fusion_features", "pooled_features", "discriminator_width"),
+     "fusion_features", "pooled_features", "discriminator_width", "hidden"),
     lambda v: next(filter(None, map(_whole(1), v if isinstance(v, (tuple, list)) else (v,))), ""),
   ),
   **dict.fromkeys(("depth_range_mm", "sigma", "box_factor", "hand_factor"), _number(above=True)),

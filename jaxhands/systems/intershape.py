@@ -16,7 +16,8 @@ network, without training) or the second ("v2"):
 * the truth is the annotated joints, or, of v2, those of the fitted hand model; v2's flags of valid joints are in
   another order than its joints, so that each joint has the flag of another one;
 * the middle fingertip of MANO is vertex 445 as in InterHand2.6M, or 444 (of v1's left hand 445);
-* what is not ImageNet's starts as He's, or as small normal values.
+* what is not ImageNet's starts as He's; or as normal values of deviation 0.01, so small that joints have little to
+  say at first.
 """
 
 from __future__ import annotations
@@ -56,6 +57,13 @@ _BINS = 16  # of the heatmaps that the encoder sees
 _TINY = 1e-8  # v2's bound of lengths that are divided by
 _MCP, _ROOT = 4, 0  # the same joints among MANO's
 _WEIGHTS = {"offset": 1.0, "consistency": 0.01, "joint": 10.0, "bone": 100.0, "shape": 0.1}  # equation 10
+# At the mean shape and pose, where training begins, the paper's weights leave little to these.
+_STARTS_SMALL = {
+  "consistency": "both hands begin with the mean shape",
+  "bone": "the mean shape's bones are nearly right",
+  "shape": "the paper's weight; what a picture says of shapes is little",
+  "regulariser": "hands begin with the mean pose and shape, which it draws to",
+}
 _KEYPOINT_WEIGHT = 0.1  # v1's settings; a predicted camera has no other teacher
 
 
@@ -142,7 +150,8 @@ class Intershape:
 
   @property
   def objectives(self) -> tuple[base.Objective, ...]:
-    return (base.Objective("hands", self.parts, ("batch_stats",), self.loss),)
+    of_release = {"joint": "the release's initial layers (see the module)"} if self.release else {}
+    return (base.Objective("hands", self.parts, ("batch_stats",), self.loss, _STARTS_SMALL | of_release),)
 
   def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
     """Fresh variables of both networks, with the hand model among the constants."""

@@ -27,7 +27,7 @@ _NEW_STD = 0.01  # of the weights that an ImageNet trunk lacks
 
 
 def intershape(release: Release, blocks: Sequence[int], refinements: int, keys: Iterable[str]) -> list[Tensor]:
-  """The tensors of a release, 545 of the first and 560 of the second, and those of MANO in it, which are left out.
+  """The tensors of a release, 545 of the first and 568 of the second, and those of MANO in it, which are left out.
 
   Args:
     release: whose names and order of joints.

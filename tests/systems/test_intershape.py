@@ -1,0 +1,351 @@
+"""Intershape's losses, attention, predictions and variants without training, which tests/contract has."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import traverse_util
+
+from configs import intershape as config_file
+from jaxhands import schema, stages
+from jaxhands.geometry import crop, lift
+from jaxhands.hands import skeleton
+from jaxhands.hands.model import HandModel
+from jaxhands.models import intershape as models
+from jaxhands.models.backbones.resnet import ResNet, structure
+from jaxhands.systems import base
+from jaxhands.systems import intershape as module
+from jaxhands.systems.internet import InterNet
+from jaxhands.systems.intershape import Intershape
+from jaxhands.train import step
+from jaxhands.weights.resnet import resnet
+from tests.contract import records
+
+TINY = {"depth": 18, "width": 4}
+HEATMAPS = InterNet(crop_hw=(64, 64), upsampler_features=8, bins=8, **TINY)
+PLANES = dataclasses.replace(HEATMAPS, head="soft_argmax_2p5d", upsampler="shuffle", doublings=2)
+
+
+def small(heatmaps=HEATMAPS, **fields):
+  return Intershape(heatmaps, crop_hw=(64, 64), hidden=16, **TINY, **fields)
+
+
+SIZE, STAGES = 3, 4
+MIDDLE, WRIST = models.MIDDLE1, skeleton.WRIST
+
+
+@pytest.fixture(scope="module")
+def out():
+  """Made-up estimates of embedded hands."""
+  model, rng = HandModel.default(), np.random.default_rng(0)
+  pose = rng.normal(0, 0.2, (SIZE, STAGES, 2, 48)).astype(np.float32)
+  shape = rng.normal(0, 1, (SIZE, STAGES, 2, 10)).astype(np.float32)
+  turns = np.asarray(models.with_mean_pose(model, pose)).reshape(SIZE, STAGES, 2, 16, 3)
+  joints = model.forward(turns, shape, np.zeros(3, np.float32)).keypoints
+  return {
+    "pose": pose, "shape": shape, "joints": joints - joints[..., MIDDLE : MIDDLE + 1, :],
+    "rest_joints": model.rest_joints(shape), "relative": rng.normal(0, 0.3, (SIZE, 4)).astype(np.float32),
+  }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def targets():
+  """The last example has one hand; one joint is not annotated."""
+  rng = np.random.default_rng(1)
+  joints = rng.normal(0, 60, (SIZE, 2, 21, 3)).astype(np.float32) + np.float32([0, 0, 500])
+  valid = np.ones((SIZE, 2, 21), bool)
+  valid[0, 1, 5], valid[2, 1] = False, False
+  return {
+    "joints": np.where(valid[..., None], joints, 0),
+    "joints_valid": valid,
+    "shape": rng.normal(0, 1, (SIZE, 2, 10)).astype(np.float32),
+    "shape_valid": np.array([[True, True], [False, True], [True, False]]),
+    "present": np.array([[True, True], [True, True], [True, False]]),
+    "cells": rng.uniform(0, 16, (SIZE, 2, 21, 2)).astype(np.float32),
+    "cells_valid": valid,
+  }
+
+
+def _terms_by_loop(out, targets, release):
+  """Equations 4 to 9 by loops over everything, in float64."""
+  found = {name: np.zeros(SIZE) for name in ("offset", "consistency", "joint", "bone", "shape", "regulariser")}
+  mano_of = skeleton.INTERHAND_FROM_MANO21.tolist()
+  for b in range(SIZE):
+    true, valid = targets["joints"][b].astype(float), targets["joints_valid"][b]
+    true_unit = [np.linalg.norm(true[h, MIDDLE] - true[h, WRIST]) for h in range(2)]
+    scale, shift = np.exp(float(out["relative"][b, 0])), out["relative"][b, 1:].astype(float)
+    for s in range(STAGES):
+      rest, shape, pose = (out[key][b, s].astype(float) for key in ("rest_joints", "shape", "pose"))
+      unit = [np.linalg.norm(rest[h, 4] - rest[h, 0]) for h in range(2)]
+      hands = [out["joints"][b, s, h].astype(float) / unit[h] for h in range(2)]
+      for h in range(2):
+        for j in np.flatnonzero(valid[h]):
+          found["joint"][b] += np.abs(hands[h][j] - (true[h, j] - true[h, MIDDLE]) / true_unit[h]).sum()
+        for child in range(1, 16):
+          ends = mano_of.index(child), mano_of.index(skeleton.MANO_PARENTS[child])
+          if valid[h, list(ends)].all():
+            length = np.linalg.norm(rest[h, child] - rest[h, skeleton.MANO_PARENTS[child]]) / unit[h]
+            truth = np.linalg.norm(true[h, ends[0]] - true[h, ends[1]]) / true_unit[h]
+            found["bone"][b] += (length - truth) ** 2
+        if targets["shape_valid"][b, h]:
+          found["shape"][b] += ((shape[h] - targets["shape"][b, h]) ** 2).sum()
+        free = pose[h] if release == "v2" and h == 1 else pose[h, 3:]
+        of_shape, of_pose = (1.0, 0.1) if release == "v2" else (0.1, 1.0)
+        found["regulariser"][b] += of_shape * (shape[h] ** 2).sum() + of_pose * (free**2).sum()
+      for j in np.flatnonzero(valid.all(0)):
+        by_right = (hands[1][j] + shift) * scale - hands[0][j] - (true[1, j] - true[0, j]) / true_unit[0]
+        by_left = hands[1][j] - (hands[0][j] / scale - shift) - (true[1, j] - true[0, j]) / true_unit[1]
+        found["offset"][b] += (by_right**2).sum() + (by_left**2).sum()
+      if targets["present"][b].all():
+        found["consistency"][b] += ((shape[0] - shape[1]) ** 2).sum()
+  return found
+
+
+@pytest.mark.parametrize("release", ["", "v2"])
+def test_loss_terms(out, targets, release):
+  terms = small(release=release).loss_values(out, targets)
+  for name, expected in _terms_by_loop(out, targets, release).items():
+    np.testing.assert_allclose(terms[name], expected, rtol=2e-4, err_msg=name)
+
+
+def test_the_right_hands_cost_nothing(out, targets):
+  """The truth as an estimate: in any unit, turned as the crop is, the left hand where it is."""
+  model = HandModel.default()
+  posed = np.repeat(out["joints"][:, :1], STAGES, 1)
+  length = np.linalg.norm(posed[:, 0, :, MIDDLE] - posed[:, 0, :, WRIST], axis=-1)  # [B, 2]
+  true = posed[:, 0] * np.float32(1.3) + np.float32([[[10, 20, 500]], [[60, -5, 560]]])
+  apart = (true[:, 1, MIDDLE] - true[:, 0, MIDDLE]) / (1.3 * length[:, :1])
+  scale = length[:, 1] / length[:, 0]
+  relative = np.concatenate([np.log(scale)[:, None], apart / scale[:, None]], -1).astype(np.float32)
+  known = np.ones((SIZE, 2, 21), bool)
+  exact = targets | {"joints": true, "joints_valid": known, "shape": out["shape"][:, 0], "present": known[..., 0]}
+  estimate = out | {"joints": posed, "relative": relative}
+  estimate |= {key: np.repeat(out[key][:, :1], STAGES, 1) for key in ("rest_joints", "shape")}
+  terms = small().loss_values(estimate, exact)
+  for name in ("offset", "joint", "bone", "shape"):
+    np.testing.assert_allclose(terms[name], 0, atol=2e-3, err_msg=name)
+  assert model.identity == "embedded-v1"
+
+
+def test_what_is_absent_does_not_count(out, targets):
+  spoilt = targets | {
+    "joints": np.where(targets["joints_valid"][..., None], targets["joints"], np.nan),
+    "shape": np.where(targets["shape_valid"][..., None], targets["shape"], np.nan),
+  }
+  before, after = (small().loss_values(out, given) for given in (targets, spoilt))
+  for name, value in before.items():
+    np.testing.assert_array_equal(value, after[name], err_msg=name)
+  gradient = jax.grad(lambda joints: small().loss_values(out | {"joints": joints}, spoilt)["joint"].sum())(
+    out["joints"]
+  )
+  assert np.isfinite(gradient).all()
+  assert not np.any(gradient[2, :, 1])
+
+
+def test_flags_of_the_second_release_are_those_of_other_joints():
+  system = small(release="v2")
+  batch = records.batch(system, 1, train=True)
+  batch["joints_cam_valid"][:, :, :] = True
+  batch["joints_cam_valid"][0, 0, 7] = False
+  made = system.device_ops(batch, jax.random.key(0), True)
+  flags = np.asarray(system.targets(made, HandModel.default())["joints_valid"])[0, 0]
+  # Joint 7 of InterHand2.6M has the place of MANO's eighth, which is a little finger's.
+  (hit,) = np.flatnonzero(~flags)
+  assert skeleton.INTERHAND_FROM_MANO21[hit] == 7
+  assert skeleton.MANO_JOINT_NAMES[7] == "little1"
+  assert skeleton.JOINT_NAMES[hit] == "little1"
+  right = small().targets(made, HandModel.default())["joints_valid"]
+  assert np.flatnonzero(~np.asarray(right)[0, 0]).tolist() == [7]
+
+
+# ---- attention -----------------------------------------------------------------------
+
+
+def test_attention_lies_on_the_joints():
+  joints = np.zeros((1, 2, 21, 3), np.float32)
+  joints[0, :, :, 0] = np.linspace(-40, 40, 21)
+  sight = np.float32([[[0.1, 8, 8], [0.1, 4, 12]]])
+  maps = np.asarray(models.rendered(joints, sight, 16, 16))
+  assert maps[0, 0, 8, 8] == pytest.approx(1, abs=1e-3)
+  assert maps[0, 1, 12, 4] == pytest.approx(1, abs=1e-3)
+  assert maps[0, 0, 0, 0] < 1e-3
+  halved = np.asarray(models.rendered(joints, sight, 16, 8))
+  assert halved.shape == (1, 2, 8, 8)
+  assert halved[0, 0, 4, 4] == pytest.approx(1, abs=1e-3)
+
+
+def test_without_a_camera_attention_leaves_nothing_out():
+  maps = models.rendered(np.zeros((2, 2, 21, 3), np.float32), np.zeros((2, 2, 3), np.float32), 16, 8)
+  np.testing.assert_array_equal(maps, 1)
+
+
+# ---- what heatmaps say --------------------------------------------------------------
+
+
+def test_reading_of_volumes():
+  """Every second cell and bin of one joint after the other, the largest value of a cell, and each joint's maximum."""
+  rng = np.random.default_rng(0)
+  system = small(dataclasses.replace(HEATMAPS, bins=32))
+  volumes = tuple(rng.normal(0, 100, (2, 16, 16, 21, 32)).astype(np.float32) for _ in range(2))
+  found, raw = (one.read({"volumes": tuple(map(jnp.asarray, volumes))}) for one in (
+    system, dataclasses.replace(system, release="v2")
+  ))  # fmt: skip
+  both = np.concatenate([volume[:, ::2, ::2, :, ::2] for volume in volumes], axis=3).reshape(2, 8, 8, 42 * 16)
+  np.testing.assert_allclose(raw.maps, both, rtol=1e-6)
+  np.testing.assert_allclose(found.maps, both / 255, rtol=1e-5)
+  np.testing.assert_allclose(raw.attention, np.stack([volume.max((3, 4)) for volume in volumes], 1), rtol=1e-6)
+  for side, volume in enumerate(volumes):
+    for b, j in np.ndindex(2, 21):
+      y, x, _ = np.unravel_index(volume[b, :, :, j].argmax(), (16, 16, 32))
+      np.testing.assert_allclose(raw.peaks[b, side, j], [x, y, volume[b, :, :, j].max()], rtol=1e-6)
+
+
+def test_reading_of_planes():
+  """A sharp heatmap is found where it is, with height 1 and full weight; a flat one has little weight."""
+  system = small(PLANES)
+  planes = np.zeros((1, 8, 8, 21), np.float32)
+  planes[0, 5, 2, :20] = 50
+  out = {"planes": (jnp.asarray(planes),) * 2, "depths": (jnp.ones((1, 8, 8, 21)) * 0.5,) * 2}
+  found = system.read(out)
+  np.testing.assert_allclose(found.peaks[0, :, :20], np.broadcast_to([2, 5, 1], (2, 20, 3)), atol=1e-3)
+  assert (np.asarray(found.peaks[0, :, 20, 2]) < 0.9).all()
+  assert found.attention[0, 0, 5, 2] == pytest.approx(1)
+  assert found.maps.shape == (1, 8, 8, 84)
+  np.testing.assert_allclose(found.maps[0, 5, 2].reshape(2, 21, 2)[:, :20], [[[1, 0.5]] * 20] * 2, atol=1e-3)
+
+
+# ---- predictions ----------------------------------------------------------------------
+
+
+def test_parameters_in_the_cameras_frame_are_those_of_the_turned_hand(out):
+  model = HandModel.default()
+  affine = np.float32([[[np.cos(0.7), np.sin(0.7), 3], [-np.sin(0.7), np.cos(0.7), 5]]] * SIZE)
+  turn = crop.view_rotation(affine)
+  mano = module._mano(model, jnp.asarray(out["pose"][:, 0]), jnp.asarray(out["shape"][:, 0]), jnp.asarray(turn))
+  joints = np.asarray(model.forward_mano(mano).keypoints)
+  seen = np.einsum("bij,bhkj->bhki", turn, joints - joints[..., MIDDLE : MIDDLE + 1, :])
+  np.testing.assert_allclose(seen, out["joints"][:, 0], atol=1e-2)
+
+
+def test_equation_2_places_the_left_hand(out):
+  joints, relative = jnp.asarray(out["joints"][:, 0]), jnp.asarray(out["relative"])
+  turn = jnp.asarray(crop.view_rotation(np.float32([[[0.6, 0.8, 0], [-0.8, 0.6, 0]]] * SIZE)))
+  cam = jnp.einsum("bhkj,bji->bhki", joints, turn)  # as the camera sees it
+  moved = np.asarray(cam + module._together(cam, relative, turn)[:, :, None])
+  unit = np.linalg.norm(moved[:, 0, MIDDLE] - moved[:, 0, WRIST], axis=-1)
+  apart = np.einsum("bij,bj->bi", turn, moved[:, 1, MIDDLE] - moved[:, 0, MIDDLE]) / unit[:, None]
+  np.testing.assert_allclose(apart, np.exp(relative[:, :1]) * relative[:, 1:], rtol=1e-3, atol=1e-4)
+  np.testing.assert_array_equal(moved[:, 0], cam[:, 0])
+
+
+@pytest.fixture(scope="module")
+def whole():
+  """Fresh variables, a batch whose last camera is unknown, and the jitted prediction."""
+  system = small()
+  batch = records.batch(system, 2, train=False)
+  batch["camera_valid"] = np.array([True, False])
+  variables = jax.jit(step.make_init(system, 0))(batch)
+  key = jax.random.key(0)
+  return variables, batch, jax.jit(lambda v, b: dict(system.predict(v, system.device_ops(b, key, False), key)))
+
+
+def test_meshes_parameters_and_joints_agree(whole):
+  variables, batch, predict = whole
+  found = jax.device_get(predict(variables, batch))
+  schema.check(found, schema.PREDICTION, dims={"B": 2})
+  posed = HandModel.default().forward_mano(found["mano"])
+  size = np.abs(found["joints_cam"]).max()
+  np.testing.assert_allclose(posed.keypoints, found["joints_cam"], atol=1e-5 * size + 1e-2)
+  np.testing.assert_allclose(posed.vertices, found["vertices_cam"], atol=1e-5 * size + 1e-2)
+  wrists = found["joints_cam"][:, :, WRIST, 2]
+  np.testing.assert_allclose(found["rel_root_depth"], wrists[:, 1] - wrists[:, 0], atol=1e-5 * size + 1e-2)
+  depth = found["joints_cam"][..., 2] - wrists[..., None]
+  np.testing.assert_allclose(found["joints_rel_depth"], depth, atol=1e-5 * size + 1e-2)
+  np.testing.assert_allclose(found["joints_cam"][1, 0, WRIST], 0, atol=1e-4)  # of the unknown camera
+
+
+def test_heatmaps_that_say_nothing_give_a_finite_flagged_answer(whole):
+  """All volumes are 0, so that no joint has weight: confidence 0, and hands that nothing places."""
+  variables, batch, predict = whole
+  silent = jax.tree.map(jnp.zeros_like, variables["params"]["heatmaps"])
+  params = variables["params"] | {"heatmaps": silent}
+  found = jax.device_get(predict(variables | {"params": params}, batch))
+  schema.check_finite(found)
+  np.testing.assert_array_equal(found["confidence"], 0)
+  np.testing.assert_allclose(found["joints_cam"][:, 0, WRIST], 0, atol=1e-4)
+  placed = lift.lift(found, {"camera_img": batch["camera_img"], "camera_valid": np.ones(2, bool)}, "place")
+  assert not np.any(placed.valid)
+
+
+# ---- weights and variants ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("release", ["", "v2"])
+def test_an_imagenet_trunk_becomes_the_encoder(release):
+  fresh = jax.eval_shape(lambda: ResNet(18, 4).init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), True))
+  shapes = {"/".join(path): leaf.shape for path, leaf in traverse_util.flatten_dict(dict(fresh)).items()}
+  rng, state_dict = np.random.default_rng(0), {}
+  for tensor in resnet("", "", *structure(18)):
+    if tensor.target:
+      value = rng.normal(0, 1, shapes[tensor.target]).astype(np.float32)
+      state_dict[tensor.source] = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
+  encoder = small(release=release).import_weights(state_dict)
+  params = encoder["params"]["encoder"]
+  assert set(encoder["params"]) == {"encoder"}
+  np.testing.assert_array_equal(params["conv1"]["kernel"], state_dict["conv1.weight"].transpose(2, 3, 1, 0))
+  wide = params["layer3_0"]["conv1"]["kernel"]
+  np.testing.assert_array_equal(wide[:, :, :8], state_dict["layer3.0.conv1.weight"].transpose(2, 3, 1, 0))
+  assert wide.shape[2] == 8 + 42 * 8
+  assert wide[:, :, 8:].std() == pytest.approx(0.01, rel=0.05)
+  assert ("bn1" in params["layer1_0"]) == (release == "")
+  assert "downsample_bn" in params["layer2_0"]
+
+
+def test_rows_of_the_paper_differ_in_what_they_say():
+  def system(switch):
+    (_, config) = stages.of(config_file.get_config(f"tiny,{switch}" if switch else "tiny"))[-1]
+    assert config.freeze == ("heatmaps",)
+    return base.load(config)
+
+  full = system("")
+  changed = {
+    switch: {
+      field.name: getattr(made, field.name)
+      for field in dataclasses.fields(made)
+      if getattr(made, field.name) != getattr(full, field.name)
+    }
+    for switch in config_file.ROWS.values()
+    for made in [system(switch)]
+  }
+  assert changed == {
+    "": {},
+    "baseline": {"refinements": (), "attention": "none"},
+    "no_attention": {"attention": "none"},
+    "heatmaps_2p5d": {"attention": "heatmap"},
+    "predicted_camera": {"camera": "predicted"},
+    "high_level_features": {"refinements": ("layer4",) * 3},
+    "single_mano": {"context": "own"},
+  }
+
+
+@pytest.mark.parametrize("variant", ["tiny,baseline,no_attention", "tiny,released,released_v1"])
+def test_switches_that_exclude_each_other_are_refused(variant):
+  with pytest.raises(ValueError, match="one row of the paper's table and one release"):
+    config_file.get_config(variant)
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"crop_hw": (64, 96)}, "squares"),
+    ({"crop_hw": (96, 96)}, "heatmaps are of crops of"),
+    ({"heatmaps": dataclasses.replace(HEATMAPS, doublings=1)}, "coarser"),
+    ({"attention_weight": 0.1, "attention": "none"}, "is not drawn"),
+    ({"frozen": ("head",)}, "freezes whole parts"),
+  ],
+)
+def test_networks_that_do_not_fit_are_refused(changes, message):
+  with pytest.raises(ValueError, match=message):
+    dataclasses.replace(small(), **changes)
