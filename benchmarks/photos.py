@@ -308,9 +308,9 @@ def main() -> None:
     parser.error(str(error))
   distributed.use_compilation_cache()
   finder = trained.load(args.finder) if args.finder else None
+  code = origin.code()  # before the table is changed
   for run in args.run or kept():
     model = trained.load(run)
-    code = origin.code()
     row = {
       "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "commit": code["commit"],
       "modified": code["modified"], "weights": run.name, "finder": args.finder.name if args.finder else "",
