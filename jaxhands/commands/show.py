@@ -38,9 +38,11 @@ def main(program: str, arguments: Sequence[str]) -> int:
   out = pathlib.Path(values["out"].value or f"{config.name}-{config.variant}.png")
   if out.suffix != ".png":
     raise ValueError(f"--out={out} is no .png")
-  step, examples = values["step"].value, values["examples"].value
+  step: Any = values["step"].value
+  examples: Any = values["examples"].value
+  only: Any = values["stage"].value
   find = config_files.module_beside("data_builders.find").find
-  chosen = list(_chosen(config, values["stage"].value))
+  chosen = list(_chosen(config, only))
   for name, stage in chosen:
     system = base.load(stage)
     if not system.objectives:

@@ -66,10 +66,12 @@ def _work(values: flags.FlagValues, arguments: Sequence[str]) -> bool:
   config: Any = values["config"].value
   mode: Any = values["mode"].value
   workdir = pathlib.Path(values["workdir"].value or f"runs/{config.name}-{config.variant}")
-  distributed.initialize(values["distributed"].value)
+  processes: Any = values["distributed"].value
+  distributed.initialize(processes)
   distributed.use_compilation_cache()
   find = config_files.module_beside("data_builders.find").find
-  stage, steps = values["stage"].value, values["profile"].value
+  stage: Any = values["stage"].value
+  steps: Any = values["profile"].value
   try:
     return run.run(config, workdir, mode, find_data=find, report=_report, only=stage, profile_steps=steps)
   except config_rules.UnbuildableError as error:

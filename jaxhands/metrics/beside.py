@@ -42,6 +42,8 @@ def verdicts(
   found = {name: summary.reduced(*method, groups) for name, method in methods.items()}
   best: dict[str, str] = {}
   for metric in metrics:
+    if metric.better == "neither":
+      continue
     sign = 1 if metric.better == "lower" else -1
     for key in metric.results():
       having = [name for name in found if key in found[name]]
@@ -58,7 +60,7 @@ def verdicts(
   for key, name in best.items():
     more = numbers[key] - found[name][key]
     interval = summary.intervals({key: drawn[key] - of_methods[name][key]}, {key: more})[key]
-    kind = verdict.judge(more, interval, of[key].better, scenes[key])
+    kind = verdict.judge(more, interval, "lower" if of[key].better == "lower" else "higher", scenes[key])
     answer[key] = {"beside": name, "baseline": found[name][key], "more": interval, "kind": kind}
   return answer
 

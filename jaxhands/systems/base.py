@@ -129,7 +129,7 @@ class PartlyPredictingSystem(Protocol):
 class DrawnSystem(Protocol):
   """A system whose targets can be drawn over its crops (`jaxhands show`)."""
 
-  def drawn_targets(self, batch: schema.Batch) -> dict[str, jax.Array]:
+  def drawn_targets(self, batch: schema.Batch) -> dict[str, Any]:
     """What the losses compare with, of a batch as `device_ops(train=True)` left it.
 
     Returns:

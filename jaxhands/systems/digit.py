@@ -274,7 +274,7 @@ class DIGIT:
       image = rough.roughened(image, jax.random.fold_in(rng, 1))
     return {**batch, "image": image, **targets}
 
-  def drawn_targets(self, batch: schema.Batch) -> dict[str, jax.Array]:
+  def drawn_targets(self, batch: schema.Batch) -> dict[str, Any]:
     """See `base.DrawnSystem`."""
     valid = batch["voxels_valid" if self.released else "cells_valid"]
     drawn = {"joints_crop": self.joints_codec.decode(batch["voxels"])[0], "joints_crop_valid": valid}

@@ -114,7 +114,7 @@ class Network(nn.Module):
   frozen: tuple[str, ...]
 
   def setup(self):
-    self.backbone = ResNet(self.depth, self.width, self.dtype, self.bn_groups)
+    self.backbone = ResNet(self.depth, self.width, dtype=self.dtype, bn_groups=self.bn_groups)
 
   def training(self, part: str, train: bool) -> bool:
     return train and part not in self.frozen
@@ -247,6 +247,7 @@ class PoseDistribution:
     self, mano: Float[Array, "b a 2 61"], valid: Bool[Array, "b a"], batch: schema.Batch, model: HandModel
   ) -> tuple[Float[Array, "b a 218"], Bool[Array, "b a"]]:
     """Vectors of annotations, and which there are: without the camera there is no scale."""
+    rows: Any
     there: Any
     rows, there = self.code.encode(mano, model, batch["crop_from_img"], self.intrinsics(batch))
     return rows, there & valid & batch["camera_valid"][:, None]

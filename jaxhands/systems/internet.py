@@ -218,7 +218,7 @@ class InterNet:
     """What the losses compare with: see `codecs.encode_pose`."""
     return codecs.encode_pose(batch, self.joints_codec, self.root_codec)
 
-  def drawn_targets(self, batch: schema.Batch) -> dict[str, jax.Array]:
+  def drawn_targets(self, batch: schema.Batch) -> dict[str, Any]:
     """See `base.DrawnSystem`; heatmaps without their depth."""
     codec, in_volume = self.joints_codec, self.head == "heatmap3d"
     drawn = {"joints_crop": codec.decode(batch["voxels"])[0], "joints_crop_valid": batch["cells_valid"]}

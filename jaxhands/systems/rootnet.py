@@ -202,7 +202,7 @@ class RootNet:
       "k": self.k_mm(batch),
     }
 
-  def drawn_targets(self, batch: schema.Batch) -> dict[str, jax.Array]:
+  def drawn_targets(self, batch: schema.Batch) -> dict[str, Any]:
     """See `base.DrawnSystem`; wrists alone."""
     shape = (len(batch["cells"]), 2, skeleton.NUM_JOINTS)
     wrists = np.s_[:, : self.roots, skeleton.WRIST]

@@ -29,13 +29,13 @@ class Operation(NamedTuple):
   Attributes:
     name: in the compiled function, e.g. "conv_general_dilated.3".
     module: the compiled function, e.g. "jit_train_step".
-    count: how often it ran.
+    times: how often it ran.
     own_ns: its time without that of operations within it, all runs together.
   """
 
   name: str
   module: str
-  count: int
+  times: int
   own_ns: float
 
 

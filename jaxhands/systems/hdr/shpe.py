@@ -159,7 +159,7 @@ class SHPE:
       "delta_valid": valid & valid[:, np.array(_SNAP_PARENTS)],
     }
 
-  def drawn_targets(self, batch: schema.Batch) -> dict[str, jax.Array]:
+  def drawn_targets(self, batch: schema.Batch) -> dict[str, Any]:
     """See `base.DrawnSystem`; of hand 0."""
     order, valid = skeleton.INTERHAND_FROM_SNAP, batch["cells_valid"]
     rows, columns = self._gaussian(batch["cells"])
