@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 Kind = Literal["better", "unsure", "no better", "worse", "few"]
+Better = Literal["lower", "higher"]
 FEWEST_SCENES = 10  # of fewer, an interval of resampled scenes says nothing
 # Kind -> words before the method's name, and the colour that goes with them.
 _WORDS: Mapping[Kind, str] = {
@@ -21,9 +22,7 @@ COLOURS: Mapping[Kind, str] = {
 }  # fmt: skip
 
 
-def judge(
-  more: float, interval: tuple[float, float], better: Literal["lower", "higher"], scenes: int = FEWEST_SCENES
-) -> Kind:
+def judge(more: float, interval: tuple[float, float], better: Better, scenes: int = FEWEST_SCENES) -> Kind:
   """What is to be said of a system beside a plain method.
 
   Args:

@@ -40,27 +40,25 @@ def verdicts(
   """
   numbers = summary.reduced(metrics, quantities, groups)
   found = {name: summary.reduced(*method, groups) for name, method in methods.items()}
+  better: dict[str, verdict.Better] = {
+    key: metric.better for metric in metrics if metric.better != "neither" for key in metric.results()
+  }
   best: dict[str, str] = {}
-  for metric in metrics:
-    if metric.better == "neither":
-      continue
-    sign = 1 if metric.better == "lower" else -1
-    for key in metric.results():
-      having = [name for name in found if key in found[name]]
-      if key in numbers and having and len(drawn.get(key, ())):
-        best[key] = min(having, key=lambda name, key=key, sign=sign: sign * found[name][key])
+  for key, way in better.items():
+    having = {name: of_method[key] for name, of_method in found.items() if key in of_method}
+    if key in numbers and having and len(drawn.get(key, ())):
+      best[key] = (min if way == "lower" else max)(having, key=having.__getitem__)
   of_methods: dict[str, Mapping[str, np.ndarray]] = {}
   for name in dict.fromkeys(best.values()):
     asked = [m for m in methods[name].metrics if any(best.get(key) == name for key in m.results())]
     resamples = len(next(iter(drawn.values())))
     of_methods[name] = summary.resampled(asked, methods[name].quantities, groups, scene_id, resamples)
-  of = {key: metric for metric in metrics for key in metric.results()}
   scenes = _scenes(metrics, quantities, groups, scene_id)
   answer = {}
   for key, name in best.items():
     more = numbers[key] - found[name][key]
     interval = summary.intervals({key: drawn[key] - of_methods[name][key]}, {key: more})[key]
-    kind = verdict.judge(more, interval, "lower" if of[key].better == "lower" else "higher", scenes[key])
+    kind = verdict.judge(more, interval, better[key], scenes[key])
     answer[key] = {"beside": name, "baseline": found[name][key], "more": interval, "kind": kind}
   return answer
 

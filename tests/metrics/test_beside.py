@@ -6,8 +6,8 @@ import pytest
 
 from jaxhands.evaluate import Evaluator
 from jaxhands.geometry import camera
-from jaxhands.metrics import constant, masks, mean_pose
-from jaxhands.metrics.base import Protocol
+from jaxhands.metrics import beside, constant, masks, mean_pose, pose, summary
+from jaxhands.metrics.base import Metric, Protocol, pooled_mean
 from tests import replay
 from tests.metrics import scenes
 
@@ -145,3 +145,18 @@ def test_masks_stand_beside_the_best_of_what_is_plain():
   assert told == {"visible as amodal, true", "convex hull, true"}
   assert not told & {entry["beside"] for entry in result.verdicts.values()}
   assert {b.name for b in masks.baselines() if not b.plain} == told
+
+
+def test_what_should_be_neither_low_nor_high_is_not_judged(result, truth):
+  values, groups = result.examples_values, {"all": np.ones(COUNT, bool)}
+  quantity = pose.root_error(Protocol(depth="gt"))
+  found = {quantity.name: (values["root_error"], values["root_error_weight"])}
+  worse = {quantity.name: (values["root_error"] + 1, values["root_error_weight"])}
+  for better, judged in (("lower", ["made"]), ("higher", ["made"]), ("neither", [])):
+    metrics = (Metric("made", "mm", quantity, pooled_mean, better=better),)
+    drawn = summary.resampled(metrics, found, groups, values["scene_id"], 5)
+    methods = {"a": beside.Method(metrics, worse), "b": beside.Method(metrics, found)}
+    answer = beside.verdicts(metrics, found, groups, values["scene_id"], drawn, methods)
+    assert list(answer) == judged
+    if judged:
+      assert answer["made"]["beside"] == {"lower": "b", "higher": "a"}[better]
