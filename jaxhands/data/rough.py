@@ -6,6 +6,7 @@ None of the papers has it: it is for training on rendered hands that are to be f
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ _CONTRASTS = (0.6, 1.4)
 _BLUR_OF_WIDTH, _TAPS = 0.015, 4  # deviation as a share of the crop's width; kernel of 2 x 4 + 1 px
 _NOISE = 0.06
 _COVER = (0.08, 0.35)  # sides of what covers the picture, shares of its own
+_DRAWN = 17  # numbers for each picture
 
 
 def roughened(image: Float[Array, "b h w 3"], rng: jax.Array, covers: bool = True) -> Float[jax.Array, "b h w 3"]:
@@ -29,14 +31,15 @@ def roughened(image: Float[Array, "b h w 3"], rng: jax.Array, covers: bool = Tru
     rng: source of chance.
     covers: rectangles of one colour hide parts of them; not where labels say what is visible.
   """
-  keys = iter(jax.random.split(rng, 13))
-  one = (len(image), 1, 1, 1)
+  few_key, noise_key = jax.random.split(rng)
+  # Drawn in one call: each call is a dozen functions to compile.
+  drawn = iter(jax.random.uniform(few_key, (_DRAWN, len(image), 1, 1, 1)))
 
   def happens(share: float) -> jax.Array:
-    return jax.random.bernoulli(next(keys), share, one)
+    return next(drawn) < share
 
-  def within(low: float, high: float, shape: tuple[int, ...] = one) -> jax.Array:
-    return jax.random.uniform(next(keys), shape, minval=low, maxval=high)
+  def within(low: float, high: float) -> jax.Array:
+    return low + (high - low) * next(drawn)
 
   image = jnp.where(happens(_GREY), image @ jnp.array([0.299, 0.587, 0.114])[:, None], image)
   gain = jnp.where(happens(_EXPOSED), within(*_EXPOSURE), 0)
@@ -44,13 +47,13 @@ def roughened(image: Float[Array, "b h w 3"], rng: jax.Array, covers: bool = Tru
   mean = image.mean((1, 2, 3), keepdims=True)
   image = jnp.where(happens(_CONTRAST), mean + within(*_CONTRASTS) * (image - mean), image)
   if covers:
-    image = jnp.where(
-      happens(_COVERED) & _rectangles(image.shape, next(keys)), within(0.0, 1.0, (len(image), 1, 1, 3)), image
-    )
+    sides, places = ([within(*limits) for _ in range(2)] for limits in (_COVER, (0.0, 1.0)))
+    colour = jnp.concatenate([within(0.0, 1.0) for _ in range(3)], axis=-1)
+    image = jnp.where(happens(_COVERED) & _rectangles(image.shape[1:3], sides, places), colour, image)
   deviation = jnp.where(happens(_BLURRED), within(0.0, _BLUR_OF_WIDTH * image.shape[2]), 0)
   image = _blurred(image, deviation)
   noise = jnp.where(happens(_NOISY), within(0.0, _NOISE), 0)
-  return jnp.clip(image + noise * _grain(next(keys), image.shape), 0, 1)
+  return jnp.clip(image + noise * _grain(noise_key, image.shape), 0, 1)
 
 
 def _grain(rng: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -69,16 +72,14 @@ def _grain(rng: jax.Array, shape: tuple[int, ...]) -> jax.Array:
   return (total - 510) * jnp.float32((4 * (256**2 - 1) / 12) ** -0.5)
 
 
-def _rectangles(shape: tuple[int, ...], rng: jax.Array) -> jax.Array:
-  """One rectangle of each picture [b, h, w, 1], somewhere within it."""
-  size_key, place_key = jax.random.split(rng)
-  size = jax.random.uniform(size_key, (shape[0], 2), minval=_COVER[0], maxval=_COVER[1])
-  low = jax.random.uniform(place_key, (shape[0], 2)) * (1 - size)
-  inside = [
-    (at >= low[:, axis, None]) & (at < (low + size)[:, axis, None])
-    for axis, at in enumerate((jnp.arange(count) + 0.5) / count for count in shape[1:3])
-  ]
-  return (inside[0][:, :, None] & inside[1][:, None, :])[..., None]
+def _rectangles(hw: tuple[int, ...], sides: Sequence[jax.Array], places: Sequence[jax.Array]) -> jax.Array:
+  """One rectangle of each picture [b, h, w, 1]; `sides` and `places`, [b, 1, 1, 1] by axis, are shares in 0..1."""
+  inside = jnp.bool_(True)
+  for axis, (side, place) in enumerate(zip(sides, places, strict=True), 1):
+    at = ((jnp.arange(hw[axis - 1]) + 0.5) / hw[axis - 1]).reshape(-1, *(1,) * (3 - axis))
+    low = place * (1 - side)
+    inside &= (at >= low) & (at < low + side)
+  return inside
 
 
 def _blurred(image: jax.Array, deviation_px: jax.Array) -> jax.Array:

@@ -28,8 +28,9 @@ def test_pictures_stay_pictures_and_differ():
 
 
 def test_covers_have_one_colour_and_come_only_where_they_may():
-  shape = (400, 30, 40, 3)
-  inside = np.asarray(rough._rectangles(shape, jax.random.key(1)))[..., 0]
+  drawn = jax.random.uniform(jax.random.key(1), (4, 400, 1, 1, 1))
+  low, high = rough._COVER
+  inside = np.asarray(rough._rectangles((30, 40), list(low + (high - low) * drawn[:2]), list(drawn[2:])))[..., 0]
   rows, columns = inside.any(2).sum(1), inside.any(1).sum(1)
   np.testing.assert_array_equal(inside.sum((1, 2)), rows * columns)
   assert rows.min() / 30 > 0

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What README shows, from the file and from its import.
 LOAD = """
 import sys
+from collections.abc import Iterator
 import cv2, numpy as np
 import jaxhands
 
@@ -59,7 +61,7 @@ def _python(*arguments, cwd: pathlib.Path) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture(scope="module", params=releases.NETWORKS, ids=lambda release: release.name)
-def imported(request, goldens, tmp_path_factory) -> Imported:
+def imported(request, goldens, tmp_path_factory) -> Iterator[Imported]:
   """Each network once, for all tests of it, which follow each other."""
   release, folder = request.param, tmp_path_factory.mktemp("released")
   file = release.write_into(folder, goldens)
