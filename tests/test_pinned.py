@@ -29,6 +29,7 @@ def test_a_changed_figure_is_refused(tmp_path, monkeypatch):
   path.write_text(json.dumps({"a train": {"flops": 100, "bytes": 1000}}))
   monkeypatch.setattr(pinned, "FILE", path)
   monkeypatch.delenv("JAXHANDS_WRITE_PINNED", raising=False)
+  monkeypatch.setattr(pinned.platform, "machine", lambda: "x86_64")
   pinned.check("a train", flops=lambda: 100, bytes=lambda: 1009)
   with pytest.raises(AssertionError, match=r"flops of a train was 100 and is 101; if that is meant: python -m"):
     pinned.check("a train", flops=lambda: 101)
