@@ -2,7 +2,7 @@
 
 Predictions stay on the device; the quantities of every example come to the host, which sums them in float64. A result
 therefore depends neither on the batch size nor on the number of devices, beyond the rounding of the network itself.
-Nothing else of an example is kept, so that memory grows by these few numbers alone (`benchmarks/evaluation.py`).
+Nothing else of an example is kept, and these numbers lie on the disk (`metrics.columns`, `benchmarks/evaluation.py`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,19 @@ from jaxhands import schema, verdict
 from jaxhands.data import feed
 from jaxhands.geometry import lift
 from jaxhands.hands.model import HandModel
-from jaxhands.metrics import base, baselines, beside, constant, mean_pose, overlap, pose, poses, standard, summary
+from jaxhands.metrics import (
+  base,
+  baselines,
+  beside,
+  columns,
+  constant,
+  mean_pose,
+  overlap,
+  pose,
+  poses,
+  standard,
+  summary,
+)
 from jaxhands.runs import folder as files
 from jaxhands.systems.base import System, Variables
 
@@ -274,25 +286,21 @@ class Evaluator:
       ValueError: there are no examples, or a metric asks for what batch or prediction lack.
     """
     variables = jax.device_put(variables, self._everywhere)
-    rows: list[list[np.ndarray]] = []  # of each batch, the arrays of its examples without padding
+    kept = columns.Columns()
     running: collections.deque[Any] = collections.deque()
     said = time.monotonic()
     for index, batch in enumerate(feed.to_mesh(lambda: iter(batches), self._mesh)):
       with self._compiling() if index == 0 else contextlib.nullcontext():
         running.append(self._measure(self._predicted(variables, batch, index), batch))
       if len(running) > 1:  # the device works on one batch while the host reads the other
-        rows.append(_counted(running.popleft()))
-      if rows and not jax.process_index() and time.monotonic() - said > consoles.SILENT_S:
+        kept.add(_counted(running.popleft()))
+      if kept.count and not jax.process_index() and time.monotonic() - said > consoles.SILENT_S:
         said = time.monotonic()
-        print(f"evaluated {sum(len(row[0]) for row in rows)} examples")
+        print(f"evaluated {kept.count} examples")
     if not running:
       raise ValueError("there is nothing to evaluate: no batches")
-    structure = jax.tree.structure(running[-1])
-    rows += map(_counted, running)
-    columns = []
-    while rows[0]:  # one array after the other, each freed when it is joined
-      columns.append(np.concatenate([row.pop() for row in rows]))
-    return jax.tree.unflatten(structure, columns[::-1])
+    kept.add(_counted(running.popleft()))
+    return kept.joined()
 
   def _compiling(self) -> contextlib.AbstractContextManager[None]:
     """Says what the first batch of all waits for."""
@@ -367,15 +375,14 @@ class Evaluator:
       ValueError: a prediction is not finite.
     """
     groups, main = values["groups"], values["quantities"][0]
+    numbers = []
     for part, quantities in zip(self._parts, values["quantities"], strict=True):
       if part is self._main or part.variation:
         of = f" of method {part.variation!r}" if part.variation else ""
         for name, (value, weight) in quantities.items():
           _check_finite(name + of, value, weight, values["example_id"])
-    numbers = [
-      summary.reduced(part.metrics, quantities, groups)
-      for part, quantities in zip(self._parts, values["quantities"], strict=True)
-    ]
+      numbers.append(summary.reduced(part.metrics, quantities, groups))
+      columns.let_go(quantities)
     drawn = summary.resampled(self._main.metrics, main, groups, values["scene_id"], resamples)
     constants = constant.quantities(values["truths"], self._main.metrics, main)
     plain = {
@@ -404,6 +411,7 @@ class Evaluator:
     for prefix, quantities in (("", main), *(("mean_pose_", found) for found in of_mean_pose[:1])):
       for name, (value, weight) in quantities.items():
         arrays |= {f"{prefix}{name}": value, f"{prefix}{name}_weight": weight}
+    columns.let_go(values)
     return EvalResult(
       *names,
       protocol=self._main.protocol,
@@ -465,12 +473,11 @@ def evaluate(
   return Evaluator(system, mesh, **options)(variables, batches, names)
 
 
-def _counted(values: Mapping[str, Any]) -> list[np.ndarray]:
-  """The arrays of a batch on the host, of its examples that are not padding."""
+def _counted(values: Mapping[str, Any]) -> dict[str, Any]:
+  """Those of a batch on the host, of its examples that are not padding."""
   found = jax.device_get(values)
   keep = found["weight"] > 0
-  # Copies, for what the device gave may be a part of something larger.
-  return [array[keep] for array in jax.tree.leaves(found)]
+  return jax.tree.map(lambda array: array[keep], found)
 
 
 def _quantities(

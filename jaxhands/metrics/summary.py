@@ -77,7 +77,7 @@ def resampled(
   rng = np.random.default_rng(0)
   scenes = np.unique(scene_id, return_inverse=True)[1]
   count = int(scenes.max()) + 1
-  times = [np.bincount(rng.integers(0, count, count), minlength=count) for _ in range(resamples)]
+  times = [np.bincount(rng.integers(0, count, count), minlength=count).astype(np.int32) for _ in range(resamples)]
   found = {}
   for key, reduce, value, weight in results(metrics, quantities, groups):
     if reduce in base.AVERAGES.values():  # of scenes as good as of examples, and far fewer
