@@ -15,4 +15,4 @@ import sys
 from jaxhands.commands import train
 
 if __name__ == "__main__":
-  sys.exit(train.launch("launch.py", "--config=configs/NAME.py[:VARIANT]", __doc__ or "", sys.argv[1:]))
+  sys.exit(train.launch("launch.py", "--config=configs/NAME.py[:VARIANT]", __doc__, sys.argv[1:]))

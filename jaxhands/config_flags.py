@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -16,8 +17,8 @@ _HELP = ("-h", "-help", "--help", "--helpfull", "--helpshort")
 
 
 def read(
-  program: str, usage: str, doc: str, arguments: Sequence[str], define: Callable[[flags.FlagValues], None]
-) -> flags.FlagValues:
+  program: str, usage: str, doc: str | None, arguments: Sequence[str], define: Callable[[flags.FlagValues], None]
+) -> dict[str, Any]:
   """The values of a program's flags, `config` among them; the program ends here at `--help`, and with status 1 where
   they are wrong, which is said in one line.
 
@@ -36,14 +37,14 @@ def read(
     config_flags.DEFINE_config_file("config", None, usage, flag_values=values, sys_argv=given)
     define(values)
     if set(given) & set(_HELP):
-      print(_help(program, usage, doc, values))
+      print(_help(program, usage, doc or "", values))
       sys.exit(0)
     _, *unknown = values([program, *given])
     if unknown:
       raise ValueError(f"unknown arguments {unknown}; all but the config are flags, as --workdir=DIR")
     if values["config"].value is None:
       raise ValueError(f"there is no config; write {usage}")
-    return values
+    return {name: values[name].value for name in values}
   except flags.Error as error:
     # An error within a config's file comes with its traceback, which is for those who write such a file.
     flag, _, trace = str(error).partition("Error whilst parsing config file:")

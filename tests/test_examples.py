@@ -13,11 +13,12 @@ import tomllib
 
 import pytest
 
-from jaxhands import cli, config_flags, requirements, stages
+from jaxhands import __version__, cli, config_flags, requirements, stages
 from jaxhands.commands import train
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "ADDING_A_SYSTEM.md", *ROOT.glob("docs/*.md"), ROOT / "data_builders" / "README.md"]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "data_builders" / "README.md"]
+HOOKS = ROOT / ".pre-commit-config.yaml"
 SOURCES = [ROOT / "launch.py"] + [
   path
   for folder in ("configs", "jaxhands", "data_builders", "benchmarks", "cluster")
@@ -25,9 +26,13 @@ SOURCES = [ROOT / "launch.py"] + [
   if path.suffix in (".py", ".sh")
 ]
 # How a line with a command begins: its environment, and the program.
-_BEGINS = re.compile(r"(?:[A-Z_]+=\S+ +)*(?:python3?|pip|jaxhands|sbatch|cluster/\w+\.sh|gcloud|git|export|cat) ")
+_BEGINS = re.compile(
+  r"(?:[A-Z_]+=\S+ +)*(?:python3?|pip|jaxhands|pre-commit|sbatch|cluster/\w+\.sh|gcloud|git|export|cat) "
+)
 # Programs of others, whose arguments nobody here can judge.
-OTHERS = {"cat", "cd", "export", "gcloud", "git", "python3"}
+OTHERS = {"cat", "cd", "export", "gcloud", "git", "pre-commit", "python3"}
+OTHER_MODULES = {"build", "twine"}
+TOOLS = {"ruff", "basedpyright"}
 
 
 def _of_page(text):
@@ -67,6 +72,8 @@ def _is_pattern(words):
 
 
 def _all():
+  for entry in re.findall(r"^ *entry: (.*)", HOOKS.read_text(), re.MULTILINE):
+    yield pytest.param(shlex.split(entry), id=f"{HOOKS.name}: {entry}")
   for path in sorted({*PAGES, *SOURCES}):
     for words in _of_page(path.read_text()) if path.suffix == ".md" else _of_source(path):
       if len(words) > 1 and not _is_pattern(words):
@@ -99,28 +106,29 @@ def only_arguments(monkeypatch):
   return monkeypatch
 
 
-def _launch(words, monkeypatch, folder):
+def _launch(words, monkeypatch, folder, command=train):
   """Reads the flags, and checks what a run would check before it builds anything.
 
   Args:
     words: the flags.
     monkeypatch: of the test.
     folder: an empty one, where a page's data sets lie.
+    command: whose flags they are.
   """
   (folder / "interhand26m").mkdir()
   (folder / "interhand26m" / "features.json").touch()
   words = [word.replace("/data/jaxhands", str(folder)) for word in words]
   monkeypatch.chdir(ROOT)
-  values = config_flags.read("launch.py", "--config=configs/NAME.py", "", words, train.define_flags)
-  config = values["config"].value
+  values = config_flags.read("launch.py", "--config=configs/NAME.py", "", words, command.define_flags)
+  config, only = values["config"], values["stage"]
   described = dict(stages.of(config))
-  if values["mode"].value != "eval":
-    only = values["stage"].value
+  assert only in ("", *described)
+  if command is train and values["mode"] != "eval":
     requirements.check(config, described, [only] if only else list(described))
 
 
 @pytest.mark.parametrize("words", EXAMPLES)
-def test_an_example_is_understood(words, only_arguments, tmp_path):
+def test_an_example_is_understood(words, only_arguments, tmp_path, pytestconfig):
   program, *rest = words if words[0] != "jaxhands" else ["python", "-m", *words]
   if program == "python" and rest[0] == "launch.py":
     _launch(rest[1:], only_arguments, tmp_path)
@@ -130,21 +138,27 @@ def test_an_example_is_understood(words, only_arguments, tmp_path):
     arguments = words[words.index(script) + 1 :]
     if arguments != ["stop"]:
       _launch(arguments, only_arguments, tmp_path)
-  elif program == "python" and rest[:3] == ["-m", "jaxhands", "train"] and len(rest) > 3:
-    _launch(rest[3:], only_arguments, tmp_path)
   elif program == "python" and rest[:2] == ["-m", "jaxhands"]:
     if rest[2:] == ["joints"]:  # needs nothing, and is quick
       only_arguments.undo()
       assert cli.main(["joints"]) == 0
+    elif len(rest) > 3 and cli.COMMANDS[rest[2]].has_config:
+      _launch(rest[3:], only_arguments, tmp_path, importlib.import_module(cli.COMMANDS[rest[2]].module))
     elif len(rest) > 3:  # otherwise prose that names a command
       only_arguments.setattr(importlib.import_module(cli.COMMANDS[rest[2]].module), "main", _understand)
       with pytest.raises(_Understood):
         cli.main(rest[2:])
   elif program == "python" and rest[:2] == ["-m", "pytest"]:
-    subprocess.run([sys.executable, "-m", "pytest", "--version"], check=True, capture_output=True)
+    assert all((ROOT / word).exists() for word in rest if word.startswith("tests")), rest
+    _, unknown = pytestconfig._parser.parse_known_and_unknown_args(rest[2:])
+    assert not unknown
   elif program == "python" and rest[1].startswith("jaxhands.hands.assets."):
     # How the committed assets were made; their whole numbers do not pass the tests' check of annotated floats.
     assert importlib.util.find_spec(rest[1]) is not None
+  elif program == "python" and rest[1] in TOOLS:
+    subprocess.run([sys.executable, *rest, "--help"], check=True, capture_output=True)
+  elif program == "python" and rest[1] in OTHER_MODULES:
+    pass
   elif program == "python" and rest[0] == "-m":
     module = importlib.import_module(f"{rest[1]}.__main__" if _is_package(rest[1]) else rest[1])
     only_arguments.setattr(sys, "argv", [rest[1], *rest[2:]])
@@ -170,10 +184,29 @@ def _installs(words):
       assert set(extras[1].split(",")) <= set(known), word
 
 
+def test_what_is_looked_at_before_a_commit_is_what_the_tests_look_at():
+  found = {" ".join(param.values[0][2:]) for param in EXAMPLES if param.id.startswith(HOOKS.name)}
+  assert found == {"ruff check", "ruff format --check", "basedpyright"}
+
+
+def test_the_changelog_begins_with_this_version():
+  first = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+  assert first is not None
+  assert first[1] == __version__
+
+
 def test_examples_are_found_where_they_are():
   """A change of the pages' form must not leave this with nothing to check."""
   places = {param.id.split(":")[0] for param in EXAMPLES}
-  assert {"README.md", "docs/data.md", "docs/tpu.md", "data_builders/README.md", "launch.py"} <= places
+  assert {
+    "README.md",
+    "CONTRIBUTING.md",
+    ".pre-commit-config.yaml",
+    "docs/data.md",
+    "docs/tpu.md",
+    "data_builders/README.md",
+    "launch.py",
+  } <= places
   assert {"cluster/slurm.sh", "cluster/hdr_stages.sh", "cluster/tpu_pod.sh"} <= places
   assert {"configs/hdr.py", "configs/internet.py", "configs/digit.py", "configs/rootnet.py"} <= places
   assert {cli.COMMANDS[name].module.replace(".", "/") + ".py" for name in ("predict", "keep", "import")} <= places

@@ -88,11 +88,11 @@ def test_pictures_of_a_step_come_back_from_their_normalisation(data):
   ("name", "variant", "heat"),
   [
     ("internet", "tiny", True), ("internet", "tiny,soft_argmax", False), ("digit", "tiny", None),
-    ("hdr", "tiny,shpe", True), ("rootnet", "tiny", False),
+    ("hdr", "tiny,shpe", True), ("rootnet", "tiny", False), ("intershape", "tiny", None),
   ],
 )  # fmt: skip
 def test_drawn_targets_lie_on_the_joints_of_the_crop(name, variant, heat):
-  ((_, config),) = stages.of(importlib.import_module(f"configs.{name}").get_config(variant))
+  _, config = stages.of(importlib.import_module(f"configs.{name}").get_config(variant))[-1]
   system = base.load(config)
   assert isinstance(system, base.DrawnSystem)
   batch = {key: jnp.asarray(value) for key, value in records.batch(system, 3, True).items()}

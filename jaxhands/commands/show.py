@@ -26,7 +26,7 @@ def main(program: str, arguments: Sequence[str]) -> int:
   Raises:
     ValueError, OSError: the config is wrong, has no such stage, or its data are missing.
   """
-  values = config_flags.read(program, "CONFIG[:VARIANT]", __doc__ or "", arguments, define_flags)
+  values = config_flags.read(program, "CONFIG[:VARIANT]", __doc__, arguments, define_flags)
   # Heavy imports are here: a wrong flag is refused at once.
   import cv2
 
@@ -34,21 +34,20 @@ def main(program: str, arguments: Sequence[str]) -> int:
   from jaxhands.runs import folder as files
   from jaxhands.systems import base
 
-  config: Any = values["config"].value
-  out = pathlib.Path(values["out"].value or f"{config.name}-{config.variant}.png")
+  config = values["config"]
+  out = pathlib.Path(values["out"] or f"{config.name}-{config.variant}.png")
   if out.suffix != ".png":
     raise ValueError(f"--out={out} is no .png")
-  step: Any = values["step"].value
-  examples: Any = values["examples"].value
-  only: Any = values["stage"].value
+  step, examples = values["step"], values["examples"]
   find = config_files.module_beside("data_builders.find").find
-  chosen = list(_chosen(config, only))
+  chosen = list(_chosen(config, values["stage"]))
   for name, stage in chosen:
     system = base.load(stage)
     if not system.objectives:
       continue  # it is assembled of the others
     given = inputs.of_step(run_data.RunData(stage, system, pathlib.Path(), find), step)
-    title = f"{config.name}:{config.variant} {name}  step {step}, seed {stage.seed}, batch of {stage.batch_size}"
+    what = "-".join(filter(None, (config.name, config.variant, name)))
+    title = f"{what}: step {step}, seed {stage.seed}, batch of {stage.batch_size}"
     path = out if len(chosen) == 1 else out.with_name(f"{out.stem}-{name}.png")
     ok, encoded = cv2.imencode(".png", inputs.sheet(given, title, examples)[..., ::-1])
     assert ok, path

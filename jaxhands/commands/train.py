@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags, logging
@@ -29,10 +29,10 @@ from jaxhands import config_files, config_flags
 
 def main(program: str, arguments: Sequence[str]) -> int:
   """The command; see the module for its status."""
-  return launch(program, "CONFIG[:VARIANT]", __doc__ or "", arguments)
+  return launch(program, "CONFIG[:VARIANT]", __doc__, arguments)
 
 
-def launch(program: str, usage: str, doc: str, arguments: Sequence[str]) -> int:
+def launch(program: str, usage: str, doc: str | None, arguments: Sequence[str]) -> int:
   """Does what the arguments of a program say, and gives its status; see `config_flags.read` for what it takes."""
   values = config_flags.read(program, usage, doc, arguments, define_flags)
   logging.set_verbosity(logging.WARNING)  # the checkpoint library tells every file that it writes
@@ -59,19 +59,17 @@ def define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_string("distributed", "auto", how, **own)
 
 
-def _work(values: flags.FlagValues, arguments: Sequence[str]) -> bool:
+def _work(values: Mapping[str, Any], arguments: Sequence[str]) -> bool:
   from jaxhands import config_rules, run
   from jaxhands.train import distributed
 
-  config: Any = values["config"].value
-  mode: Any = values["mode"].value
-  workdir = pathlib.Path(values["workdir"].value or f"runs/{config.name}-{config.variant}")
-  processes: Any = values["distributed"].value
-  distributed.initialize(processes)
+  config = values["config"]
+  mode = values["mode"]
+  workdir = pathlib.Path(values["workdir"] or f"runs/{config.name}-{config.variant}")
+  distributed.initialize(values["distributed"])
   distributed.use_compilation_cache()
   find = config_files.module_beside("data_builders.find").find
-  stage: Any = values["stage"].value
-  steps: Any = values["profile"].value
+  stage, steps = values["stage"], values["profile"]
   try:
     return run.run(config, workdir, mode, find_data=find, report=_report, only=stage, profile_steps=steps)
   except config_rules.UnbuildableError as error:

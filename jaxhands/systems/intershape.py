@@ -180,6 +180,10 @@ class Intershape:
     """InterNet's: `image` in 0..1; in training also colour factors, and its `voxels`."""
     return self.heatmaps.device_ops(batch, rng, train)
 
+  def drawn_targets(self, batch: schema.Batch) -> dict[str, Any]:
+    """See `base.DrawnSystem`; those of the heatmaps' network."""
+    return self.heatmaps.drawn_targets(batch)
+
   def _normalised(self, image: jax.Array) -> jax.Array:
     return image - 0.5 if self.release == "v1" else jnp.asarray(colour.normalise(image))
 

@@ -121,4 +121,5 @@ def test_words_darken_a_strip_and_leave_the_rest():
   assert written is picture
   assert (picture[:13] == 90).all()
   assert (picture[30:] == 90).all()
-  assert {30, 255} <= set(np.unique(picture[13:30]))
+  assert picture[13:30].min() == 30
+  assert picture[13:30].max() > 200  # the letters
