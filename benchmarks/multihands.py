@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 import time
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -29,7 +30,7 @@ def main() -> None:
   parser.add_argument("--changes", type=int, default=1000, help="in all (default: %(default)s)")
   args = parser.parse_args()
   config, model = MultiHandsConfig("synthetic"), hand_model("")
-  builder = tfds.builder_from_directory(args.folder)
+  builder = cast(Any, tfds.builder_from_directory(str(args.folder)))
   data = builder.as_data_source(next(iter(builder.info.splits)))
   records = [data[i] for i in np.linspace(0, len(data) - 1, min(args.records, len(data))).round().astype(int)]
   likely = perturb.likely_of(np.stack([record["mano"][:, 3:48] for record in data]).astype(np.float64))

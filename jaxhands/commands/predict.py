@@ -16,8 +16,8 @@ Distances need the camera: --fx (--fy --cx --cy), or --intrinsics with a JSON fi
 Without, the scale is unknown, and said to be. --rootnet adds depths of the wrists by a run of RootNet; without it, a
 hand of average size is assumed where the system itself has no scale.
 
-Of a distribution (HandFlowNet and its baselines) the mode is drawn; predictions.json has the deviation of each joint, and
---samples N further poses.
+Of a distribution (HandFlowNet and its baselines) the mode is drawn; predictions.json has the deviation of each joint,
+and --samples N further poses.
 
 In a video, hands stay right or left as they overlap; --smooth calms them (One-Euro filter).
 """
