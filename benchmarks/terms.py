@@ -23,7 +23,7 @@ from jaxhands.data import host_ops
 from jaxhands.systems import base
 from jaxhands.train import loop, state, step
 
-DEFAULT = ("internet:demo", "rootnet:demo", "digit:demo", "hdr:demo", "intershape:demo")
+DEFAULT = ("internet:demo", "rootnet:demo", "digit:demo", "hdr:demo", "intershape:demo", "handflow:demo")
 _OF_RECORDS = SyntheticConfig(variant="demo", hands="pair", pictures="all")
 
 

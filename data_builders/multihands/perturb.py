@@ -117,13 +117,7 @@ def plausible(
     population, rounds: see `config.MultiHandsConfig`.
     spread: largest change of fingers (deviations), global rotation (rad), depth (mm).
   """
-  shape = scene.mano[:, MANO_SHAPE]
-  rest = model.rest_joints(shape)[:, 0]
-  fit = _Pose(
-    scene.mano[None, :, 3 : MANO_POSE.stop],
-    rotations.matrix_from_axis_angle(scene.mano[None, :, :3]),
-    scene.mano[None, :, MANO_TRANSLATION] + rest,
-  )
+  shape, rest, fit = _fit(scene, model)
   joints_of = functools.partial(_joints, model, shape, rest)
   true_joints = joints_of(fit)
   true_img = camera.project(true_joints, scene.camera_img)[0]
@@ -163,9 +157,17 @@ def plausible(
   joints = joints_of(poses)
   chosen = farthest(joints.reshape(population, -1), true_joints.reshape(-1), annotations)
   kept = jax.tree.map(lambda leaf: leaf[chosen], poses)
-  globals_ = rotations.axis_angle_from_matrix(kept.turn)
-  pieces = [globals_, kept.fingers, jnp.broadcast_to(shape, (annotations, 2, 10)), kept.wrist - rest]
-  return Found(jnp.concatenate(pieces, axis=-1), joints[chosen], tested, moved.sum())
+  return Found(_mano(kept, shape, rest), joints[chosen], tested, moved.sum())
+
+
+@functools.partial(jax.jit, static_argnames=("count", "spread"))
+def changes(
+  key: jax.Array, scene: Scene, likely: Likely, model: HandModel, count: int, spread: tuple[float, float, float]
+) -> Float[jax.Array, "count 2 61"]:
+  """Parameters of the fit changed once, in so many ways, tested in none; arguments as of `plausible`."""
+  shape, rest, fit = _fit(scene, model)
+  changed = _changed(key, jax.tree.map(lambda leaf: jnp.repeat(leaf, count, 0), fit), likely, spread)
+  return _mano(changed, shape, rest)
 
 
 def farthest(points: Float[jax.Array, "p d"], start: Float[jax.Array, " d"], count: int) -> jax.Array:
@@ -178,6 +180,25 @@ def farthest(points: Float[jax.Array, "p d"], start: Float[jax.Array, " d"], cou
     return away.at[row].set(-1), row
 
   return jax.lax.scan(step, jnp.square(points - start).sum(-1), None, count)[1]
+
+
+def _fit(scene: Scene, model: HandModel) -> tuple[Any, Any, _Pose]:
+  """Shape [2, 10], wrists at rest [2, 3] (mm), and the fit as a population of one."""
+  shape = scene.mano[:, MANO_SHAPE]
+  rest = model.rest_joints(shape)[:, 0]
+  fit = _Pose(
+    scene.mano[None, :, 3 : MANO_POSE.stop],
+    rotations.matrix_from_axis_angle(scene.mano[None, :, :3]),
+    scene.mano[None, :, MANO_TRANSLATION] + rest,
+  )
+  return shape, rest, fit
+
+
+def _mano(poses: _Pose, shape: Any, rest: Any) -> Any:
+  """Parameters [P, 2, 61] of a population."""
+  globals_ = rotations.axis_angle_from_matrix(poses.turn)
+  shapes = jnp.broadcast_to(shape, (len(globals_), 2, 10))
+  return jnp.concatenate([globals_, poses.fingers, shapes, poses.wrist - rest], axis=-1)
 
 
 def _joints(model: HandModel, shape: Any, rest: Any, poses: _Pose) -> Any:

@@ -16,6 +16,9 @@ Distances need the camera: --fx (--fy --cx --cy), or --intrinsics with a JSON fi
 Without, the scale is unknown, and said to be. --rootnet adds depths of the wrists by a run of RootNet; without it, a
 hand of average size is assumed where the system itself has no scale.
 
+Of a distribution (HandFlowNet and its baselines) the mode is drawn; predictions.json has the deviation of each joint,
+and --samples N further poses.
+
 In a video, hands stay right or left as they overlap; --smooth calms them (One-Euro filter).
 """
 
@@ -65,6 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--batch-size", type=_count, default=8, metavar="N", help="pictures computed at once (default: 8)"
   )
+  parser.add_argument(
+    "--samples", type=_count, default=20, metavar="N", help="poses of a distribution in predictions.json (default: 20)"
+  )
   parser.add_argument("--which", choices=("latest", "best"), default="latest", help="checkpoint of the run")
   parser.add_argument("--smooth", action="store_true", help="calm the hands of videos")
   parser.add_argument("--every", type=_count, default=1, metavar="N", help="only each Nth frame of videos (default: 1)")
@@ -85,7 +91,7 @@ def main(args: argparse.Namespace) -> int:
   )
   passed_over = pictures.passed_over(args.inputs)
   look = Look(model, finder, rootnet, args.box, cameras)
-  session = Session(args.out, str(args.run), look, args.smooth, args.every, passed_over)
+  session = Session(args.out, str(args.run), look, args.smooth, args.every, passed_over, args.samples)
   console = rich.console.Console(stderr=True, soft_wrap=True, highlight=False)
   columns = (
     rich.progress.TextColumn("{task.description}", markup=False), rich.progress.BarColumn(),

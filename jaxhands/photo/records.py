@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxhands import __version__, schema
 from jaxhands.hands import skeleton
@@ -60,11 +61,15 @@ class Failed:
 
 @dataclasses.dataclass(frozen=True)
 class About:
-  """What predicted: the run, its system, and whether its confidences are probabilities."""
+  """What predicted: the run, its system, and whether its confidences are probabilities.
+
+  `samples`: how many poses of a distribution are written at most.
+  """
 
   run: str
   system: str
   calibrated: bool
+  samples: int = 0
 
 
 def as_json(
@@ -80,7 +85,7 @@ def as_json(
     "confidence_calibrated": about.calibrated,
     "file_names": _FILE_NAMES,
     "joint_names": list(skeleton.JOINT_NAMES),
-    "pictures": [_picture(each) for each in found],
+    "pictures": [_picture(each, about.samples) for each in found],
     "failed": [
       {"file": each.file, "reason": each.reason} | ({"used_in_part": True} if each.part else {}) for each in failed
     ],
@@ -99,7 +104,7 @@ def write(folder: pathlib.Path, content: dict[str, Any], found: Sequence[Found])
   partial.replace(folder / "predictions.npz")
 
 
-def _picture(found: Found) -> dict[str, Any]:
+def _picture(found: Found, samples: int) -> dict[str, Any]:
   hands = found.hands
   (fx, skew, cx), (_, fy, cy) = hands.camera_img[0, :2].tolist()
   entry: dict[str, Any] = {"file": found.file}
@@ -114,7 +119,7 @@ def _picture(found: Found) -> dict[str, Any]:
     "camera": {"source": found.camera_source, "fx": fx, "fy": fy, "cx": cx, "cy": cy, "skew": skew},
     "scale": hands.scale[0],
     "probability": {name: _number(hands.hand_prob[0, hand]) for hand, name in enumerate(schema.HANDS)},
-    "hands": [_hand(hands, hand) for hand in range(2) if hands.present[0, hand]],
+    "hands": [_hand(hands, hand) | _spread(hands, hand, samples) for hand in range(2) if hands.present[0, hand]],
   }
 
 
@@ -129,6 +134,23 @@ def _hand(hands: Hands, hand: int) -> dict[str, Any]:
     "joints_cam_mm": _numbers(hands.joints_cam[0, hand]) if placed else None,
     "reprojection_px": _numbers(hands.reprojection_px[0, hand]) if placed else None,
   }
+
+
+def _spread(hands: Hands, hand: int, samples: int) -> dict[str, Any]:
+  """What a distribution says of a hand besides its mode; nothing of a system without samples."""
+  if "samples" not in hands.raw or not hands.joints_cam_valid[0, hand]:
+    return {}
+  poses = hands.raw["samples"][0, :, hand]
+  entry: dict[str, Any] = {
+    "deviation_mm": _numbers(deviations(poses - poses[:, skeleton.WRIST :])),
+    "deviation_cam_mm": _numbers(deviations(poses)),
+  }
+  return entry | ({"samples_cam_mm": _numbers(poses[:samples], 1)} if samples else {})
+
+
+def deviations(points: Float[np.ndarray, "s j 3"]) -> Float[np.ndarray, " j"]:
+  """Root of the mean squared distance of each joint's samples from their mean, in the samples' unit."""
+  return np.sqrt(np.square(points - points.mean(0)).sum(-1).mean(0))
 
 
 def _arrays(found: Sequence[Found]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Session:
 
   def __init__(
     self, out: pathlib.Path, run: str, look: Look, smooth: bool = False, every: int = 1,
-    passed_over: Sequence[pathlib.Path] = (),
+    passed_over: Sequence[pathlib.Path] = (), samples: int = 0,
   ):  # fmt: skip
     """Makes the folder.
 
@@ -45,9 +45,10 @@ class Session:
       smooth: calms the hands of videos.
       every: frame of videos is used.
       passed_over: files in the folders that were given which nobody looks at; they are listed.
+      samples: poses of a distribution that are written besides its mode.
     """
     self._out, self._run, self._look, self._smooth, self._every = out, run, look, smooth, every
-    self._passed_over = passed_over
+    self._passed_over, self._samples = passed_over, samples
     self.found: list[Found] = []
     self.failed: list[Failed] = []
     self._galleries: list[page.Gallery] = []
@@ -70,7 +71,7 @@ class Session:
   def write(self) -> None:
     """Writes predictions and pages of what was found so far."""
     model = self._look.model
-    about = records.About(self._run, model.config.system.name, model.calibration is not None)
+    about = records.About(self._run, model.config.system.name, model.calibration is not None, self._samples)
     records.write(self._out, records.as_json(self.found, self.failed, self._passed_over, about), self.found)
     galleries = [gallery for gallery in self._galleries if gallery.shown]
     for gallery in galleries:

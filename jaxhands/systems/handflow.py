@@ -31,7 +31,7 @@ from jaxhands.geometry import camera, crop, lift, rotations
 from jaxhands.hands import skeleton, vector
 from jaxhands.hands.model import EMBEDDED, HandModel
 from jaxhands.models.backbones.resnet import ResNet, structure
-from jaxhands.models.flow.glow import ConditionalGlow
+from jaxhands.models.flow.glow import ConditionalGlow, standard_normal
 from jaxhands.models.flow.halves import Halves
 from jaxhands.systems import base
 from jaxhands.weights.convert import check_shapes, convert
@@ -87,8 +87,8 @@ class Flow(ConditionalGlow):
 
   def fit(self, rows: jax.Array, state: Any, train: bool) -> dict[str, jax.Array]:
     """Negative log-likelihood, and the log-determinant from data to noise, which falls as samples spread."""
-    _, log_det = self.to_noise(rows, state, train)
-    return {"nll": -self.log_prob(rows, state, train), "determinant": log_det}
+    z, log_det = self.to_noise(rows, state, train)
+    return {"nll": -(standard_normal(z) + log_det), "determinant": log_det}
 
   def draw(self, state: Any, count: int, train: bool) -> tuple[jax.Array, jax.Array]:
     return self.from_noise(normal(self, len(state[0]), count, self.features, train), state, train)

@@ -239,6 +239,24 @@ def test_annotations_are_padded_and_chosen():
   assert all(c["annotations_valid"].all() and len(np.unique(c["annotations_mano"][:, 0, 0])) == 3 for c in chosen)
 
 
+def test_one_annotation_of_an_example_is_always_the_first():
+  given = np.arange(9 * 2 * 61, dtype=np.float32).reshape(9, 2, 61)
+  op = host_ops.PadAnnotations(4, random=True, keeps_one=True)
+  firsts = set()
+  for example_id in range(12):
+    rng = np.random.default_rng(example_id)
+    drawn = [op({"annotations_mano": given, "example_id": example_id}, rng)["annotations_mano"] for _ in range(10)]
+    assert len({rows[0, 0, 0] for rows in drawn}) == 1
+    assert len({tuple(rows[:, 0, 0]) for rows in drawn}) > 1
+    assert all(len(set(rows[:, 0, 0])) == 4 for rows in drawn)
+    firsts.add(drawn[0][0, 0, 0])
+  assert len(firsts) > 4
+  few = op({"annotations_mano": given[:2], "example_id": 3}, np.random.default_rng(0))
+  assert few["annotations_valid"].tolist() == [True, True, False, False]
+  none = op({"annotations_mano": given[:0], "example_id": 3}, np.random.default_rng(0))
+  assert not none["annotations_valid"].any()
+
+
 def test_bytes_that_are_no_picture_are_an_error():
   with pytest.raises(ValueError, match="cannot be decoded"):
     host_ops.decode_picture(b"no picture")

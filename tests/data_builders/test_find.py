@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from configs import internet
+from configs import handflow, internet
 from data_builders.find import find
 from jaxhands.data import folders
 from tests.data.conftest import build
@@ -40,6 +40,30 @@ def test_aih_is_built_of_embedded_hands_with_the_configs_numbers(tmp_path, name,
     find("aih", "both", data)
   with pytest.raises(FileNotFoundError, match="there is no data set 'aih-released'"):
     find("aih", "released", data)
+
+
+def test_multihands_is_made_of_embedded_pairs_with_the_configs_numbers(tmp_path, monkeypatch):
+  data = handflow.get_config("tiny").data
+  data.dir = str(tmp_path)
+  made = {}
+
+  def builder(name):
+    def build(config, progress, root):
+      made[name] = config, root
+      return tmp_path / name
+
+    return build
+
+  monkeypatch.setattr("data_builders.synthetic.build", builder("pairs"))
+  monkeypatch.setattr("data_builders.multihands.build", builder("annotated"))
+  name, wanted, _ = folders.parse(data.train[0])
+  assert find(name, wanted, data) == tmp_path / "annotated"
+  pairs, annotated = made["pairs"][0], made["annotated"][0]
+  assert (pairs.hands, pairs.variant, pairs.train) == ("pair", "demo", data.synthetic.train)
+  assert (annotated.source, annotated.population) == (str(tmp_path / "pairs"), data.multihands.population)
+  assert {root for _, root in made.values()} == {tmp_path}
+  with pytest.raises(FileNotFoundError, match="there is no data set 'multihands-interhand26m'"):
+    find("multihands", "interhand26m", data)
 
 
 def test_other_data_are_found_in_the_given_folder(tmp_path):

@@ -1,0 +1,244 @@
+"""HandFlowNet and its baselines: targets, start, losses and predictions against what they mean."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import handflow as config_of
+from jaxhands.geometry import camera, crop
+from jaxhands.hands import vector
+from jaxhands.hands.model import HandModel
+from jaxhands.models.flow import actnorm
+from jaxhands.systems import base
+from jaxhands.systems.handflow import HandFlow
+from jaxhands.systems.handflow_baselines import Gaussian, HandFlowBaseline
+from jaxhands.train import step
+from tests.contract import records
+
+SIZE = 4
+MODEL = HandModel.default()
+
+
+def _system(**fields):
+  sizes = {"crop_hw": (64, 64), "depth": 18, "width": 4, "hidden": 16, "dropout": 0.0, "annotations": 3, "compared": 3,
+           "samples": 6, "layers": 2, "blocks": 1}  # fmt: skip
+  return HandFlow(**(sizes | fields))
+
+
+def _batch(system, train=True):
+  host = records.batch(system, SIZE, train)
+  return {key: jnp.asarray(value) for key, value in host.items()}
+
+
+def test_targets_are_the_annotations_that_there_are():
+  system = _system()
+  batch = _batch(system, train=False)
+  valid = np.array([[True, True, True], [False, True, False], [False] * 3, [False] * 3])
+  batch["annotations_valid"] = jnp.asarray(valid)
+  batch["mano_valid"] = jnp.asarray([[True, True]] * 3 + [[True, False]])  # the last picture has nothing at all
+  rows, there = (np.asarray(x) for x in system.targets(batch, MODEL))
+  np.testing.assert_array_equal(there, [[True, True, True], [False, True, False], [True, False, False], [False] * 3])
+  several, _ = system.code.encode(batch["annotations_mano"], MODEL, batch["crop_from_img"], batch["camera_img"])
+  fit, _ = system.code.encode(batch["mano"][:, None], MODEL, batch["crop_from_img"], batch["camera_img"])
+  np.testing.assert_allclose(rows[0], several[0], atol=1e-5)
+  np.testing.assert_allclose(rows[1], np.repeat(several[1, 1:2], 3, 0), atol=1e-5)
+  np.testing.assert_allclose(rows[2], np.repeat(fit[2], 3, 0), atol=1e-5)
+  np.testing.assert_allclose(rows[3], np.repeat(rows[there].mean(0)[None], 3, 0), atol=1e-4)
+
+  alone, there = system.targets({**batch, "annotations_valid": jnp.ones((SIZE, 3), bool)}, MODEL)
+  assert alone.shape == (SIZE, 3, vector.SIZE)
+  single, there = _system(multihands=False).targets(batch, MODEL)
+  np.testing.assert_allclose(single[:3], fit[:3], atol=1e-5)
+  np.testing.assert_array_equal(there[:, 0], [True, True, True, False])
+  blind = {**batch, "camera_valid": jnp.zeros(SIZE, bool)}
+  assert not np.asarray(system.targets(blind, MODEL)[1]).any(), "without a camera there is no scale"
+
+
+def test_the_first_batch_starts_the_flow():
+  system = _system()
+  batch = _batch(system)
+  variables = jax.jit(step.make_init(system, 0))(batch)
+  rows, valid = system.targets(batch, MODEL)
+  expected = actnorm.start(rows, valid.astype(jnp.float32))
+  found = variables["params"]["distribution"]["actnorm_0"]
+  np.testing.assert_allclose(found["log_scale"], expected[0], rtol=1e-3, atol=1e-3)
+  np.testing.assert_allclose(found["shift"], expected[1], rtol=1e-3, atol=2e-2)
+  counted = np.asarray(rows)[np.asarray(valid)] * np.exp(found["log_scale"]) + found["shift"]
+  np.testing.assert_allclose(counted.mean(0), 0, atol=2e-2)
+  moving = np.asarray(expected[0]) < -np.log(2e-3)  # others hardly differ in this batch
+  np.testing.assert_allclose(counted[:, moving].std(0, ddof=1), 1, rtol=1e-2)
+  assert variables["constants"]["hand_model"].identity == MODEL.identity
+
+
+def test_the_determinant_teaches_the_flow_and_not_the_backbone():
+  system = _system()
+  batch = _batch(system)
+  variables = jax.jit(step.make_init(system, 0))(batch)
+  constants = {kind: tree for kind, tree in variables.items() if kind != "params"}
+  # Fresh nets say next to nothing; these say something of the picture.
+  rng = np.random.default_rng(0)
+  params = jax.tree.map(lambda leaf: leaf + 0.05 * rng.normal(size=leaf.shape).astype(np.float32), variables["params"])
+  prepared = system.device_ops(batch, jax.random.key(0), True)
+
+  @jax.jit
+  def gradients(params):
+    def term(name):
+      def of(params):
+        return system.loss({"params": params, **constants}, prepared, jax.random.key(1)).terms[name]
+
+      return jax.grad(of)(params)
+
+    return {name: term(name) for name in ("determinant", "nll")}
+
+  found = gradients(params)
+  assert all(not np.any(leaf) for leaf in jax.tree.leaves(found["determinant"]["backbone"]))
+  assert any(np.any(leaf) for leaf in jax.tree.leaves(found["nll"]["backbone"]))
+  assert any(np.any(leaf) for leaf in jax.tree.leaves(found["determinant"]["distribution"]["net_0"]))
+
+
+def test_losses_of_the_truth_are_0():
+  """A mode and samples that are the fit: its joints, its pixels, its rotations."""
+  system = _system()
+  batch = _batch(system)
+  rows, valid = _system(multihands=False).targets(batch, MODEL)
+  out = {"mode": rows, "samples": jnp.repeat(rows, 2, 1)}
+  values = system.pose_losses(out, rows, valid, batch, MODEL)
+  assert set(values) == {"mode", "joints", "projection", "projection_samples", "orthonormality"}
+  for name, value in values.items():
+    np.testing.assert_allclose(value, 0, atol=1e-4, err_msg=name)
+
+  # 10 % farther away: other joints and other pixels, the same rotations.
+  moved = rows.at[..., [108, 217]].add(-np.log(1.1))
+  values = system.pose_losses({"mode": moved, "samples": out["samples"]}, rows, valid, batch, MODEL)
+  np.testing.assert_allclose(values["mode"], 2 * np.log(1.1) ** 2, rtol=1e-3)
+  assert (values["projection"] > 0.01).all()
+  np.testing.assert_allclose(values["projection_samples"], 0, atol=1e-4)
+  np.testing.assert_allclose(values["orthonormality"], 0, atol=1e-6)
+
+
+def test_what_is_hidden_or_unknown_has_no_loss():
+  system = _system()
+  batch = _batch(system)
+  rows, valid = system.targets(batch, MODEL)
+  out = {"mode": rows[:, :1] + 0.3, "samples": rows[:, :2] + 0.3}
+  nothing = {
+    **batch,
+    "joints_visible": jnp.zeros((SIZE, 2, 21), bool),
+    "joints_cam_valid": jnp.zeros((SIZE, 2, 21), bool),
+  }
+  values = system.pose_losses(out, rows, jnp.zeros_like(valid), nothing, MODEL)
+  for name in ("mode", "joints", "projection", "projection_samples"):
+    np.testing.assert_array_equal(values[name], 0, err_msg=name)
+
+
+def test_vectors_become_joints_and_pixels_of_the_crop():
+  system = _system()
+  batch = _batch(system)
+  rows, _ = _system(multihands=False).targets(batch, MODEL)
+  joints_cam, joints_crop = system.joints(rows, batch, MODEL.tips_only())
+  np.testing.assert_allclose(joints_cam[:, 0], batch["joints_cam"], atol=0.1)
+  expected = crop.apply_affine(
+    batch["crop_from_img"], camera.project(batch["joints_cam"], batch["camera_img"][:, None])
+  )
+  np.testing.assert_allclose(joints_crop[:, 0], expected, atol=0.05)
+
+
+def test_a_gaussians_density_is_its_samples():
+  """Mean and deviation of many samples in the first batch's units; their density by NumPy."""
+  module = Gaussian(hidden=8, dropout=0.0)
+  rng = np.random.default_rng(0)
+  rows, context = (
+    jnp.asarray(rng.normal(3, 2, (5, 4, vector.SIZE)), jnp.float32),
+    jnp.asarray(rng.normal(size=(5, 6)), jnp.float32),
+  )
+  variables = module.init(jax.random.key(0), rows, context, jnp.ones((5, 4)), method="start")
+
+  def everything(module, context):
+    state = module.condition(context, False)
+    drawn, density = module.draw(state, 4000, False)
+    return state, drawn, density, module.mode(state, False), module.units().forward(drawn)
+
+  (mean, log_deviation), drawn, density, mode, inside = module.apply(
+    variables, context[:2], method=everything, rngs={"samples": jax.random.key(1)}
+  )
+  np.testing.assert_allclose(inside.mean(1), mean[:, 0], atol=0.15)
+  np.testing.assert_allclose(inside.std(1), np.exp(log_deviation[:, 0]), rtol=0.08)
+  np.testing.assert_allclose(
+    mode,
+    (mean - variables["params"]["units"]["shift"]) * np.exp(-variables["params"]["units"]["log_scale"]),
+    rtol=1e-4,
+    atol=1e-4,
+  )
+  units = (np.asarray(inside[0, 7]) - mean[0, 0]) / np.exp(log_deviation[0, 0])
+  expected = (
+    -0.5 * (units**2 + np.log(2 * np.pi)).sum()
+    - log_deviation[0, 0].sum()
+    + variables["params"]["units"]["log_scale"].sum()
+  )
+  assert density[0, 7] == pytest.approx(float(expected), rel=1e-4)
+  assert drawn.shape == (2, 4000, vector.SIZE)
+
+
+@pytest.mark.parametrize("variant", ["tiny,gaussian", "tiny,vae", "tiny,mcdropout", "tiny"])
+def test_a_switch_drops_its_loss_and_no_other(variant):
+  whole = base.load(config_of.get_config(variant)).weights
+  for switch, fields in config_of.DROPPED.items():
+    if variant != "tiny" and switch in ("no_determinant", "no_nll") and not (switch == "no_nll" and "gauss" in variant):
+      with pytest.raises(ValueError, match="has no"):
+        config_of.get_config(f"{variant},{switch}")
+      continue
+    left = base.load(config_of.get_config(f"{variant},{switch}")).weights
+    gone = set(whole) - set(left)
+    dropped = {name.removesuffix("_weight") for name in fields}
+    assert gone == (dropped | {"determinant"} if switch == "no_nll" and variant == "tiny" else dropped)
+    assert all(left[name] == whole[name] for name in left)
+
+
+def test_what_cannot_be_is_refused():
+  with pytest.raises(ValueError, match=r"determinant_weight=0\.01 is not less than nll_weight=0\.001"):
+    _system(determinant_weight=0.01)
+  with pytest.raises(ValueError, match="samples=0: expected 1 or more"):
+    _system(samples=0)
+  with pytest.raises(ValueError, match="freezes whole parts"):
+    HandFlowBaseline(frozen=("layers",))
+  with pytest.raises(ValueError, match="'additive' is about the flow's couplings"):
+    config_of.get_config("small,vae,additive")
+  with pytest.raises(ValueError, match="nobody has released"):
+    _system().import_weights({"net.weight": np.zeros(3)})
+
+
+def test_weights_of_prohmrs_library_fill_the_flow():
+  system = _system(coupling="additive", batch_norm=True)
+  shapes = jax.eval_shape(functools.partial(step.make_init(system, 0)), _batch(system))["params"]["distribution"]
+  sizes = {"features": vector.SIZE, "context": system.context, "kept": vector.SIZE // 2}
+  state = {}
+  for layer in range(2):
+    actnorm_, lu, net = (f"_transform._transforms.{3 * layer + i}" for i in range(3))
+    net = f"{net}.transform_net"
+    entries = vector.SIZE * (vector.SIZE - 1) // 2
+    state |= {f"{actnorm_}.{name}": np.zeros(vector.SIZE) for name in ("log_scale", "shift")}
+    state |= {f"{lu}.{name}": np.zeros(entries) for name in ("lower_entries", "upper_entries")}
+    state |= {f"{lu}.{name}": np.zeros(vector.SIZE) for name in ("unconstrained_upper_diag", "bias")}
+    state[f"{net}.initial_layer.weight"] = np.arange(16 * (sizes["kept"] + sizes["context"])).reshape(16, -1)
+    state[f"{net}.initial_layer.bias"] = np.zeros(16)
+    for i in range(2):
+      norm = f"{net}.blocks.0.batch_norm_layers.{i}"
+      state |= {f"{norm}.{name}": np.zeros(16) for name in ("weight", "bias", "running_mean", "running_var")}
+      state |= {f"{norm}.num_batches_tracked": np.zeros(())}
+      state |= {f"{net}.blocks.0.linear_layers.{i}.weight": np.zeros((16, 16))}
+      state |= {f"{net}.blocks.0.linear_layers.{i}.bias": np.zeros(16)}
+    state |= {
+      f"{net}.final_layer.weight": np.zeros((sizes["kept"], 16)),
+      f"{net}.final_layer.bias": np.zeros(sizes["kept"]),
+    }
+  found = system.import_weights(state)
+  same = jax.tree.map(lambda a, b: a.shape == b.shape, found["params"]["distribution"], dict(shapes))
+  assert all(jax.tree.leaves(same))
+  first = found["params"]["distribution"]["net_0"]
+  weight = state["_transform._transforms.2.transform_net.initial_layer.weight"]
+  np.testing.assert_array_equal(first["from_kept"]["kernel"], weight[:, : sizes["kept"]].T)
+  np.testing.assert_array_equal(first["from_context"]["kernel"], weight[:, sizes["kept"] :].T)
+  assert set(found) == {"params", "batch_stats"}
