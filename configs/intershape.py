@@ -16,7 +16,8 @@ Sizes:
   small  `demo` with fewer steps: for ablations
   synth  the paper's networks and losses on embedded data
   paper  the paper's networks, losses and schedule on InterHand2.6M (`python -m data_builders.interhand26m --mano`),
-         pictures of interacting hands
+         pictures of interacting hands; both ResNets start from ImageNet weights, without which it needs
+         `--config.accept=no_imagenet`
 
 Switches, and the paper's rows (table 2 and figure 8; MPJPE in mm, AUC):
   baseline             no refinement, no attention                                         14.218, 0.734

@@ -149,7 +149,7 @@ def test_flags_of_the_second_release_are_those_of_other_joints():
   batch = records.batch(system, 1, train=True)
   batch["joints_cam_valid"][:, :, :] = True
   batch["joints_cam_valid"][0, 0, 7] = False
-  made = system.device_ops(batch, jax.random.key(0), True)
+  made = system.device_ops(jax.tree.map(jnp.asarray, batch), jax.random.key(0), True)
   flags = np.asarray(system.targets(made, HandModel.default())["joints_valid"])[0, 0]
   # Joint 7 of InterHand2.6M has the place of MANO's eighth, which is a little finger's.
   (hit,) = np.flatnonzero(~flags)
