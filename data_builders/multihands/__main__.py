@@ -8,7 +8,7 @@ import time
 from data_builders.command import Said, add_beam, beam_of, clear_exit, shown_progress
 from data_builders.multihands.build import build, source_of
 from data_builders.multihands.config import SPLITS, MultiHandsConfig
-from data_builders.shards import BuildError, usable_cores
+from data_builders.shards import BuildError
 from jaxhands.arguments import Parser
 
 _PROGRAM = "python -m data_builders.multihands"
@@ -38,7 +38,7 @@ def main() -> None:
   ):
     default = getattr(defaults, name.replace("-", "_"))
     add(f"--{name}", type=float, default=default, metavar="X", help=f"{words} (default: %(default)s)")
-  add("--jobs", type=int, default=usable_cores(), help="processes (default: one a core)")
+  add("--jobs", type=int, help="processes (default: one a core, a single one with an accelerator)")
   add_beam(parser)
   add("--report", type=int, default=50, metavar="N", help="records that the report looks at (default: %(default)s)")
   args = vars(parser.parse_args())
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _run(
-  config: MultiHandsConfig, out: pathlib.Path | None, jobs: int, beam: tuple[str, ...] | None, report: int
+  config: MultiHandsConfig, out: pathlib.Path | None, jobs: int | None, beam: tuple[str, ...] | None, report: int
 ) -> None:
   begun, there, total = time.monotonic(), None, 0
   with shown_progress("multihands") as bar:

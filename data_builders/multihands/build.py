@@ -32,8 +32,8 @@ def build(
   Args:
     config: what is in it.
     out: its folder; None: `multihands-SOURCE-HASH` in `root`.
-    jobs: processes; None: one a core. With more than one, a script that calls this needs the usual
-      `if __name__ == "__main__":`.
+    jobs: processes; None: one a core, or a single one where JAX has an accelerator. With more than one, a script that
+      calls this needs the usual `if __name__ == "__main__":`.
     progress: called now and then with the numbers of finished and of all records.
     root: folder of all data sets; None: `$JAXHANDS_DATA`, or the user's cache.
     say: told what is read before records are written.
@@ -56,7 +56,16 @@ def build(
     description=_DESCRIPTION,
     records_per_shard=_RECORDS_PER_SHARD,
   )
-  return shards.build(plan, folder, shards.usable_cores() if jobs is None else jobs, progress, beam)
+  return shards.build(plan, folder, _jobs() if jobs is None else jobs, progress, beam)
+
+
+def _jobs() -> int:
+  """An accelerator has no room for several processes."""
+  import jax
+
+  from data_builders import shards
+
+  return shards.usable_cores() if jax.default_backend() == "cpu" else 1
 
 
 def source_of(

@@ -33,36 +33,50 @@ def _batch(system, train=True):
   return {key: jnp.asarray(value) for key, value in host.items()}
 
 
+# Compiled whole, as one operation after the other takes many times as long.
+@functools.partial(jax.jit, static_argnums=0)
+def _targets(system, batch):
+  return system.targets(batch, MODEL)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _pose_losses(system, out, rows, valid, batch):
+  return system.pose_losses(out, rows, valid, batch, MODEL)
+
+
+def _encoded(system, mano, batch):
+  """By NumPy."""
+  affine, intrinsics = (np.asarray(batch[key]) for key in ("crop_from_img", "camera_img"))
+  return system.code.encode(np.asarray(mano), MODEL, affine, intrinsics)[0]
+
+
 def test_targets_are_the_annotations_that_there_are():
   system = _system()
   batch = _batch(system, train=False)
   valid = np.array([[True, True, True], [False, True, False], [False] * 3, [False] * 3])
   batch["annotations_valid"] = jnp.asarray(valid)
   batch["mano_valid"] = jnp.asarray([[True, True]] * 3 + [[True, False]])  # the last picture has nothing at all
-  rows, there = (np.asarray(x) for x in system.targets(batch, MODEL))
+  rows, there = (np.asarray(x) for x in _targets(system, batch))
   np.testing.assert_array_equal(there, [[True, True, True], [False, True, False], [True, False, False], [False] * 3])
-  several, _ = system.code.encode(batch["annotations_mano"], MODEL, batch["crop_from_img"], batch["camera_img"])
-  fit, _ = system.code.encode(batch["mano"][:, None], MODEL, batch["crop_from_img"], batch["camera_img"])
+  several, fit = _encoded(system, batch["annotations_mano"], batch), _encoded(system, batch["mano"][:, None], batch)
   np.testing.assert_allclose(rows[0], several[0], atol=1e-5)
   np.testing.assert_allclose(rows[1], np.repeat(several[1, 1:2], 3, 0), atol=1e-5)
   np.testing.assert_allclose(rows[2], np.repeat(fit[2], 3, 0), atol=1e-5)
   np.testing.assert_allclose(rows[3], np.repeat(rows[there].mean(0)[None], 3, 0), atol=1e-4)
 
-  alone, there = system.targets({**batch, "annotations_valid": jnp.ones((SIZE, 3), bool)}, MODEL)
-  assert alone.shape == (SIZE, 3, vector.SIZE)
-  single, there = _system(multihands=False).targets(batch, MODEL)
+  single, there = _targets(_system(multihands=False), batch)
   np.testing.assert_allclose(single[:3], fit[:3], atol=1e-5)
   np.testing.assert_array_equal(there[:, 0], [True, True, True, False])
   blind = {**batch, "camera_valid": jnp.zeros(SIZE, bool)}
-  assert not np.asarray(system.targets(blind, MODEL)[1]).any(), "without a camera there is no scale"
+  assert not np.asarray(_targets(system, blind)[1]).any(), "without a camera there is no scale"
 
 
 def test_the_first_batch_starts_the_flow():
   system = _system()
   batch = _batch(system)
   variables = jax.jit(step.make_init(system, 0))(batch)
-  rows, valid = system.targets(batch, MODEL)
-  expected = actnorm.start(rows, valid.astype(jnp.float32))
+  rows, valid = _targets(system, batch)
+  expected = jax.jit(actnorm.start)(rows, valid.astype(jnp.float32))
   found = variables["params"]["distribution"]["actnorm_0"]
   np.testing.assert_allclose(found["log_scale"], expected[0], rtol=1e-3, atol=1e-3)
   np.testing.assert_allclose(found["shift"], expected[1], rtol=1e-3, atol=2e-2)
@@ -103,16 +117,16 @@ def test_losses_of_the_truth_are_0():
   """A mode and samples that are the fit: its joints, its pixels, its rotations."""
   system = _system()
   batch = _batch(system)
-  rows, valid = _system(multihands=False).targets(batch, MODEL)
+  rows, valid = _targets(_system(multihands=False), batch)
   out = {"mode": rows, "samples": jnp.repeat(rows, 2, 1)}
-  values = system.pose_losses(out, rows, valid, batch, MODEL)
+  values = _pose_losses(system, out, rows, valid, batch)
   assert set(values) == {"mode", "joints", "projection", "projection_samples", "orthonormality"}
   for name, value in values.items():
     np.testing.assert_allclose(value, 0, atol=1e-4, err_msg=name)
 
   # 10 % farther away: other joints and other pixels, the same rotations.
   moved = rows.at[..., [108, 217]].add(-np.log(1.1))
-  values = system.pose_losses({"mode": moved, "samples": out["samples"]}, rows, valid, batch, MODEL)
+  values = _pose_losses(system, {"mode": moved, "samples": out["samples"]}, rows, valid, batch)
   np.testing.assert_allclose(values["mode"], 2 * np.log(1.1) ** 2, rtol=1e-3)
   assert (values["projection"] > 0.01).all()
   np.testing.assert_allclose(values["projection_samples"], 0, atol=1e-4)
@@ -122,14 +136,14 @@ def test_losses_of_the_truth_are_0():
 def test_what_is_hidden_or_unknown_has_no_loss():
   system = _system()
   batch = _batch(system)
-  rows, valid = system.targets(batch, MODEL)
+  rows, valid = _targets(system, batch)
   out = {"mode": rows[:, :1] + 0.3, "samples": rows[:, :2] + 0.3}
   nothing = {
     **batch,
     "joints_visible": jnp.zeros((SIZE, 2, 21), bool),
     "joints_cam_valid": jnp.zeros((SIZE, 2, 21), bool),
   }
-  values = system.pose_losses(out, rows, jnp.zeros_like(valid), nothing, MODEL)
+  values = _pose_losses(system, out, rows, jnp.zeros_like(valid), nothing)
   for name in ("mode", "joints", "projection", "projection_samples"):
     np.testing.assert_array_equal(values[name], 0, err_msg=name)
 
@@ -137,8 +151,8 @@ def test_what_is_hidden_or_unknown_has_no_loss():
 def test_vectors_become_joints_and_pixels_of_the_crop():
   system = _system()
   batch = _batch(system)
-  rows, _ = _system(multihands=False).targets(batch, MODEL)
-  joints_cam, joints_crop = system.joints(rows, batch, MODEL.tips_only())
+  rows, _ = _targets(_system(multihands=False), batch)
+  joints_cam, joints_crop = jax.jit(lambda rows, batch: system.joints(rows, batch, MODEL.tips_only()))(rows, batch)
   np.testing.assert_allclose(joints_cam[:, 0], batch["joints_cam"], atol=0.1)
   expected = crop.apply_affine(
     batch["crop_from_img"], camera.project(batch["joints_cam"], batch["camera_img"][:, None])
