@@ -43,12 +43,13 @@ from jaxhands.train import checkpoint, distributed
 from jaxhands.weights import kept
 
 _LARGEST_BATCH = 4096
+_PACKAGED = pathlib.Path("internet")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("inputs", nargs="+", type=_path, metavar="PICTURE|FOLDER|VIDEO")
   parser.add_argument(
-    "--run", default=pathlib.Path("internet"), type=_path, metavar="RUN",
+    "--run", default=_PACKAGED, type=_path, metavar="RUN",
     help="a run that predicts poses, or the name of weights that come with jaxhands (default: internet)",
   )  # fmt: skip
   parser.add_argument("--out", required=True, type=_path, metavar="DIR", help="folder for the results")
@@ -82,6 +83,12 @@ def main(args: argparse.Namespace) -> int:
     raise ValueError(f"--batch-size {args.batch_size} is over {_LARGEST_BATCH}")
   found = pictures.find(args.inputs)
   cameras = _cameras(args, found)
+  if args.run == _PACKAGED and not _PACKAGED.exists():
+    print(
+      "note: the weights that come with jaxhands have seen rendered hands only and are rough on photos (docs/kept.md); "
+      "--run names those of a run",
+      file=sys.stderr,
+    )
   for flag in ("run", "finder", "rootnet"):
     _check_run(flag, getattr(args, flag))
   distributed.use_compilation_cache()
