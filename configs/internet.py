@@ -6,8 +6,8 @@
                                                                       # InterHand2.6M as the authors trained it
 
 Sizes:
-  demo   fits the weights that come with the package (docs/kept.md) to upright hands, for as long as the machine has time;
-         its table has the weights as they were, and the mean pose, beside the result
+  demo   fits the weights that come with the package (docs/kept.md) to upright hands, for as long as there is time; its
+         table has the weights as they were, and the mean pose, beside the result
   tiny   seconds, for tests; 3D heatmaps
   kept   what the weights that come with the package are to be trained as: ResNet-18 three eighths as wide, 96 px, 2D
          heatmaps of 12 x 12 with depth maps; embedded hands turned anyhow
@@ -15,8 +15,8 @@ Sizes:
   synth  the paper's network and losses on embedded data
   paper  the paper's network, losses and schedule on InterHand2.6M (`python -m data_builders.interhand26m`)
 
-`demo`, `kept` and `small` weight the handedness loss by 5 and the root depth's by 0.2, and decode pictures no larger than
-their small crops need.
+`demo`, `kept` and `small` weight the handedness loss by 5 and the root depth's by 0.2, and decode pictures no larger
+than their small crops need.
 
 Switches:
   scratch                        `demo` from nothing
