@@ -301,7 +301,7 @@ class Run:
       if idle:
         raise ValueError(f"fit.choices are for what starts from finished weights; init_from does not fill {idle[0]!r}")
       start = self._filled(shapes) | {"constants": constants}
-      at_start = self._evaluate_between(start)
+      at_start, self._at_the_end = self._evaluate_between(start), None
       batches = list(itertools.islice(self.eval_batches(), _TIMED_BATCHES))
       begun = time.perf_counter()
       self.evaluator.measure(start, batches)

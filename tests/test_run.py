@@ -113,8 +113,13 @@ def test_what_starts_from_weights_is_as_long_as_there_is_time(data, tmp_path, ca
   (start,) = [entry for entry in answer["also"] if entry["method"] == "at_the_start"]
   assert start["metrics"] == pytest.approx(first["metrics"])
   assert answer["metrics"] != start["metrics"]
-  # It goes on as it was, whatever the machine is like then.
+  # What is evaluated again at the start of a finished run is not taken for its end.
   notes = tmp_path / "second" / "start.json"
+  notes.unlink()
+  assert run.run(_config(data, **second), tmp_path / "second")
+  again = json.loads((tmp_path / "second" / "eval" / "metrics.json").read_text())
+  assert again["metrics"] == pytest.approx(answer["metrics"])
+  # It goes on as it was, whatever the machine is like then.
   notes.write_text(json.dumps(json.loads(notes.read_text()) | {"train_for": "8 steps"}))
   assert run.run(_config(data, **second), tmp_path / "second")
   assert checkpoint.read_config(tmp_path / "second").train_for == "8 steps"

@@ -64,6 +64,11 @@ class SyntheticConfig:
       raise ValueError(f"upright is {self.upright_deg} degrees, expected more than 0 and at most 180")
     if self.cameras < 1:
       raise ValueError(f"cameras is {self.cameras}, expected 1 or more")
+    if self.cameras > 1 and self.max_tilt_deg < 180:
+      raise ValueError(
+        f"cameras is {self.cameras}, which stand all around the hands; views within {self.max_tilt_deg:g} degrees of "
+        "upright need 1"
+      )
     if self.hands not in HANDS:
       raise ValueError(f"hands is {self.hands!r}, expected one of {', '.join(HANDS)}")
     if self.background_dir is not None:

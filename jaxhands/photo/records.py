@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from jaxhands import __version__, schema
 from jaxhands.hands import skeleton
+from jaxhands.metrics.spread import deviations
 from jaxhands.predict import Hands
 
 FORMAT, VERSION = "jaxhands-predictions", 1
@@ -141,16 +141,12 @@ def _spread(hands: Hands, hand: int, samples: int) -> dict[str, Any]:
   if "samples" not in hands.raw or not hands.joints_cam_valid[0, hand]:
     return {}
   poses = hands.raw["samples"][0, :, hand]
+  of_own_wrist, in_camera = np.asarray(deviations(np.stack([poses - poses[:, skeleton.WRIST :], poses])))
   entry: dict[str, Any] = {
-    "deviation_mm": _numbers(deviations(poses - poses[:, skeleton.WRIST :])),
-    "deviation_cam_mm": _numbers(deviations(poses)),
+    "deviation_mm": _numbers(of_own_wrist),
+    "deviation_cam_mm": _numbers(in_camera),
   }
   return entry | ({"samples_cam_mm": _numbers(poses[:samples], 1)} if samples else {})
-
-
-def deviations(points: Float[np.ndarray, "s j 3"]) -> Float[np.ndarray, " j"]:
-  """Root of the mean squared distance of each joint's samples from their mean, in the samples' unit."""
-  return np.sqrt(np.square(points - points.mean(0)).sum(-1).mean(0))
 
 
 def _arrays(found: Sequence[Found]) -> dict[str, Any]:

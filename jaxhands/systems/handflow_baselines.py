@@ -36,7 +36,6 @@ class Layers(nn.Module):
   Attributes:
     hidden, outputs: units.
     dropout: share of hidden units that is dropped.
-    shared: rows s of all pictures drop the same units, so that a picture's sample does not depend on its neighbours.
   """
 
   hidden: int
@@ -45,6 +44,8 @@ class Layers(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "b s c"], drops: bool, shared: bool = False) -> Float[Array, "b s d"]:
+    """`drops`: whether units are dropped; `shared`: the same ones in row s of all pictures, so that a picture's sample
+    does not depend on its neighbours."""
     for i in range(2):
       x = nn.relu(nn.Dense(self.hidden, precision="highest", name=f"hidden{i}")(x))
       x = nn.Dropout(self.dropout, broadcast_dims=(0,) if shared else ())(x, deterministic=not drops)

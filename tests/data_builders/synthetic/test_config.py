@@ -23,6 +23,7 @@ from data_builders.synthetic.config import SyntheticConfig, background_files
     ({"upright_deg": 0.0}, "upright is 0.0 degrees"),
     ({"upright_deg": float("nan")}, "upright is nan degrees"),
     ({"cameras": 0}, "cameras is 0"),
+    ({"cameras": 3, "variant": "demo"}, "cameras is 3, which stand all around the hands"),
     ({"hands": "three"}, "hands is 'three', expected one of all, single, pair"),
     ({"background_dir": "/nowhere"}, "background-dir /nowhere is not a folder"),
   ],
