@@ -41,6 +41,7 @@ trap stop TERM USR1 # the latter where --signal=B:USR1@300 is given to sbatch
 # first that ends must not cost the others their last seconds, but those of a failed one do not wait for ever.
 srun --cpus-per-task="$cpus" --kill-on-bad-exit=0 --wait=120 "${PYTHON:-python}" launch.py "$@" &
 step=$!
+((signalled)) && kill -TERM "$step" # a signal that came before the step had a number
 while kill -0 "$step" 2>/dev/null; do
   wait "$step" # a signal ends the waiting, not the step
 done

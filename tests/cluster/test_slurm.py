@@ -11,13 +11,14 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# Runs what follows its options, and passes SIGTERM on, as srun does.
+# Runs what follows its options, and passes SIGTERM on, as srun does. It catches signals before anyone can see it.
 _SRUN = """#!/bin/bash
+task= asked=
+trap 'asked=1; [[ -z $task ]] || kill -TERM $task' TERM
 printf '%s\\n' "$@" >"$NOTES/srun"
 while [[ $1 == -* ]]; do shift; done
 "$@" & task=$!
-trap 'kill -TERM $task' TERM
-touch "$NOTES/started"
+[[ -z $asked ]] || kill -TERM $task
 while kill -0 $task 2>/dev/null; do wait $task; done
 wait $task
 """
@@ -30,8 +31,8 @@ echo "$@" >>"$NOTES/sbatch"
 echo "$((100 + $(wc -l <"$NOTES/sbatch")));cluster"
 """
 _INTERPRETER = """#!/bin/bash
-printf '%s\\n' "$@" >"$NOTES/python"
 trap 'exit 75' TERM
+printf '%s\\n' "$@" >"$NOTES/python"
 [[ ${TASK:-} == wait ]] || exit "$TASK"
 while :; do sleep 0.05; done
 """
