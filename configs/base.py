@@ -137,6 +137,13 @@ def get_config() -> ConfigDict:
   return config
 
 
+def kept_data(config: Any) -> None:
+  """Upright embedded hands that no demo shows, with every label: what the weights of the package learn from."""
+  config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:test",)
+  config.data.synthetic = ConfigDict({"train": 16_000, "val": 0, "test": 1_000, "seed": 1, "pictures": "all"})
+  config.data.rough = True
+
+
 def require(config: Any, difference: str, what: str, *conditions: str) -> None:
   """States something that the paper has: a run without it stops, unless `config.accept` names the difference.
 

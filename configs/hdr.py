@@ -28,6 +28,7 @@ Sizes:
   demo   embedded data of upright hands, networks a fraction as wide; crops of 64 px
   tiny   seconds, for tests
   small  `demo` with more data and steps; HDRM learns from AIH, made of embedded hands
+  kept   `demo` with more data and many more steps: the weights that come with the package (docs/kept.md)
   synth  the paper's networks and losses on embedded data
   paper  the paper's networks, losses and schedules on InterHand2.6M with masks of the user's MANO files
          (`python -m data_builders.interhand26m --mano DIR`) and on AIH (`python -m data_builders.aih`)
@@ -122,7 +123,7 @@ PARTS = {
   "hdrm_finetune": recovery.hdrm_finetune, "shpe": pose.shpe,
 }  # fmt: skip
 VARIANTS = (
-  "demo", "tiny", "small", "synth", "paper", "paper,released", "tiny,internet_pose", "demo,internet_pose",
+  "demo", "tiny", "small", "kept", "synth", "paper", "paper,released", "tiny,internet_pose", "demo,internet_pose",
   "small,internet_pose", "small,with_aih", "small,no_discriminator", "small,no_transformer", "small,render_only",
   "small,syn_only", "paper,internet_pose", "paper,no_removal", "paper,no_deocclusion", "paper,no_discriminator",
   "paper,no_transformer", "paper,render_only", "paper,syn_only", "paper,with_aih", "synth,syn_only", "demo,hasm",
@@ -142,7 +143,7 @@ def get_config(variant: str = "") -> ConfigDict:
   """
   config: Any = base.get_config()
   config.name = "hdr"
-  choice = base.choose(config, variant, tuple(PARTS), shared.SWITCHES)
+  choice = base.choose(config, variant, tuple(PARTS), shared.SWITCHES, (*base.SIZES, "kept"))
   for one, other in (("no_removal", "no_deocclusion"), ("render_only", "syn_only")):
     if one in choice and other in choice:
       raise ValueError(f"variant {variant!r}: {one} and {other} exclude each other")

@@ -9,8 +9,8 @@ Sizes:
   demo   fits the weights that come with the package (docs/kept.md) to upright hands, for as long as there is time; its
          table has the weights as they were, and the mean pose, beside the result
   tiny   seconds, for tests; 3D heatmaps
-  kept   what the weights that come with the package are to be trained as: ResNet-18 three eighths as wide, 96 px, 2D
-         heatmaps of 12 x 12 with depth maps; embedded hands turned anyhow
+  kept   the weights that come with the package: ResNet-18 three eighths as wide, 96 px, 2D heatmaps of 24 x 24 with
+         depth maps, upsamplers that see the backbone's finer maps; upright hands
   small  the same a quarter as wide, on upright hands and with fewer steps: for ablations
   synth  the paper's network and losses on embedded data
   paper  the paper's network, losses and schedule on InterHand2.6M (`python -m data_builders.interhand26m`)
@@ -101,7 +101,7 @@ def get_config(variant: str = "") -> ConfigDict:
     "head": "heatmap3d",  # or "soft_argmax_2p5d"
     "depth": 50,
     "width": 64,
-    "upsampler": "deconv",  # or "shuffle", fast on a CPU
+    "upsampler": "deconv",  # or "shuffle", fast on a CPU, or "skip"
     "upsampler_features": 256,
     "doublings": 3,  # by the upsampler: heatmaps of a quarter of the crop's size
     "bins": 64,  # of depth
@@ -203,13 +203,10 @@ def _demo(config: Any, scratch: bool) -> None:
 
 
 def _kept(config: Any) -> None:
-  """The weights that come with the package, from hands turned and seen from anywhere."""
+  """The weights that come with the package."""
   _compact(config)
-  config.system.update(width=24, upsampler_features=48, elsewhere=0.1)
-  config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:test",)
-  config.data.synthetic = ConfigDict({
-    "train": 100_000, "val": 0, "test": 1_000, "seed": 0, "pictures": "input", "cameras": 3,
-  })  # fmt: skip
+  config.system.update(width=24, upsampler="skip", upsampler_features=32, doublings=3, elsewhere=0.1)
+  base.kept_data(config)
   config.data.augmentation.update(translation=0.1, scale=0.2, rotation_deg=30.0)
   config.train_for = "60000 steps"
   config.batch_size = 32

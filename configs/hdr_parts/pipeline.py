@@ -16,8 +16,8 @@ _TRAINED = {
 }  # fmt: skip
 _RELEASED_FACTOR = 2.0  # of the box of a hand's whole mask, where that of its joints has `shared.PAPER_FACTOR`
 _DATA = {
-  "demo": shared.demo_data, "tiny": shared.tiny, "small": shared.small_data, "synth": shared.synth_data,
-  "paper": shared.paper_data,
+  "demo": shared.demo_data, "tiny": shared.tiny, "small": shared.small_data, "kept": shared.kept_data,
+  "synth": shared.synth_data, "paper": shared.paper_data,
 }  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def pipeline(config: Any, choice: base.Choice) -> None:
     "masks": "predicted",  # or "true", those of the data
     "hand_hw": tuple(estimator.data.crop_hw),
     "hand_factor": _RELEASED_FACTOR / shared.PAPER_FACTOR * estimator.system.box_factor,  # of a mask's box
-    "oversampling": 2 if choice.size in ("demo", "small") else 1,  # small crops would skip pixels
+    "oversampling": 2 if choice.size in ("demo", "small", "kept") else 1,  # small crops would skip pixels
     "picture_hw": (640, 640) if choice.size == "paper" else (320, 320),  # room for the pictures
     "hasm": parts["hasm"].system,
     "hdrm": parts["hdrm"].system,
@@ -56,7 +56,7 @@ def pipeline(config: Any, choice: base.Choice) -> None:
   config.data.crop_hw = config.data.map_hw = tuple(parts["hasm"].data.crop_hw)
   config.stages = (*names, "pipeline")
   for name, part in parts.items():
-    if choice.size in ("demo", "tiny"):  # one data set, built once
+    if choice.size in ("demo", "tiny", "kept"):  # one data set, built once
       part.data.train, part.data.eval = config.data.train, config.data.eval
     config.stage[name] = _difference(part, config, ("name", "variant", "stages", "stage"))
   config.stage.pipeline = _evaluation(names[-1], choice)

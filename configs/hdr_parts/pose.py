@@ -26,7 +26,7 @@ def shpe(config: Any, choice: base.Choice) -> None:
   })  # fmt: skip
   config.data.kind = "single"
   compared_as_released(config)
-  sizes = {"demo": _demo, "tiny": _tiny, "small": _small, "synth": _synth, "paper": _paper}
+  sizes = {"demo": _demo, "tiny": _tiny, "small": _small, "kept": _kept, "synth": _synth, "paper": _paper}
   sizes[choice.size](config, choice)
   config.data.map_hw = config.data.crop_hw
 
@@ -73,6 +73,13 @@ def _small(config: Any, choice: base.Choice) -> None:
     config.data.train, config.data.kind = (*config.data.train, *shared.aih_parts("train")), "single,all,all"
   config.train_for = "3000 steps"
   shared.unhurried(config)
+
+
+def _kept(config: Any, choice: base.Choice) -> None:
+  _demo(config, choice)
+  shared.kept_data(config)
+  shared.for_hours(config)
+  config.batch_size, config.train_for = 32, "12000 steps"
 
 
 def _tiny(config: Any, choice: base.Choice) -> None:

@@ -31,7 +31,8 @@ def hdrm(config: Any, choice: base.Choice) -> None:
   })  # fmt: skip
   config.eval.mean_pose = 0
   config.data.kind = "interacting"  # one hand alone hides nothing
-  {"demo": _demo, "tiny": _tiny, "small": _small, "synth": _synth, "paper": _paper}[choice.size](config, choice)
+  sizes = {"demo": _demo, "tiny": _tiny, "small": _small, "kept": _kept, "synth": _synth, "paper": _paper}
+  sizes[choice.size](config, choice)
   config.data.map_hw = config.data.crop_hw
   if config.system.adversarial:  # the release's: a tenth of the generator's rate, and no momentum
     config.optimizers.discriminator = ConfigDict({"learning_rate": 0.1 * config.optimizer.learning_rate, "b1": 0.0})
@@ -69,6 +70,13 @@ def _small(config: Any, choice: base.Choice) -> None:
   shared.unhurried(config)
 
 
+def _kept(config: Any, choice: base.Choice) -> None:
+  _demo(config, choice)
+  shared.kept_data(config)
+  shared.for_hours(config)
+  config.train_for = "6000 steps"
+
+
 def _tiny(config: Any, choice: base.Choice) -> None:
   shared.tiny(config)
   config.system.update(width=4, levels=3, discriminator_width=4, dilation=3, box_factor=shared.DEMO_FACTOR)
@@ -90,8 +98,8 @@ def hdrm_finetune(config: Any, choice: base.Choice) -> None:
     config.optimizer.learning_rate *= 2 / 3
     if config.system.adversarial:
       config.optimizers.discriminator.learning_rate *= 2 / 3
-  if choice.size in ("demo", "small"):
-    config.train_for = {"demo": "150 steps", "small": "500 steps"}[choice.size]
+  if choice.size in ("demo", "small", "kept"):
+    config.train_for = {"demo": "150 steps", "small": "500 steps", "kept": "1500 steps"}[choice.size]
 
 
 def sources(config: Any, hdrm_run: str, hasm_run: str) -> None:

@@ -29,7 +29,8 @@ def hasm(config: Any, choice: base.Choice) -> None:
   config.data.map_hw = config.data.crop_hw
   config.optimizer.update(name="adamw", weight_decay=0.01, no_decay=("norm",), faster=(("decoder", 10.0),))
   config.schedule.name = "poly"
-  {"demo": _demo, "tiny": _tiny, "small": _small, "synth": _synth, "paper": _paper}[choice.size](config)
+  sizes = {"demo": _demo, "tiny": _tiny, "small": _small, "kept": _kept, "synth": _synth, "paper": _paper}
+  sizes[choice.size](config)
 
 
 def _paper(config: Any) -> None:
@@ -74,6 +75,13 @@ def _small(config: Any) -> None:
   _demo(config)
   shared.small_data(config)
   config.train_for = "6000 steps"
+
+
+def _kept(config: Any) -> None:
+  _demo(config)
+  shared.kept_data(config)
+  shared.for_hours(config)
+  config.batch_size, config.train_for = 32, "20000 steps"
 
 
 def _tiny(config: Any) -> None:

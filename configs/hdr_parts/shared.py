@@ -33,6 +33,13 @@ def demo_data(config: Any) -> None:
   config.data.keep_mb = 600
 
 
+def kept_data(config: Any) -> None:
+  """The pictures that weights that come with the package learn from, the same for all of them."""
+  demo_data(config)
+  base.kept_data(config)
+  config.data.keep_mb = 5_000
+
+
 def small_data(config: Any) -> None:
   """More pictures, and AIH of as upright hands for HDRM to learn from, as in the paper."""
   demo_data(config)
@@ -85,3 +92,11 @@ def unhurried(config: Any) -> None:
   """Longer averages, and checkpoints in between."""
   config.ema = 0.999
   config.checkpoint_every = "500 steps"
+
+
+def for_hours(config: Any) -> None:
+  """As long as weights that come with the package are trained."""
+  unhurried(config)
+  config.log_every, config.checkpoint_every = "200 steps", "1000 steps"
+  config.schedule.warmup = "500 steps"
+  config.clip_norm = 1.0

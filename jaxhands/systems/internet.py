@@ -33,7 +33,7 @@ from jaxhands.data import augment, colours, host_ops, rough
 from jaxhands.geometry import crop
 from jaxhands.models.backbones.resnet import ResNet, structure
 from jaxhands.models.heads.dense import DenseHead
-from jaxhands.models.heads.heatmap import PlaneHead, Upsampler, VolumeHead
+from jaxhands.models.heads.heatmap import PlaneHead, Upsampler, UpsamplerKind, VolumeHead
 from jaxhands.systems import base
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.internet import internet as name_map
@@ -52,7 +52,7 @@ class Network(nn.Module):
   depth: int
   width: int
   head: Head
-  upsampler: Literal["deconv", "shuffle"]
+  upsampler: UpsamplerKind
   upsampler_features: int
   bins: int
   dense_std: float
@@ -74,7 +74,8 @@ class Network(nn.Module):
       return train and name not in self.frozen
 
     shared = {"dtype": self.dtype, "bn_groups": self.bn_groups}
-    features = ResNet(self.depth, self.width, name="backbone", **shared)(image, training("backbone"))["layer4"]
+    maps = ResNet(self.depth, self.width, name="backbone", **shared)(image, training("backbone"))
+    features, finer = maps["layer4"], [maps["layer3"], maps["layer2"], maps["layer1"]]
     pooled = jnp.mean(features.astype(jnp.float32), axis=(1, 2))
     out: dict[str, Any] = {
       "hands": DenseHead(2, kernel_std=self.dense_std, dtype=self.dtype, name="handedness")(pooled),
@@ -85,7 +86,7 @@ class Network(nn.Module):
     for hand in schema.HANDS:
       name = f"upsampler_{hand}"
       upsampler = Upsampler(self.upsampler, self.upsampler_features, self.doublings, kernel_std, name=name, **shared)
-      upsampled = upsampler(features, training(name))
+      upsampled = upsampler(features, training(name), finer)
       if self.head == "heatmap3d":
         heads.append(VolumeHead(bins=self.bins, dtype=self.dtype, name=f"heatmap_{hand}")(upsampled))
       else:
@@ -106,7 +107,8 @@ class InterNet:
     literal_losses: the paper's losses, word by word, instead of the release's (see the module).
     head: 3D heatmaps, or 2D heatmaps with depth maps.
     depth, width: of the ResNet.
-    upsampler: "deconv" (paper) or "shuffle" (fast on a CPU).
+    upsampler: "deconv" (paper), "shuffle" (fast on a CPU) or "skip" (that, with the trunk's finer maps); see
+      `models.heads.heatmap.Upsampler`.
     upsampler_features: channels of its layers.
     doublings: number of its layers; 3 give heatmaps a quarter as large as the crop (paper).
     bins: depth bins of volumes and of the relative root depth.
@@ -133,7 +135,7 @@ class InterNet:
   head: Head = "heatmap3d"
   depth: int = 50
   width: int = 64
-  upsampler: Literal["deconv", "shuffle"] = "deconv"
+  upsampler: UpsamplerKind = "deconv"
   upsampler_features: int = 256
   doublings: int = 3
   bins: int = 64
@@ -162,6 +164,8 @@ class InterNet:
   )  # fmt: skip
 
   def __post_init__(self):
+    if self.upsampler == "skip" and self.doublings > 3:
+      raise ValueError(f"doublings={self.doublings}: upsampler='skip' has finer maps of the backbone for 3 at most")
     if self.crop_hw[0] % _STRIDE or self.crop_hw[1] % _STRIDE:
       raise ValueError(f"crop_hw={self.crop_hw} is not a multiple of {_STRIDE}, the stride of the backbone")
     if unknown := sorted(set(self.frozen) - set(_PARTS)):

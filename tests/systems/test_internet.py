@@ -22,6 +22,7 @@ FORMS = {
   "volumes": SMALL(),
   "soft volumes": SMALL(pose_loss="soft_argmax", upsampler="shuffle"),
   "planes": SMALL(head="soft_argmax_2p5d", upsampler="shuffle", doublings=2, sigma=1.0),
+  "planes, skips": SMALL(head="soft_argmax_2p5d", upsampler="skip", doublings=2, sigma=1.0),
 }
 SIZE = 4
 

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxhands.models.conv import Conv, Deconv
 from jaxhands.models.norm import BatchNorm
 
+UpsamplerKind = Literal["deconv", "shuffle", "skip"]
+
 
 class Upsampler(nn.Module):
   """Doubles rows and columns several times; each time an upsampling layer, batch norm and ReLU.
 
   Attributes:
-    kind: "deconv", the references' transposed 4x4 convolution with stride 2 and padding 1; or "shuffle", a 1x1
-      convolution whose output channels are dealt to the four new pixels, many times faster on a CPU.
+    kind: "deconv", the references' transposed 4x4 convolution with stride 2 and padding 1; "shuffle", a 1x1
+      convolution whose output channels are dealt to the four new pixels, many times faster on a CPU; or "skip", which
+      adds a 1x1 convolution of the trunk's own map of that size to the shuffled pixels and then looks at neighbours by
+      a 3x3 convolution.
     features: output channels of each layer.
     layers: number of doublings.
     kernel_std: of the initial convolution weights (0: He's).
   """
 
-  kind: Literal["deconv", "shuffle"] = "deconv"
+  kind: UpsamplerKind = "deconv"
   features: int = 256
   layers: int = 3
   kernel_std: float = 0.001
@@ -31,15 +37,32 @@ class Upsampler(nn.Module):
   bn_groups: int = 1
 
   @nn.compact
-  def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b p q f"]:
+  def __call__(
+    self, x: Float[Array, "b h w c"], train: bool, finer: Sequence[Float[Array, "b _ _ _"]] = ()
+  ) -> Float[Array, "b p q f"]:
+    """The map after all doublings.
+
+    Args:
+      x: the trunk's last map.
+      train: batch statistics.
+      finer: for "skip", the trunk's maps of twice, four times, ... as many rows as `x`, one for each doubling.
+    """
     init = nn.initializers.normal(self.kernel_std) if self.kernel_std else nn.initializers.he_normal()
+
+    def norm(x: jax.Array, name: str) -> jax.Array:
+      return nn.relu(BatchNorm(groups=self.bn_groups, dtype=self.dtype, name=name)(x, train))
+
     for i in range(self.layers):
       if self.kind == "deconv":
         x = Deconv(self.features, dtype=self.dtype, kernel_init=init, name=f"deconv{i}")(x)
       else:
         x = nn.Dense(4 * self.features, use_bias=False, dtype=self.dtype, kernel_init=init, name=f"expand{i}")(x)
         x = pixel_shuffle(x)
-      x = nn.relu(BatchNorm(groups=self.bn_groups, dtype=self.dtype, name=f"bn{i}")(x, train))
+      if self.kind == "skip":
+        lateral = nn.Dense(self.features, use_bias=False, dtype=self.dtype, kernel_init=init, name=f"lateral{i}")
+        x = norm(x + lateral(finer[i]), f"skip_bn{i}")
+        x = Conv(self.features, 3, use_bias=False, dtype=self.dtype, kernel_init=init, name=f"conv{i}")(x)
+      x = norm(x, f"bn{i}")
     return x
 
 
