@@ -135,7 +135,7 @@ def _fresh(init: Any, batch: Any) -> Any:
   rng = np.random.default_rng(0)
 
   def leaf(path: Any, shape: Any) -> Any:
-    name = path[-1].key
+    name = getattr(path[-1], "key", "")  # arrays of a hand model are fields, without a key
     if not jnp.issubdtype(shape.dtype, jnp.floating):
       return jnp.zeros(shape.shape, shape.dtype)
     if name in ("scale", "var"):

@@ -25,7 +25,8 @@ without other switches of table 5, `no_removal` and `no_deocclusion`. Each with 
 it shows where a gain comes from, or is lost.
 
 Sizes:
-  demo   embedded data of upright hands, networks a fraction as wide; crops of 64 px
+  demo   networks a fraction as wide, crops of 64 px: fits the weights that come with the package (docs/kept.md) to some
+         pictures of upright embedded hands; its table has these weights as they were beside the result
   tiny   seconds, for tests
   small  `demo` with more data and steps; HDRM learns from AIH, made of embedded hands
   kept   `demo` with more data and many more steps: the weights that come with the package (docs/kept.md)
@@ -34,6 +35,7 @@ Sizes:
          (`python -m data_builders.interhand26m --mano DIR`) and on AIH (`python -m data_builders.aih`)
 
 Switches:
+  scratch                           `demo` from nothing
   released                          the release's conventions in place of the paper's text, and what its weights need
   internet_pose                     InterNet that sees one hand at a time instead of SHPE
   no_removal, no_deocclusion        recovered crops take over only what was hidden, or only what was removed (Table 5)
@@ -123,7 +125,8 @@ PARTS = {
   "hdrm_finetune": recovery.hdrm_finetune, "shpe": pose.shpe,
 }  # fmt: skip
 VARIANTS = (
-  "demo", "tiny", "small", "kept", "synth", "paper", "paper,released", "tiny,internet_pose", "demo,internet_pose",
+  "demo", "demo,scratch", "tiny", "small", "kept", "synth", "paper", "paper,released", "tiny,internet_pose",
+  "demo,internet_pose",
   "small,internet_pose", "small,with_aih", "small,no_discriminator", "small,no_transformer", "small,render_only",
   "small,syn_only", "paper,internet_pose", "paper,no_removal", "paper,no_deocclusion", "paper,no_discriminator",
   "paper,no_transformer", "paper,render_only", "paper,syn_only", "paper,with_aih", "synth,syn_only", "demo,hasm",

@@ -110,7 +110,7 @@ def run(
       if mode != "eval" and (variables := part.train(profile_steps)) is None:
         return False
       if mode != "train" or pathlib.PurePath("stages", name) in read_later:
-        part.evaluate(variables)
+        part.evaluate(variables, timed=name == last)
     if mode != "train" and ends and jax.process_index() == 0:
       if last:
         shutil.copytree(folder[last] / "eval", workdir / "eval", dirs_exist_ok=True)
@@ -334,12 +334,13 @@ class Run:
 
   # ---- evaluation -----------------------------------------------------------
 
-  def evaluate(self, variables: base.Variables | None = None) -> evaluate.EvalResult:
+  def evaluate(self, variables: base.Variables | None = None, timed: bool = True) -> evaluate.EvalResult:
     """Evaluates, shows the table and writes `eval/metrics.json`, with some examples for the report.
 
     Args:
       variables: of a training that just ended, whose last evaluation is not done again; without them, or with
         `eval.checkpoint="best"`, those that are saved.
+      timed: keep how long each step of a prediction takes, of systems that have steps.
     """
     measured, self._at_the_end = self._at_the_end, None
     if variables is None or self.config.eval.checkpoint == "best":
@@ -360,7 +361,8 @@ class Run:
       self._write_calibration(result.examples_values)
       examples.save(self.workdir / "eval" / "shown.npz", chosen, seen)
       result.print()
-    self._time(variables)
+    if timed:
+      self._time(variables)
     return result
 
   def _time(self, variables: base.Variables) -> None:

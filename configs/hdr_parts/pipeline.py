@@ -15,6 +15,7 @@ _TRAINED = {
   "internet": pose.internet_pose,
 }  # fmt: skip
 _RELEASED_FACTOR = 2.0  # of the box of a hand's whole mask, where that of its joints has `shared.PAPER_FACTOR`
+_START = "at_the_start"  # the weights that come with the package, untouched: a row of the table
 _DATA = {
   "demo": shared.demo_data, "tiny": shared.tiny, "small": shared.small_data, "kept": shared.kept_data,
   "synth": shared.synth_data, "paper": shared.paper_data,
@@ -24,15 +25,16 @@ _DATA = {
 def understood(part: str, choice: base.Choice) -> set[str]:
   """The switches that mean something to a part at a size."""
   of_aih = {"render_only", "syn_only"} if choice.size in ("small", "synth", "paper") else set()
+  scratch = {"scratch"} if choice.size == "demo" else set()
   if part == "hasm":
-    return {"released"}
+    return {"released"} | scratch
   if part == "internet":
-    return set()
+    return scratch
   if part == "shpe":
-    return {"released"} | ({"with_aih"} if choice.size in ("small", "paper") else set())
+    return {"released"} | scratch | ({"with_aih"} if choice.size in ("small", "paper") else set())
   if part == "pipeline":
     return {"internet_pose"}.union(*(understood(name, choice) for name in _parts(choice)))
-  return {"released", "no_removal", "no_deocclusion", "no_discriminator", "no_transformer"} | of_aih
+  return {"released", "no_removal", "no_deocclusion", "no_discriminator", "no_transformer"} | scratch | of_aih
 
 
 def pipeline(config: Any, choice: base.Choice) -> None:
@@ -49,12 +51,17 @@ def pipeline(config: Any, choice: base.Choice) -> None:
     "oversampling": 2 if choice.size in ("demo", "small", "kept") else 1,  # small crops would skip pixels
     "picture_hw": (640, 640) if choice.size == "paper" else (320, 320),  # room for the pictures
     "hasm": parts["hasm"].system,
-    "hdrm": parts["hdrm"].system,
+    "hdrm": _config_of("hdrm", choice).system,
     "pose": estimator.system,
   })  # fmt: skip
   _DATA[choice.size](config)
   config.data.crop_hw = config.data.map_hw = tuple(parts["hasm"].data.crop_hw)
   config.stages = (*names, "pipeline")
+  if shared.starts_from_kept(choice) and "internet_pose" not in choice:
+    config.stages = (_START, *config.stages)
+    config.stage[_START] = _evaluation(names[-1], choice)
+    config.stage[_START].init_from = ConfigDict({"all": shared.KEPT})
+    config.stage[_START].eval.methods = ConfigDict()
   for name, part in parts.items():
     if choice.size in ("demo", "tiny", "kept"):  # one data set, built once
       part.data.train, part.data.eval = config.data.train, config.data.eval
@@ -63,8 +70,9 @@ def pipeline(config: Any, choice: base.Choice) -> None:
 
 
 def _parts(choice: base.Choice) -> tuple[str, ...]:
-  """Those that the pipeline is made of, the estimator last."""
-  return ("hasm", "hdrm", "hdrm_finetune", "internet" if "internet_pose" in choice else "shpe")
+  """Those that the pipeline is made of, the estimator last; what starts from finished weights needs no first HDRM."""
+  recovery_parts = ("hdrm_finetune",) if shared.starts_from_kept(choice) else ("hdrm", "hdrm_finetune")
+  return ("hasm", *recovery_parts, "internet" if "internet_pose" in choice else "shpe")
 
 
 def _config_of(name: str, choice: base.Choice) -> Any:
@@ -73,7 +81,7 @@ def _config_of(name: str, choice: base.Choice) -> Any:
   own = dataclasses.replace(choice, part=name, switches=choice.switches & understood(name, choice))
   _TRAINED[name](config, own)
   if name == "hdrm_finetune":
-    recovery.sources(config, "stages/hdrm", "stages/hasm:.")
+    recovery.sources(config, shared.KEPT if shared.starts_from_kept(choice) else "stages/hdrm", "stages/hasm:.")
   return config
 
 

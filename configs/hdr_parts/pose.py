@@ -28,6 +28,9 @@ def shpe(config: Any, choice: base.Choice) -> None:
   compared_as_released(config)
   sizes = {"demo": _demo, "tiny": _tiny, "small": _small, "kept": _kept, "synth": _synth, "paper": _paper}
   sizes[choice.size](config, choice)
+  if shared.starts_from_kept(choice):
+    config.init_from.all = f"{shared.KEPT}:pose"
+    shared.from_kept(config, 60.0, "150 steps", "400 steps", "1200 steps")
   config.data.map_hw = config.data.crop_hw
 
 
@@ -79,7 +82,7 @@ def _kept(config: Any, choice: base.Choice) -> None:
   _demo(config, choice)
   shared.kept_data(config)
   shared.for_hours(config)
-  config.batch_size, config.train_for = 32, "12000 steps"
+  config.train_for = "8000 steps"
 
 
 def _tiny(config: Any, choice: base.Choice) -> None:
@@ -93,7 +96,7 @@ def _tiny(config: Any, choice: base.Choice) -> None:
 
 def internet_pose(config: Any, choice: base.Choice) -> None:
   """InterNet that sees one hand at a time, trained on single hands as SHPE is, on the same crops."""
-  single: Any = internet.get_config(choice.size)
+  single: Any = internet.get_config("demo,scratch" if "scratch" in choice else choice.size)
   own = ("system", "train_for", "batch_size", "optimizer", "schedule", "ema", "log_every", "eval_every",
          "checkpoint_every", "requires")  # fmt: skip
   for key in own:

@@ -33,6 +33,9 @@ def hdrm(config: Any, choice: base.Choice) -> None:
   config.data.kind = "interacting"  # one hand alone hides nothing
   sizes = {"demo": _demo, "tiny": _tiny, "small": _small, "kept": _kept, "synth": _synth, "paper": _paper}
   sizes[choice.size](config, choice)
+  if shared.starts_from_kept(choice):
+    config.init_from.hdrnet = shared.KEPT
+    config.train_for, config.optimizer.learning_rate = "100 steps", 5e-4
   config.data.map_hw = config.data.crop_hw
   if config.system.adversarial:  # the release's: a tenth of the generator's rate, and no momentum
     config.optimizers.discriminator = ConfigDict({"learning_rate": 0.1 * config.optimizer.learning_rate, "b1": 0.0})
@@ -74,7 +77,7 @@ def _kept(config: Any, choice: base.Choice) -> None:
   _demo(config, choice)
   shared.kept_data(config)
   shared.for_hours(config)
-  config.train_for = "6000 steps"
+  config.train_for = "2500 steps"
 
 
 def _tiny(config: Any, choice: base.Choice) -> None:
@@ -99,14 +102,14 @@ def hdrm_finetune(config: Any, choice: base.Choice) -> None:
     if config.system.adversarial:
       config.optimizers.discriminator.learning_rate *= 2 / 3
   if choice.size in ("demo", "small", "kept"):
-    config.train_for = {"demo": "150 steps", "small": "500 steps", "kept": "1500 steps"}[choice.size]
+    config.train_for = {"demo": "150 steps", "small": "500 steps", "kept": "400 steps"}[choice.size]
 
 
 def sources(config: Any, hdrm_run: str, hasm_run: str) -> None:
-  """Where fine-tuning starts from: runs as `init_from` names them."""
+  """Where fine-tuning starts from: runs as `init_from` names them; weights of the package have no discriminator."""
   config.init_from.update(hdrnet=hdrm_run, hasm=hasm_run)
   if config.system.adversarial:
-    config.init_from.discriminator = hdrm_run
+    config.init_from.discriminator = "" if hdrm_run == shared.KEPT else hdrm_run
 
 
 def _run(part: str, choice: base.Choice, switches: Sequence[str]) -> str:

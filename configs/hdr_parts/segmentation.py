@@ -31,6 +31,9 @@ def hasm(config: Any, choice: base.Choice) -> None:
   config.schedule.name = "poly"
   sizes = {"demo": _demo, "tiny": _tiny, "small": _small, "kept": _kept, "synth": _synth, "paper": _paper}
   sizes[choice.size](config)
+  if shared.starts_from_kept(choice):
+    config.init_from.all = f"{shared.KEPT}:hasm"
+    shared.from_kept(config, 60.0, "150 steps", "400 steps", "1200 steps")
 
 
 def _paper(config: Any) -> None:
@@ -81,7 +84,7 @@ def _kept(config: Any) -> None:
   _demo(config)
   shared.kept_data(config)
   shared.for_hours(config)
-  config.batch_size, config.train_for = 32, "20000 steps"
+  config.train_for = "12000 steps"
 
 
 def _tiny(config: Any) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 from configs import base
 
+KEPT = "kept/hdr"  # the weights of all parts that come with the package
 SWITCHES = (
-  "released", "internet_pose", "no_removal", "no_deocclusion", "no_discriminator", "no_transformer", "render_only",
-  "syn_only", "with_aih",
+  "scratch", "released", "internet_pose", "no_removal", "no_deocclusion", "no_discriminator", "no_transformer",
+  "render_only", "syn_only", "with_aih",
 )  # fmt: skip
 HAND_HW = (64, 64)  # of the demo's crops of one hand
 DEMO_FACTOR = 1.3  # of a hand's box, which is the tight one of its joints 1.2 times, at small sizes
@@ -86,6 +87,19 @@ def demo_of_a_hand(config: Any) -> None:
   config.schedule.name = "cosine"
   config.ema = 0.99
   config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "0 steps"
+
+
+def starts_from_kept(choice: base.Choice) -> bool:
+  """Whether the networks are those of the weights that come with the package: the demo's, of no ablation."""
+  return choice.size == "demo" and choice.switches <= {"internet_pose"}
+
+
+def from_kept(config: Any, seconds: float, *choices: str) -> None:
+  """A training that starts from the weights that come with the package, as long as there is time for."""
+  config.fit.seconds, config.fit.choices = seconds, choices
+  config.train_for = choices[0]
+  config.optimizer.learning_rate, config.schedule.warmup = 3e-4, "50 steps"
+  config.ema = 0.99
 
 
 def unhurried(config: Any) -> None:
