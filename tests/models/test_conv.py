@@ -59,6 +59,14 @@ def test_value_and_gradients_are_those_of_xla(kernel, stride, padding, dilation,
   _close(found, _with_gradients(lambda x, w: _plain(x, w, *arguments), x, weights))
 
 
+@pytest.mark.parametrize("outputs", [16, 17, 24, 32, 33])
+def test_pictures_with_a_fourth_channel(outputs):
+  """Those numbers of outputs for which a picture gets one, and their neighbours."""
+  x, weights = _random(2, 15, 14, 3), _random(7, 7, 3, outputs, key=1)
+  found = _with_gradients(lambda x, w: convolve(x, w, 2, 3), x, weights)
+  _alike(found, _with_gradients(lambda x, w: _plain(x, w, 2, 3, 1), x, weights))
+
+
 @pytest.mark.parametrize(
   ("kernel", "stride", "padding", "dilation"),
   [(1, 1, 0, 1), (1, 2, 0, 1), (3, 1, 1, 1), (3, 2, 1, 1), (3, 1, 4, 4), (4, 4, 0, 1)],
