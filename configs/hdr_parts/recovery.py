@@ -77,7 +77,7 @@ def _kept(config: Any, choice: base.Choice) -> None:
   _demo(config, choice)
   shared.kept_data(config)
   shared.for_hours(config)
-  config.train_for = "2500 steps"
+  config.train_for = "1200 steps"
 
 
 def _tiny(config: Any, choice: base.Choice) -> None:
@@ -102,7 +102,7 @@ def hdrm_finetune(config: Any, choice: base.Choice) -> None:
     if config.system.adversarial:
       config.optimizers.discriminator.learning_rate *= 2 / 3
   if choice.size in ("demo", "small", "kept"):
-    config.train_for = {"demo": "150 steps", "small": "500 steps", "kept": "400 steps"}[choice.size]
+    config.train_for = {"demo": "150 steps", "small": "500 steps", "kept": "200 steps"}[choice.size]
 
 
 def sources(config: Any, hdrm_run: str, hasm_run: str) -> None:

@@ -84,7 +84,7 @@ def _kept(config: Any) -> None:
   _demo(config)
   shared.kept_data(config)
   shared.for_hours(config)
-  config.train_for = "12000 steps"
+  config.train_for = "7000 steps"
 
 
 def _tiny(config: Any) -> None:
