@@ -57,6 +57,20 @@ class How:
       if not (np.isfinite(value) and value > 0):
         raise ValueError(f"{field.name}={value}: it must be positive")
 
+  @property
+  def beliefs(self) -> Beliefs:
+    return Beliefs(*(np.float32(getattr(self, name)) for name in Beliefs._fields))
+
+
+class Beliefs(NamedTuple):
+  """The numbers of a `How`, which need no function of their own."""
+
+  joint_mm: Any
+  joint_px: Any
+  robust: Any
+  pose: Any
+  shape: Any
+
 
 class Seen(NamedTuple):
   """What is given, all finite: joints with their weights, 0 = not given; whether space says how to begin."""
@@ -76,8 +90,10 @@ class _Hand(NamedTuple):
   translation_mm: Any  # [*b, 2, 3]
 
 
-@functools.partial(jax.jit, static_argnames=("how", "starts"))
-def solved(tips: HandModel, prior: PosePrior, seen: Seen, how: How, starts: int) -> tuple[Any, Any, Any]:
+@functools.partial(jax.jit, static_argnames=("iterations", "starts"))
+def solved(
+  tips: HandModel, prior: PosePrior, seen: Seen, how: Beliefs, iterations: int, starts: int
+) -> tuple[Any, Any, Any]:
   """`mano` [n, 2, 61], keypoints, and how far another step would move a keypoint (mm) [n, 2]."""
   hand = _start_in_space(tips, prior, seen)
   if starts > 1:
@@ -89,7 +105,7 @@ def solved(tips: HandModel, prior: PosePrior, seen: Seen, how: How, starts: int)
         for a, others in zip(hand, zip(*views, strict=True), strict=True)
       )
     )
-  hand = _descended(tips, prior, seen, how, hand)
+  hand = _descended(tips, prior, seen, how, iterations, hand)
   if starts > 1:
     cost = _Problem.at(tips, prior, seen, how, hand, jnp.float32(1)).cost
     best = jnp.argmin(jnp.where(jnp.isfinite(cost), cost, jnp.inf), axis=0)[None]
@@ -157,7 +173,7 @@ class _Problem(NamedTuple):
   cost: Any  # [*b, 2]
 
   @classmethod
-  def at(cls, tips: HandModel, prior: PosePrior, seen: Seen, how: How, hand: _Hand, far: Any) -> _Problem:
+  def at(cls, tips: HandModel, prior: PosePrior, seen: Seen, how: Beliefs, hand: _Hand, far: Any) -> _Problem:
     points, jacobian = keypoints_and_jacobian(tips, *hand)
     limit, mm, px = how.robust**2, how.joint_mm * far, how.joint_px * far
     off = points - seen.joints_cam
@@ -194,7 +210,7 @@ class _Problem(NamedTuple):
     ]
 
 
-def _prior_hessian(prior: PosePrior, how: How) -> Any:
+def _prior_hessian(prior: PosePrior, how: Beliefs) -> Any:
   """[2, 61, 61]."""
   whole = jnp.zeros((2, schema.MANO_DIM, schema.MANO_DIM))
   whole = whole.at[:, 3:48, 3:48].set(how.pose * prior.precision)
@@ -213,7 +229,7 @@ def _projected(points: Any, camera_img: Any) -> tuple[Any, Any]:
   return pixels, einsum("nkl,...nhila->...nhika", camera_img[:, :2, :2], by_ray)
 
 
-def _descended(tips: HandModel, prior: PosePrior, seen: Seen, how: How, hand: _Hand) -> _Hand:
+def _descended(tips: HandModel, prior: PosePrior, seen: Seen, how: Beliefs, iterations: int, hand: _Hand) -> _Hand:
   """After all iterations; each hand has its own damping, and keeps what is better only."""
 
   def iterate(number: Any, carried: tuple[_Hand, Any]) -> tuple[_Hand, Any]:
@@ -232,7 +248,7 @@ def _descended(tips: HandModel, prior: PosePrior, seen: Seen, how: How, hand: _H
     return hand, damping
 
   damping = jnp.full(hand.orient.shape[:-2], _DAMPING[1])
-  return jax.lax.fori_loop(0, how.iterations, iterate, (hand, damping))[0]
+  return jax.lax.fori_loop(0, iterations, iterate, (hand, damping))[0]
 
 
 def _moved(hand: _Hand, step: Any) -> _Hand:

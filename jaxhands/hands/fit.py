@@ -60,12 +60,12 @@ class Fitted:
 
 def fit(
   model: HandModel,
-  joints_cam: Float[np.ndarray, "n 2 21 3"] | None = None,
-  joints_cam_valid: Bool[np.ndarray, "n 2 21"] | None = None,
-  joints_img: Float[np.ndarray, "n 2 21 2"] | None = None,
-  joints_img_valid: Bool[np.ndarray, "n 2 21"] | None = None,
-  camera_img: Float[np.ndarray, "n 3 3"] | None = None,
-  confidence: Float[np.ndarray, "n 2 21"] | None = None,
+  joints_cam: Float[np.ndarray, " ..."] | None = None,
+  joints_cam_valid: Bool[np.ndarray, " ..."] | None = None,
+  joints_img: Float[np.ndarray, " ..."] | None = None,
+  joints_img_valid: Bool[np.ndarray, " ..."] | None = None,
+  camera_img: Float[np.ndarray, " ..."] | None = None,
+  confidence: Float[np.ndarray, " ..."] | None = None,
   how: How | None = None,
 ) -> Fitted:
   """Fits both hands of N pictures, right hands first; see the module.
@@ -75,12 +75,12 @@ def fit(
 
   Args:
     model: whose parameters are looked for.
-    joints_cam: mm, camera frame.
-    joints_cam_valid: which of them are known; None = all.
-    joints_img: pixels.
-    joints_img_valid: which of them are known; None = all.
-    camera_img: intrinsics; needed with `joints_img`.
-    confidence: 0..1, weights of the joints; None = 1.
+    joints_cam: [N, 2, 21, 3], mm, camera frame.
+    joints_cam_valid: [N, 2, 21], which of them are known; None = all.
+    joints_img: [N, 2, 21, 2], pixels.
+    joints_img_valid: [N, 2, 21], which of them are known; None = all.
+    camera_img: [N, 3, 3], intrinsics; needed with `joints_img`.
+    confidence: [N, 2, 21], weights of the joints, 0..1; None = 1.
     how: see `How`.
   Raises:
     ValueError: nothing is given, arrays of other shapes, pixels without camera, or a valid joint that is not finite.
@@ -97,7 +97,7 @@ def fit(
   mano, moves = np.zeros((*valid.shape, schema.MANO_DIM), np.float32), np.zeros(valid.shape, np.float32)
   keypoints = np.zeros((*valid.shape, schema.NUM_JOINTS, 3), np.float32)
   for rows, chunk in _chunks(seen):
-    solution = solved(tips, prior, chunk, how, starts)
+    solution = solved(tips, prior, chunk, how.beliefs, how.iterations, starts)
     mano[rows], keypoints[rows], moves[rows] = (np.asarray(array)[: len(rows)] for array in solution)
   finite = np.isfinite(mano).all(-1) & np.isfinite(keypoints).all((-1, -2))
   valid = valid & finite
