@@ -37,6 +37,7 @@ def get_config() -> ConfigDict:
   config.data.kind = "all"
   config.data.limit = 0  # the first examples of each set only; 0 = all
   config.data.root_depths = ""  # wrist depths for eval.protocol.depth="rootnet": a run, "stages/NAME", or a file .npz
+  config.data.fits = ""  # file of `jaxhands fit`: parameters of training pictures that have none of their own
   config.data.crop_hw = (256, 256)  # the network's input, px
   config.data.map_hw = (128, 128)  # label maps (parts, masks), px
   # Random crops in training, as InterNet, DIGIT and HDR have them: jaxhands.data.augment.Augmentation.

@@ -49,6 +49,7 @@ COMMANDS = {
   "train": Command("jaxhands.commands.train", "train and evaluate a config, or go on with it", has_config=True),
   "show": Command("jaxhands.commands.show", "draw what a network sees in training: crops and targets", has_config=True),
   "predict": Command("jaxhands.commands.predict", "find hands in your own pictures and videos, in 3D", True),
+  "fit": Command("jaxhands.commands.fit", "parameters of a hand model for joints, of any program or data set", True),
   "import": Command("jaxhands.commands.import_weights", "make a run of weights that authors released", True),
   "inspect": Command("jaxhands.commands.inspect", "list what a file of weights or a run holds"),
   "keep": Command("jaxhands.commands.keep", "the weights of a run alone, small, to predict with", True),

@@ -40,18 +40,19 @@ class RunData:
   @functools.cached_property
   def training(self) -> list[Records]:
     """The opened training sets, which have what the system learns from; errors as of `open`."""
-    found = self.open(self.config.data.train, self.system.needs, self.config.data.kind)
+    found = self.open(self.config.data.train, self.system.needs, self.config.data.kind, self.config.data.fits)
     for records in found:
       requirements.check_labels(pathlib.Path(records.data_set.folder), self.system.needs)
     return found
 
-  def open(self, names: Collection[str], needs: Collection[str], kind: str = "all") -> list[Records]:
+  def open(self, names: Collection[str], needs: Collection[str], kind: str = "all", fits: str = "") -> list[Records]:
     """Opens data sets.
 
     Args:
       names: as `config.data.train` has them.
       needs: keys of the `Batch`.
       kind: as `config.data.kind`.
+      fits: as `config.data.fits`.
     Raises:
       FileNotFoundError: there is no such data set.
       ValueError: an unknown kind; or parameters of another hand model than the run's.
@@ -63,7 +64,7 @@ class RunData:
     if len(kinds) != len(names):
       raise ValueError(f"data.kind is {kind!r}: one kind for all of {tuple(names)}, or one for each of them")
     sets = [
-      DataSet(str(self.find(name, variant, data)), split, own, data.limit, self._root_depths)  # pyright: ignore[reportArgumentType]
+      DataSet(str(self.find(name, variant, data)), split, own, data.limit, self._root_depths, fits)  # pyright: ignore[reportArgumentType]
       for (name, variant, split), own in zip(map(folders.parse, names), kinds, strict=True)
     ]
     records = source.open_all(sets, self.system.view, needs)

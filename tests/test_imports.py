@@ -50,6 +50,7 @@ ALLOWED |= {
 }
 ALLOWED["fitting"] = {"runs"}
 ALLOWED["timing"] = {"schema", "systems.base"}
+ALLOWED["joint_files"] = {"schema", "hands", "runs", "photo.records"}
 ALLOWED |= {"origin": {"runs"}, "compare": {"hands", "metrics", "runs", "console"}}
 ALLOWED |= {"results": {"verdict", "runs", "console", "writer"}, "requirements": {"train"}}
 ALLOWED |= {"stages": {"train", "runs", "writer"}, "comparisons": _BELOW_TRAIN | {"systems.base", "models"}}

@@ -19,6 +19,9 @@ hand of average size is assumed where the system itself has no scale.
 Of a distribution (HandFlowNet and its baselines) the mode is drawn; predictions.json has the deviation of each joint,
 and --samples N further poses.
 
+--mesh fits a hand model to the joints of systems that predict no mesh of their own: the page shows it, and
+predictions.json has its parameters (see `jaxhands fit`, which does so later).
+
 In a video, hands stay right or left as they overlap; --smooth calms them (One-Euro filter).
 """
 
@@ -67,6 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--intrinsics", type=_path, metavar="FILE", help="JSON with the cameras")
   parser.add_argument("--no-exif", action="store_true", help="do not believe the pictures about their lens")
   parser.add_argument(
+    "--mesh", action="store_true", help="fit meshes and parameters where the system predicts joints alone"
+  )
+  parser.add_argument(
     "--batch-size", type=_count, default=8, metavar="N", help="pictures computed at once (default: 8)"
   )
   parser.add_argument(
@@ -97,7 +103,7 @@ def main(args: argparse.Namespace) -> int:
     trained.load(run, batch_size=args.batch_size) if run else None for run in (args.finder, args.rootnet)
   )
   passed_over = pictures.passed_over(args.inputs)
-  look = Look(model, finder, rootnet, args.box, cameras)
+  look = Look(model, finder, rootnet, args.box, cameras, args.mesh)
   session = Session(args.out, str(args.run), look, args.smooth, args.every, passed_over, args.samples)
   console = rich.console.Console(stderr=True, soft_wrap=True, highlight=False)
   columns = (

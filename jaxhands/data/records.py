@@ -21,12 +21,14 @@ from jaxtyping import Bool, Float, Integer
 
 from jaxhands import schema
 from jaxhands.data import host_ops
+from jaxhands.data.fits import Fits
 from jaxhands.runs import folder as files
 
 Kind = Literal["all", "single", "interacting"]
 
 _log = logging.getLogger(__name__)
 _ESTIMATES = {"root_depth_estimated", "root_depth_estimated_valid"}
+_OF_FITS = {"source", "hand_present", "mano_valid"}  # what says whether and which parameters a record gets
 _INDEX_KEYS = ("record_id", "hand_present", "joints_img_valid", "removed_valid", "hand_model")
 
 
@@ -40,6 +42,7 @@ class DataSet:
     kind: pictures of one hand, of two, or all.
     limit: the first examples only, after `kind`; 0 = all.
     root_depths: file of `RootDepths` with RootNet's results for this split; "" = none.
+    fits: file with parameters of hands that have none of their own, see `data.fits`; "" = none.
   """
 
   folder: str
@@ -47,6 +50,7 @@ class DataSet:
   kind: Kind = "all"
   limit: int = 0
   root_depths: str = ""
+  fits: str = ""
 
 
 class Records:
@@ -72,7 +76,9 @@ class Records:
       raise ValueError(
         f"{data_set.folder} has no split {data_set.split!r}, but {sorted(builder.info.splits)}"
       ) from error
-    self._features = _subset(builder, host_ops.record_keys(needs), data_set.folder)
+    self._fits = Fits.read(data_set.fits) if data_set.fits and "mano" in needs else None
+    keys = host_ops.record_keys(needs) | (_OF_FITS if self._fits else set())
+    self._features = _subset(builder, keys, data_set.folder)
     self._decoders = _skip_decoding(self._features)
     self._index = _Index.of(builder, data_set, self._raw)
     self._rows, self._views = self._index.examples(data_set.kind, view)
@@ -83,7 +89,7 @@ class Records:
     # Training data need no row in a table that only evaluation reads.
     wanted = data_set.root_depths and _ESTIMATES & set(needs)
     self._depths = RootDepths.read(data_set.root_depths) if wanted else None
-    if self._depths is not None:
+    if self._depths is not None or self._fits is not None:
       self[0]  # a table of other data is found before anything is computed
 
   @property
@@ -93,9 +99,10 @@ class Records:
     Raises:
       ValueError: the records belong to different models.
     """
-    models = sorted(set(self._index.hand_models) - {""})
+    models = sorted({*self._index.hand_models, self._fits.hand_model if self._fits else ""} - {""})
     if len(models) > 1:
-      raise ValueError(f"{self.data_set.folder} mixes parameters of the hand models {models}")
+      fits = f" with {self.data_set.fits}" if self._fits else ""
+      raise ValueError(f"{self.data_set.folder}{fits} mixes parameters of the hand models {models}")
     return models[0] if models else ""
 
   def __len__(self) -> int:
@@ -109,6 +116,8 @@ class Records:
       error.add_note(f"while reading {self.name(index)}; if its shard is damaged, delete it and build again")
       raise
     record["view"] = schema.VIEWS[self._views[index]]
+    if self._fits is not None:
+      record = self._fits.filled(record)
     if self._depths is not None:
       identity = schema.record_hash(record["source"], record["box_img"])
       try:

@@ -29,12 +29,27 @@ def procrustes(
   center, target_center = _weighted_means(weights, points, target)
   a, b = points - center, target - target_center
   spread = (weights * (a * a).sum(-1)).sum(-1)
-  u, values, vt = xp.linalg.svd(matmul((weights[..., None] * a).swapaxes(-1, -2), b))
+  turn, fit = _turn(a, b, weights)
+  scale = fit / xp.where(spread == 0, 1, spread)
+  return scale[..., None, None] * matmul(a, turn) + target_center
+
+
+def rigid(
+  points: Float[Array, "*b N 3"], target: Float[Array, "*b N 3"], weight: Float[Array, "*b N"]
+) -> tuple[Float[Array, "*b 3 3"], Float[Array, "*b 3"]]:
+  """Rotation R and shift t with which R p + t of `points` lie nearest to `target`, by weighted least squares."""
+  center, target_center = _weighted_means(weight, points, target)
+  turn = _turn(points - center, target - target_center, weight)[0].swapaxes(-1, -2)
+  return turn, (target_center - matmul(center, turn.swapaxes(-1, -2)))[..., 0, :]
+
+
+def _turn(a: Any, b: Any, weight: Any) -> tuple[Any, Any]:
+  """T [*b, 3, 3] without mirror that makes the rows a T nearest to b, and the weighted sum of a T . b."""
+  xp = namespace(a, b)
+  u, values, vt = xp.linalg.svd(matmul((weight[..., None] * a).swapaxes(-1, -2), b))
   mirrored = xp.sign(xp.linalg.det(u) * xp.linalg.det(vt))
   signs = xp.stack([xp.ones_like(mirrored), xp.ones_like(mirrored), mirrored], axis=-1)
-  turn = matmul(u * signs[..., None, :], vt)
-  scale = (values * signs).sum(-1) / xp.where(spread == 0, 1, spread)
-  return scale[..., None, None] * matmul(a, turn) + target_center
+  return matmul(u * signs[..., None, :], vt), (values * signs).sum(-1)
 
 
 def reconstruction_error(

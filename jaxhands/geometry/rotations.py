@@ -15,6 +15,7 @@ from jaxhands.geometry.arrays import Array, matmul, namespace
 
 _TINY = 1e-12  # divisors of the references' `normalize`
 _SMALL_SQ = 1e-4  # squared angle below which series are used: their next term is under 1e-12
+_SMALL_FOR_CUBE_SQ = 0.25  # the same where an angle's cube divides: float32 keeps too few digits of smaller ones
 
 
 def _norm_sq(x: Any) -> Any:
@@ -48,6 +49,23 @@ def quaternion_from_axis_angle(axis_angle: Float[Array, "*b 3"]) -> Float[Array,
 def matrix_from_axis_angle(axis_angle: Float[Array, "*b 3"]) -> Float[Array, "*b 3 3"]:
   """Rodrigues' formula; agrees with smplx, manopth and PyTorch3D to 3e-7."""
   return _matrix_from_unit_quaternion(quaternion_from_axis_angle(axis_angle))
+
+
+def left_jacobian(axis_angle: Float[Array, "*b 3"]) -> Float[Array, "*b 3 3"]:
+  """How a rotation turns when its vector v (rad) changes: exp(v + dv) = exp(J dv) exp(v) to first order (SO(3))."""
+  xp = namespace(axis_angle)
+  _, half_sin = _half_angle_factors(axis_angle)
+  square = _norm_sq(axis_angle)
+  small = square < _SMALL_FOR_CUBE_SQ
+  angle = xp.sqrt(xp.where(small, 1, square))
+  series = 1 / 6 - square / 120 + square**2 / 5040 - square**3 / 362880
+  third = xp.where(small, series, (angle - xp.sin(angle)) / angle**3)
+  x, y, z = (axis_angle[..., i] for i in range(3))
+  zero = xp.zeros_like(x)
+  skew = xp.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(axis_angle.shape + (3,))
+  square_of_skew = axis_angle[..., :, None] * axis_angle[..., None, :] - square[..., None] * np.eye(3, dtype=np.float32)
+  # (1 - cos) / angle^2 by the half angle, which loses no digits where the angle is small.
+  return np.eye(3, dtype=np.float32) + 2 * half_sin[..., None] ** 2 * skew + third[..., None] * square_of_skew
 
 
 def matrix_from_quaternion(quaternion: Float[Array, "*b 4"]) -> Float[Array, "*b 3 3"]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxhands import predict
 from jaxhands.photo.find import find_hands
+from jaxhands.photo.fitted import fitted
 from jaxhands.photo.intrinsics import Cameras
 from jaxhands.photo.pictures import BadPicture, Picture
 
@@ -59,6 +60,7 @@ class Look:
     rootnet: estimates depths of wrists; None = none.
     box: x, y, width, height in pixels, of every picture; None = the finder's, or the whole picture.
     cameras: see `intrinsics`.
+    mesh: hands whose system gives joints alone get parameters and a mesh, fitted to these.
   """
 
   model: predict.Model
@@ -66,6 +68,7 @@ class Look:
   rootnet: predict.Model | None = None
   box: Box | None = None
   cameras: Cameras = dataclasses.field(default_factory=Cameras)
+  mesh: bool = False
 
   def ready(self, picture: Picture, frame: int | None = None, time_s: float | None = None) -> Ready:
     """A picture with its camera, that the predictor will take.
@@ -106,7 +109,17 @@ class Look:
         hands, present=hands.present & seen, joints_cam_valid=hands.joints_cam_valid & seen,
         hand_prob=np.where(missing, 0, hands.hand_prob).astype(np.float32),
       )  # fmt: skip
+    hands = self.meshed(hands)
     return [hands.one(index) for index in range(len(ready))]
+
+  def meshed(self, hands: predict.Hands, anew: bool = False) -> predict.Hands:
+    """The same with meshes, if they are asked for; `anew`: what there is belongs to other hands, and goes."""
+    if not self.mesh:
+      return hands
+    if anew:
+      kept = {key: value for key, value in hands.raw.items() if key not in ("mano", "vertices_cam")}
+      hands = dataclasses.replace(hands, raw=kept)
+    return fitted(hands, self.model.hand_model)
 
 
 def _depths(rootnet: predict.Model, pixels: Sequence[np.ndarray], looked: object, cameras: object) -> np.ndarray:

@@ -63,13 +63,15 @@ class Failed:
 class About:
   """What predicted: the run, its system, and whether its confidences are probabilities.
 
-  `samples`: how many poses of a distribution are written at most.
+  `samples`: how many poses of a distribution are written at most. `hand_model`: identity of that of all `mano`; "" =
+  there are none.
   """
 
   run: str
   system: str
   calibrated: bool
   samples: int = 0
+  hand_model: str = ""
 
 
 def as_json(
@@ -83,6 +85,7 @@ def as_json(
     "run": about.run,
     "system": about.system,
     "confidence_calibrated": about.calibrated,
+    **({"hand_model": about.hand_model} if about.hand_model else {}),
     "file_names": _FILE_NAMES,
     "joint_names": list(skeleton.JOINT_NAMES),
     "pictures": [_picture(each, about.samples) for each in found],
@@ -119,7 +122,11 @@ def _picture(found: Found, samples: int) -> dict[str, Any]:
     "camera": {"source": found.camera_source, "fx": fx, "fy": fy, "cx": cx, "cy": cy, "skew": skew},
     "scale": hands.scale[0],
     "probability": {name: _number(hands.hand_prob[0, hand]) for hand, name in enumerate(schema.HANDS)},
-    "hands": [_hand(hands, hand) | _spread(hands, hand, samples) for hand in range(2) if hands.present[0, hand]],
+    "hands": [
+      _hand(hands, hand) | _spread(hands, hand, samples) | _parameters(hands, hand)
+      for hand in range(2)
+      if hands.present[0, hand]
+    ],
   }
 
 
@@ -149,6 +156,20 @@ def _spread(hands: Hands, hand: int, samples: int) -> dict[str, Any]:
   return entry | ({"samples_cam_mm": _numbers(poses[:samples], 1)} if samples else {})
 
 
+def _parameters(hands: Hands, hand: int) -> dict[str, Any]:
+  """Those of the hand model; nothing of a system that gives none."""
+  if "mano" not in hands.raw:
+    return {}
+  mano = hands.raw["mano"][0, hand]
+  known = bool(hands.joints_cam_valid[0, hand]) and bool(mano.any())
+  entry: dict[str, Any] = {"mano": _numbers(mano, 5) if known else None}
+  if "mano_residual_mm" in hands.raw:
+    was_fitted = known and hands.raw["mano_residual_mm"][0, hand] > 0
+    entry["mano_residual_mm"] = _number(hands.raw["mano_residual_mm"][0, hand]) if was_fitted else None
+    entry["mano_converged"] = bool(hands.raw["mano_converged"][0, hand])
+  return entry
+
+
 def _arrays(found: Sequence[Found]) -> dict[str, Any]:
   names = [field.name for field in dataclasses.fields(Hands) if field.name not in ("raw", "scale")]
   arrays: dict[str, Any] = (
@@ -162,7 +183,7 @@ def _arrays(found: Sequence[Found]) -> dict[str, Any]:
     "scale": np.array([each.hands.scale[0] for each in found], str),
     "version": np.int32(VERSION),
   }
-  for key in ("vertices_cam", "mano", "samples", "log_prob", "root_cam"):
+  for key in ("vertices_cam", "mano", "mano_residual_mm", "mano_converged", "samples", "log_prob", "root_cam"):
     if found and all(key in each.hands.raw for each in found):
       arrays[key] = np.concatenate([each.hands.raw[key] for each in found])
   return arrays

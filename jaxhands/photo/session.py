@@ -71,7 +71,9 @@ class Session:
   def write(self) -> None:
     """Writes predictions and pages of what was found so far."""
     model = self._look.model
-    about = records.About(self._run, model.config.system.name, model.calibration is not None, self._samples)
+    with_mano = bool(self.found) and "mano" in self.found[0].hands.raw
+    hand_model = model.hand_model.identity if with_mano else ""
+    about = records.About(self._run, model.config.system.name, model.calibration is not None, self._samples, hand_model)
     records.write(self._out, records.as_json(self.found, self.failed, self._passed_over, about), self.found)
     galleries = [gallery for gallery in self._galleries if gallery.shown]
     for gallery in galleries:
@@ -151,6 +153,8 @@ class Session:
     return gallery
 
   def _add(self, ready: Ready, hands: predict.Hands, overlay: str, exchanged: bool = False) -> Found:
+    if exchanged:  # parameters are of the right or of the left hand's model
+      hands = self._look.meshed(hands, anew=True)
     picture = ready.picture
     height, width = picture.pixels.shape[:2]
     found = Found(
