@@ -3,8 +3,8 @@
     from jaxhands import meshes
     meshes.write(pathlib.Path("clip.glb"), clip)  # the suffix says which
 
-Whatever the file, it has one frame: the camera at the origin, metres, x right, y up, z towards the viewer, right-handed,
-as glTF has it. docs/meshes.md describes the files.
+Whatever the file, it has glTF's frame: the camera at the origin, metres, x right, y up, z towards the viewer.
+docs/meshes.md describes the files.
 """
 
 from __future__ import annotations

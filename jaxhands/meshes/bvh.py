@@ -61,7 +61,7 @@ def zxy_angles(wxyz: Float[np.ndarray, "K J 4"]) -> Float[np.ndarray, "K J 3"]:
 
 
 def _children(joint: int) -> list[int]:
-  return np.flatnonzero(skeleton.MANO_PARENTS == joint).tolist()
+  return np.flatnonzero(np.equal(skeleton.MANO_PARENTS, joint)).tolist()
 
 
 def _depth_first(joint: int) -> Iterator[int]:

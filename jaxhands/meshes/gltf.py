@@ -100,12 +100,14 @@ def _hand(gltf: Any, whole: Any, data: _Data, skin: Skin) -> tuple[int, list[int
   for joint, name in enumerate(skeleton.MANO_JOINT_NAMES):
     parent = int(skeleton.MANO_PARENTS[joint])
     place = skin.wrist[0] if joint == 0 else skin.joints[joint] - skin.joints[parent]
-    children = [joints[child] for child in np.flatnonzero(skeleton.MANO_PARENTS == joint)]
+    children = [joints[child] for child in np.flatnonzero(np.equal(skeleton.MANO_PARENTS, joint))]
     whole.nodes.append(
       gltf.Node(
-        name=f"{skin.name}_{name}", children=children, translation=place.tolist(),
+        name=f"{skin.name}_{name}",
+        children=children,
+        translation=place.tolist(),
         rotation=skin.turns[0, joint].tolist(),
-      )  # fmt: skip
+      )
     )
   back = np.tile(np.eye(4, dtype=np.float32), (len(joints), 1, 1))
   back[:, 3, :3] = -skin.joints  # columns first; 3.6.2.4

@@ -93,11 +93,11 @@ def _skin(clip: Clip, hand: int) -> Skin:
   mano = clip.mano[rows, hand].astype(np.float64)
   shapes = mano[:, schema.MANO_SHAPE]
   shape = shapes.mean(0)
-  turns = rotations.quaternion_from_axis_angle(mano[:, schema.MANO_POSE].reshape(len(rows), -1, 3))
+  turns = np.asarray(rotations.quaternion_from_axis_angle(mano[:, schema.MANO_POSE].reshape(len(rows), -1, 3)))
   vertices = model.v_template[hand] + model.shapedirs[hand] @ shape
   joints = model.joints_template[hand] + model.joints_shapedirs[hand] @ shape
   wrist = model.joints_template[hand, 0] + shapes @ model.joints_shapedirs[hand, 0].T
-  always, targets, strengths = _correctives(model, hand, rotations.matrix_from_quaternion(turns))
+  always, targets, strengths = _correctives(model, hand, np.asarray(rotations.matrix_from_quaternion(turns)))
   vertices = from_camera(vertices + always).astype(np.float32)
   faces = np.ascontiguousarray(model.faces[hand], np.int32)
   influences, weights = _strongest(np.asarray(model.weights[hand], np.float64))
@@ -176,6 +176,8 @@ def _alike(quaternions: np.ndarray) -> np.ndarray:
   return np.concatenate([quaternions[:1], quaternions[1:] * signs])
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-  vectors = np.asarray(vectors, np.float64)
-  return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True).clip(1e-30)).astype(np.float32)
+def _unit(normals: np.ndarray) -> np.ndarray:
+  """Normals of length 1, as glTF asks for also where a vertex belongs to no face."""
+  normals = np.asarray(normals, np.float64)
+  length = np.linalg.norm(normals, axis=-1, keepdims=True)
+  return np.where(length > 0, normals / np.where(length > 0, length, 1), [0, 0, 1]).astype(np.float32)

@@ -19,7 +19,7 @@ _DIGITS = 6  # micrometres
 def write(path: pathlib.Path, clip: Clip) -> list[pathlib.Path]:
   """Writes an .obj with the objects `right_hand` and `left_hand`, or a .ply of both in colours; see `meshes.write`."""
   import trimesh  # where nothing is written it is not needed
-  from trimesh.exchange import obj
+  from trimesh.exchange import obj, ply
 
   vertices = from_camera(clip.vertices_cam(0).astype(np.float64))
   hands: list[Any] = []
@@ -27,14 +27,16 @@ def write(path: pathlib.Path, clip: Clip) -> list[pathlib.Path]:
     name = schema.HANDS[hand]
     hands.append(
       trimesh.Trimesh(
-        vertices[hand], np.asarray(clip.model.faces[hand]), process=False,
-        vertex_colors=np.tile(np.uint8((*HAND_RGB[name], 255)), (len(vertices[hand]), 1)),
+        vertices[hand],
+        np.asarray(clip.model.faces[hand]),
+        process=False,
+        vertex_colors=np.tile(np.array([*HAND_RGB[name], 255], np.uint8), (len(vertices[hand]), 1)),
         metadata={"name": f"{name}_hand"},
-      )  # fmt: skip
+      )
     )
   if path.suffix.lower() == ".ply":
     both = trimesh.util.concatenate(hands)
-    content = both.export(file_type="ply", vertex_normal=True)
+    content = ply.export_ply(both, vertex_normal=True)
   else:
     content = obj.export_obj(
       trimesh.Scene(hands), include_normals=True, include_color=False, digits=_DIGITS, header=_HEADER

@@ -83,7 +83,9 @@ def test_morph_targets_have_what_the_pose_does_to_the_skin(corrective):
     assert (skin.strengths >= 0).all()
     assert (skin.strengths <= 1).all()
     errors = [
-      _largest_mm(glb.vertices(f"{skin.name}_hand", time_s), clip.vertices_cam(moment)[("right", "left").index(skin.name)])
+      _largest_mm(
+        glb.vertices(f"{skin.name}_hand", time_s), clip.vertices_cam(moment)[("right", "left").index(skin.name)]
+      )
       for moment, time_s in enumerate(clip.time_s)
     ]
     assert max(errors) == pytest.approx(skin.difference_mm, abs=2e-3)
@@ -161,7 +163,7 @@ def test_khronos_validator_finds_nothing(kind, embedded, corrective, tmp_path):
   if not node:
     pytest.skip("no node")
   if subprocess.run([node, "-e", 'require("gltf-validator")'], cwd=ROOT, capture_output=True).returncode:
-    pytest.skip("no gltf-validator: npm install gltf-validator")
+    pytest.skip("no gltf-validator: npm install --no-save gltf-validator")
   meshes.write(tmp_path / "a.glb", made)
   run = subprocess.run([node, "-e", _VALIDATE, tmp_path / "a.glb"], cwd=ROOT, capture_output=True, check=True)
   report = json.loads(run.stdout)
