@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 import dataclasses
 import html
+import importlib.resources
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -162,4 +163,21 @@ def jpeg_uri(picture: UInt8[np.ndarray, "h w 3"], quality: int = 85) -> str:
 def _uri(kind: str, picture: np.ndarray, options: list[int]) -> str:
   ok, encoded = cv2.imencode(f".{kind}", picture, options)
   assert ok, picture.shape
-  return f"data:image/{kind};base64," + base64.b64encode(encoded.tobytes()).decode()
+  return f"data:image/{kind};base64," + base64_of(encoded)
+
+
+def space_script() -> str:
+  """The script of pages with hands to be turned: the class `Space`."""
+  return importlib.resources.files("jaxhands").joinpath("space.js").read_text(encoding="utf-8")
+
+
+def packed(vertices_cam: Float[np.ndarray, "v 3"]) -> dict[str, Any]:
+  """A mesh (mm) for `Space.unpack`: tenths of millimetres from its middle as 16 bits, three metres at most."""
+  origin = vertices_cam.astype(np.float64).mean(0).round(1)
+  tenths = np.rint(10 * (vertices_cam - origin)).clip(-32767, 32767).astype("<i2")
+  return {"origin": origin.tolist(), "tenths": base64_of(tenths)}
+
+
+def base64_of(values: np.ndarray) -> str:
+  """The bytes of an array, to be embedded in a page."""
+  return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()

@@ -21,7 +21,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from jaxhands import schema
+from jaxhands import meshes, schema
 from jaxhands.data import feed, host_ops
 from jaxhands.geometry import camera, crop, lift
 from jaxhands.hands import bones, mirror
@@ -57,7 +57,8 @@ class Hands:
       is not known and a normal lens was assumed: shapes and directions hold, distances do not.
     box_img: [N, 2, 4], what was looked at for each hand: x, y, width, height in pixels.
     crop_from_img: [N, 2, 2, 3], affine to the frame of `raw`'s maps, for each hand.
-    raw: further keys of `schema.PREDICTION` that the system gives: meshes, parameters, samples, masks.
+    raw: further keys of `schema.PREDICTION` that the system gives: meshes, parameters, samples, masks. `vertices_cam`
+      and `mano` lie where `joints_cam` do, and are 0 of hands that have none, see `meshed`.
   """
 
   hand_prob: Float[np.ndarray, "n 2"]
@@ -81,10 +82,46 @@ class Hands:
     rows = slice(index, index + 1)
     return self._changed(lambda name, value: value[rows])
 
+  @property
+  def meshed(self) -> Bool[np.ndarray, "n 2"]:
+    """The hand has `mano` and `vertices_cam`, and stands in the camera's frame."""
+    if not {"mano", "vertices_cam"} <= set(self.raw):
+      return np.zeros_like(self.joints_cam_valid)
+    return self.joints_cam_valid & self.raw["mano"].any(-1)
+
+  def save(
+    self,
+    path: str | pathlib.Path,
+    hand_model: HandModel,
+    time_s: Float[np.ndarray, " n"] | None = None,
+    view: meshes.View | None = None,
+  ) -> list[pathlib.Path]:
+    """Writes the meshes as a file of other tools, see `jaxhands.meshes.write`.
+
+    Args:
+      path: .glb, .bvh, .obj or .ply.
+      hand_model: the model's, whose parameters these are: `model.hand_model`.
+      time_s: seconds of each picture, where these are frames of a clip.
+      view: the camera, to go into a .glb.
+    Returns:
+      The files.
+    Raises:
+      ValueError: there is no mesh; or what `meshes.write` refuses.
+    """
+    if not self.meshed.any():
+      raise ValueError(f"{path}: no hand has a mesh, which comes from systems that predict `mano` and `vertices_cam`")
+    if time_s is None and len(self) > 1:
+      raise ValueError(f"{path}: of {len(self)} pictures, say when each was taken (time_s), or save one: hands.one(0)")
+    times = np.zeros(1) if time_s is None else np.asarray(time_s, np.float64)
+    scale = self.scale[0] if len(set(self.scale)) == 1 else "unknown"
+    return meshes.write(pathlib.Path(path), meshes.Clip(hand_model, self.raw["mano"], self.meshed, times, view, scale))
+
   def exchanged(self) -> Hands:
-    """The same with each hand in the other's place."""
+    """The same with each hand in the other's place; without meshes, which are of the other side's model."""
 
     def change(name: str, value: Any) -> Any:
+      if name in ("mano", "vertices_cam"):
+        return np.zeros_like(value)
       if name in schema.PREDICTION and "2" not in schema.PREDICTION[name].axes:
         return value
       axis = schema.PREDICTION[name].axes.index("2") if name in schema.PREDICTION else 1
@@ -202,6 +239,12 @@ class Model:
     return HandModel.named(self.config.hand_model)
 
   @property
+  def predicts(self) -> frozenset[str]:
+    """Keys of `schema.PREDICTION` that the system gives."""
+    batch = self._batch([self._example(_Shown.of(np.zeros((64, 64, 3), np.uint8)), self._views[0])])
+    return frozenset(jax.eval_shape(self._predicted, self.variables, batch))
+
+  @property
   def _views(self) -> tuple[schema.View, ...]:
     return ("pair",) if self.system.view == "pair" else ("right", "left")
 
@@ -302,6 +345,8 @@ class Model:
     ahead = np.where(valid[..., None, None], joints_cam, np.array([0, 0, 1], np.float32))
     projected = np.asarray(camera.project(ahead, cameras[:, None]))
     error = np.where(valid[..., None], np.linalg.norm(projected - raw["joints_img"], axis=-1), 0)
+    if "joints_cam" in raw:
+      raw = raw | lift.move_meshes(raw, lift.Lifted(joints_cam, valid))
     sure = np.asarray(raw["confidence"], np.float32)
     measured = source == "rootnet" or "joints_cam" in raw
     scales = [

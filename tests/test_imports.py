@@ -22,6 +22,7 @@ ALLOWED: dict[str, set[str]] = {
   "losses": {"schema", "geometry", "hands", "codecs"},
   "metrics": {"schema", "verdict", "geometry", "hands", "codecs", "runs"},
   "draw": {"schema", "geometry", "hands", "render"},
+  "meshes": {"schema", "geometry", "hands", "render", "runs"},
   "report": {"schema", "verdict", "geometry", "hands", "render", "draw", "runs"},
   "data": {"schema", "geometry", "hands", "codecs", "runs"},
   "weights": {"schema", "hands", "runs"},
@@ -45,7 +46,7 @@ _BELOW_TRAIN = {
 ALLOWED |= {
   "train": _BELOW_TRAIN | {"systems.base"},
   "evaluate": _BELOW_TRAIN | {"systems.base", "train"},
-  "predict": _BELOW_TRAIN | {"systems.base", "train", "evaluate"},
+  "predict": _BELOW_TRAIN | {"systems.base", "train", "evaluate", "meshes"},
   "export": _BELOW_TRAIN | {"systems.base", "train", "predict"},
 }
 ALLOWED["fitting"] = {"runs"}
@@ -58,7 +59,7 @@ ALLOWED |= {"config_files": set(), "config_flags": {"config_files", "console", "
 ALLOWED["config_rules"] = {"data", "metrics", "train"}
 ALLOWED["run_data"] = {"data", "hands", "requirements", "systems.base"}
 ALLOWED["run"] = set(ALLOWED) | {"systems.base"}
-ALLOWED["photo"] = {"schema", "geometry", "hands", "metrics", "render", "draw", "predict"}
+ALLOWED["photo"] = {"schema", "geometry", "hands", "metrics", "render", "draw", "meshes", "predict"}
 ALLOWED["inputs"] = {"schema", "geometry", "render", "draw", "systems.base", "train", "run_data"}
 ALLOWED["trained"] = set(ALLOWED)
 ALLOWED["commands"] = set(ALLOWED) | {"systems.base"}

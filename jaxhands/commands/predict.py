@@ -23,6 +23,11 @@ and --samples N further poses.
 predictions.json has its parameters (see `jaxhands fit`, which does so later).
 
 In a video, hands stay right or left as they overlap; --smooth calms them (One-Euro filter).
+
+--format writes meshes of both hands, of systems that predict any (Intershape) or with --mesh, into DIR/meshes
+(docs/meshes.md): glb and bvh with joints and, of a video, as an animation; obj and ply of each picture or frame.
+
+    python -m jaxhands predict clip.mp4 --run runs/intershape-demo --out hands --format glb,bvh
 """
 
 from __future__ import annotations
@@ -37,7 +42,7 @@ from collections.abc import Sequence
 import rich.console
 import rich.progress
 
-from jaxhands import trained
+from jaxhands import meshes, trained
 from jaxhands.photo import intrinsics, page, pictures
 from jaxhands.photo.look import Box, Look
 from jaxhands.photo.names import printable
@@ -79,6 +84,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "--samples", type=_count, default=20, metavar="N", help="poses of a distribution in predictions.json (default: 20)"
   )
   parser.add_argument("--which", choices=("latest", "best"), default="latest", help="checkpoint of the run")
+  parser.add_argument(
+    "--format", type=_formats, default=(), metavar="LIST",
+    help=f"files of the meshes: some of {','.join(meshes.FORMATS)}, separated by commas",
+  )  # fmt: skip
   parser.add_argument("--smooth", action="store_true", help="calm the hands of videos")
   parser.add_argument("--every", type=_count, default=1, metavar="N", help="only each Nth frame of videos (default: 1)")
 
@@ -102,9 +111,13 @@ def main(args: argparse.Namespace) -> int:
   finder, rootnet = (
     trained.load(run, batch_size=args.batch_size) if run else None for run in (args.finder, args.rootnet)
   )
+  if args.format and not args.mesh and not {"mano", "vertices_cam"} <= model.predicts:
+    raise ValueError(
+      f"--format: system {model.config.system.name!r} predicts no meshes; add --mesh, which fits a hand to its joints"
+    )
   passed_over = pictures.passed_over(args.inputs)
   look = Look(model, finder, rootnet, args.box, cameras, args.mesh)
-  session = Session(args.out, str(args.run), look, args.smooth, args.every, passed_over, args.samples)
+  session = Session(args.out, str(args.run), look, args.smooth, args.every, passed_over, args.samples, args.format)
   console = rich.console.Console(stderr=True, soft_wrap=True, highlight=False)
   columns = (
     rich.progress.TextColumn("{task.description}", markup=False), rich.progress.BarColumn(),
@@ -160,6 +173,16 @@ def _count(text: str) -> int:
   if not text.isdecimal() or int(text) < 1:
     raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
   return int(text)
+
+
+def _formats(text: str) -> tuple[str, ...]:
+  formats = tuple(dict.fromkeys(text.lower().split(",")))
+  for form in formats:
+    try:
+      meshes.check_format(form)
+    except (ValueError, ModuleNotFoundError) as error:
+      raise argparse.ArgumentTypeError(str(error)) from error
+  return formats
 
 
 def _pixels(text: str) -> float:

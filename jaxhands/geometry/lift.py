@@ -103,6 +103,27 @@ def lift(
   return Lifted(xp.where(valid[..., None, None], joints_cam, 0), valid)
 
 
+def move_meshes(prediction: schema.Prediction, lifted: Lifted) -> dict[str, Any]:
+  """`vertices_cam` and `mano` as they go along with lifted wrists; 0 of hands that could not be lifted.
+
+  Args:
+    prediction: with `joints_cam`.
+    lifted: of it.
+  Returns:
+    Those of the two keys that the prediction has.
+  """
+  joints_cam, valid = lifted.joints_cam, lifted.valid[..., None]
+  xp = namespace(joints_cam)
+  by = joints_cam[..., _WRIST, :] - prediction["joints_cam"][..., _WRIST, :]
+  moved: dict[str, Any] = {}
+  if "vertices_cam" in prediction:
+    moved["vertices_cam"] = xp.where(valid[..., None], prediction["vertices_cam"] + by[..., None, :], 0)
+  if "mano" in prediction:
+    parameters, start = prediction["mano"], schema.MANO_TRANSLATION.start
+    moved["mano"] = xp.where(valid, xp.concatenate([parameters[..., :start], parameters[..., start:] + by], -1), 0)
+  return moved
+
+
 def _placed(prediction: schema.Prediction, intrinsics: Any, known: Any) -> Lifted:
   joints_cam = prediction["joints_cam"]
   xp = namespace(joints_cam, intrinsics)

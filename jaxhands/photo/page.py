@@ -23,7 +23,6 @@ from jaxhands.schema import HANDS
 _TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 _SIDE_PX, _THUMB_PX = 900, 72  # of a picture in the page, and of the small one to jump to it
 MAX_SHOWN = 300  # pictures, or frames of a video; more would make the page slow
-_MAX_MESHES = 60
 # Of a hand's size: from this mean reprojection error on its pose in space does not explain the picture. The same tenth
 # that makes a joint right in the picture (`metrics.confidence`).
 LARGE_ERROR = 0.1
@@ -52,6 +51,7 @@ class Gallery:
     fps: of the frames that are used; 0 = pictures.
     shown: of pictures the first 300; of a video each `stride`-th frame, as many as 300 at most.
     count: of all that were added.
+    meshes: paths of the files with the meshes of a whole video.
   """
 
   file: str
@@ -60,6 +60,7 @@ class Gallery:
   shown: list[Shown] = dataclasses.field(default_factory=list)
   stride: int = 1
   count: int = 0
+  meshes: Sequence[str] = ()
 
   def add(self, found: Found, drawn: np.ndarray) -> None:
     if self.fps and len(self.shown) == MAX_SHOWN and self.count % self.stride == 0:
@@ -89,7 +90,6 @@ def html(
     faces: [2, F, 3], triangles of the meshes of both hands, where the system gives `vertices_cam`.
   """
   shown = gallery.shown
-  meshes = faces is not None and len(shown) <= _MAX_MESHES
   less = not gallery.fps and len(shown) < gallery.count
   data = {
     "about": f"{about.system} of {printable(about.run)}"
@@ -99,15 +99,16 @@ def html(
     "large": LARGE_ERROR,
     "colours": [overlay.FINGER_RGB[hand] for hand in HANDS],
     "chains": overlay.CHAINS.tolist(),
-    "faces": faces.tolist() if faces is not None and meshes else None,
-    "pictures": [_entry(each, meshes) for each in shown],
+    "faces": None if faces is None else [draw.base64_of(own.astype("<u2")) for own in faces],
+    "pictures": [_entry(each, gallery.meshes) for each in shown],
     "pages": [[each.title, urllib.parse.quote(each.file)] for each in galleries if each is not gallery],
     "failed": [[printable(each.file), each.reason, each.part] for each in failed],
     "passed_over": by_kind(passed_over),
   }
   # "<" could begin what ends the script element.
   text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
-  return _TEMPLATE.read_text(encoding="utf-8").replace("__DATA__", text)
+  template = _TEMPLATE.read_text(encoding="utf-8").replace("__SPACE__", draw.space_script())
+  return template.replace("__DATA__", text)
 
 
 def by_kind(files: Sequence[pathlib.Path]) -> str:
@@ -139,10 +140,10 @@ def _within(drawn: np.ndarray, side_px: int) -> np.ndarray:
   return cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _entry(shown: Shown, meshes: bool) -> dict[str, Any]:
+def _entry(shown: Shown, files: Sequence[str]) -> dict[str, Any]:
+  """What the page says of a picture, or of a frame of a video whose meshes are in `files`."""
   found, hands = shown.found, shown.found.hands
-  valid = hands.joints_cam_valid[0]
-  vertices = hands.raw.get("vertices_cam") if meshes else None
+  valid, meshed = hands.joints_cam_valid[0], hands.meshed[0]
   name = printable(pathlib.PurePath(found.file).name)
   return {
     "name": name if found.frame is None else f"{name}, frame {found.frame}",
@@ -157,7 +158,8 @@ def _entry(shown: Shown, meshes: bool) -> dict[str, Any]:
     "joints": [hands.joints_cam[0, hand].round(1).tolist() if valid[hand] else None for hand in range(2)],
     "reprojection": hands.reprojection_px[0].mean(-1).round(2).tolist(),
     "large": large_error(hands),
-    "vertices": None
-    if vertices is None
-    else [vertices[0, hand].round(1).tolist() if valid[hand] else None for hand in range(2)],
+    "meshes": [[pathlib.PurePath(path).name, urllib.parse.quote(path)] for path in found.meshes or files],
+    "vertices": [draw.packed(hands.raw["vertices_cam"][0, hand]) if meshed[hand] else None for hand in range(2)]
+    if meshed.any()
+    else None,
   }

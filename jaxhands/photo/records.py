@@ -36,6 +36,7 @@ class Found:
     exchanged: in a video, right and left were exchanged to go on as before.
     time_s: of the frame, since the video began.
     overlay: path of the drawn picture or video in the folder.
+    meshes: paths of the files with its meshes in the folder; those of a video hold all of its frames.
     remarks: on how the picture was read.
   """
 
@@ -47,6 +48,7 @@ class Found:
   exchanged: bool = False
   time_s: float | None = None
   overlay: str = ""
+  meshes: tuple[str, ...] = ()
   remarks: tuple[str, ...] = ()
 
 
@@ -117,6 +119,7 @@ def _picture(found: Found, samples: int) -> dict[str, Any]:
     entry["remarks"] = list(found.remarks)
   return entry | {
     "overlay": found.overlay,
+    **({"meshes": list(found.meshes)} if found.meshes else {}),
     "height": found.picture_hw[0],
     "width": found.picture_hw[1],
     "camera": {"source": found.camera_source, "fx": fx, "fy": fy, "cx": cx, "cy": cy, "skew": skew},

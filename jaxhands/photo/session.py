@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
+import functools
 import pathlib
 from collections.abc import Iterator, Sequence
 
@@ -11,12 +13,15 @@ import rich.progress
 from PIL import Image
 
 from jaxhands import draw, predict
+from jaxhands.hands.model import HandModel
 from jaxhands.photo import page, records, video
 from jaxhands.photo.follow import Follow
 from jaxhands.photo.look import Look, Ready, groups
+from jaxhands.photo.mesh_files import MeshFiles
 from jaxhands.photo.names import Names, printable
 from jaxhands.photo.pictures import BadPicture, Picture, is_video, read
 from jaxhands.photo.records import Failed, Found
+from jaxhands.render import surfaces
 
 _JPEG_QUALITY = 92
 _SCALES = {
@@ -34,7 +39,7 @@ class Session:
 
   def __init__(
     self, out: pathlib.Path, run: str, look: Look, smooth: bool = False, every: int = 1,
-    passed_over: Sequence[pathlib.Path] = (), samples: int = 0,
+    passed_over: Sequence[pathlib.Path] = (), samples: int = 0, formats: Sequence[str] = (),
   ):  # fmt: skip
     """Makes the folder.
 
@@ -46,9 +51,11 @@ class Session:
       every: frame of videos is used.
       passed_over: files in the folders that were given which nobody looks at; they are listed.
       samples: poses of a distribution that are written besides its mode.
+      formats: of files with meshes (`jaxhands.meshes.FORMATS`); the model predicts `mano` and `vertices_cam`.
     """
     self._out, self._run, self._look, self._smooth, self._every = out, run, look, smooth, every
     self._passed_over, self._samples = passed_over, samples
+    self._meshes = MeshFiles(out, formats, look.model.hand_model) if formats else None
     self.found: list[Found] = []
     self.failed: list[Failed] = []
     self._galleries: list[page.Gallery] = []
@@ -76,8 +83,9 @@ class Session:
     about = records.About(self._run, model.config.system.name, model.calibration is not None, self._samples, hand_model)
     records.write(self._out, records.as_json(self.found, self.failed, self._passed_over, about), self.found)
     galleries = [gallery for gallery in self._galleries if gallery.shown]
+    faces = None if self._hand_model is None else np.asarray(self._hand_model.faces)
     for gallery in galleries:
-      text = page.html(gallery, galleries, self.failed, self._passed_over, about, self._faces())
+      text = page.html(gallery, galleries, self.failed, self._passed_over, about, faces)
       (self._out / gallery.file).write_text(text, encoding="utf-8")
 
   def summary(self) -> str:
@@ -99,10 +107,14 @@ class Session:
     task = bar.add_task("pictures", total=len(files))
     for ready in groups(self._readable(files, task, bar), self._look.model.batch_size):
       for each, hands in zip(ready, self._look.hands(ready), strict=True):
-        overlay = f"overlays/{self._names.of(each.picture.path)}.jpg"
-        drawn = _drawn(each.picture.pixels, hands)
+        name = self._names.of(each.picture.path)
+        overlay = f"overlays/{name}.jpg"
+        drawn = self._drawn(each.picture.pixels, hands)
         Image.fromarray(drawn).save(self._out / overlay, quality=_JPEG_QUALITY)
-        gallery.add(self._add(each, hands, overlay), drawn)
+        found = self._add(each, hands, overlay)
+        if self._meshes:
+          found = self.found[-1] = dataclasses.replace(found, meshes=self._meshes.picture(name, found))
+        gallery.add(found, drawn)
 
   def _readable(
     self, files: Sequence[pathlib.Path], task: rich.progress.TaskID, bar: rich.progress.Progress
@@ -124,7 +136,8 @@ class Session:
     with video.Reader(file) as reader:
       name = self._names.of(file)
       fps = reader.fps / self._every
-      follow = Follow(fps, self._smooth)
+      follow = Follow(fps, self._smooth, self._hand_model)
+      first = len(self.found)
       gallery, overlay = self._gallery(name, fps), f"overlays/{name}.mp4"
       task = bar.add_task(printable(file.name), total=reader.frames or None)
 
@@ -138,9 +151,15 @@ class Session:
         for ready in groups(frames(), self._look.model.batch_size):
           for each, hands in zip(ready, self._look.hands(ready), strict=True):
             hands, exchanged = follow(hands)
-            drawn = _drawn(each.picture.pixels, hands)
+            drawn = self._drawn(each.picture.pixels, hands)
             writer.add(drawn, each.time_s or 0.0)
             gallery.add(self._add(each, hands, overlay, exchanged), drawn)
+      if self._meshes:
+        paths = self._meshes.video(name, self.found[first:])
+        self.found[first:] = [
+          dataclasses.replace(found, meshes=own) for found, own in zip(self.found[first:], paths, strict=True)
+        ]
+        gallery.meshes = paths[0] if paths else ()
       if reader.missing:
         self._fail(file, reader.missing, bar, part=True)
 
@@ -170,12 +189,20 @@ class Session:
     what = "used in part" if part else "left out"
     bar.console.print(f"{what}: {printable(file)}: {reason}", style="red", markup=False)
 
-  def _faces(self) -> np.ndarray | None:
-    if not self.found or "vertices_cam" not in self.found[0].hands.raw:
-      return None
-    return np.asarray(self._look.model.hand_model.faces)
+  @functools.cached_property
+  def _hand_model(self) -> HandModel | None:
+    """Of the meshes, if the model predicts any."""
+    return self._look.model.hand_model if {"mano", "vertices_cam"} <= self._look.model.predicts else None
 
-
-def _drawn(pixels: np.ndarray, hands: predict.Hands) -> np.ndarray:
-  valid = np.repeat(hands.present[0][:, None], hands.joints_img.shape[2], 1)
-  return draw.skeletons(pixels, hands.joints_img[0], valid, hands.confidence[0])
+  def _drawn(self, pixels: np.ndarray, hands: predict.Hands) -> np.ndarray:
+    """The picture with the meshes of the hands, where they have any, and their skeletons."""
+    if self._hand_model is not None and hands.meshed.any():
+      pixels = surfaces.paint(
+        pixels,
+        hands.raw["vertices_cam"][0],
+        np.asarray(self._hand_model.faces),
+        hands.meshed[0],
+        hands.camera_img[0],
+      )
+    valid = np.repeat(hands.present[0][:, None], hands.joints_img.shape[2], 1)
+    return draw.skeletons(pixels, hands.joints_img[0], valid, hands.confidence[0])

@@ -7,6 +7,7 @@ import importlib.resources
 import os
 import pathlib
 
+from jaxhands.report import mesh_cards
 from jaxhands.report.files import RunFiles
 from jaxhands.report.headline import contents, headline
 from jaxhands.report.sections import SECTIONS
@@ -32,9 +33,11 @@ def page(run: RunFiles) -> str:
   title = html.escape(f"{run.result['system']} on {run.result['dataset']} {run.result['split']}")
   sections = "\n".join(text for text in (section(run) for section in SECTIONS) if text)
   body = f"{headline(run)}\n{contents(sections)}\n{sections}"
+  model = mesh_cards.model_of(run)
+  script = f"{mesh_cards.script(model)}\n" if model is not None and 'class="turn"' in sections else ""
   return (
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
     '<meta name="color-scheme" content="light dark">'
-    f"<title>{title}</title>\n<style>\n{style}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
+    f"<title>{title}</title>\n<style>\n{style}</style></head>\n<body><main>\n{body}\n</main>\n{script}</body></html>\n"
   )

@@ -11,10 +11,11 @@ import numpy as np
 from jaxhands import draw, schema
 from jaxhands.draw import Cube
 from jaxhands.geometry import camera, crop
+from jaxhands.hands.model import HandModel
 from jaxhands.hands.skeleton import WRIST
 from jaxhands.render import overlay
 from jaxhands.render.overlay import Mark
-from jaxhands.report import readings
+from jaxhands.report import mesh_cards, readings
 from jaxhands.report.charts import number
 from jaxhands.report.examples import example_errors
 from jaxhands.report.files import RunFiles
@@ -36,17 +37,33 @@ class Block(NamedTuple):
     return f'<div class="{f"card {self.kind}".strip()}" style="--columns:{self.columns}">{"".join(self.panels)}</div>'
 
 
-def poses(example: Mapping[str, Any], row: int) -> Block:
-  """Truth above prediction; the picture is embedded as `picture-ROW`, for the panels of other blocks."""
+def poses(example: Mapping[str, Any], row: int, model: HandModel | None = None) -> Block:
+  """Truth above prediction; the picture is embedded as `picture-ROW`, for the panels of other blocks.
+
+  `model`: of the meshes, where they are shown.
+  """
   if wrists_alone := "prediction/joints_img" not in example:
     example = {**example, **_hands_at_wrists(example)}
   seen = example["prediction/hand_prob"] > 0.5
   rows = [_over_picture(example, row, seen)]
   if {"lifted/joints_cam", "batch/joints_cam"} <= set(example):
     rows += _in_space(example, seen, moved_onto_truth=not wrists_alone)
+  if model is not None and mesh_cards.is_pair(example):
+    rows += _meshes(example, seen, model)
   rows += _readings(example, row)
   truths, predictions = zip(*rows, strict=True)
   return Block(len(rows), (*truths, *predictions))
+
+
+def _meshes(example: Mapping[str, Any], seen: np.ndarray, model: HandModel) -> list[tuple[str, str]]:
+  """Over the picture, and in space."""
+  stills, spaces = [], []
+  for tag, (still, space) in zip(("truth", "prediction"), mesh_cards.pairs(example, model, seen), strict=True):
+    size = SIDE, round(SIDE * still.shape[0] / still.shape[1])
+    content = f'<image width="{size[0]}" height="{size[1]}" href="{draw.jpeg_uri(still)}"/>'
+    stills.append(panel(size, "photo", f"{tag}, meshes over the picture", content, "meshes"))
+    spaces.append(space)
+  return [(stills[0], stills[1]), (spaces[0], spaces[1])]
 
 
 def _readings(example: Mapping[str, Any], row: int) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxhands.report import mask_cards, recovery_cards
+from jaxhands.report import mask_cards, mesh_cards, recovery_cards
 from jaxhands.report.cards import depths, poses, title
 from jaxhands.report.charts import number
 from jaxhands.report.examples import example_likeness
@@ -42,7 +42,7 @@ def _record(run: RunFiles, row: int) -> str:
   kinds = _kinds(set(example))
   blocks = []
   if "poses" in kinds:
-    blocks.append(poses(example, row))
+    blocks.append(poses(example, row, mesh_cards.model_of(run)))
   if "recovered" in kinds:
     blocks.append(recovery_cards.recovered(example, alone=not blocks, with_masks="masks" not in kinds))
   if "masks" in kinds:
@@ -77,6 +77,8 @@ def _legend(keys: set[str]) -> str:
       '<span class="key right">right</span> <span class="key left">left</span>, thumb light to little finger dark; '
       f'<span class="key ghost">truth</span> behind the prediction, {behind} Larger dots: more confident.'
     )
+  if keys >= mesh_cards.NEEDS:
+    legends.append("Meshes: drag to turn truth and prediction together, wheel or pinch to zoom; squares have 50 mm.")
   if "prediction/heatmaps" in keys:
     legends.append("In the heatmap of the joint that went worst in each hand, + is the prediction and × the truth.")
   if "recovered" in kinds:

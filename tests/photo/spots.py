@@ -15,12 +15,17 @@ from configs import base as base_config
 from jaxhands import predict, schema
 from jaxhands.data import host_ops
 from jaxhands.geometry import crop
+from jaxhands.hands.model import HandModel
 from jaxhands.systems import base
 from jaxhands.train import checkpoint
 from jaxhands.train import state as states
 
 CROP_HW = (64, 64)
 RADIUS_IMG = 10.0  # the joints lie on a circle around the spot, the wrist in its middle
+FOCAL_PX = 200.0  # of the camera that `meshes` are predicted for
+# Both hands upright, palms to the camera.
+MANO = np.zeros((2, schema.MANO_DIM), np.float32)
+MANO[:, 0], MANO[:, 2], MANO[:, 60] = 0.2, (np.pi / 2, -np.pi / 2), 500
 COLOURS = {"right": (255, 0, 0), "left": (0, 0, 255), "any": (0, 255, 0)}
 
 
@@ -34,10 +39,11 @@ def circle() -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Spots:
-  """Both hands of a pair, or one hand; `masks` instead of a pose if `finds`."""
+  """Both hands of a pair, or one hand; `masks` instead of a pose if `finds`; with `meshes` of the embedded model."""
 
   view: Any = "pair"
   finds: bool = False
+  meshes: bool = False
 
   objectives = ()
 
@@ -68,6 +74,8 @@ class Spots:
     y = (shown.sum(3) * jnp.arange(image.shape[1])).sum(-1) / jnp.maximum(total, 1e-6)
     middle = crop.apply_affine(crop.invert_affine(batch["crop_from_img"]), jnp.stack([x, y], -1))
     there = total > 1
+    if self.meshes:
+      return self._meshed(middle, there)
     return {
       "joints_img": (middle[:, :, None] + circle()) * variables["params"]["scale"] * variables["constants"]["one"],
       "joints_rel_depth": jnp.zeros((size, 2, 21)),
@@ -77,18 +85,37 @@ class Spots:
       "scale_known": jnp.ones(size, bool),
     }
 
+  def _meshed(self, middle: jax.Array, there: jax.Array) -> schema.Prediction:
+    """Open hands as seen from half a metre, moved in the picture so that their wrists are at the spots."""
+    mano = jnp.broadcast_to(MANO, (len(middle), 2, schema.MANO_DIM))
+    posed = HandModel.default().forward_mano(mano)
+    joints = posed.keypoints
+    seen = FOCAL_PX * joints[..., :2] / joints[..., 2:]
+    depth = joints[..., 2] - joints[..., 20:, 2]
+    return {
+      "joints_img": middle[:, :, None] + seen - seen[:, :, 20:],
+      "joints_rel_depth": depth,
+      "rel_root_depth": joints[:, 1, 20, 2] - joints[:, 0, 20, 2],
+      "hand_prob": there * 0.9,
+      "confidence": jnp.ones((len(middle), 2, 21)) * 0.5,
+      "scale_known": jnp.ones(len(middle), bool),
+      "joints_cam": joints,
+      "vertices_cam": posed.vertices,
+      "mano": mano,
+    }
+
   def import_weights(self, state_dict: Any) -> base.Variables:
     raise ValueError(f"there are no weights of others for this system: {sorted(state_dict)}")
 
 
 def build(config: Any) -> Spots:
-  return Spots(config.system.view, config.system.finds)
+  return Spots(config.system.view, config.system.finds, config.system.meshes)
 
 
-def make_config(view: str = "pair", finds: bool = False) -> Any:
+def make_config(view: str = "pair", finds: bool = False, meshes: bool = False) -> Any:
   config = base_config.get_config()
   config.name, config.variant = "spots", "tiny"
-  config.system = ConfigDict({"name": "spots", "view": view, "finds": finds})
+  config.system = ConfigDict({"name": "spots", "view": view, "finds": finds, "meshes": meshes})
   config.data.crop_hw = CROP_HW
   return config
 

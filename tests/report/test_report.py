@@ -12,6 +12,7 @@ from jax.sharding import AxisType
 
 from jaxhands import report
 from jaxhands.evaluate import Evaluator
+from jaxhands.hands.model import HandModel
 from jaxhands.metrics import handedness, mean_pose
 from jaxhands.metrics.base import Protocol
 from jaxhands.report import charts, examples
@@ -216,6 +217,37 @@ def test_parts_and_heatmaps_are_shown_where_they_are_predicted(tmp_path):
   assert len(crosses) == 4 * 5  # truth and prediction in two heatmaps of each example
   assert text.count("data:image/png;base64,") == 4 * 5
   assert "× the truth" in text
+
+
+def test_meshes_are_shown_over_the_picture_and_to_be_turned(tmp_path, workdir):
+  folder, _ = workdir
+  shutil.copytree(folder, tmp_path / "run")
+  shown = tmp_path / "run" / "eval" / "shown.npz"
+  with np.load(shown) as file:
+    arrays = dict(file)
+  mano = np.zeros((len(arrays["position"]), 2, 61), np.float32)
+  mano[..., 58:] = arrays["batch/joints_cam"][:, :, 20]
+  arrays |= {"batch/mano": mano, "batch/mano_valid": arrays["batch/hand_present"]}
+  arrays["prediction/vertices_cam"] = np.asarray(HandModel.default().forward_mano(mano).vertices)
+  np.savez(shown, **arrays)
+  settings = {"hand_model": "embedded-v1", "stages": []}
+  (tmp_path / "run" / "config.json").write_text(json.dumps(settings))
+  text = report.write(tmp_path / "run").read_text()
+  reader = Reader(text)
+  assert len(reader.having("card")) == 5
+  assert len(reader.having("photo")) == 2 * 2 * 5
+  canvases = reader.having("turn")
+  assert len(canvases) == 2 * 5
+  for row, (truth, found) in enumerate(zip(canvases[::2], canvases[1::2], strict=True)):
+    present = arrays["batch/hand_present"][row].tolist()
+    assert [hand is not None for hand in json.loads(truth["data-hands"])] == present
+    assert "truth" in truth["aria-label"]
+    assert "prediction" in found["aria-label"]
+  assert text.count("<script>") == text.count("</script>") == 1
+  assert "http" not in text
+  # A model of somebody's own files that are gone: the rest of the page is there.
+  (tmp_path / "run" / "config.json").write_text(json.dumps(settings | {"hand_model": str(tmp_path / "gone")}))
+  assert "<script" not in report.write(tmp_path / "run").read_text()
 
 
 def test_stages_have_their_own_curves(tmp_path, workdir):
