@@ -49,7 +49,7 @@ def make_record(config: SyntheticConfig, split: str, index: int) -> Record:
     around.sensor.jpeg_quality,
   )  # fmt: skip
   if not present.any():
-    shown["box_img"] = np.array([-0.5, -0.5, view.width, view.height], np.float32)
+    shown |= {"hand_model": "", "box_img": np.array([-0.5, -0.5, view.width, view.height], np.float32)}
   first = FIRST_ID[split]
   identity = {
     "record_id": np.int32(first + index),
