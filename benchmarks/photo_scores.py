@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from jaxhands.geometry import crop
+from jaxhands.geometry import boxes, crop
 
 THRESHOLDS = (0.1, 0.2, 0.3)
 FOUND = 0.25  # of the hand's size: the mean distance up to which a predicted hand is one that was annotated
@@ -113,15 +113,6 @@ def count(
   )  # fmt: skip
 
 
-def box_iou(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
-  """Intersection over union of boxes [x, y, width, height]; 0 of a box without area."""
-  low = np.maximum(a[:, None, :2], b[None, :, :2])
-  high = np.minimum(a[:, None, :2] + a[:, None, 2:], b[None, :, :2] + b[None, :, 2:])
-  shared = np.clip(high - low, 0, None).prod(-1)
-  either = a[:, None, 2:].prod(-1) + b[None, :, 2:].prod(-1) - shared
-  return np.divide(shared, either, out=np.zeros_like(shared), where=either > 0)
-
-
 def count_boxes(found: Float[np.ndarray, "n 4"], truth: Float[np.ndarray, "m 4"]) -> tuple[int, int]:
   """How many true boxes were found, and how many found ones are false, in one picture.
 
@@ -130,6 +121,6 @@ def count_boxes(found: Float[np.ndarray, "n 4"], truth: Float[np.ndarray, "m 4"]
   """
   if not len(found) or not len(truth):
     return 0, len(found)
-  iou = box_iou(found, truth)
+  iou = np.asarray(boxes.iou(found[:, None], truth[None]))
   hits = sum(column >= 0 and iou[column, row] >= SAME_BOX for row, column in enumerate(assign(-iou.T)))
   return int(hits), int((iou.max(1) < OTHER_BOX).sum())

@@ -131,7 +131,7 @@ def look_at(look: Look, pictures: Sequence[tuple[str, np.ndarray]]) -> list[Seen
   seen = []
   for ready in groups((look.ready(Picture(pathlib.Path(name), pixels, None)) for name, pixels in pictures), 8):
     pixels = [each.picture.pixels for each in ready]
-    of_finder = None if look.finder is None else find_hands(look.finder, pixels)
+    of_finder = None if look.finder is None else find_hands(look.finder, pixels).boxes
     for index, hands in enumerate(look.hands(ready)):
       there = np.flatnonzero(hands.present[0])
       joints = hands.joints_img[0, there]

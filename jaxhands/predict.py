@@ -197,6 +197,7 @@ class Model:
     boxes: Any = None,
     cameras: Sequence[np.ndarray | None] | None = None,
     root_depth_mm: Any = None,
+    hand_prob: Any = None,
   ) -> Hands:
     """Finds the hands of pictures.
 
@@ -206,6 +207,7 @@ class Model:
         all 0 = this hand is not there; None = anywhere.
       cameras: intrinsics [3, 3] of each picture, None where they are not known; None = of none.
       root_depth_mm: [N, 2], depths of the wrists from elsewhere (RootNet), 0 = not known; None = none.
+      hand_prob: [N, 2], probabilities of the hands from elsewhere (a finder); None = the system's own.
     Raises:
       ValueError: a picture, box or camera is not what it should be (named by its position); or the system predicts no
         poses.
@@ -217,6 +219,8 @@ class Model:
       raise ValueError(
         f"system {self.config.system.name!r} predicts no poses (no {missing[0]}); it can find hands, or depths"
       )
+    if hand_prob is not None:
+      raw["hand_prob"] = np.asarray(hand_prob, np.float32)
     return self._hands(shown, raw, crops, root_depth_mm)
 
   def maps(

@@ -60,7 +60,7 @@ IDS_OF_RECORD = 4  # views, rounded up
 MAX_RECORD_ID = 2**31 // IDS_OF_RECORD - 1  # example_id has 32 bits, as JAX keeps no more by default
 
 # Axis letters: B batch, H W network input, P Q original picture (padded), h w label maps, u v heatmaps, A annotations,
-# S samples, V vertices, D depth bins.
+# S samples, V vertices, D depth bins, K candidates.
 BATCH: dict[str, Field] = {
   "image": _f("B H W 3", "uint8", "sRGB 0..255", "crop", "The network's input."),
   "crop_from_img": _f(
@@ -129,6 +129,8 @@ PREDICTION: dict[str, Field] = {
     "B 2 2 3", "float32", "px", "img -> hand crop", "Where it is given, `recovered` lies in these crops, too."
   ),
   "joints_img_unrecovered": _f("B 2 21 2", "float32", "px", "img", "Joints without recovering crops first."),
+  "boxes": _f("B K 4", "float32", "px", "crop", "Boxes that may hold a hand, likeliest first, each as `box_img`."),
+  "boxes_prob": _f("B K 2", "float32", "0..1", "-", "Probabilities that a box holds a right hand, and a left one."),
   "heatmaps": _f("B 2 21 u v", "float32", "-", "crop", "2D heatmaps, of any size; they cover the crop."),
 }
 # A pose: a prediction has all of these keys, or none where a system predicts only wrists, masks or pictures.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 SPLITS = ("train", "val", "test")
-VARIANTS = ("full", "demo", "other", "studio", "phone")
+VARIANTS = ("full", "demo", "other", "studio", "phone", "wide")
 PICTURES = ("all", "input")
 HANDS = ("all", "single", "pair")
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
@@ -27,7 +27,9 @@ class SyntheticConfig:
     train, val, test: numbers of records. Subjects, pose families and backgrounds of the three are disjoint.
     seed: of everything drawn.
     variant: `full`; `demo`: hands within 60 degrees of upright, input pictures only; `other`: backgrounds and cameras
-      that `full` never has; `studio`: the cameras of InterHand2.6M, `phone`: those of telephones.
+      that `full` never has; `studio`: the cameras of InterHand2.6M, `phone`: those of telephones; `wide`: whole
+      pictures, in which hands of any size are anywhere, apart or together, among faces and other skin, and of which one
+      in four shows none (its `box_img` is then the picture). Input pictures only.
     pictures: `input`: the picture and its label maps; `all`: also the de-occluded and distractor-free ones. None: as
       the variant says.
     upright_deg: by how much a camera's view is turned at most, in all, from that of the pose bank's upright hands from
@@ -69,6 +71,8 @@ class SyntheticConfig:
         f"cameras is {self.cameras}, which stand all around the hands; views within {self.max_tilt_deg:g} degrees of "
         "upright need 1"
       )
+    if self.cameras > 1 and self.variant == "wide":
+      raise ValueError(f"cameras is {self.cameras}; variant wide has one camera a scene")
     if self.hands not in HANDS:
       raise ValueError(f"hands is {self.hands!r}, expected one of {', '.join(HANDS)}")
     if self.background_dir is not None:
@@ -85,7 +89,7 @@ class SyntheticConfig:
 
   @property
   def all_pictures(self) -> bool:
-    return self.pictures == "all" if self.pictures else self.variant != "demo"
+    return self.pictures == "all" if self.pictures else self.variant not in ("demo", "wide")
 
   @property
   def max_tilt_deg(self) -> float:

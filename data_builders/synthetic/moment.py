@@ -21,17 +21,20 @@ from jaxhands.render.arm import forearm_direction, wrist_frame
 from jaxhands.render.scene import Hand
 from jaxhands.render.skin import Skin, sample_skin
 from jaxhands.render.surface import HandSurface, hand_surfaces
+from jaxhands.schema import MANO_TRANSLATION
 
 INTERACTING_SHARE = {"all": 0.6, "single": 0.0, "pair": 1.0}  # the rest is half right hands, half left ones
 SUBJECTS = {"train": 400, "val": 40, "test": 80}
 _SUBJECT_IDS = {split: 1000 * number for number, split in enumerate(SPLITS)}  # of the first subject
 _MAX_SHAPE = 2.0  # standard deviations
+# Of the variant `wide`: how often two hands are moved apart, and by how much at most; lengths of arms.
+_APART, _APART_MM, _ARM_MM = 0.5, np.array([700.0, 500.0, 240.0]), (250.0, 900.0)
 
 
 class Stream(IntEnum):
   """What a stream of chance is for."""
 
-  SUBJECT, POSE, MOMENT, DOME, VIEW, SURROUNDINGS = range(6)
+  SUBJECT, POSE, MOMENT, DOME, VIEW, SURROUNDINGS, BYSTANDERS = range(7)
 
 
 def stream(config: SyntheticConfig, purpose: Stream, split: str, *numbers: int) -> np.random.Generator:
@@ -100,7 +103,7 @@ def moment(config: SyntheticConfig, split: str, scene: int) -> Moment:
   mano = _mano(draw, person.shape)
   posed = hand_model().forward_mano(mano)
   hands = sample_hands(rng, _surfaces(), posed.vertices, draw.present, person.skin)
-  return Moment(
+  found = Moment(
     present=draw.present,
     subject_id=person.subject_id,
     family=draw.family,
@@ -109,6 +112,24 @@ def moment(config: SyntheticConfig, split: str, scene: int) -> Moment:
     hands=hands,
     forearms=forearm_directions(hands),
   )
+  return _spread(rng, found) if config.variant == "wide" else found
+
+
+def _spread(rng: np.random.Generator, moment: Moment) -> Moment:
+  """Two hands often far from each other, and arms of any length, so that small hands' arms do not all end alike."""
+  apart = moment.present.all() and rng.uniform() < _APART
+  half_mm = np.float32(rng.uniform(-1, 1, 3) * _APART_MM / 2 if apart else np.zeros(3))
+  shift_mm = np.where(moment.present[:, None], np.stack([half_mm, -half_mm]), 0)
+  length_mm = float(rng.uniform(*_ARM_MM))
+  hands: list[Hand | None] = [None, None]
+  for side, hand in enumerate(moment.hands):
+    if hand is not None and hand.forearm is not None:
+      arm = dataclasses.replace(hand.forearm, length_mm=length_mm)
+      hands[side] = dataclasses.replace(hand, vertices_world=hand.vertices_world + shift_mm[side], forearm=arm)
+  mano = moment.mano_world.copy()
+  mano[:, MANO_TRANSLATION] += shift_mm
+  joints = moment.joints_world + shift_mm[:, None]
+  return dataclasses.replace(moment, mano_world=mano, joints_world=joints, hands=(hands[0], hands[1]))
 
 
 def wrist_at_rest(shape: Float[np.ndarray, " 10"]) -> Float32[np.ndarray, "2 3"]:

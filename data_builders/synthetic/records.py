@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import pathlib
 
@@ -16,9 +17,12 @@ from data_builders.synthetic.moment import Stream, hand_model, moment, stream
 from data_builders.synthetic.viewpoint import draw_view
 from jaxhands.render.appearance import Surroundings, sample_surroundings
 from jaxhands.render.backgrounds import photos_of_split
-from jaxhands.render.scene import PICTURES, Scene, render
+from jaxhands.render.bystanders import add_bystanders
+from jaxhands.render.scene import PICTURES, Scene, render, without_hands
+from jaxhands.render.skin import srgb_from_linear
 from jaxhands.schema import MAX_RECORD_ID
 
+_EMPTY_SHARE = 0.25  # of the variant `wide`
 FIRST_ID = {split: number * (MAX_RECORD_ID + 1) // 4 for number, split in enumerate(SPLITS)}
 
 
@@ -35,11 +39,17 @@ def make_record(config: SyntheticConfig, split: str, index: int) -> Record:
   light = _surroundings(config, split, scene, 0).lighting  # all cameras see one light
   # With one hand, every picture of the scene is the picture.
   pictures = PICTURES if config.all_pictures and now.present.all() else ("picture",)
-  rendered = render(Scene(now.hands, light), view, around.background, around.sensor, pictures)
+  rendered = (
+    without_hands(view, around.background, around.sensor) if _is_empty(config, split, scene)
+    else render(Scene(now.hands, light), view, around.background, around.sensor, pictures)
+  )  # fmt: skip
+  present = now.present & (not _is_empty(config, split, scene))
   shown = rendered_entries(
-    rendered, view, hand_model(), now.present, now.mano_world, now.joints_world, config.all_pictures,
+    rendered, view, hand_model(), present, now.mano_world, now.joints_world, config.all_pictures,
     around.sensor.jpeg_quality,
   )  # fmt: skip
+  if not present.any():
+    shown |= {"hand_model": "", "box_img": np.array([-0.5, -0.5, view.width, view.height], np.float32)}
   first = FIRST_ID[split]
   identity = {
     "record_id": np.int32(first + index),
@@ -52,6 +62,13 @@ def make_record(config: SyntheticConfig, split: str, index: int) -> Record:
   return empty_record() | shown | identity
 
 
+def _is_empty(config: SyntheticConfig, split: str, scene: int) -> bool:
+  """Whether a scene of the variant `wide` shows no hands."""
+  if config.variant != "wide":
+    return False
+  return bool(stream(config, Stream.BYSTANDERS, split, scene).uniform() < _EMPTY_SHARE)
+
+
 @functools.lru_cache(maxsize=2)  # those of the first camera are asked for again
 def _surroundings(config: SyntheticConfig, split: str, scene: int, number: int) -> Surroundings:
   """Background and sensor of a camera, and the light that goes with them, which falls on what a single camera sees."""
@@ -61,9 +78,14 @@ def _surroundings(config: SyntheticConfig, split: str, scene: int, number: int) 
   families = "other" if config.variant == "other" else split
   rng = stream(config, Stream.SURROUNDINGS, split, scene, number)
   try:
-    return sample_surroundings(rng, view.height, view.width, families, pictures, viewer=viewer)
+    found = sample_surroundings(rng, view.height, view.width, families, pictures, viewer=viewer)
   except ValueError as error:
     raise BuildError(str(error)) from error
+  if config.variant != "wide":
+    return found
+  skin = next(hand.skin for hand in moment(config, split, scene).hands if hand is not None)
+  person = srgb_from_linear(np.array(skin.back))
+  return dataclasses.replace(found, background=add_bystanders(rng, found.background, person))
 
 
 @functools.cache

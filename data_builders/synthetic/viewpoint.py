@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -9,6 +10,7 @@ from jaxtyping import Float
 
 from data_builders.synthetic.config import SyntheticConfig
 from data_builders.synthetic.moment import Stream, moment, stream
+from jaxhands.geometry import camera
 from jaxhands.geometry.rotations import matrix_from_axis_angle
 from jaxhands.render.cameras import View, ViewRange, sample_dome, sample_view
 
@@ -22,6 +24,8 @@ _RANGES = {
   # As telephones': lenses of 24 to 60 mm on full frame, from arm's length to that of a table.
   "phone": ViewRange(320, 240, (220.0, 750.0), (220.0, 560.0), (100.0, 230.0), roll_rad=0.0),
 }
+# Of whole pictures: their heights and widths, how large all hands of one are together, and how much of that may be cut.
+_WIDE_HW, _WIDE_PX, _CUT = ((240, 320), (320, 240), (320, 320)), (18.0, 290.0), 0.2
 # Hands are upright more often than not: of all views so many are within so many degrees of the upright one.
 _TILT_LIMITS_DEG, _TILT_SHARES = (60.0, 90.0, 180.0), (0.5, 0.3, 0.2)
 _UP_WORLD = np.array([0.0, -1.0, 0.0])  # where the fingers of the pose bank's hands point, seen from -z
@@ -37,14 +41,33 @@ def draw_view(config: SyntheticConfig, split: str, scene: int, number: int) -> V
   around the scene. Each then rolls by as much as leaves its whole turn, from an upright view from the front, within it.
   """
   now, rng = moment(config, split, scene), stream(config, Stream.VIEW, split, scene, number)
-  ranges, joints = _RANGES[config.variant], now.joints_world[now.present].reshape(-1, 3)
+  joints = now.joints_world[now.present].reshape(-1, 3)
+  ranges = _wide_range(rng) if config.variant == "wide" else _RANGES[config.variant]
   max_tilt_deg = drawn_tilt_deg(rng, config.max_tilt_deg)
   if config.cameras == 1:
     direction = direction_to_camera(rng, now.forearms, max_tilt_deg)
   else:
     dome = sample_dome(stream(config, Stream.DOME, split, scene), joints, config.cameras, ranges)
     direction = -dome[number].cam_from_world[2, :3].astype(np.float64)
-  return turned_view(rng, joints, direction, max_tilt_deg, ranges)
+  view = turned_view(rng, joints, direction, max_tilt_deg, ranges)
+  return _anywhere(rng, view, joints) if config.variant == "wide" else view
+
+
+def _wide_range(rng: np.random.Generator) -> ViewRange:
+  """A whole picture whose hands have some size, all sizes being as frequent by their logarithm."""
+  height, width = _WIDE_HW[int(rng.integers(len(_WIDE_HW)))]
+  size_px = float(np.exp(rng.uniform(*np.log(_WIDE_PX))))
+  return ViewRange(height, width, (350.0, 3500.0), (150.0, 1500.0), (0.9 * size_px, 1.1 * size_px), roll_rad=0.0)
+
+
+def _anywhere(rng: np.random.Generator, view: View, joints_world: Float[np.ndarray, "N 3"]) -> View:
+  """The same camera with the hands' box anywhere in the picture, at times a little cut by its edge."""
+  joints_img = camera.project(view.to_cam(joints_world), view.camera_img)
+  low, size = joints_img.min(0), np.ptp(joints_img, axis=0)
+  ends = np.array([-_CUT * size, np.array([view.width, view.height]) - 1 - (1 - _CUT) * size])
+  camera_img = view.camera_img.copy()
+  camera_img[:2, 2] += rng.uniform(ends.min(0), ends.max(0)) - low
+  return dataclasses.replace(view, camera_img=camera_img)
 
 
 def drawn_tilt_deg(rng: np.random.Generator, max_tilt_deg: float) -> float:

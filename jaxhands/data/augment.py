@@ -108,3 +108,4 @@ class Zoom:
 
 INTERNET = Augmentation()
 ROOTNET = Augmentation(translation=0.0, scale=0.0, rotation_deg=30.0)
+FINDER = Augmentation(translation=0.1, scale=0.2, rotation_deg=20.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxhands.hands.model import HandModel
-from jaxhands.metrics import confidence, handedness, masks, mmd, parts, pictures, plausible, pose, root, spread
+from jaxhands.metrics import boxes, confidence, handedness, masks, mmd, parts, pictures, plausible, pose, root, spread
 from jaxhands.metrics.base import Baseline, Metric, Protocol
 from jaxhands.metrics.distribution import ALIGNMENTS
 from jaxhands.schema import HANDS
@@ -27,13 +27,13 @@ def roots() -> tuple[Metric, ...]:
 def standard(protocol: Protocol, model: HandModel | None = None, with_parts: bool = False) -> tuple[Metric, ...]:
   """All of one protocol, in the order of tables.
 
-  `poses`, 2D error, calibration of confidence, bones of unequal length, handedness, `roots` and masks; with parts where
-  a system reads them.
+  `poses`, 2D error, calibration of confidence, bones of unequal length, handedness, `roots`, masks and boxes; with
+  parts where a system reads them.
   """
   more = (parts.parts_iou(), parts.hands_iou()) if with_parts else ()
   hands = handedness.average_precision(), handedness.accuracy()
   seen = pose.epe2d(protocol), confidence.calibration_error(), pose.bone_asymmetry(protocol)
-  return (*poses(protocol, model), *seen, *hands, *roots(), *masks.metrics(), *more)
+  return (*poses(protocol, model), *seen, *hands, *roots(), *masks.metrics(), *boxes.metrics(), *more)
 
 
 def distributions(protocol: Protocol, model: HandModel) -> tuple[Metric, ...]:
@@ -56,4 +56,4 @@ def distributions(protocol: Protocol, model: HandModel) -> tuple[Metric, ...]:
 
 def baselines() -> tuple[Baseline, ...]:
   """Plain methods beside what a system predicts; the mean pose is another, which needs training data."""
-  return (*masks.baselines(), *pictures.baselines())
+  return (*masks.baselines(), *boxes.baselines(), *pictures.baselines())

@@ -56,7 +56,7 @@ class Look:
 
   Attributes:
     model: predicts poses.
-    finder: segments hands, to find them; None = none.
+    finder: finds hands, and so decides which there are; None = none.
     rootnet: estimates depths of wrists; None = none.
     box: x, y, width, height in pixels, of every picture; None = the finder's, or the whole picture.
     cameras: see `intrinsics`.
@@ -87,29 +87,21 @@ class Look:
     """Those of each picture, N = 1.
 
     Raises:
-      ValueError: the finder segments nothing, the rootnet estimates no depths, or the model predicts no poses.
+      ValueError: the finder predicts no boxes or masks, the rootnet estimates no depths, or the model has no poses.
     """
     pixels = [each.picture.pixels for each in ready]
     cameras = [each.camera_img for each in ready]
-    looked = None
-    seen = np.ones((len(ready), 2), bool)
+    looked = found = None
     if self.box is not None:
       looked = [self.box] * len(ready)
     elif self.finder is not None:
-      boxes = find_hands(self.finder, pixels)
-      seen = boxes.any(-1)
-      looked = [box if box.any() else None for box in boxes]
+      found = find_hands(self.finder, pixels)
+      looked = [box if box.any() else None for box in found.boxes]
     depth = None
     if self.rootnet is not None and all(camera is not None for camera in cameras):
       depth = _depths(self.rootnet, pixels, looked, cameras)
-    hands = self.model.predict(pixels, looked, cameras, depth)
-    if not seen.all():
-      missing = ~seen
-      hands = dataclasses.replace(
-        hands, present=hands.present & seen, joints_cam_valid=hands.joints_cam_valid & seen,
-        hand_prob=np.where(missing, 0, hands.hand_prob).astype(np.float32),
-      )  # fmt: skip
-    hands = self.meshed(hands)
+    prob = None if found is None else found.prob
+    hands = self.meshed(self.model.predict(pixels, looked, cameras, depth, prob))
     return [hands.one(index) for index in range(len(ready))]
 
   def meshed(self, hands: predict.Hands, anew: bool = False) -> predict.Hands:

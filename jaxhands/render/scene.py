@@ -125,6 +125,16 @@ def render(
   return Rendered(**made, depth_mm=found.depth_mm, face_map=found.face_map, parts=found.parts, masks=found.masks)
 
 
+def without_hands(view: View, background: UInt8[np.ndarray, "h w 3"], sensor: Sensor) -> Rendered:
+  """What the camera makes of the background alone, sRGB at the view's size, with the labels of nothing."""
+  size = (view.height, view.width)
+  return Rendered(
+    picture=develop(_linear()[background], sensor), deoccluded=None, removed=None,
+    depth_mm=np.full(size, np.inf, np.float32), face_map=np.full(size, zbuffer.NOTHING, np.int32),
+    parts=np.zeros(size, np.uint8), masks=np.zeros((2, 2, *size), np.uint8),
+  )  # fmt: skip
+
+
 def _layer(hand: Hand, view: View) -> _Layer:
   surface = hand.surface
   vertices = view.to_cam(hand.vertices_world)

@@ -17,7 +17,7 @@ RANDOM, WORST = 6, 6
 # What an example's error is made of, and its unit: the first of these that was measured.
 _ERRORS = {
   "joint_error": "mm", "vertex_error": "mm", "pixel_error": "px", "root_depth_error": "mm",
-  "mask_error": "of the masks wrong",
+  "mask_error": "of the masks wrong", "box_error": "of the boxes wrong",
 }  # fmt: skip
 _LIKENESS = "psnr"  # where there is no error: the less, the worse
 # Keys of the batch that are drawn, besides those that every evaluation has.

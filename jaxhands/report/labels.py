@@ -33,6 +33,12 @@ METRICS = {
   "iou": ("IoU", "masks with the true ones, pixels of all pictures together"),
   "box_iou": ("Box IoU", "boxes of whole hands by their masks"),
   "mask_error": ("Mask error", "wrong pixels of each mask's union"),
+  "box_recall": ("Box recall", "hands with a box that shares half with their own"),
+  "box_recall_loose": ("Box recall, loose", "hands with a box that shares three tenths with their own"),
+  "box_side": ("Side", "found hands that are called right or left as they are"),
+  "box_error": ("Box error", "what the best box of each hand does not share with its own"),
+  "false_boxes": ("False boxes", "boxes on no hand, of each picture"),
+  "alarms": ("Alarms", "pictures without hands in which one is seen"),
   "psnr": ("PSNR", "recovered crops, in their holes"),
   "ssim": ("SSIM", "recovered crops, in their holes"),
   "perceptual": ("Perceptual distance", "recovered crops, in their holes"),
@@ -40,9 +46,19 @@ METRICS = {
 # What a report shows first, in this order.
 HEADLINE = (
   "mpjpe/all", "mpjpe/interacting", "mpvpe/all", "mrrpe", "handedness_accuracy", "epe2d", "root_depth/all", "mrpe/all",
-  "iou/amodal", "iou/visible", "iou/invisible", "box_iou/all", "psnr", "ssim", "perceptual",
+  "iou/amodal", "iou/visible", "iou/invisible", "box_iou/all", "box_recall/all", "alarms", "psnr", "ssim", "perceptual",
 )  # fmt: skip
-HIGHER_IS_BETTER = ("pck", "handedness", "iou", "box_iou", "psnr", "ssim", "deviation_correlation")
+HIGHER_IS_BETTER = (
+  "pck",
+  "handedness",
+  "iou",
+  "box_iou",
+  "box_recall",
+  "box_side",
+  "psnr",
+  "ssim",
+  "deviation_correlation",
+)
 NEITHER_IS_BETTER = ("deviation", "coverage_50", "coverage_90")
 GROUPS = {
   "global": "nothing moved",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxhands.report import mask_cards, mesh_cards, recovery_cards
+from jaxhands.report import box_cards, mask_cards, mesh_cards, recovery_cards
 from jaxhands.report.cards import depths, poses, title
 from jaxhands.report.charts import number
 from jaxhands.report.examples import example_likeness
@@ -37,7 +37,7 @@ def _section(run: RunFiles, worst: bool, name: str, caption: str) -> str | None:
 
 
 def _record(run: RunFiles, row: int) -> str:
-  """One example: its pose, its recovered crops, its masks, as far as there are any, and what is to be said of it."""
+  """One example: its pose, recovered crops, masks and boxes, as far as there are any, and what is to be said of it."""
   example = {key: value[row] for key, value in run.shown.items()}
   kinds = _kinds(set(example))
   blocks = []
@@ -47,6 +47,8 @@ def _record(run: RunFiles, row: int) -> str:
     blocks.append(recovery_cards.recovered(example, alone=not blocks, with_masks="masks" not in kinds))
   if "masks" in kinds:
     blocks.append(mask_cards.masks(example, row, alone="poses" not in kinds))
+  if "boxes" in kinds:
+    blocks.append(box_cards.boxes(example, row))
   if not blocks:
     return ""
   wide = " full" if len(blocks) > 1 or "poses" not in kinds else ""
@@ -59,6 +61,7 @@ def _kinds(keys: set[str]) -> set[str]:
   """Which blocks an example with these keys has."""
   found = {"poses"} if keys & {_POSES, _WRISTS} else set()
   found |= {"recovered"} if keys >= recovery_cards.NEEDS else set()
+  found |= {"boxes"} if keys >= box_cards.NEEDS else set()
   return found | ({"masks"} if keys >= mask_cards.NEEDS else set())
 
 
@@ -85,4 +88,6 @@ def _legend(keys: set[str]) -> str:
     legends.append(recovery_cards.legend())
   if "masks" in kinds:
     legends.append(f"Masks: {mask_cards.legend()}")
+  if "boxes" in kinds:
+    legends.append(box_cards.legend())
   return " ".join(legends)

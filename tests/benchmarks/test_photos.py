@@ -80,9 +80,6 @@ def test_hands_are_given_away_at_the_least_cost(rows):
 def test_boxes_are_found_false_or_neither():
   truth = np.array([[0, 0, 10, 10], [100, 0, 10, 10]], np.float32)
   found = np.array([[0, 0, 10, 20], [104, 0, 10, 10], [50, 50, 5, 5], [0, 0, 10, 15]], np.float32)
-  np.testing.assert_allclose(
-    photo_scores.box_iou(found, truth), [[0.5, 0], [0, 60 / 140], [0, 0], [10 / 15, 0]], rtol=1e-6
-  )
   assert photo_scores.count_boxes(found, truth) == (1, 1)  # of two on one hand one counts, and none is false
   assert photo_scores.count_boxes(found, np.zeros((0, 4))) == (0, 4)
   assert photo_scores.count_boxes(np.zeros((0, 4)), truth) == (0, 0)

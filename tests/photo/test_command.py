@@ -103,7 +103,7 @@ def test_finder_and_depths(run, tmp_path, capsys):
   assert _predict(tmp_path / "a.png", "--run", run, "--out", tmp_path / "out", "--fx", 500, "--rootnet", finder) == 1
   assert "--rootnet: system 'spots' estimates no depths" in capsys.readouterr().err
   assert _predict(tmp_path / "a.png", "--run", run, "--out", tmp_path / "out", "--finder", run) == 1
-  assert "--finder: system 'spots' predicts no masks" in capsys.readouterr().err
+  assert "--finder: system 'spots' predicts no boxes or masks" in capsys.readouterr().err
 
 
 def test_a_video_keeps_its_hands(run, tmp_path):

@@ -116,7 +116,9 @@ def test_a_system_without_poses_finds_hands():
   finder = spots.make_model(finds=True)
   pixels = [spots.picture(480, 640, right=(500, 300), left=(100, 100)), spots.picture(240, 320, left=(50, 60))]
   pixels.append(spots.picture(240, 320))
-  found = find_hands(finder, pixels)
+  answer = find_hands(finder, pixels)
+  found = answer.boxes
+  assert ((answer.prob > 0.5) == found.any(-1)).all()
   # A pixel of the second look has about 9 of the picture.
   np.testing.assert_allclose(found[0], [(478.5, 278.5, 43, 43), (78.5, 78.5, 43, 43)], atol=9)
   np.testing.assert_allclose(found[1, 1], (39.5, 49.5, 21, 21), atol=2)
@@ -124,7 +126,7 @@ def test_a_system_without_poses_finds_hands():
   assert not found[2].any()
   with pytest.raises(ValueError, match="predicts no poses"):
     finder.predict(pixels)
-  with pytest.raises(ValueError, match="predicts no masks"):
+  with pytest.raises(ValueError, match="predicts no boxes or masks"):
     find_hands(spots.make_model(), pixels)
 
 

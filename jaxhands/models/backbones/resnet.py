@@ -15,6 +15,7 @@ from jaxhands.models.pooling import max_pool
 
 # depth -> (blocks of the four stages, kind of block)
 _DEPTHS: dict[int, tuple[tuple[int, int, int, int], Literal["basic", "bottleneck"]]] = {
+  10: ((1, 1, 1, 1), "basic"),  # not among the published ones
   18: ((2, 2, 2, 2), "basic"),
   34: ((3, 4, 6, 3), "basic"),
   50: ((3, 4, 6, 3), "bottleneck"),
@@ -80,7 +81,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-  """ResNet-18, 34, 50, 101 or 152 without pooling and classifier.
+  """ResNet-10, 18, 34, 50, 101 or 152 without pooling and classifier.
 
   Attributes:
     depth: of the network.

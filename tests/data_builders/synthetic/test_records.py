@@ -229,3 +229,44 @@ def test_half_of_the_hands_are_turned_back_for_palm_but_none_of_those_that_stay_
     assert same or np.abs(full * (-1, 1, -1) - near).max() < 1e-3
     turned.append(not same)
   assert 0 < sum(turned) < len(turned)
+
+
+def test_whole_pictures_show_hands_of_any_size_anywhere_or_none():
+  wide = SyntheticConfig(variant="wide")
+  records = [make_record(wide, "train", index) for index in range(60)]
+  assert_same(make_record(wide, "train", 7), records[7])
+  empty = [record for record in records if not record["hand_present"].any()]
+  assert 6 <= len(empty) <= 26
+  for record in empty:
+    height, width = record["picture_hw"]
+    np.testing.assert_array_equal(record["box_img"], [-0.5, -0.5, width, height])
+    for key in ("joints_img_valid", "joints_cam_valid", "mano_valid", "joints_cam", "mano"):
+      assert not record[key].any(), key
+    labels = cv2.imdecode(np.frombuffer(record["parts"], np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert labels.shape == (height, width)
+    assert not labels.any()
+  shown = [record for record in records if record["hand_present"].any()]
+  sizes = np.array([record["box_img"][2:].max() / 1.2 for record in shown])
+  assert sizes.min() < 35
+  assert sizes.max() > 180
+  middles = np.array([(r["box_img"][:2] + r["box_img"][2:] / 2) / r["picture_hw"][::-1] for r in shown])
+  assert (middles.min(0) < 0.3).all()
+  assert (middles.max(0) > 0.7).all()
+  assert len({tuple(record["picture_hw"]) for record in records}) == 3
+
+
+def test_hands_apart_are_those_of_the_labels():
+  """Joints, parameters and pixels of both hands move together."""
+  wide = SyntheticConfig(variant="wide", hands="pair")
+  gaps = []
+  for index in range(12):
+    now = moment(wide, "train", index)
+    model = moment_module.hand_model()
+    np.testing.assert_allclose(model.forward_mano(now.mano_world).keypoints, now.joints_world, atol=0.02)
+    for side, hand in enumerate(now.hands):
+      assert hand is not None
+      reach = np.linalg.norm(hand.vertices_world - now.joints_world[side].mean(0), axis=-1)
+      assert reach.max() < 250
+    gaps.append(np.linalg.norm(np.diff(now.joints_world.mean(1), axis=0)))
+  assert min(gaps) < 120
+  assert max(gaps) > 250

@@ -39,7 +39,7 @@ def test_maps(depth):
 
 
 def test_unknown_depth_is_named():
-  with pytest.raises(ValueError, match=r"no ResNet-42; choose one of \[18, 34, 50, 101, 152\]"):
+  with pytest.raises(ValueError, match=r"no ResNet-42; choose one of \[10, 18, 34, 50, 101, 152\]"):
     structure(42)
 
 

@@ -1,0 +1,92 @@
+"""The finder: boxes of the hands of whole pictures, and which hand each is; `predict` looks with it.
+
+    python launch.py --config=configs/finder.py                       # demo: 2 CPU cores, minutes
+    python launch.py --config=configs/finder.py:kept                  # the weights that come with the package
+
+Of no paper. Trained on `synthetic/wide`: rendered hands of any size anywhere in pictures with arms, faces and other
+skin, one picture in four without hands. Training looks at whole pictures and at parts of them, as the predictor does,
+which looks again where it found something (`jaxhands/photo/find.py`). An evaluation looks at whole pictures once.
+
+Metrics: share of hands whose box is found (IoU of at least 0.5, `box_recall`; 0.3, `box_recall_loose`), by size of the
+hand; share of these whose side is right; boxes on no hand for each picture; share of pictures without hands in which
+one is seen. Beside them what the whole picture as a box would have. docs/kept.md has the numbers.
+
+Sizes:
+  demo   the network of `kept` on fewer pictures, with fewer steps
+  tiny   seconds, for tests
+  small  `demo` with half the steps: for ablations
+  kept   ResNet-10 a quarter as wide, 128 px: the weights that come with the package
+  synth  `kept` on ten times the pictures
+  paper  the same as `synth`: there is no paper
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+VARIANTS = ("demo", "tiny", "kept", "small", "synth", "paper")
+
+
+def get_config(variant: str = "") -> ConfigDict:
+  """The config of a size; see the module.
+
+  Raises:
+    ValueError: an unknown word.
+  """
+  config: Any = base.get_config()
+  config.name = "finder"
+  choice = base.choose(config, variant, sizes=(*base.SIZES, "kept"))
+  config.system = ConfigDict({
+    "name": "finder",
+    "depth": 10,
+    "width": 16,
+    "features": 32,
+    "candidates": 6,
+    "box_weight": 1.0,
+    "side_weight": 0.5,
+    "bn_groups": 1,
+  })  # fmt: skip
+  config.data.crop_hw = (96, 96)
+  config.data.rough = True
+  config.data.train, config.data.eval = ("synthetic/wide:train",), ("synthetic/wide:test",)
+  config.data.synthetic = ConfigDict({"train": 5_000, "val": 200, "test": 400, "seed": 0})
+  config.data.augmentation.update(translation=0.1, scale=0.2, rotation_deg=20.0)
+  config.data.keep_mb = 4000  # all pictures of `kept`
+  config.batch_size = 16
+  config.train_for = "4000 steps"
+  config.optimizer.learning_rate = 1.5e-3
+  config.schedule.name, config.schedule.warmup = "cosine", "100 steps"
+  config.ema = 0.99
+  config.log_every, config.eval_every, config.checkpoint_every = "50 steps", "0 steps", "200 steps"
+  config.eval.mean_pose = 0  # a pose, which says nothing of boxes
+  if choice.size != "kept":
+    {"demo": _demo, "small": _small, "tiny": _tiny, "synth": _synth, "paper": _synth}[choice.size](config)
+  return config
+
+
+def _synth(config: Any) -> None:
+  config.data.synthetic.train = 100_000
+  config.train_for = "60000 steps"
+  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "5000 steps", "1000 steps"
+
+
+def _demo(config: Any) -> None:
+  config.data.synthetic = ConfigDict({"train": 2_000, "val": 0, "test": 300, "seed": 0})
+  config.train_for = "800 steps"
+
+
+def _small(config: Any) -> None:
+  _demo(config)
+  config.train_for = "400 steps"
+
+
+def _tiny(config: Any) -> None:
+  config.system.update(width=4, features=8)
+  config.data.crop_hw, config.data.map_hw = (64, 64), (32, 32)
+  config.data.synthetic.update(train=32, val=16, test=16)
+  config.train_for = "4 steps"
+  config.batch_size = config.eval.batch_size = 8
+  config.optimizer.learning_rate = 1e-3
+  config.log_every, config.eval_every, config.checkpoint_every = "1 step", "2 steps", "2 steps"
