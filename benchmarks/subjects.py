@@ -18,7 +18,7 @@ import numpy as np
 import configs
 from data_builders import synthetic
 from data_builders.synthetic import SyntheticConfig
-from jaxhands import stages
+from jaxhands import fitting, stages
 from jaxhands.data import source
 from jaxhands.data.records import DataSet, Records
 from jaxhands.systems import base
@@ -70,7 +70,11 @@ def all_of(size: str, names: Sequence[str] = ()) -> list[Subject]:
   files = sorted(path.stem for folder in configs.__path__ for path in pathlib.Path(folder).glob("*.py"))
   for name in (file for file in files if file not in ("__init__", "base")):
     whole = importlib.import_module(f"configs.{name}").get_config(size)
-    found += [Subject(f"{name}/{stage}" if stage else name, size, config) for stage, config in stages.of(whole)]
+    found += [
+      Subject(f"{name}/{stage}" if stage else name, size, config)
+      for stage, config in stages.of(whole)
+      if stage != fitting.METHOD  # the last stage's system once more, with other weights
+    ]
   known = {part for one in found for part in (one.name, one.name.split("/")[0])}
   if unknown := sorted(set(names) - known):
     raise ValueError(f"there is no system {unknown[0]!r}; there are {sorted(known)}")
