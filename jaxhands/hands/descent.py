@@ -90,6 +90,11 @@ class _Hand(NamedTuple):
   translation_mm: Any  # [*b, 2, 3]
 
 
+def _chosen(mask: Any, a: _Hand, b: _Hand) -> _Hand:
+  """Hands a where the mask [*b, 2] says so, else b."""
+  return jax.tree.map(lambda x, y: jnp.where(mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim)), x, y), a, b)
+
+
 @functools.partial(jax.jit, static_argnames=("iterations", "starts"))
 def solved(
   tips: HandModel, prior: PosePrior, seen: Seen, how: Beliefs, iterations: int, starts: int
@@ -98,18 +103,13 @@ def solved(
   hand = _start_in_space(tips, prior, seen)
   if starts > 1:
     views = [_start_in_picture(tips, prior, seen, roll, tilt) for roll in _ROLLS for tilt in _TILTS]
-    known = seen.in_space[..., None]
-    hand = _Hand(
-      *(
-        jnp.stack([jnp.where(known.reshape(known.shape[:2] + (1,) * (a.ndim - 2)), a, b) for b in others])
-        for a, others in zip(hand, zip(*views, strict=True), strict=True)
-      )
-    )
+    hand = jax.tree.map(lambda *each: jnp.stack(each), *(_chosen(seen.in_space, hand, view) for view in views))
   hand = _descended(tips, prior, seen, how, iterations, hand)
   if starts > 1:
     cost = _Problem.at(tips, prior, seen, how, hand, jnp.float32(1)).cost
-    best = jnp.argmin(jnp.where(jnp.isfinite(cost), cost, jnp.inf), axis=0)[None]
-    hand = _Hand(*(jnp.take_along_axis(a, best.reshape(best.shape + (1,) * (a.ndim - 3)), 0)[0] for a in hand))
+    best = jnp.argmin(jnp.where(jnp.isfinite(cost), cost, jnp.inf), axis=0)
+    rows = jnp.arange(best.shape[0])[:, None], jnp.arange(2)
+    hand = jax.tree.map(lambda each: each[best, *rows], hand)
   problem = _Problem.at(tips, prior, seen, how, hand, jnp.float32(1))
   moved = einsum("...iua,...u->...ia", problem.jacobian, problem.step(jnp.full(seen.in_space.shape, _DAMPING[0])))
   moves = jnp.sqrt(jnp.square(moved).sum(-1)).max(-1)
@@ -204,10 +204,8 @@ class _Problem(NamedTuple):
     diagonal = jnp.diagonal(self.hessian, axis1=-2, axis2=-1)
     # What nothing depends on (a hand without joints) stays where it is.
     raised = jnp.where(diagonal > 0, diagonal * damping[..., None], 1)
-    matrix = self.hessian + raised[..., None, :] * jnp.eye(schema.MANO_DIM)
-    return -jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(matrix, lower=True), self.gradient[..., None])[
-      ..., 0
-    ]
+    factor = jax.scipy.linalg.cho_factor(self.hessian + raised[..., None, :] * jnp.eye(schema.MANO_DIM), lower=True)
+    return -jax.scipy.linalg.cho_solve(factor, self.gradient[..., None])[..., 0]
 
 
 def _prior_hessian(prior: PosePrior, how: Beliefs) -> Any:
@@ -238,12 +236,7 @@ def _descended(tips: HandModel, prior: PosePrior, seen: Seen, how: Beliefs, iter
     problem = _Problem.at(tips, prior, seen, how, hand, far)
     tried = _moved(hand, problem.step(damping))
     better = _Problem.at(tips, prior, seen, how, tried, far).cost < problem.cost
-    hand = _Hand(
-      *(
-        jnp.where(better.reshape(better.shape + (1,) * (b.ndim - better.ndim)), b, a)
-        for a, b in zip(hand, tried, strict=True)
-      )
-    )
+    hand = _chosen(better, tried, hand)
     damping = jnp.clip(damping * jnp.where(better, _BOLDER, _CALMER), _DAMPING[0], _DAMPING[2])
     return hand, damping
 

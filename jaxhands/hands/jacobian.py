@@ -1,7 +1,7 @@
 """Where keypoints go when a hand's parameters change: the derivatives of `HandModel.forward`, written out.
 
 A point that several bones carry moves, when a joint turns, as the share of it moves that lies behind the joint. That
-takes a tenth of the time of differentiating the chain of rotations by `jax.jacfwd`; the tests hold both together.
+spares differentiating the chain of rotations once for each of 61 numbers; tests hold it against differences.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def keypoints_and_jacobian(
   )
   by_pose = by_pose.reshape(by_pose.shape[:-3] + (48, 3))
   if tips.posedirs is not None:
-    corrected = matmul(_correctives_by_pose(tips, local, turned), carried.swapaxes(-1, -2))
+    corrected = matmul(_correctives_by_pose(tips.posedirs, local, turned), carried.swapaxes(-1, -2))
     still = xp.zeros(corrected.shape[:-2] + (3, 3), corrected.dtype)
     moved = by_pose[..., NUM_ROTATIONS:, :, :] + xp.concatenate([still, corrected], axis=-2)
     by_pose = xp.concatenate([by_pose[..., :NUM_ROTATIONS, :, :], moved], axis=-3)
@@ -96,12 +96,12 @@ def _levers(tips: HandModel, turns: Any, joints: Any, rest: Any, rest_tips: Any)
   return namespace(of_joints).concatenate([of_joints, of_tips], axis=-3)
 
 
-def _correctives_by_pose(tips: HandModel, local: Any, turned: Any) -> Any:
+def _correctives_by_pose(posedirs: Any, local: Any, turned: Any) -> Any:
   """[*b, 2, 5, 45, 3]: how the unposed fingertips move with the fingers' rotation vectors."""
   xp = namespace(local, turned)
   # Each column of a joint's matrix turns about each of the axes: [.., joint, axis, row, column].
   change = xp.cross(turned.swapaxes(-1, -2)[..., :, None, :], local.swapaxes(-1, -2)[..., None, :, :]).swapaxes(-1, -2)
-  directions = tips.posedirs.reshape(tips.posedirs.shape[:-1] + (15, 3, 3))
+  directions = posedirs.reshape(posedirs.shape[:-1] + (15, 3, 3))
   found = einsum("hicjmn,...hjamn->...hijac", directions, change)
   return found.reshape(found.shape[:-3] + (45, 3))
 
@@ -109,7 +109,7 @@ def _correctives_by_pose(tips: HandModel, local: Any, turned: Any) -> Any:
 def _by_shape(tips: HandModel, turns: Any, before: Any, carried: Any) -> Any:
   """[*b, 2, 21, 10, 3], MANO's order."""
   xp = namespace(turns)
-  rest = tips.joints_shapedirs
+  rest: Any = tips.joints_shapedirs
   bones = xp.asarray(
     rest - np.asarray(skeleton.MANO_PARENTS >= 0, np.float32)[:, None, None] * rest[..., _PARENTS, :, :]
   )

@@ -27,6 +27,17 @@ def test_procrustes_undoes_a_similarity(seed):
 
 
 @given(seeds)
+def test_a_rigid_motion_is_undone_and_a_mirror_is_none(seed):
+  points, other, weight = clouds(seed)
+  rng = np.random.default_rng(seed)
+  turn, shift = Rotation.random(rng=rng).as_matrix(), rng.normal(size=3)
+  found, moved = align.rigid(points, points @ turn.T + shift, weight)
+  np.testing.assert_allclose(found, np.broadcast_to(turn, found.shape), atol=1e-9)
+  np.testing.assert_allclose(moved, np.broadcast_to(shift, moved.shape), atol=1e-9)
+  np.testing.assert_allclose(np.linalg.det(align.rigid(points, other * [-1, 1, 1], weight)[0]), 1, atol=1e-9)
+
+
+@given(seeds)
 def test_no_other_similarity_is_nearer(seed):
   points, target, weight = clouds(seed)
   best = align.procrustes(points, target, weight)

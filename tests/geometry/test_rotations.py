@@ -30,6 +30,19 @@ def test_axis_angle_is_scipys(axis_angle):
   np.testing.assert_allclose(from_scipy_quaternion(quaternion), expected.as_matrix(), atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@given(vectors)
+def test_left_jacobian_is_how_a_rotation_turns(dtype, axis_angle):
+  """Against differences in float64, in steps of 1e-5 rad; also at no rotation and where float32 keeps few digits."""
+  axis_angle = np.concatenate([axis_angle, SPECIAL, [[0.3, 0.2, -0.3], [0.01, 0.02, 0.0]]])
+  expected = []
+  for step in 1e-5 * np.eye(3):
+    ahead, behind = (Rotation.from_rotvec(axis_angle + sign * step) for sign in (1, -1))
+    expected.append((ahead * behind.inv()).as_rotvec() / 2e-5)
+  found = rotations.left_jacobian(axis_angle.astype(dtype))
+  np.testing.assert_allclose(found, np.stack(expected, -1), atol=1e-8 if dtype == np.float64 else 1e-5)
+
+
 @given(vectors)
 def test_logarithm_goes_back_and_is_short(axis_angle):
   matrix = Rotation.from_rotvec(axis_angle).as_matrix()

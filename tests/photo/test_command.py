@@ -12,6 +12,7 @@ from PIL import Image
 
 from jaxhands import cli
 from jaxhands.hands import skeleton
+from jaxhands.hands.model import HandModel
 from jaxhands.photo import video
 from tests.photo import spots
 
@@ -125,6 +126,30 @@ def test_a_video_keeps_its_hands(run, tmp_path):
     assert (drawn.size, sum(1 for _ in drawn), drawn.missing) == ((320, 240), 10, "")
   page = _page(tmp_path / "out" / "index.html")
   assert (page["video"], page["fps"]) == (True, 20)
+
+
+def test_meshes_belong_to_the_hands_that_are_written(run, tmp_path):
+  """Of a system with joints alone, also where right and left were exchanged: parameters give what the file says."""
+  path, out = tmp_path / "clip.mp4", tmp_path / "out"
+  with video.Writer(path, 20.0, (320, 240)) as writer:
+    for t in range(6):
+      names = ("left", "right") if t == 3 else ("right", "left")
+      writer.add(spots.picture(240, 320, **dict(zip(names, ((60, 60), (250, 160)), strict=True))), t / 20)
+  assert _predict(path, "--run", run, "--out", out, "--mesh") == 0
+  found = _strict((out / "predictions.json").read_text())
+  assert found["hand_model"] == "embedded-v1"
+  assert [entry["frame"] for entry in found["pictures"] if entry["exchanged"]] == [3]
+  model = HandModel.default()
+  for entry in found["pictures"]:
+    assert [hand["hand"] for hand in entry["hands"]] == ["right", "left"]
+    for side, hand in enumerate(entry["hands"]):
+      keypoints = model.forward_mano(np.float32(hand["mano"]), side).keypoints
+      distance = np.linalg.norm(keypoints - np.float32(hand["joints_cam_mm"]), axis=-1).mean()
+      assert hand["mano_residual_mm"] == pytest.approx(distance, abs=0.1)
+  with np.load(out / "predictions.npz") as arrays:
+    posed = model.forward_mano(arrays["mano"]).vertices
+    np.testing.assert_allclose(arrays["vertices_cam"], posed, atol=0.01)
+    assert arrays["mano_residual_mm"].shape == arrays["mano_converged"].shape == (6, 2)
 
 
 def test_a_cut_video_is_used_in_part_and_told(run, tmp_path, capsys):
