@@ -8,6 +8,7 @@ import functools
 import pathlib
 from collections.abc import Iterator, Sequence
 
+import cv2
 import numpy as np
 import rich.progress
 from PIL import Image
@@ -24,6 +25,7 @@ from jaxhands.photo.records import Failed, Found
 from jaxhands.render import surfaces
 
 _JPEG_QUALITY = 92
+_LINES_OVER_MESHES = 0.4  # opacity
 _SCALES = {
   "unknown": "scale unknown (give --fx or --intrinsics)", "assumed": "scale of an average hand", "metric": "metric",
 }  # fmt: skip
@@ -191,18 +193,17 @@ class Session:
 
   @functools.cached_property
   def _hand_model(self) -> HandModel | None:
-    """Of the meshes, if the model predicts any."""
-    return self._look.model.hand_model if {"mano", "vertices_cam"} <= self._look.model.predicts else None
+    """Of the meshes, if the model predicts any, or they are fitted."""
+    own = {"mano", "vertices_cam"} <= self._look.model.predicts
+    return self._look.model.hand_model if own or self._look.mesh else None
 
   def _drawn(self, pixels: np.ndarray, hands: predict.Hands) -> np.ndarray:
-    """The picture with the meshes of the hands, where they have any, and their skeletons."""
-    if self._hand_model is not None and hands.meshed.any():
-      pixels = surfaces.paint(
-        pixels,
-        hands.raw["vertices_cam"][0],
-        np.asarray(self._hand_model.faces),
-        hands.meshed[0],
-        hands.camera_img[0],
-      )
+    """The picture with the skeletons of the hands, through which the meshes are seen, where there are any."""
     valid = np.repeat(hands.present[0][:, None], hands.joints_img.shape[2], 1)
-    return draw.skeletons(pixels, hands.joints_img[0], valid, hands.confidence[0])
+    model, shown = self._hand_model, hands.meshed[0]
+    if model is None or not shown.any():
+      return draw.skeletons(pixels, hands.joints_img[0], valid, hands.confidence[0])
+    vertices, faces = hands.raw["vertices_cam"][0], np.asarray(model.faces)
+    meshed = surfaces.paint(pixels, vertices, faces, shown, hands.camera_img[0])
+    lines = draw.skeletons(meshed, hands.joints_img[0], valid, hands.confidence[0])
+    return cv2.addWeighted(lines, _LINES_OVER_MESHES, meshed, 1 - _LINES_OVER_MESHES, 0)

@@ -40,9 +40,9 @@ def _record(run: RunFiles, row: int) -> str:
   """One example: its pose, recovered crops, masks and boxes, as far as there are any, and what is to be said of it."""
   example = {key: value[row] for key, value in run.shown.items()}
   kinds = _kinds(set(example))
-  blocks = []
+  blocks, model = [], mesh_cards.model_of(run)
   if "poses" in kinds:
-    blocks.append(poses(example, row, mesh_cards.model_of(run)))
+    blocks.append(poses(example, row, model))
   if "recovered" in kinds:
     blocks.append(recovery_cards.recovered(example, alone=not blocks, with_masks="masks" not in kinds))
   if "masks" in kinds:
@@ -51,7 +51,7 @@ def _record(run: RunFiles, row: int) -> str:
     blocks.append(box_cards.boxes(example, row))
   if not blocks:
     return ""
-  wide = " full" if len(blocks) > 1 or "poses" not in kinds else ""
+  wide = " full" if len(blocks) > 1 or "poses" not in kinds or model is not None else ""
   body = "".join(block.html() for block in blocks)
   caption = title(run, example, _more(run, example))
   return f'<figure class="record{wide}"><div>{body}</div><figcaption>{caption}</figcaption></figure>'

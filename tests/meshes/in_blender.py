@@ -11,6 +11,10 @@ import pathlib
 import sys
 
 import bpy
+import numpy as np
+
+if not hasattr(np, "bool"):
+  np.bool = bool  # Debian 12's Blender asks for it, and Debian 12's NumPy has it no longer
 
 
 def _in_files(point):
