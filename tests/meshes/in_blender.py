@@ -63,7 +63,7 @@ def _render(path):
     scene.collection.objects.link(light)
   scene.world = bpy.data.worlds.new("world")
   scene.world.color = (0.3, 0.3, 0.3)
-  scene.render.engine, scene.cycles.samples = "CYCLES", 16
+  scene.render.engine, scene.cycles.samples, scene.cycles.use_denoising = "CYCLES", 32, False
   scene.render.resolution_x, scene.render.resolution_y, scene.render.filepath = 640, 480, str(path)
   bpy.ops.render.render(write_still=True)
 
