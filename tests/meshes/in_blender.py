@@ -47,11 +47,12 @@ def _open(path):
   if suffix == "glb":
     bpy.ops.import_scene.gltf(filepath=str(path))
   elif suffix == "bvh":
+    from io_anim_bvh import import_bvh
+
+    import_bvh.open = lambda path, mode: open(path)  # Debian 12's asks for "rU", which its Python knows no longer
     bpy.ops.import_anim.bvh(filepath=str(path), update_scene_fps=True)
-  elif suffix == "obj":
-    bpy.ops.wm.obj_import(filepath=str(path))
   else:
-    raise ValueError(f"{path} is none of glb, bvh, obj")
+    raise ValueError(f"{path} is neither .glb nor .bvh")
 
 
 def _render(path):
