@@ -47,11 +47,12 @@ def _open(path):
   if suffix == "glb":
     bpy.ops.import_scene.gltf(filepath=str(path))
   elif suffix == "bvh":
+    from io_anim_bvh import import_bvh
+
+    import_bvh.open = lambda path, mode: open(path)  # Debian 12's asks for "rU", which its Python knows no longer
     bpy.ops.import_anim.bvh(filepath=str(path), update_scene_fps=True)
-  elif suffix == "obj":
-    bpy.ops.wm.obj_import(filepath=str(path))
   else:
-    raise ValueError(f"{path} is none of glb, bvh, obj")
+    raise ValueError(f"{path} is neither .glb nor .bvh")
 
 
 def _render(path):
@@ -63,7 +64,7 @@ def _render(path):
     scene.collection.objects.link(light)
   scene.world = bpy.data.worlds.new("world")
   scene.world.color = (0.3, 0.3, 0.3)
-  scene.render.engine, scene.cycles.samples = "CYCLES", 16
+  scene.render.engine, scene.cycles.samples, scene.cycles.use_denoising = "CYCLES", 32, False
   scene.render.resolution_x, scene.render.resolution_y, scene.render.filepath = 640, 480, str(path)
   bpy.ops.render.render(write_still=True)
 
