@@ -2,7 +2,7 @@
 
     python -m benchmarks.photos                                        all weights that are kept, a row each
     python -m benchmarks.photos --run runs/internet-demo --dry-run     another run; prints its numbers and keeps none
-    python -m benchmarks.photos --run runs/hdr-demo --finder runs/hdr-demo --note "after more skin"
+    python -m benchmarks.photos --run runs/hdr-demo --finder runs/hasm-demo --note "after more skin"
 
 For testing only: no training and no choice may look at these numbers, or they measure nothing any more. The pictures
 are named in `photo_sets`; they come from $JAXHANDS_SHARED (default: ../shared), and lie not in the repository.
@@ -21,6 +21,7 @@ import argparse
 import dataclasses
 import datetime
 import importlib.resources
+import json
 import math
 import pathlib
 import sys
@@ -41,18 +42,20 @@ from jaxhands.photo.look import Look, groups
 from jaxhands.photo.pictures import Picture
 from jaxhands.runs import folder as files
 from jaxhands.train import distributed
+from jaxhands.weights import kept as weights
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 TABLE = _ROOT / "docs" / "photos.json"
 _AGAIN = "take the committed one"
+_WITHOUT_POSES = ("finder", "rootnet", "hdr.hasm", "hdr.hdrm")
 _DIGITS = 4
 
 
 def kept() -> list[pathlib.Path]:
-  """Folders of all kept weights: those of the package, and those of the results."""
+  """Folders of all kept weights that predict poses: those of the package, and those of the results."""
   packaged = pathlib.Path(str(importlib.resources.files("jaxhands.weights"))) / "kept"
-  places = (packaged, _ROOT / "results" / "weights")
-  return [path.parent for place in places for path in sorted(place.glob("*/config.json"))]
+  found = [path for place in (packaged, _ROOT / "results" / "weights") for path in sorted(place.glob("*/config.json"))]
+  return [path.parent for path in found if json.loads(path.read_text())["system"]["name"] not in _WITHOUT_POSES]
 
 
 # ---- told where ------------------------------------------------------------------------------------------------
@@ -293,7 +296,9 @@ def _number(value: float | None) -> str:
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
   parser.add_argument("--run", action="append", type=pathlib.Path, metavar="RUN", help="instead of all kept weights")
-  parser.add_argument("--finder", type=pathlib.Path, metavar="RUN", help="that finds the hands, as for predict")
+  where = parser.add_mutually_exclusive_group()
+  where.add_argument("--finder", type=pathlib.Path, metavar="RUN", help="that finds the hands, as for predict")
+  where.add_argument("--whole", action="store_true", help="as for predict: nothing is looked for")
   parser.add_argument("--every", type=int, default=25, help="frame of the video (default: %(default)s)")
   parser.add_argument("--scenes", type=int, default=24, help="rendered pictures (default: %(default)s)")
   parser.add_argument("--note", default="", help="what has changed since the row before")
@@ -307,13 +312,14 @@ def main() -> None:
   except FileNotFoundError as error:
     parser.error(str(error))
   distributed.use_compilation_cache()
-  finder = trained.load(args.finder) if args.finder else None
+  found = None if args.whole else args.finder or weights.finder()
+  finder = trained.load(found) if found else None
   code = origin.code()  # before the table is changed
   for run in args.run or kept():
     model = trained.load(run)
     row = {
       "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "commit": code["commit"],
-      "modified": code["modified"], "weights": run.name, "finder": args.finder.name if args.finder else "",
+      "modified": code["modified"], "weights": run.name, "finder": found.name if found else "",
       "system": model.config.system.name, "note": args.note,
       "video_frames": len(photo_sets.clip(photo_sets.folder(), args.every)),
       **numbers(model, finder, args.every, args.scenes),

@@ -55,7 +55,7 @@ def get_config(variant: str = "") -> ConfigDict:
   config.data.augmentation.update(translation=0.1, scale=0.2, rotation_deg=20.0)
   config.data.keep_mb = 4000  # all pictures of `kept`
   config.batch_size = 16
-  config.train_for = "4000 steps"
+  config.train_for = "1600 steps"
   config.optimizer.learning_rate = 1.5e-3
   config.schedule.name, config.schedule.warmup = "cosine", "100 steps"
   config.ema = 0.99

@@ -8,8 +8,10 @@ cannot be used, or not whole, is named and counted; the status is then 1. What e
     python -m jaxhands predict holiday/ clip.mp4 --run runs/internet-demo --out hands --finder runs/hasm-demo
     python -m jaxhands predict photo.jpg --run runs/internet-demo --out hands --box 120,80,400,300 --fx 1450
 
-Where hands are: --finder segments the whole picture and looks again at what it found; --box says it; without either
-the whole picture is looked at, which suits pictures that the hands fill.
+Where hands are, at most a right and a left one: --finder names the run that finds them, by boxes or by masks; it looks
+at the whole picture, and again at what it found. Without it, weights called "finder" look that come with jaxhands, if
+they do. --box says where the hands are; --whole looks for none, but takes the picture as it is, which suits pictures
+that the hands fill.
 
 Distances need the camera: --fx (--fy --cx --cy), or --intrinsics with a JSON file, {"fx": 1450, "fy": 1450, "cx": 960,
 "cy": 540} in pixels of the picture, for all pictures or as {"photo.jpg": {...}, ...}; or the EXIF of a phone's picture.
@@ -62,7 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )  # fmt: skip
   parser.add_argument("--out", required=True, type=_path, metavar="DIR", help="folder for the results")
   where = parser.add_mutually_exclusive_group()
-  where.add_argument("--finder", type=_path, metavar="RUN", help="run that segments hands, to find them")
+  where.add_argument("--finder", type=_path, metavar="RUN", help="run that finds the hands, by boxes or by masks")
+  where.add_argument("--whole", action="store_true", help="the hands fill the pictures, and need not be found")
   where.add_argument("--box", type=_box, metavar="X,Y,W,H", help="where the hands are, in pixels, in every picture")
   parser.add_argument("--rootnet", type=_path, metavar="RUN", help="run that estimates depths of wrists")
   for name, kind, what in (
@@ -104,6 +107,8 @@ def main(args: argparse.Namespace) -> int:
       "--run names those of a run",
       file=sys.stderr,
     )
+  if not (args.finder or args.whole or args.box):
+    args.finder = kept.finder()
   for flag in ("run", "finder", "rootnet"):
     _check_run(flag, getattr(args, flag))
   distributed.use_compilation_cache()

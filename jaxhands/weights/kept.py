@@ -32,6 +32,11 @@ def names() -> list[str]:
   return sorted(path.parent.name for path in _packaged().glob(f"*/{FILE}"))
 
 
+def finder() -> pathlib.Path | None:
+  """The folder of the package's finder of hands, that whoever names no other one looks with; None = there is none."""
+  return folder("finder") if "finder" in names() else None
+
+
 def folder(name: str) -> pathlib.Path:
   """The folder of kept weights of the package.
 

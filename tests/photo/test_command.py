@@ -28,7 +28,9 @@ def _save(path, pixels):
 
 
 def _predict(*arguments):
-  return cli.main(["predict", *map(str, arguments)])
+  """Spots are no hands for the package's finder: unless told, it does not look for them."""
+  told = {"--finder", "--box", "--whole"} & set(map(str, arguments))
+  return cli.main(["predict", *(() if told else ("--whole",)), *map(str, arguments)])
 
 
 def _strict(text):
