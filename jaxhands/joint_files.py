@@ -99,7 +99,7 @@ class JointFile:
 
   def with_parameters(self, fitted: Fitted) -> dict[str, Any]:
     """The file's content with `hand_model`, and of each hand that was fitted `mano` and what is said of the fit."""
-    content = copy.deepcopy(dict(self.content)) | {"hand_model": fitted.hand_model}
+    content: dict[str, Any] = copy.deepcopy(dict(self.content)) | {"hand_model": fitted.hand_model}
     for row, picture in enumerate(content["pictures"]):
       for entry in picture.get("hands", []):
         hand = schema.HANDS.index(entry["hand"])

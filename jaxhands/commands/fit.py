@@ -119,8 +119,9 @@ def _of_records(
 
 def _write(path: pathlib.Path, found: fit.Fitted, more: dict[str, np.ndarray]) -> None:
   arrays: dict[str, Any] = {field.name: getattr(found, field.name) for field in dataclasses.fields(fit.Fitted)}
+  arrays |= more | {"hand_model": np.array(found.hand_model)}
   with files.written(path) as file:
-    np.savez_compressed(file, **(arrays | more | {"hand_model": np.array(found.hand_model)}))
+    np.savez_compressed(file, **arrays)
 
 
 def _summary(found: fit.Fitted, present: np.ndarray) -> str:

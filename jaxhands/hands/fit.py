@@ -130,7 +130,8 @@ def _checked(
     raise ValueError("there are no joints: give joints_cam, or joints_img with camera_img")
   if joints_img is not None and camera_img is None:
     raise ValueError("joints_img needs camera_img: without a camera, pixels say nothing of millimetres")
-  count = len(joints_cam if joints_cam is not None else joints_img)
+  given: Any = joints_img if joints_cam is None else joints_cam
+  count = len(given)
   hands = (count, 2, schema.NUM_JOINTS)
   weight = np.ones(hands, np.float32) if confidence is None else _array("confidence", confidence, hands)
   if not (np.isfinite(weight).all() and (weight >= 0).all()):
@@ -139,7 +140,7 @@ def _checked(
   img, given_img = _joints("joints_img", joints_img, joints_img_valid, (*hands, 2))
   cameras = np.tile(np.eye(3, dtype=np.float32), (count, 1, 1))
   if camera_img is not None:
-    used = given_img.any((1, 2))
+    used = np.asarray(given_img.any((1, 2)))
     cameras = np.where(used[:, None, None], _array("camera_img", camera_img, cameras.shape), cameras)
     broken = np.flatnonzero(~np.isfinite(cameras).all((1, 2)) | (cameras[:, [0, 1], [0, 1]] <= 0).any(1))
     if len(broken):
