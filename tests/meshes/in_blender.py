@@ -50,7 +50,7 @@ def _open(path):
     from io_anim_bvh import import_bvh
 
     # Debian 12's asks for "rU", which its Python knows no longer.
-    import_bvh.open = lambda path, mode: pathlib.Path(path).open()
+    import_bvh.open = lambda path, mode: pathlib.Path(path).open()  # noqa: SIM115 (its caller closes it)
     bpy.ops.import_anim.bvh(filepath=str(path), update_scene_fps=True)
   else:
     raise ValueError(f"{path} is neither .glb nor .bvh")
