@@ -49,7 +49,8 @@ def _open(path):
   elif suffix == "bvh":
     from io_anim_bvh import import_bvh
 
-    import_bvh.open = lambda path, mode: open(path)  # Debian 12's asks for "rU", which its Python knows no longer
+    # Debian 12's asks for "rU", which its Python knows no longer.
+    import_bvh.open = lambda path, mode: pathlib.Path(path).open()  # noqa: SIM115 (its caller closes it)
     bpy.ops.import_anim.bvh(filepath=str(path), update_scene_fps=True)
   else:
     raise ValueError(f"{path} is neither .glb nor .bvh")
