@@ -1,4 +1,4 @@
-"""Finds the hands of a whole picture: a box around each, and which hand it is. `predict` looks with it.
+"""Finds the hands of a whole picture: a box around each, and which hand it is; for `predict --finder`.
 
 Of no paper. A small ResNet whose maps of strides 32, 16 and 8 are added up. For each cell of 8 px it says whether the
 middle of a hand's box is there, how far it is from there to the four sides of the box, and whether it is a right hand:
