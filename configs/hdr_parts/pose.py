@@ -82,7 +82,7 @@ def _kept(config: Any, choice: base.Choice) -> None:
   _demo(config, choice)
   shared.kept_data(config)
   shared.for_hours(config)
-  config.train_for = "3000 steps"
+  config.train_for = "6500 steps"
 
 
 def _tiny(config: Any, choice: base.Choice) -> None:
