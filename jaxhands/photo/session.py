@@ -180,7 +180,7 @@ class Session:
     height, width = picture.pixels.shape[:2]
     found = Found(
       str(picture.path), ready.frame, (height, width), ready.source, hands, exchanged, ready.time_s, overlay,
-      picture.remarks,
+      remarks=picture.remarks,
     )  # fmt: skip
     self.found.append(found)
     return found
