@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from jaxhands import schema
 
-SIZES = {"B": 2, "H": 8, "W": 6, "P": 10, "Q": 12, "h": 4, "w": 3, "A": 5, "S": 7, "V": 9, "u": 5, "v": 6}
+SIZES = {"B": 2, "H": 8, "W": 6, "P": 10, "Q": 12, "h": 4, "w": 3, "A": 5, "S": 7, "V": 9, "u": 5, "v": 6, "K": 11}
 
 
 def example(fields: dict[str, schema.Field]) -> dict[str, np.ndarray]:

@@ -15,7 +15,8 @@ from jaxhands.geometry import crop
 from jaxhands.hands import mirror, skeleton
 from jaxhands.hands.model import HandModel
 from jaxhands.systems import base
-from jaxhands.train import step
+from jaxhands.train import checkpoint, step
+from jaxhands.weights import kept
 from tests.contract import records
 
 SIZE = 3
@@ -271,7 +272,7 @@ def test_parts_that_do_not_fit_are_refused():
     base.load(config)
 
 
-@pytest.mark.parametrize("size", ["demo", "tiny", "small"])
+@pytest.mark.parametrize("size", ["demo,scratch", "tiny", "small", "kept"])
 def test_stages_share_one_data_set_and_start_from_each_other(size):
   parts = dict(stages.of(hdr.get_config(size)))
   assert list(parts) == ["hasm", "hdrm", "hdrm_finetune", "shpe", "pipeline"]
@@ -288,6 +289,22 @@ def test_stages_share_one_data_set_and_start_from_each_other(size):
   whole = parts["pipeline"].system
   assert whole.hasm.to_dict() == parts["hasm"].system.to_dict()
   assert whole.pose.to_dict() == parts["shpe"].system.to_dict()
+
+
+def test_the_demo_starts_from_the_weights_of_the_package():
+  parts = dict(stages.of(hdr.get_config("demo")))
+  assert list(parts) == ["at_the_start", "hasm", "hdrm_finetune", "shpe", "pipeline"]
+  sources = {name: {key: text for key, text in part.init_from.items() if text} for name, part in parts.items()}
+  assert sources == {
+    "at_the_start": {"all": "kept/hdr"},
+    "hasm": {"all": "kept/hdr:hasm"},
+    "hdrm_finetune": {"hdrnet": "kept/hdr", "hasm": "stages/hasm:."},
+    "shpe": {"all": "kept/hdr:pose"},
+    "pipeline": {"hasm": "stages/hasm:.", "hdrnet": "stages/hdrm_finetune", "pose": "stages/shpe:."},
+  }
+  kept_config = checkpoint.read_config(kept.folder("hdr"))
+  for name in ("at_the_start", "pipeline"):
+    assert parts[name].system.to_dict() == kept_config.system.to_dict()
 
 
 def test_size_small_learns_recovery_from_aih_and_all_else_from_the_embedded_hands():
