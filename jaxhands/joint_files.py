@@ -22,7 +22,7 @@ from jaxhands.hands.fit import Fitted
 from jaxhands.photo.records import FORMAT, VERSION
 from jaxhands.runs import folder as files
 
-_TODO = "name a predictions.json as docs/predictions.md describes it"
+_ADVICE = "name a predictions.json as docs/predictions.md describes it"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,9 +56,9 @@ class JointFile:
       DamagedFile: it is no JSON, or not in this format.
       ValueError: an entry is not what it should be; names picture, hand and key.
     """
-    content = files.read_json(path, _TODO, ("format", "version", "pictures"))
+    content = files.read_json(path, _ADVICE, ("format", "version", "pictures"))
     if content["format"] != FORMAT or not isinstance(content["pictures"], list):
-      raise files.DamagedFile(path, f"its format is {content['format']!r}, expected {FORMAT!r}", _TODO)
+      raise files.DamagedFile(path, f"its format is {content['format']!r}, expected {FORMAT!r}", _ADVICE)
     if content["version"] != VERSION:
       raise ValueError(f"{path} has version {content['version']!r} of the format, this program reads {VERSION}")
     try:

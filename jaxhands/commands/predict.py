@@ -185,7 +185,7 @@ def _formats(text: str) -> tuple[str, ...]:
   for form in formats:
     try:
       meshes.check_format(form)
-    except (ValueError, ModuleNotFoundError) as error:
+    except ValueError as error:
       raise argparse.ArgumentTypeError(str(error)) from error
   return formats
 

@@ -30,7 +30,6 @@ def write(path: pathlib.Path, clip: Clip) -> list[pathlib.Path]:
     The files, in the hands' order.
   Raises:
     ValueError: another suffix, no hand at all, or a clip of several moments as .obj or .ply.
-    ModuleNotFoundError: a library of `check_format` is missing.
   """
   form = path.suffix.lower().removeprefix(".")
   check_format(form)
@@ -42,12 +41,6 @@ def write(path: pathlib.Path, clip: Clip) -> list[pathlib.Path]:
 
 
 def check_format(form: str) -> None:
-  """Raises what `write` would raise of a format: ValueError, or ModuleNotFoundError that says what to install."""
+  """Raises `ValueError` of what is no format of meshes."""
   if form not in FORMATS:
     raise ValueError(f"{form!r} is no format of meshes; there are {', '.join(FORMATS)}")
-  library = {"glb": "pygltflib", "obj": "trimesh", "ply": "trimesh"}.get(form)
-  try:
-    if library:
-      __import__(library)
-  except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(f".{form} needs {library}: pip install {library}") from error

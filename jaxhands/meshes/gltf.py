@@ -38,11 +38,7 @@ def write(path: pathlib.Path, clip: Clip) -> list[pathlib.Path]:
 
 
 def as_bytes(clip: Clip) -> bytes:
-  """The file's content.
-
-  Raises:
-    ModuleNotFoundError: pygltflib is not installed.
-  """
+  """The file's content."""
   import pygltflib as gltf  # where nothing is written it is not needed
 
   found = skins(clip)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs import hdr
-from jaxhands import schema, stages, timing
+from jaxhands import fitting, schema, stages, timing
 from jaxhands.data import host_ops
 from jaxhands.geometry import crop
 from jaxhands.hands import mirror, skeleton
@@ -293,7 +293,7 @@ def test_stages_share_one_data_set_and_start_from_each_other(size):
 
 def test_the_demo_starts_from_the_weights_of_the_package():
   parts = dict(stages.of(hdr.get_config("demo")))
-  assert list(parts) == ["at_the_start", "hasm", "hdrm_finetune", "shpe", "pipeline"]
+  assert list(parts) == [fitting.METHOD, "hasm", "hdrm_finetune", "shpe", "pipeline"]
   sources = {name: {key: text for key, text in part.init_from.items() if text} for name, part in parts.items()}
   assert sources == {
     "at_the_start": {"all": "kept/hdr"},
