@@ -76,6 +76,7 @@ _RULES: dict[str, _Rule] = {
   "hand_crops": _Rule(-4),
   "hand_crop_from_img": _Rule(-3),
   "joints_img_unrecovered": _Rule(-3),
+  "boxes_prob": _Rule(-1),
   "heatmaps": _Rule(-4),
   "camera_img": _Rule(None, _negate_x),
   "cam_from_world": _Rule(None, _negate_first_row),

@@ -13,7 +13,7 @@ from jaxhands.hands.model import HandModel
 def random_values(fields, seed=0, lead=()):
   """Values of every key, without the batch axis, with `lead` axes instead."""
   rng = np.random.default_rng(seed)
-  sizes = {"A": 3, "S": 4, "V": 6, "h": 5, "w": 6, "u": 4, "v": 3, "H": 8, "W": 9, "P": 7, "Q": 10}
+  sizes = {"A": 3, "S": 4, "V": 6, "h": 5, "w": 6, "u": 4, "v": 3, "H": 8, "W": 9, "P": 7, "Q": 10, "K": 2}
   values = {}
   for key, field in fields.items():
     shape = lead + tuple(sizes[axis] if axis in sizes else int(axis) for axis in field.axes[1:])
@@ -37,7 +37,18 @@ def test_mirroring_twice_changes_nothing(fields, lead):
 
 
 def test_values_without_a_hand_axis_stay():
-  stays = {"image", "crop_from_img", "box_img", "picture", "picture_hw", "example_id", "weight", "frame", "log_prob"}
+  stays = {
+    "image",
+    "crop_from_img",
+    "box_img",
+    "picture",
+    "picture_hw",
+    "example_id",
+    "weight",
+    "frame",
+    "log_prob",
+    "boxes",
+  }
   for fields in (schema.BATCH, schema.PREDICTION):
     values = random_values(fields)
     mirrored = mirror.mirror(values)
@@ -50,6 +61,11 @@ def test_hands_change_places_and_nothing_else(key):
   field = (schema.BATCH | schema.PREDICTION)[key]
   value = random_values({key: field})[key]
   np.testing.assert_array_equal(mirror.mirror({key: value})[key], value[::-1])
+
+
+def test_the_sides_of_boxes_change_places():
+  value = random_values({"boxes_prob": schema.PREDICTION["boxes_prob"]})["boxes_prob"]
+  np.testing.assert_array_equal(mirror.mirror({"boxes_prob": value})["boxes_prob"], value[:, ::-1])
 
 
 def test_mirrored_joints_still_land_on_their_pixels():
