@@ -54,14 +54,13 @@ def get_config(variant: str = "") -> ConfigDict:
     "bn_groups": 1,
   })  # fmt: skip
   config.data.crop_hw = (96, 96)
-  config.data.rough = True
   config.data.train, config.data.eval = ("synthetic/wide:train",), ("synthetic/wide:test",)
   config.data.synthetic = ConfigDict({"train": 5_000, "val": 200, "test": 400, "seed": 0})
   config.data.augmentation.update(translation=0.1, scale=0.2, rotation_deg=20.0)
   config.data.keep_mb = 4000  # all pictures of `kept`
   config.batch_size = 16
   config.init_from = ConfigDict({"all": "", "backbone": "kept/internet"})  # which has seen hands, if larger ones
-  config.train_for = "12000 steps"
+  config.train_for = "10000 steps"
   config.optimizer.learning_rate = 1.5e-3
   config.clip_norm = 1.0
   config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
