@@ -32,6 +32,7 @@ from jaxhands import (
 )
 from jaxhands.data import feed, folders, host_ops, source
 from jaxhands.data.records import Records, RootDepths
+from jaxhands.evaluation.result import EvalResult
 from jaxhands.hands.model import HandModel
 from jaxhands.metrics import confidence, mean_pose, pictures
 from jaxhands.metrics.base import Protocol
@@ -170,6 +171,7 @@ class Run:
     find = find_data or (lambda name, variant, data: folders.find(name, variant, data.dir))
     self._data = run_data.RunData(config, self.system, top, find)
     config_rules.check_system(self.system)
+    config_rules.check_read(config, self.system)
     self.mesh = distributed.make_mesh(fsdp=config.sharding.fsdp)
     if self.system.objectives and trains:
       distributed.check_batch_size(config.batch_size, config.accumulation, self.mesh)
@@ -334,7 +336,7 @@ class Run:
 
   # ---- evaluation -----------------------------------------------------------
 
-  def evaluate(self, variables: base.Variables | None = None, timed: bool = True) -> evaluate.EvalResult:
+  def evaluate(self, variables: base.Variables | None = None, timed: bool = True) -> EvalResult:
     """Evaluates, shows the table and writes `eval/metrics.json`, with some examples for the report.
 
     Args:

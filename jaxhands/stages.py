@@ -21,7 +21,7 @@ from jaxhands.train import checkpoint, plan
 # What decides the numbers of a run: a folder that was begun with other values is not continued.
 _DECISIVE = (
   "seed", "compute_dtype", "hand_model", "system", "batch_size", "accumulation", "optimizer", "schedule", "clip_norm",
-  "ema", "freeze", "init_from", "stages", "data.train", "data.kind", "data.limit", "data.crop_hw", "data.map_hw",
+  "ema", "freeze", "init_from", "stages", "data.train", "data.kind", "data.limit", "data.crop_hw",
   "data.shrink", "data.augmentation", "data.synthetic", "data.aih", "data.multihands",
 )  # fmt: skip
 _NAMED = 8  # changes at most, in an error

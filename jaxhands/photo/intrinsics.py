@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxhands.photo.pictures import Picture
-from jaxhands.predict import check_camera
+from jaxhands.prediction.shown import check_camera
 
 _WIDEST, _LONGEST = 0.2, 20.0  # focal lengths over the picture's longer side; 0.2 would be a view of 136 degrees
 

@@ -31,7 +31,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxhands import losses, schema
-from jaxhands.data import augment, colour, host_ops
+from jaxhands.data import augment, colour, colours, host_ops
 from jaxhands.geometry import crop
 from jaxhands.geometry.arrays import Array
 from jaxhands.models import discriminator as gan
@@ -40,7 +40,7 @@ from jaxhands.models.discriminator import Discriminator
 from jaxhands.models.hdrnet import HDRNet
 from jaxhands.models.partial_conv import Mask
 from jaxhands.systems import base
-from jaxhands.systems.hdr import colours, holes
+from jaxhands.systems.hdr import holes
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.hdr import discriminator as discriminator_map
 from jaxhands.weights.hdr import hdrnet as hdrnet_map
@@ -55,7 +55,7 @@ _RECONSTRUCTION = ("hole_occluded", "hole_distractor", "valid")
 
 @dataclasses.dataclass(frozen=True)
 class HDRM:
-  """The system; see `configs/hdr.py` for the sizes.
+  """The system; see `docs/systems/hdr.md` for the sizes.
 
   Attributes:
     crop_hw: size of the input in px, a multiple of 2 ** levels.
@@ -307,5 +307,5 @@ def build(config: Any) -> HDRM:
     ValueError: an unknown field, with the known ones.
   """
   inner = config.system.get("hasm")
-  hasm = base.load(base.with_system(config, inner)) if inner else None
+  hasm = base.load(base.with_system(config, {**inner, "map_hw": config.data.crop_hw})) if inner else None
   return base.from_fields(HDRM, config, hasm=hasm, vgg=config.vgg)

@@ -50,14 +50,13 @@ _OF_HANDS = ("joints_img", "joints_rel_depth", "confidence", "joints_cam")  # of
 
 @dataclasses.dataclass(frozen=True)
 class Pipeline:
-  """The system; see `configs/hdr.py` for the sizes. It is assembled of trained parts: `hasm`, `hdrnet` and `pose`.
+  """The system; see `docs/systems/hdr.md` for the sizes. It is assembled of trained parts: `hasm`, `hdrnet` and `pose`.
 
   Attributes:
     hasm: gives masks; its `box_factor` enlarges the box of both hands.
     hdrm: recovers crops; `hdrm.over` says which holes are filled.
     pose: estimates one hand, shown as a right one, in crops of `hand_hw`.
     crop_hw: size of HASM's input in px.
-    map_hw: size of the masks, predicted or true.
     hand_hw: size of the crops of one hand in px.
     picture_hw: room for a picture in px.
     recover: False: poses are those of the crops as they are.
@@ -70,7 +69,6 @@ class Pipeline:
   hdrm: HDRM
   pose: base.System
   crop_hw: tuple[int, int]
-  map_hw: tuple[int, int]
   hand_hw: tuple[int, int]
   picture_hw: tuple[int, int]
   recover: bool = True
@@ -105,7 +103,7 @@ class Pipeline:
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
     """The whole picture in a frame of `picture_hw`, and the affine of the crop of both hands."""
-    *before, cut = host_ops.crop_ops(self.crop_hw, self.map_hw, box_factor=self.hasm.box_factor)
+    *before, cut = host_ops.crop_ops(self.crop_hw, self.crop_hw, box_factor=self.hasm.box_factor)
     return (*before, host_ops.PadPicture(self.picture_hw), cut)
 
   def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
@@ -246,12 +244,12 @@ class Pipeline:
     """By crop (right, left), hand (this, other) and kind."""
     if self.hdrm.released:
       found_masks = (found_masks > 0.5).astype(jnp.float32)
-    planes = found_masks.reshape(len(found_masks), 4, *self.map_hw).transpose(0, 2, 3, 1)
-    img_from_map = crop.invert_affine(crop.resize_affine(crop_from_img, self.crop_hw, self.map_hw))
-    img_from_maps = jnp.stack([img_from_map, img_from_map], axis=1)
-    hand_crop_from_map = jnp.asarray(crop.compose_affine(hand_crop_from_img, img_from_maps))
+    planes = found_masks.reshape(len(found_masks), 4, *self.crop_hw).transpose(0, 2, 3, 1)
+    img_from_crop = crop.invert_affine(crop_from_img)
+    img_from_crops = jnp.stack([img_from_crop, img_from_crop], axis=1)
+    hand_crop_from_crop = jnp.asarray(crop.compose_affine(hand_crop_from_img, img_from_crops))
     cut = functools.partial(crop.warp, out_hw=self.hand_hw)
-    seen = jax.vmap(jax.vmap(cut, (None, 0)))(planes, hand_crop_from_map)
+    seen = jax.vmap(jax.vmap(cut, (None, 0)))(planes, hand_crop_from_crop)
     seen = seen.transpose(0, 1, 4, 2, 3).reshape(*seen.shape[:2], 2, 2, *self.hand_hw)
     of_right, of_left = seen[:, 0], seen[:, 1, ::-1]
     inside = jnp.stack([of_right, of_left], axis=1) > (_INSIDE if self.hdrm.released else 0.5)
@@ -291,11 +289,11 @@ def build(config: Any) -> Pipeline:
     ValueError: an unknown field, with the known ones; or parts that do not fit together.
   """
   system = config.system
-  map_hw, hand_hw = tuple(config.data.map_hw), tuple(system.hand_hw)
-  of_hand = {"crop_hw": hand_hw, "map_hw": hand_hw}
-  parts: dict[str, Any] = {"hasm": base.load(base.with_system(config, system.hasm))}
-  parts |= {name: base.load(base.with_system(config, system[name], **of_hand)) for name in ("hdrm", "pose")}
+  hand_hw = tuple(system.hand_hw)
+  hasm = {**system.hasm, "map_hw": config.data.crop_hw}
+  parts: dict[str, Any] = {"hasm": base.load(base.with_system(config, hasm))}
+  parts |= {name: base.load(base.with_system(config, system[name], crop_hw=hand_hw)) for name in ("hdrm", "pose")}
   for name, expected in (("hasm", HASM), ("hdrm", HDRM)):
     if not isinstance(parts[name], expected):
       raise ValueError(f"system.{name} is {system[name].name!r}, expected 'hdr.{name}'")
-  return base.from_fields(Pipeline, config, tuples=("picture_hw",), map_hw=map_hw, hand_hw=hand_hw, **parts)
+  return base.from_fields(Pipeline, config, tuples=("picture_hw",), hand_hw=hand_hw, **parts)
