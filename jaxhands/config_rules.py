@@ -191,8 +191,8 @@ def _as_hinted(hint: Any, value: Any) -> str:
   if kind is Literal:
     return _word(*members)(value) if isinstance(value, str) else f"one of {members}"
   if kind in (typing.Union, types.UnionType):
-    found = [_as_hinted(member, value) for member in members]
-    return "" if "" in found else found[0]
+    refusals = [_as_hinted(member, value) for member in members]
+    return "" if "" in refusals else refusals[0]
   if kind is tuple:
     if not isinstance(value, tuple):
       return f"a tuple as {hint}"

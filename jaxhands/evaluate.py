@@ -199,14 +199,14 @@ class Evaluator:
     variables = jax.device_put(variables, self._everywhere)
     rows = []
     for index, batch in enumerate(feed.to_mesh(lambda: iter(batches), self._mesh)):
-      seen = jax.device_get(self._show(self._predicted(variables, batch, index)[""], batch))
-      rows.append({key: value[seen["batch/weight"] > 0] for key, value in seen.items()})
+      looked_at = jax.device_get(self._show(self._predicted(variables, batch, index)[""], batch))
+      rows.append({key: value[looked_at["batch/weight"] > 0] for key, value in looked_at.items()})
     return {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
 
   def _predicted(self, variables: Variables, batch: schema.Batch, index: int) -> dict[str, schema.Prediction]:
     """`_predictions` of a batch; of other keys in it nothing is compiled anew."""
-    seen = {key: batch[key] for key in self._system_needs if key in batch}
-    return self._predict(variables, seen, np.int32(index))
+    read = {key: batch[key] for key in self._system_needs if key in batch}
+    return self._predict(variables, read, np.int32(index))
 
   def _predictions(self, variables: Variables, batch: schema.Batch, index: Any) -> dict[str, schema.Prediction]:
     """Of the system, "", and of each method; jitted, in one graph: what they have in common is computed once."""
@@ -218,14 +218,14 @@ class Evaluator:
 
   def _shown(self, prediction: schema.Prediction, batch: schema.Batch) -> dict[str, Any]:
     """What `look` sees of a batch; jitted."""
-    seen = {f"batch/{key}": value for key, value in batch.items()}
-    seen |= {f"prediction/{key}": value for key, value in prediction.items()}
+    shown = {f"batch/{key}": value for key, value in batch.items()}
+    shown |= {f"prediction/{key}": value for key, value in prediction.items()}
     depth = self._protocol.depth
     predicts = {"joints_cam"} if depth == "predicted" else schema.POSE
     if lift.NEEDS[depth] <= set(batch) and predicts <= set(prediction):
       lifted = lift.lift(prediction, batch, depth, self._protocol.left_root)
-      seen |= {"lifted/joints_cam": lifted.joints_cam, "lifted/valid": lifted.valid}
-    return seen
+      shown |= {"lifted/joints_cam": lifted.joints_cam, "lifted/valid": lifted.valid}
+    return shown
 
   def _measured(self, predictions: Mapping[str, schema.Prediction], batch: schema.Batch) -> dict[str, Any]:
     """The quantities of each part, groups and identity of every example; jitted."""
@@ -333,16 +333,16 @@ def evaluate(
 
 def _counted(values: Mapping[str, Any]) -> dict[str, Any]:
   """Those of a batch on the host, of its examples that are not padding."""
-  found = jax.device_get(values)
-  keep = found["weight"] > 0
-  return jax.tree.map(lambda array: array[keep], found)
+  host = jax.device_get(values)
+  keep = host["weight"] > 0
+  return jax.tree.map(lambda array: array[keep], host)
 
 
 def _quantities(
   metrics: Sequence[base.Metric], prediction: schema.Prediction, batch: schema.Batch
 ) -> list[base.Quantity]:
   """The quantities of all metrics, each name once."""
-  found: dict[str, base.Quantity] = {}
+  by_name: dict[str, base.Quantity] = {}
   for metric in metrics:
     quantity = metric.quantity
     missing = sorted(quantity.needs - set(batch)) + sorted(quantity.predicts - set(prediction))
@@ -351,8 +351,8 @@ def _quantities(
       continue
     if missing:
       raise ValueError(f"metric {metric.name!r} needs {missing}, which neither the batch nor the prediction has")
-    found.setdefault(quantity.name, quantity)
-  return list(found.values())
+    by_name.setdefault(quantity.name, quantity)
+  return list(by_name.values())
 
 
 def _check_finite(name: str, value: np.ndarray, weight: np.ndarray, example_id: np.ndarray) -> None:

@@ -127,7 +127,7 @@ class Model:
   def maps(
     self, pictures: Sequence[np.ndarray], boxes: Any = None, cameras: Sequence[np.ndarray | None] | None = None
   ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Whatever the system predicts, for systems without poses: finders of hands, RootNet.
+    """Everything that the system predicts, for systems without poses, such as finders of hands and RootNet.
 
     Arguments and errors as of `predict`.
 
@@ -161,9 +161,9 @@ class Model:
     if len(boxes) != len(pictures) or len(cameras) != len(pictures):
       raise ValueError(f"{len(pictures)} pictures have {len(boxes)} boxes and {len(cameras)} cameras")
     shown = []
-    for index, found in enumerate(zip(pictures, boxes, cameras, strict=True)):
+    for index, given in enumerate(zip(pictures, boxes, cameras, strict=True)):
       try:
-        shown.append(Shown.of(*found))
+        shown.append(Shown.of(*given))
       except ValueError as error:
         raise ValueError(f"picture {index}: {error}") from error
     return shown
@@ -190,8 +190,8 @@ class Model:
     rng = np.random.default_rng(0)
     for op in ops:
       record = op(record, rng)
-    made = host_ops.select(record, self.system.needs | {"crop_from_img"})
-    return made | {"smaller": smaller}
+    example = host_ops.select(record, self.system.needs | {"crop_from_img"})
+    return example | {"smaller": smaller}
 
   def _batch(self, examples: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Examples as one batch of the fixed size, filled up with copies of weight 0."""

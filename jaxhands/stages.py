@@ -103,8 +103,8 @@ def progress(folder: pathlib.Path, examples: int = 0) -> tuple[int, int] | None:
 
 def is_finished(folder: pathlib.Path, examples: int = 0) -> bool:
   """Whether the folder of a run or stage has the checkpoint of its last step; arguments and errors of `progress`."""
-  found = progress(folder, examples)
-  return found is not None and found[0] >= found[1]
+  steps = progress(folder, examples)
+  return steps is not None and steps[0] >= steps[1]
 
 
 @contextlib.contextmanager

@@ -232,8 +232,8 @@ class Crop:
       # Unmirrored: a mirror changes places, not counts.
       affine = crop.crop_affine(box, self.crop_hw, draw.translation, draw.scale, draw.rotation)
       map_from_img = np.asarray(crop.resize_affine(affine, self.crop_hw, self.map_hw))
-      seen = warp(packed, map_from_img, self.map_hw, nearest=True)
-      return np.bitwise_count(seen).sum() / (4 * seen.size)  # a pixel has a bit for each of the four masks
+      shown = warp(packed, map_from_img, self.map_hw, nearest=True)
+      return np.bitwise_count(shown).sum() / (4 * shown.size)  # a pixel has a bit for each of the four masks
 
     return share
 

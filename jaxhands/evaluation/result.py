@@ -88,8 +88,8 @@ class EvalResult:
   def beside(self) -> dict[str, Mapping[str, float]]:
     """The baselines under the main protocol: method -> metrics."""
     plain = [entry for entry in self.also if entry["protocol"] == self.protocol and "differences" not in entry]
-    found = {entry["method"]: entry["metrics"] for entry in plain}
-    return ({MEAN_POSE: self.mean_pose} if self.mean_pose else {}) | found
+    by_method = {entry["method"]: entry["metrics"] for entry in plain}
+    return ({MEAN_POSE: self.mean_pose} if self.mean_pose else {}) | by_method
 
   def methods(self) -> rich.table.Table | None:
     """The first metric of the system with other fields, below its own, with what each has more."""
@@ -141,16 +141,16 @@ def headline(answer: Mapping[str, Any]) -> str:
   """A line with the main numbers of what `EvalResult.write` wrote: the first metric of all, with its verdict."""
   metrics, verdicts = answer["metrics"], answer["verdicts"]
   family = next(iter(metrics), "").split("/")[0]
-  found = [
+  numbers = [
     ", ".join(filter(None, [f"{key} {metrics[key]:.4g} {answer['units'][key]}", _said(verdicts, key)]))
     for key in metrics
     if key.split("/")[0] == family and key.count("/") < 2
   ]
   where = f"{answer['system']} on {answer['dataset']} {answer['split']}, {answer['examples']} examples"
-  return f"{where}: {'; '.join(found)}"
+  return f"{where}: {'; '.join(numbers)}"
 
 
 def _said(verdicts: Mapping[str, Mapping[str, Any]], key: str) -> str:
   """Of a metric, with the plain method's number: "no better than the mean pose (88.6)"; "" where none is there."""
-  found = verdicts.get(key)
-  return f"{verdict.words(found['kind'], found['beside'])} ({found['baseline']:.4g})" if found else ""
+  judged = verdicts.get(key)
+  return f"{verdict.words(judged['kind'], judged['beside'])} ({judged['baseline']:.4g})" if judged else ""

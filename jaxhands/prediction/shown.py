@@ -69,9 +69,11 @@ def check_camera(camera_img: Any) -> Float[np.ndarray, "3 3"]:
   Raises:
     ValueError: not [3, 3], not finite, a focal length that is not positive, or a last row other than 0 0 1.
   """
-  found = np.asarray(camera_img, np.float32)
-  if found.shape != (3, 3) or not np.isfinite(found).all():
-    raise ValueError(f"its intrinsics have shape {found.shape}, expected a finite [3, 3]")
-  if min(found[0, 0], found[1, 1]) <= 0 or np.any(found[2] != [0, 0, 1]) or found[1, 0] != 0:
-    raise ValueError(f"its intrinsics {found.tolist()} are none: expected [[fx, s, cx], [0, fy, cy], [0, 0, 1]], px")
-  return found
+  intrinsics = np.asarray(camera_img, np.float32)
+  if intrinsics.shape != (3, 3) or not np.isfinite(intrinsics).all():
+    raise ValueError(f"its intrinsics have shape {intrinsics.shape}, expected a finite [3, 3]")
+  if min(intrinsics[0, 0], intrinsics[1, 1]) <= 0 or np.any(intrinsics[2] != [0, 0, 1]) or intrinsics[1, 0] != 0:
+    raise ValueError(
+      f"its intrinsics {intrinsics.tolist()} are none: expected [[fx, s, cx], [0, fy, cy], [0, 0, 1]], px"
+    )
+  return intrinsics

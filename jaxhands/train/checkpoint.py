@@ -151,11 +151,11 @@ class Checkpoints:
     for item in {"variables", "ema"} & set(wanted):
       check_same(_stored(folder / item), states.leaves(wanted[item]), f"checkpoint {folder / item}", exact=True)
     with _named(folder):
-      found: Any = self._manager.restore(
+      read: Any = self._manager.restore(
         step, args=ocp.args.Composite(**{item: ocp.args.StandardRestore(target) for item, target in wanted.items()})
       )
-    _check_sums(folder, {item: _sums(found[item]) for item in wanted})
-    return states.State(found.opt["step"], found.variables, found.opt["opt"], found.ema if like.ema else {})
+    _check_sums(folder, {item: _sums(read[item]) for item in wanted})
+    return states.State(read.opt["step"], read.variables, read.opt["opt"], read.ema if like.ema else {})
 
 
 def read_variables(workdir: pathlib.Path, target: states.Tree, which: Which = "latest") -> states.Tree:

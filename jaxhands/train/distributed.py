@@ -188,10 +188,10 @@ def layout(mesh: Mesh, rules: Rules, state: Any) -> Any:
     spec[dimension] = FSDP
     return NamedSharding(mesh, PartitionSpec(*spec))
 
-  found = jax.tree_util.tree_map_with_path(place, state)
+  divided = jax.tree_util.tree_map_with_path(place, state)
   if idle:
     raise ValueError(f"sharding.rules: no array of the state is found by {min(idle)!r}")
-  return found
+  return divided
 
 
 def held_bytes(state: Any, places: Any) -> tuple[int, int]:
