@@ -285,9 +285,9 @@ class Finder(base.Defaults):
     highest = max_pool(prob[..., None], 3, 1, 1)[..., 0]
     peaks = jnp.where(prob >= highest, prob, 0).reshape(len(prob), -1)
     score, at = jax.lax.top_k(peaks, self.candidates)
-    found = jnp.take_along_axis(self.boxes(out["sides"]).reshape(len(prob), -1, 4), at[..., None], 1)
+    boxes = jnp.take_along_axis(self.boxes(out["sides"]).reshape(len(prob), -1, 4), at[..., None], 1)
     right = jnp.take_along_axis(jax.nn.sigmoid(out["right"]).reshape(len(prob), -1), at, 1)
-    return {"boxes": found, "boxes_prob": jnp.stack([score * right, score * (1 - right)], -1)}
+    return {"boxes": boxes, "boxes_prob": jnp.stack([score * right, score * (1 - right)], -1)}
 
 
 def _centres(count: int) -> np.ndarray:

@@ -218,12 +218,12 @@ class RootNet(base.Defaults):
   def predict(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> schema.Prediction:
     """`root_cam` and whether it is known: of every hand that the crop may show, wherever the camera is known."""
     out: dict[str, Any] = self.network.apply(variables, batch["image"], False)  # pyright: ignore[reportAssignmentType]
-    found = self.decode(out, self.k_mm(batch))
-    wrist_img = crop.apply_affine(crop.invert_affine(batch["crop_from_img"]), found[..., :2] * _CELL_PX)
+    decoded = self.decode(out, self.k_mm(batch))
+    wrist_img = crop.apply_affine(crop.invert_affine(batch["crop_from_img"]), decoded[..., :2] * _CELL_PX)
     known = batch["camera_valid"]
     intrinsics = jnp.where(known[:, None, None], batch["camera_img"], jnp.eye(3, dtype=jnp.float32))
-    root_cam = camera.back_project(wrist_img, found[..., 2], intrinsics)
-    valid = jnp.broadcast_to(known[:, None], found.shape[:2])
+    root_cam = camera.back_project(wrist_img, decoded[..., 2], intrinsics)
+    valid = jnp.broadcast_to(known[:, None], decoded.shape[:2])
     missing = 2 - self.roots  # a hand view's other hand
     root_cam = jnp.pad(jnp.where(valid[..., None], root_cam, 0), ((0, 0), (0, missing), (0, 0)))
     return {"root_cam": root_cam, "root_cam_valid": jnp.pad(valid, ((0, 0), (0, missing)))}

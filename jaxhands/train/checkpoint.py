@@ -228,8 +228,8 @@ def checkpoint_folder(workdir: pathlib.Path, which: Which = "latest") -> pathlib
     config = read_config(workdir)
     sign = 1 if config.best_mode == "min" else -1
     values = {step: _meta(_folder(workdir) / str(step))["metrics"].get(config.best_metric) for step in sorted(steps)}
-    found = {step: sign * value for step, value in values.items() if value is not None}
-    steps = [min(found, key=lambda step: found[step])] if found else []
+    values_kept = {step: sign * value for step, value in values.items() if value is not None}
+    steps = [min(values_kept, key=lambda step: values_kept[step])] if values_kept else []
   if not steps:
     parts = sorted(path for path in _folder(workdir).glob("[0-9]*") if not _whole(path))
     hint = f"; {parts[-1]} lacks files; {_ADVICE}" if parts else ""
