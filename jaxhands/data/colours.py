@@ -15,7 +15,7 @@ def factors(rng: jax.Array, batch: int) -> Float[Array, "b 1 1 3"]:
 
 
 def jittered(
-  image: Float[Array, "b h w 3"], factor: Float[Array, "b 1 1 3"], white: float = 1.0
+  image: Float[Array, "b h w 3"], factor: Float[Array, "b 1 1 3"], white: int = 1
 ) -> Float[Array, "b h w 3"]:
   """RGB of 0..`white` with its channels multiplied, clipped."""
   return jnp.clip(image * factor, 0, white)
