@@ -91,9 +91,4 @@ def _small(config: Any) -> None:
 def _tiny(config: Any) -> None:
   config.init_from = ConfigDict({"all": ""})
   config.system.update(depth=10, width=4, features=8)
-  config.data.crop_hw, config.data.map_hw = (64, 64), (32, 32)
-  config.data.synthetic.update(train=32, val=16, test=16)
-  config.train_for = "4 steps"
-  config.batch_size = config.eval.batch_size = 8
-  config.optimizer.learning_rate = 1e-3
-  config.log_every, config.eval_every, config.checkpoint_every = "1 step", "2 steps", "2 steps"
+  base.tiny(config)

@@ -161,7 +161,7 @@ def _with_left(
   right, left = schema.RIGHT, schema.LEFT
   relative, relative_valid = depth[:, right] + prediction["rel_root_depth"], valid[:, right]
   if left_root == "relative_if_seen":
-    seen = valid[:, right] & (prediction["hand_prob"][:, right] > 0.5)
-    relative = xp.where(seen, relative, depth[:, left])
-    relative_valid = xp.where(seen, True, valid[:, left])
+    right_known = valid[:, right] & (prediction["hand_prob"][:, right] > 0.5)
+    relative = xp.where(right_known, relative, depth[:, left])
+    relative_valid = xp.where(right_known, True, valid[:, left])
   return xp.stack([depth[:, right], relative], axis=-1), xp.stack([valid[:, right], relative_valid], axis=-1)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxhands import schema
 from jaxhands.hands import fit
 from jaxhands.hands.model import HandModel
-from jaxhands.predict import Hands
+from jaxhands.prediction.hands import Hands
 
 PREDICTED = fit.How(joint_mm=5.0)  # a network's joints are not quite those of a hand
 

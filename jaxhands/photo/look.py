@@ -12,6 +12,8 @@ from jaxhands.photo.find import find_hands
 from jaxhands.photo.fitted import fitted
 from jaxhands.photo.intrinsics import Cameras
 from jaxhands.photo.pictures import BadPicture, Picture
+from jaxhands.prediction import shown
+from jaxhands.prediction.hands import Hands
 
 _GROUP_PIXELS = 100_000_000
 Box = tuple[float, float, float, float]
@@ -78,12 +80,12 @@ class Look:
     """
     camera_img, source = self.cameras.find(picture)
     try:
-      predict.check(picture.pixels, self.box, camera_img)
+      shown.check(picture.pixels, self.box, camera_img)
     except ValueError as error:
       raise BadPicture(f"{picture.path}: {error}") from error
     return Ready(picture, camera_img, source, frame, time_s)
 
-  def hands(self, ready: Sequence[Ready]) -> list[predict.Hands]:
+  def hands(self, ready: Sequence[Ready]) -> list[Hands]:
     """Those of each picture, N = 1.
 
     Raises:
@@ -104,7 +106,7 @@ class Look:
     hands = self.meshed(self.model.predict(pixels, looked, cameras, depth, prob))
     return [hands.one(index) for index in range(len(ready))]
 
-  def meshed(self, hands: predict.Hands, anew: bool = False) -> predict.Hands:
+  def meshed(self, hands: Hands, anew: bool = False) -> Hands:
     """The same with meshes, if they are asked for; `anew`: what there is belongs to other hands, and goes."""
     if not self.mesh:
       return hands

@@ -13,7 +13,7 @@ import numpy as np
 import rich.progress
 from PIL import Image
 
-from jaxhands import draw, predict
+from jaxhands import draw
 from jaxhands.hands.model import HandModel
 from jaxhands.photo import page, records, video
 from jaxhands.photo.follow import Follow
@@ -22,6 +22,7 @@ from jaxhands.photo.mesh_files import MeshFiles
 from jaxhands.photo.names import Names, printable
 from jaxhands.photo.pictures import BadPicture, Picture, is_video, read
 from jaxhands.photo.records import Failed, Found
+from jaxhands.prediction.hands import Hands
 from jaxhands.render import surfaces
 
 _JPEG_QUALITY = 92
@@ -173,7 +174,7 @@ class Session:
     self._galleries.append(gallery)
     return gallery
 
-  def _add(self, ready: Ready, hands: predict.Hands, overlay: str, exchanged: bool = False) -> Found:
+  def _add(self, ready: Ready, hands: Hands, overlay: str, exchanged: bool = False) -> Found:
     if exchanged:  # parameters are of the right or of the left hand's model
       hands = self._look.meshed(hands, anew=True)
     picture = ready.picture
@@ -197,7 +198,7 @@ class Session:
     own = {"mano", "vertices_cam"} <= self._look.model.predicts
     return self._look.model.hand_model if own or self._look.mesh else None
 
-  def _drawn(self, pixels: np.ndarray, hands: predict.Hands) -> np.ndarray:
+  def _drawn(self, pixels: np.ndarray, hands: Hands) -> np.ndarray:
     """The picture with the skeletons of the hands, through which the meshes are seen, where there are any."""
     valid = np.repeat(hands.present[0][:, None], hands.joints_img.shape[2], 1)
     model, shown = self._hand_model, hands.meshed[0]
