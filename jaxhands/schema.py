@@ -114,6 +114,7 @@ PREDICTION: dict[str, Field] = {
   "confidence": _f("B 2 21", "float32", "0..1", "-", "Per joint."),
   "scale_known": _f("B", "bool", "-", "-", "Depths are metric, not up to the hand's scale."),
   "joints_cam": _f("B 2 21 3", "float32", "mm", "cam", "Absolute joints, where the system gives them."),
+  "hands_together": _f("B", "bool", "-", "-", "`joints_cam` says how both hands lie: they are placed as one body."),
   "root_cam": _f("B 2 3", "float32", "mm", "cam", "Wrists."),
   "root_cam_valid": _f("B 2", "bool", "-", "-", "The wrist's position is known; without this key, all are."),
   "vertices_cam": _f("B 2 V 3", "float32", "mm", "cam", "Hand meshes."),

@@ -84,7 +84,7 @@ _RULES: dict[str, _Rule] = {
   (
     "image", "crop_from_img", "camera_valid", "box_img", "picture", "picture_hw", "hand_present_valid", "parts_valid",
     "annotations_valid", "example_id", "weight", "record_hash", "subject_id", "scene_id", "camera_id", "frame",
-    "scale_known", "log_prob", "annotations_log_prob",
+    "scale_known", "hands_together", "log_prob", "annotations_log_prob",
   ),
   _Rule(),
 )  # fmt: skip

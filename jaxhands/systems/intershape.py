@@ -125,6 +125,11 @@ class Intershape:
     return ("encoder", "relative", *camera, *(f"{name}_{hand}" for name in names for hand in schema.HANDS))
 
   @property
+  def widened(self) -> tuple[str, ...]:
+    """See `base.WidenedSystem`: the encoder's third stage sees the heatmaps, too; so it may start from InterNet's."""
+    return tuple(f"params/encoder/layer3_0/{name}/kernel" for name in ("conv1", "downsample_conv"))
+
+  @property
   def needs(self) -> frozenset[str]:
     return self.heatmaps.needs | {"mano", "mano_valid", "camera_img", "camera_valid"}
 
@@ -367,6 +372,7 @@ class Intershape:
       "hand_prob": hand_prob,
       "confidence": confidence,
       "scale_known": jnp.zeros(len(joints), bool),
+      "hands_together": jnp.ones(len(joints), bool),
       "joints_cam": joints,
       "vertices_cam": posed.vertices + moved[:, :, None],
       "mano": mano.at[..., schema.MANO_TRANSLATION].add(moved),
