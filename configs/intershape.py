@@ -15,7 +15,7 @@ Sizes:
   demo   ResNet-18s three eighths as wide at 96 px, 2D heatmaps with depth maps in place of volumes; embedded data
   tiny   seconds, for tests; volumes
   kept   `demo` on more hands and for longer, for the weights that come with the package
-  small  ResNet-18s a quarter as wide, both parts from nothing and with fewer steps: for ablations
+  small  `kept` on fewer hands and with fewer steps: for ablations, `python -m benchmarks.intershape_table`
   synth  the paper's networks and losses on embedded data
   paper  the paper's networks, losses and schedule on InterHand2.6M (`python -m data_builders.interhand26m --mano`),
          pictures of interacting hands; both ResNets start from ImageNet weights, without which it needs
@@ -34,8 +34,8 @@ Switches, and the paper's rows (table 2 and figure 8; MPJPE in mm, AUC):
   attention_loss       the rendered attention has a loss, see below
   released             the second release's conventions; released_v1: the first one's
 
-`demo` and `kept` have one training: the heatmaps are those of the InterNet that comes with the package (docs/kept.md),
-and the encoder starts from its backbone, as v2's from ImageNet's; joints have one order in both.
+`demo`, `kept` and `small` have one training: the heatmaps are those of the InterNet that comes with the package
+(docs/kept.md), and the encoder starts from its backbone, as v2's from ImageNet's; joints have one order in both.
 
 Evaluation is the paper's: each hand from the base of its middle finger, with the true length of the bone from there to
 the wrist (`scale=gt`); beside it the same with the predicted length (`scale=predicted`).
@@ -109,7 +109,8 @@ def get_config(variant: str = "") -> ConfigDict:
     raise ValueError(f"variant {variant!r}: one row of the paper's table and one release at most")
   if "scratch" in choice and choice.size != "demo":
     raise ValueError(f"variant {variant!r}: only the demo starts from weights, which 'scratch' leaves out")
-  words = (choice.size, "released" if releases else "", "scratch" if "scratch" in choice else "")
+  of_first = "kept" if choice.size == "small" else choice.size
+  words = (of_first, "released" if releases else "", "scratch" if "scratch" in choice else "")
   first: Any = internet.get_config(",".join(word for word in words if word))
   attention = "none" if {"baseline", "no_attention"} & choice.switches else "rendered"
   levels = ("layer4",) * 3 if "high_level_features" in choice else ("layer4", "layer3", "layer2")
@@ -132,7 +133,7 @@ def get_config(variant: str = "") -> ConfigDict:
   config.freeze = ("heatmaps",)
   sizes = {"demo": _demo, "tiny": _tiny, "kept": _kept, "small": _small, "synth": _synth, "paper": _paper}
   sizes[choice.size](config)
-  if choice.size in ("demo", "kept") and "scratch" not in choice:
+  if choice.size in ("demo", "kept", "small") and "scratch" not in choice:
     _on_kept_heatmaps(config)
   else:
     _second(config) if choice.part == "hands" else _both(config, first)
@@ -197,19 +198,14 @@ def _synth(config: Any) -> None:
   config.train_for = "100000 steps"
 
 
-def _compact(config: Any) -> None:
-  """What the small sizes have in common."""
-  config.batch_size, config.optimizer.learning_rate = 16, 1e-3
+def _kept(config: Any) -> None:
+  """The weights that come with the package; data as InterNet's."""
+  config.system.update(depth=18, width=24, hidden=256)
+  config.train_for, config.batch_size = "6000 steps", 16
+  config.optimizer.learning_rate = 1e-3
   config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
   config.clip_norm = 0.0
   config.ema = 0.999
-
-
-def _kept(config: Any) -> None:
-  """The weights that come with the package; data as InterNet's."""
-  _compact(config)
-  config.system.update(depth=18, width=24, hidden=256)
-  config.train_for = "6000 steps"
   config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "3000 steps", "500 steps"
 
 
@@ -221,9 +217,8 @@ def _demo(config: Any) -> None:
 
 
 def _small(config: Any) -> None:
-  _compact(config)
-  config.data.synthetic.train = 6_000  # as InterNet's
-  config.system.update(depth=18, width=16, hidden=128)
+  _kept(config)
+  config.data.synthetic = ConfigDict({"train": 6_000, "val": 0, "test": 500, "seed": 0})
   config.train_for = "2000 steps"
   config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "0 steps", "1000 steps"
 
