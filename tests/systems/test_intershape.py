@@ -106,6 +106,21 @@ def _terms_by_loop(out, targets, release):
   return found
 
 
+@pytest.mark.parametrize("size", [3, 6, 12, 24])
+def test_heatmap_attention_in_smaller_maps(size):
+  """Of each block of cells the first, or the largest: a joint in any cell is then seen."""
+  seen = np.random.default_rng(size).random((2, 2, 24, 24)).astype(np.float32)
+  reading = models.Reading(jnp.zeros((2, 12, 12, 1)), jnp.asarray(seen), jnp.zeros((2, 2, 21, 3)))
+  n = 24 // size
+  for thinned, of_block in (("cell", lambda block: block[0, 0]), ("block", np.max)):
+    expected = [[[of_block(a[v * n : v * n + n, u * n : u * n + n]) for u in range(size)] for v in range(size)]
+                for a in seen[:, 1]]  # fmt: skip
+    np.testing.assert_array_equal(models.HandRegression(thinned=thinned)._seen(reading, 1, size), expected)
+  assert models.HandRegression(attention="none")._seen(reading, 1, size) is None
+  assert small().network.thinned == "cell"
+  assert small(PLANES).network.thinned == "block"
+
+
 @pytest.mark.parametrize("release", ["", "v2"])
 def test_loss_terms(out, targets, release):
   terms = small(release=release).loss_values(out, targets)
