@@ -328,7 +328,8 @@ class Run:
     return self.evaluator.result(self._at_the_end, self._labels(), resamples=0).metrics
 
   def _filled(self, variables: states.Tree) -> states.Tree:
-    return transfer.fill(variables, dict(self.config.init_from), self._imported, self._top)
+    widened = self.system.widened if isinstance(self.system, base.WidenedSystem) else ()
+    return transfer.fill(variables, dict(self.config.init_from), self._imported, self._top, widened)
 
   def _imported(self, path: pathlib.Path) -> states.Tree:
     """Weights of the authors, from a file in any format."""

@@ -109,7 +109,7 @@ class Session:
     gallery = self._gallery("pictures")
     task = bar.add_task("pictures", total=len(files))
     for ready in groups(self._readable(files, task, bar), self._look.model.batch_size):
-      for each, hands in zip(ready, self._look.hands(ready), strict=True):
+      for each, hands in zip(ready, self._look.meshed(self._look.hands(ready)), strict=True):
         name = self._names.of(each.picture.path)
         overlay = f"overlays/{name}.jpg"
         drawn = self._drawn(each.picture.pixels, hands)
@@ -139,24 +139,13 @@ class Session:
     with video.Reader(file) as reader:
       name = self._names.of(file)
       fps = reader.fps / self._every
-      follow = Follow(fps, self._smooth, self._hand_model)
       first = len(self.found)
       gallery, overlay = self._gallery(name, fps), f"overlays/{name}.mp4"
-      task = bar.add_task(printable(file.name), total=reader.frames or None)
-
-      def frames() -> Iterator[Ready]:
-        for frame in reader:
-          bar.advance(task)
-          if frame.number % self._every == 0:
-            yield self._look.ready(Picture(file, frame.pixels, None), frame.number, frame.time_s)
-
       with video.Writer(self._out / overlay, fps, reader.size) as writer:
-        for ready in groups(frames(), self._look.model.batch_size):
-          for each, hands in zip(ready, self._look.hands(ready), strict=True):
-            hands, exchanged = follow(hands)
-            drawn = self._drawn(each.picture.pixels, hands)
-            writer.add(drawn, each.time_s or 0.0)
-            gallery.add(self._add(each, hands, overlay, exchanged), drawn)
+        for each, hands, exchanged in self._clip(file, reader, fps, bar):
+          drawn = self._drawn(each.picture.pixels, hands)
+          writer.add(drawn, each.time_s or 0.0)
+          gallery.add(self._add(each, hands, overlay, exchanged), drawn)
       if self._meshes:
         paths = self._meshes.video(name, self.found[first:])
         self.found[first:] = [
@@ -165,6 +154,40 @@ class Session:
         gallery.meshes = paths[0] if paths else ()
       if reader.missing:
         self._fail(file, reader.missing, bar, part=True)
+
+  def _clip(
+    self, file: pathlib.Path, reader: video.Reader, fps: float, bar: rich.progress.Progress
+  ) -> Iterator[tuple[Ready, Hands, bool]]:
+    """The frames of a video with their hands as they go on, and whether right and left were exchanged for that.
+
+    Where meshes are fitted, their shape is known after the last frame: the video is read twice.
+    """
+    task = bar.add_task(printable(file.name), total=reader.frames or None)
+    followed = self._followed(self._frames(file, reader, task, bar), fps)
+    if not self._look.mesh:
+      yield from followed
+      return
+    found = [(hands, exchanged) for _, hands, exchanged in followed]
+    meshed = self._look.meshed([hands for hands, _ in found], clip=True)
+    task = bar.add_task(f"{printable(file.name)}, drawn", total=reader.frames or None)
+    with video.Reader(file) as again:
+      frames = self._frames(file, again, task, bar)
+      for ready, hands, (_, exchanged) in zip(frames, meshed, found, strict=True):
+        yield ready, hands, exchanged
+
+  def _frames(
+    self, file: pathlib.Path, reader: video.Reader, task: rich.progress.TaskID, bar: rich.progress.Progress
+  ) -> Iterator[Ready]:
+    for frame in reader:
+      bar.advance(task)
+      if frame.number % self._every == 0:
+        yield self._look.ready(Picture(file, frame.pixels, None), frame.number, frame.time_s)
+
+  def _followed(self, frames: Iterator[Ready], fps: float) -> Iterator[tuple[Ready, Hands, bool]]:
+    follow = Follow(fps, self._smooth, self._hand_model)
+    for ready in groups(frames, self._look.model.batch_size):
+      for each, hands in zip(ready, self._look.hands(ready), strict=True):
+        yield each, *follow(hands)
 
   # ---- both -----------------------------------------------------------------------
 
@@ -175,8 +198,6 @@ class Session:
     return gallery
 
   def _add(self, ready: Ready, hands: Hands, overlay: str, exchanged: bool = False) -> Found:
-    if exchanged:  # parameters are of the right or of the left hand's model
-      hands = self._look.meshed(hands, anew=True)
     picture = ready.picture
     height, width = picture.pixels.shape[:2]
     found = Found(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -58,6 +58,17 @@ class Hands:
     """Those of one picture, N = 1."""
     rows = slice(index, index + 1)
     return self._changed(lambda name, value: value[rows])
+
+  @classmethod
+  def joined(cls, some: Sequence[Hands]) -> Hands:
+    """Those of all pictures of several, which have the same keys in `raw`."""
+    values = {
+      field.name: np.concatenate([getattr(one, field.name) for one in some])
+      for field in dataclasses.fields(cls)
+      if field.name not in ("scale", "raw")
+    }
+    raw = {key: np.concatenate([one.raw[key] for one in some]) for key in some[0].raw}
+    return cls(**values, scale=tuple(scale for one in some for scale in one.scale), raw=raw)
 
   @property
   def meshed(self) -> Bool[np.ndarray, "n 2"]:

@@ -162,6 +162,16 @@ class PartlyPredictingSystem(Protocol):
 
 
 @runtime_checkable
+class WidenedSystem(Protocol):
+  """A system with layers that see more channels than those of a network it may start from."""
+
+  @property
+  def widened(self) -> tuple[str, ...]:
+    """Paths of their kernels [..., in, out], as "params/encoder/conv1/kernel"; what is seen besides comes last."""
+    ...
+
+
+@runtime_checkable
 class DrawnSystem(Protocol):
   """A system whose targets can be drawn over its crops (`jaxhands show`)."""
 
