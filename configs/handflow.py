@@ -2,7 +2,7 @@
 
     python launch.py --config=configs/handflow.py                     # demo: 2 CPU cores, minutes
     python launch.py --config=configs/handflow.py:gaussian            # the same with another distribution
-    python launch.py --config=configs/handflow.py:kept                # the demo's network, trained for hours
+    python launch.py --config=configs/handflow.py:kept                # the demo's network, trained longer
     python launch.py --config=configs/handflow.py:synth               # the paper's network on embedded data: one GPU
     python launch.py --config=configs/handflow.py:paper --config.hand_model=MANO_DIR \\
         --config.init_from.backbone=resnet50-11ad3fa6.pth             # MultiHands, built from your InterHand2.6M
@@ -15,7 +15,7 @@ Sizes:
          The trunk starts from InterNet's weights that come with the package (docs/kept.md), but for `scratch`
   tiny   seconds, for tests
   small  `demo` on fewer pictures: for ablations; every row starts from the same trunk
-  kept   `demo` on more pictures and for many more steps
+  kept   `demo` on more pictures and for more steps
   synth  the paper's network on embedded data
   paper  ResNet-50, 224 px, a flow of four layers of 1,024 units, 100 annotations a picture
 
@@ -163,7 +163,7 @@ def _compact(config: Any) -> None:
 def _demo(config: Any) -> None:
   _compact(config)
   config.data.train, config.data.eval = ("multihands/demo:train",), ("multihands/demo:val",)
-  config.data.synthetic.update(train=1_000, val=200, test=0)
+  config.data.synthetic.update(train=600, val=150, test=0)
   config.train_for, config.ema = "500 steps", 0.99
   config.log_every, config.eval_every, config.checkpoint_every = "50 steps", "0 steps", "250 steps"
 
@@ -179,10 +179,10 @@ def _kept(config: Any) -> None:
   """Pictures of two hands that no demo shows, with annotations."""
   _compact(config)
   config.data.train, config.data.eval = ("multihands/demo:train",), ("multihands/demo:test",)
-  config.data.synthetic.update(train=4_000, val=0, test=400, seed=1)
+  config.data.synthetic.update(train=1_500, val=0, test=200, seed=1)
   config.data.augmentation.update(translation=0.1, scale=0.2, rotation_deg=30.0)
-  config.train_for, config.ema = "8000 steps", 0.999
-  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "250 steps"
+  config.train_for, config.ema = "1200 steps", 0.99
+  config.log_every, config.eval_every, config.checkpoint_every = "50 steps", "0 steps", "100 steps"
 
 
 def _tiny(config: Any) -> None:

@@ -255,7 +255,7 @@ class PoseDistribution:
     projection = distance.sum((2, 3)) / seen
     return {
       "mode": error.sum(-1),
-      "joints": _relative_error(joints_cam[:, 0], batch["joints_cam"], batch["joints_cam_valid"]),
+      "joints": losses.right_relative_error(joints_cam[:, 0], batch["joints_cam"], batch["joints_cam_valid"], _UNIT_MM),
       "projection": projection[:, 0],
       "projection_samples": projection[:, 1:].mean(1),
       "orthonormality": vector.orthonormality(out["mode"]).mean(1) + vector.orthonormality(out["samples"]).mean(1),
@@ -387,18 +387,6 @@ class HandFlow(PoseDistribution):
 def _mean(values: Float[Array, "b a"], valid: Bool[Array, "b a"]) -> Float[Array, " b"]:
   """Of the annotations that there are."""
   return jnp.where(valid, values, 0).sum(-1) / jnp.maximum(valid.sum(-1), 1)
-
-
-def _relative_error(
-  found: Float[Array, "b 2 21 3"], truth: Float[Array, "b 2 21 3"], valid: Bool[Array, "b 2 21"]
-) -> Float[jax.Array, " b"]:
-  """Mean squared distance of the joints, relative to the right wrist, in squares of 100 mm."""
-  right = schema.RIGHT
-  counted = valid & valid[:, right : right + 1, skeleton.WRIST :]
-  relative = [joints - joints[:, right : right + 1, skeleton.WRIST :] for joints in (found, truth)]
-  mask = jnp.repeat(counted[..., None], 3, -1)
-  error = losses.squared_error(relative[0] / _UNIT_MM, relative[1] / _UNIT_MM, mask)
-  return error.sum((1, 2, 3)) / jnp.maximum(jnp.sum(counted, (1, 2)), 1)
 
 
 def build(config: Any) -> HandFlow:

@@ -225,7 +225,7 @@ def test_the_trunk_is_that_of_the_packages_internet(variant):
   trunk = functools.partial(ResNet(18, 24).apply, train=False)
   stored = checkpoint.read_variables(kept.folder("internet"), own)
   for one in (internet, system):
-    image = one.device_ops(batch, jax.random.key(0), False)["image"]
+    image = jnp.asarray(one.device_ops(batch, jax.random.key(0), False)["image"])
     np.testing.assert_allclose(image, np.asarray(batch["image"]) / 255, atol=1e-6)
   seen = [trunk({kind: tree["backbone"] for kind, tree in found.items()}, image) for found in (filled, stored)]
   np.testing.assert_array_equal(seen[0]["layer4"], seen[1]["layer4"])
