@@ -2,6 +2,7 @@
 
     python launch.py --config=configs/handflow.py                     # demo: 2 CPU cores, minutes
     python launch.py --config=configs/handflow.py:gaussian            # the same with another distribution
+    python launch.py --config=configs/handflow.py:kept                # the demo's network, trained longer
     python launch.py --config=configs/handflow.py:synth               # the paper's network on embedded data: one GPU
     python launch.py --config=configs/handflow.py:paper --config.hand_model=MANO_DIR \\
         --config.init_from.backbone=resnet50-11ad3fa6.pth             # MultiHands, built from your InterHand2.6M
@@ -10,15 +11,18 @@
 --mano DIR`. The embedded sizes build their data, annotations included, when they are first run.
 
 Sizes:
-  demo   ResNet-18 a quarter as wide, 96 px, a flow of 128 units without norm and dropout; embedded hands
+  demo   ResNet-18 three eighths as wide, 96 px, a flow of 128 units without norm and dropout; upright embedded hands.
+         The trunk starts from InterNet's weights that come with the package (docs/kept.md), but for `scratch`
   tiny   seconds, for tests
-  small  `demo` on fewer pictures: for ablations
+  small  `demo` on fewer pictures: for ablations; every row starts from the same trunk
+  kept   `demo` on more pictures and for more steps
   synth  the paper's network on embedded data
   paper  ResNet-50, 224 px, a flow of four layers of 1,024 units, 100 annotations a picture
 
 Distributions (one of them): flow (default), gaussian, vae, mcdropout; see `jaxhands/systems/handflow_baselines.py`.
 
-Switches, the rows of the paper's table 3:
+Switches, the rows of the paper's table 3 but for the first:
+  scratch            `demo` and `small` from nothing
   no_multihands      one annotation a picture: its fit
   no_nll             without the likelihood, and so without what balances the determinant
   no_determinant     without the determinant's magnitude, which lets samples spread
@@ -49,10 +53,13 @@ DROPPED = {
   "no_projection": {"projection_weight": 0.0, "projection_samples_weight": 0.0},
   "no_orthonormality": {"orthonormality_weight": 0.0},
 }
-SWITCHES = ("no_multihands", "additive", *DROPPED)
+ROWS = ("no_multihands", "additive", *DROPPED)
+SWITCHES = ("scratch", *ROWS)
+TRUNK = "kept/internet"  # of the compact sizes, which have the trunk that these weights have
 VARIANTS = (
-  "demo", "tiny", "small", "synth", "paper", "tiny,gaussian", "tiny,vae", "tiny,mcdropout", "tiny,additive",
-  "tiny,no_multihands", *(f"small,{name}" for name in DISTRIBUTIONS[1:]), *(f"small,{name}" for name in SWITCHES),
+  "demo", "demo,scratch", "tiny", "small", "kept", "synth", "paper", "tiny,gaussian", "tiny,vae", "tiny,mcdropout",
+  "tiny,additive", "tiny,no_multihands", *(f"small,{name}" for name in DISTRIBUTIONS[1:]),
+  *(f"small,{name}" for name in ROWS),
 )  # fmt: skip
 
 
@@ -64,7 +71,7 @@ def get_config(variant: str = "") -> ConfigDict:
   """
   config: Any = base.get_config()
   config.name = "handflow"
-  choice = base.choose(config, variant, parts=DISTRIBUTIONS, switches=SWITCHES)
+  choice = base.choose(config, variant, parts=DISTRIBUTIONS, switches=SWITCHES, sizes=(*base.SIZES, "kept"))
   config.system = ConfigDict({
     "name": "handflow" if choice.part == "flow" else "handflow_baselines",
     "depth": 50,
@@ -93,6 +100,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config.system.update(kind=choice.part, **own.get(choice.part, {}))
   for switch in choice.switches & DROPPED.keys():
     _drop(config, switch)
+  if "scratch" in choice and choice.size not in ("demo", "small"):
+    raise ValueError(f"variant {variant!r}: only demo and small start from weights, which 'scratch' leaves out")
   if "additive" in choice and choice.part != "flow":
     raise ValueError(f"variant {variant!r}: 'additive' is about the flow's couplings")
   config.data.crop_hw, config.data.map_hw = (224, 224), (112, 112)
@@ -102,7 +111,9 @@ def get_config(variant: str = "") -> ConfigDict:
   config.eval.also = ConfigDict({
     "right_wrist": {"root": "right_wrist"}, "global": {"root": "none"}, "occluded": {"joints": "occluded"},
   })  # fmt: skip
-  {"demo": _demo, "tiny": _tiny, "small": _small, "synth": _synth, "paper": _paper}[choice.size](config)
+  {"demo": _demo, "tiny": _tiny, "small": _small, "kept": _kept, "synth": _synth, "paper": _paper}[choice.size](config)
+  if choice.size in ("demo", "small", "kept"):
+    config.init_from.backbone = "" if "scratch" in choice else TRUNK
   return config
 
 
@@ -133,29 +144,45 @@ def _synth(config: Any) -> None:
   config.train_for = "100000 steps"
 
 
-def _demo(config: Any) -> None:
-  config.system.update(depth=18, width=16, hidden=128, dropout=0.0, annotations=8)
+def _compact(config: Any) -> None:
+  """What the small sizes have in common."""
+  config.system.update(depth=18, width=24, hidden=128, dropout=0.0, annotations=8, normalised=False)
   if config.system.name == "handflow":
     config.system.batch_norm = False
   elif config.system.kind == "mcdropout":
     config.system.dropout = 0.2  # what its samples are made of
   config.data.crop_hw, config.data.map_hw, config.data.shrink = (96, 96), (48, 48), True
-  config.data.train, config.data.eval = ("multihands/demo:train",), ("multihands/demo:val",)
-  config.data.synthetic.update(train=2_000, val=300, test=0)
+  config.data.rough = True
   config.data.augmentation.update(translation=0.05, scale=0.1, rotation_deg=10.0)
-  config.train_for = "1500 steps"
   config.batch_size = 32
   config.optimizer.learning_rate = 1e-3
-  config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
+  config.schedule.name, config.schedule.warmup = "cosine", "100 steps"
   config.clip_norm = 1.0
-  config.ema = 0.999
-  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "750 steps", "750 steps"
+
+
+def _demo(config: Any) -> None:
+  _compact(config)
+  config.data.train, config.data.eval = ("multihands/demo:train",), ("multihands/demo:val",)
+  config.data.synthetic.update(train=600, val=150, test=0)
+  config.train_for, config.ema = "500 steps", 0.99
+  config.log_every, config.eval_every, config.checkpoint_every = "50 steps", "0 steps", "250 steps"
 
 
 def _small(config: Any) -> None:
   _demo(config)
   config.data.synthetic.update(train=1_500, val=300)
   config.train_for = "1000 steps"
+  config.log_every, config.checkpoint_every = "100 steps", "500 steps"
+
+
+def _kept(config: Any) -> None:
+  """Pictures of two hands that no demo shows, with annotations."""
+  _compact(config)
+  config.data.train, config.data.eval = ("multihands/demo:train",), ("multihands/demo:test",)
+  config.data.synthetic.update(train=1_500, val=0, test=200, seed=1)
+  config.data.augmentation.update(translation=0.1, scale=0.2, rotation_deg=30.0)
+  config.train_for, config.ema = "1200 steps", 0.99
+  config.log_every, config.eval_every, config.checkpoint_every = "50 steps", "0 steps", "100 steps"
 
 
 def _tiny(config: Any) -> None:

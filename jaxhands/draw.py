@@ -22,12 +22,13 @@ from jaxhands.hands.skeleton import FINGERS
 from jaxhands.render import overlay
 from jaxhands.render.overlay import Mark
 
-View = Literal["front", "above"]
-VIEWS: tuple[View, ...] = ("front", "above")
+View = Literal["front", "above", "side"]
+VIEWS: tuple[View, ...] = ("front", "above")  # of one pose; "side" is for what differs in depth
 # x and y of the page, and what lies behind: rows of a rotation of the camera's frame.
 _AXES = {
   "front": np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float64),
   "above": np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float64),
+  "side": np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]], np.float64),
 }
 _LINES_PER_SIDE = 115.0  # a picture's longer side holds so many widths of a line
 _MARGIN = 1.15  # room around the hands in a view
@@ -81,7 +82,8 @@ def seen_from(
 ) -> tuple[Float[np.ndarray, "2 21 2"], Float[np.ndarray, "2 21"]]:
   """Parallel projection into a square of `side_px`: points in its pixels, and depth (mm) away from the viewer.
 
-  "front" looks as the camera does; "above" looks down on it, with the camera at the lower edge.
+  "front" looks as the camera does; "above" looks down on it, with the camera at the lower edge; "side" looks from its
+  right, with the camera at the left edge.
   """
   turned = (joints_cam - cube.centre_cam) @ _AXES[view].T
   return turned[..., :2] * (side_px / cube.side_mm) + side_px / 2, turned[..., 2]

@@ -14,8 +14,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, UInt8
 
+from jaxhands import schema
 from jaxhands.codecs import gaussian_factors
 from jaxhands.geometry.arrays import Array
+from jaxhands.hands import skeleton
 
 
 def weighted_mean(values: Float[Array, " b"], weight: Float[Array, " b"]) -> Float[jax.Array, ""]:
@@ -189,3 +191,21 @@ def adversarial(
   else:
     loss = jax.nn.relu(1 + scores if role == "fake" else 1 - scores)
   return loss.mean(tuple(range(1, scores.ndim)))
+
+
+def right_relative_error(
+  found: Float[Array, "b 2 21 3"], truth: Float[Array, "b 2 21 3"], valid: Bool[Array, "b 2 21"], unit_mm: float
+) -> Float[jax.Array, " b"]:
+  """Mean squared distance of the joints, both relative to the right wrist, in squares of `unit_mm`.
+
+  Args:
+    found, truth: joints, mm.
+    valid: that count; none does without the right wrist.
+    unit_mm: of the distances.
+  """
+  right = schema.RIGHT
+  counted = valid & valid[:, right : right + 1, skeleton.WRIST :]
+  relative = [joints - joints[:, right : right + 1, skeleton.WRIST :] for joints in (found, truth)]
+  mask = jnp.repeat(counted[..., None], 3, -1)
+  error = squared_error(relative[0] / unit_mm, relative[1] / unit_mm, mask)
+  return error.sum((1, 2, 3)) / jnp.maximum(jnp.sum(counted, (1, 2)), 1)

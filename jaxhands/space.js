@@ -1,9 +1,11 @@
 // Hands in space, to be turned: meshes with a depth buffer where there are any, skeletons else. Needs no WebGL.
 // Camera frame: x right, y down, z forward, mm.
 class Space {
-  // colours: [hand][finger] rgb; chains: joints of each finger; faces: [hand] Uint16Array, three vertices a face, or null.
-  constructor(canvas, { colours, chains, faces }) {
-    Object.assign(this, { canvas, colours, chains, faces, pen: canvas.getContext("2d"), hands: [], others: [] });
+  // colours: [hand][finger] rgb; chains: joints of each finger; faces: [hand] Uint16Array, three vertices a face, or null;
+  // sureness: { stops, unsure }, colours of deviations from 0 to `unsure` mm, for `sure`.
+  constructor(canvas, { colours, chains, faces, sureness }) {
+    Object.assign(this, { canvas, colours, chains, faces, sureness, pen: canvas.getContext("2d"), hands: [], others: [] });
+    this.sure = false;  // hands with a deviation [21] are shown in its colours, with their samples
     this.view = { yaw: 0.5, pitch: 0.25, zoom: 1 };
     this.scene = { centre: [0, 0, 0], radius: 120, floor: 0 };
     this.layer = document.createElement("canvas");
@@ -58,9 +60,13 @@ class Space {
       return;
     }
     this.drawFloor();
-    if (this.hands.some(hand => hand && hand.mesh)) this.drawMeshes();
+    if (this.hands.some(hand => this.meshed(hand))) this.drawMeshes();
+    if (this.sure) this.drawSamples();
     this.skeletons().sort((a, b) => b.depth - a.depth).forEach(item => item.draw());
   }
+
+  spread(hand) { return this.sure && hand && hand.deviation; }
+  meshed(hand) { return hand && hand.mesh && !this.spread(hand); }
 
   drawFloor() {
     const { centre: [cx, , cz], floor, radius } = this.scene, pen = this.pen;
@@ -85,7 +91,7 @@ class Space {
     const pen = this.layer.getContext("2d"), image = pen.createImageData(width, height);
     const nearness = new Float32Array(width * height);
     this.hands.forEach((hand, side) => {
-      if (hand && hand.mesh) this.fill(hand.mesh, this.faces[side], this.colours[side][2], fine, image, nearness);
+      if (this.meshed(hand)) this.fill(hand.mesh, this.faces[side], this.colours[side][2], fine, image, nearness);
     });
     pen.putImageData(image, 0, 0);
     this.pen.imageSmoothingQuality = "high";
@@ -132,20 +138,39 @@ class Space {
   skeletons() {
     const found = [];
     this.hands.forEach((hand, side) => {
-      if (!hand || hand.mesh) return;
+      if (!hand || this.meshed(hand)) return;
       const at = hand.joints.map(joint => this.project(joint)), colours = this.colours[side];
+      const spread = this.spread(hand), of = (joint, finger) => spread ? this.sureColour(spread[joint]) : colours[finger];
       this.chains.forEach((chain, finger) => {
         for (let i = 1; i < chain.length; i++) {
           const p = at[chain[i - 1]], q = at[chain[i]], depth = (p.depth + q.depth) / 2;
-          found.push({ depth, draw: () => this.line(p, q, colours[finger]) });
+          found.push({ depth, draw: () => this.line(p, q, of(chain[i], finger)) });
         }
         for (const joint of chain) {
           const size = 2.6 + 3.2 * hand.confidence[joint];
-          found.push({ depth: at[joint].depth - 1, draw: () => this.dot(at[joint], size, colours[finger]) });
+          found.push({ depth: at[joint].depth - 1, draw: () => this.dot(at[joint], size, of(joint, finger)) });
         }
       });
     });
     return found;
+  }
+
+  drawSamples() {
+    const pen = this.pen;
+    pen.globalAlpha = 0.3;
+    this.hands.forEach((hand, side) => ((this.spread(hand) && hand.samples) || []).forEach(joints => {
+      const at = joints.map(joint => this.project(joint));
+      this.chains.forEach((chain, finger) => {
+        for (let i = 1; i < chain.length; i++) this.line(at[chain[i - 1]], at[chain[i]], this.colours[side][finger], 1.2);
+      });
+    }));
+    pen.globalAlpha = 1;
+  }
+
+  sureColour(deviation) {
+    const { stops, unsure } = this.sureness, at = Math.min(deviation / unsure, 1) * (stops.length - 1);
+    const i = Math.min(Math.floor(at), stops.length - 2);
+    return stops[i].map((c, k) => c + (at - i) * (stops[i + 1][k] - c));
   }
 
   shade(rgb, depth) {
@@ -153,10 +178,10 @@ class Space {
     return `rgb(${rgb.map(c => Math.round(Math.min(255, c * fog))).join(",")})`;
   }
 
-  line(p, q, rgb) {
+  line(p, q, rgb, width = 6) {
     const pen = this.pen;
     pen.strokeStyle = this.shade(rgb, (p.depth + q.depth) / 2);
-    pen.lineWidth = 6 * (p.scale + q.scale) / 2;
+    pen.lineWidth = width * (p.scale + q.scale) / 2;
     pen.lineCap = "round";
     pen.beginPath(); pen.moveTo(p.x, p.y); pen.lineTo(q.x, q.y); pen.stroke();
   }
@@ -209,6 +234,13 @@ class Space {
   static numbers(text, Kind) {
     const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
     return new Kind(bytes.buffer);
+  }
+
+  // Poses [S][21][3] of `draw.packed`.
+  static poses({ origin, tenths }) {
+    const values = Array.from(Space.numbers(tenths, Int16Array), (value, i) => origin[i % 3] + value / 10);
+    const points = Array.from({ length: values.length / 3 }, (_, i) => values.slice(3 * i, 3 * i + 3));
+    return Array.from({ length: points.length / 21 }, (_, i) => points.slice(21 * i, 21 * i + 21));
   }
 
   // A mesh of `draw.packed`, tenths of millimetres from `origin`, with the normals of its vertices.

@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
   "metrics": {"schema", "verdict", "geometry", "hands", "codecs", "runs"},
   "draw": {"schema", "geometry", "hands", "render"},
   "meshes": {"schema", "geometry", "hands", "render", "runs"},
-  "report": {"schema", "verdict", "geometry", "hands", "render", "draw", "runs"},
+  "report": {"schema", "verdict", "geometry", "hands", "metrics", "render", "draw", "runs"},
   "data": {"schema", "geometry", "hands", "codecs", "runs"},
   "weights": {"schema", "hands", "runs"},
   "models": {"schema", "geometry", "hands", "codecs", "losses"},

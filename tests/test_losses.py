@@ -132,3 +132,15 @@ def test_heatmap_cross_entropy(heatmap_case):
   gradient = jax.grad(lambda s: losses.heatmap_cross_entropy(s, cells, mask, 1.7).sum())(scores)
   weights = np.where(np.asarray(mask)[:, None, None], np.exp(log_prob) - target, 0)
   np.testing.assert_allclose(gradient, weights, atol=1e-5)
+
+
+def test_joints_relative_to_the_right_wrist():
+  rng = np.random.default_rng(0)
+  found, truth = rng.normal(0, 80, (2, 3, 2, 21, 3)).astype(np.float32)
+  valid = rng.random((3, 2, 21)) < 0.7
+  valid[:, 0, 20] = [True, True, False]
+  result = jax.jit(losses.right_relative_error, static_argnums=3)(found, truth, valid, 100.0)
+  for b in range(2):
+    own, true = (joints[b].astype(np.float64) - joints[b, 0, 20] for joints in (found, truth))
+    assert result[b] == pytest.approx(np.square((own - true) / 100).sum(-1)[valid[b]].mean(), rel=1e-4)
+  assert result[2] == 0

@@ -106,13 +106,13 @@ def lift(
 
 
 def move_meshes(prediction: schema.Prediction, lifted: Lifted) -> dict[str, Any]:
-  """`vertices_cam` and `mano` as they go along with lifted wrists; 0 of hands that could not be lifted.
+  """`vertices_cam`, `mano` and `samples` as they go along with lifted wrists; 0 of hands that could not be lifted.
 
   Args:
     prediction: with `joints_cam`.
     lifted: of it.
   Returns:
-    Those of the two keys that the prediction has.
+    Those of the three keys that the prediction has.
   """
   joints_cam, valid = lifted.joints_cam, lifted.valid[..., None]
   xp = namespace(joints_cam)
@@ -123,6 +123,8 @@ def move_meshes(prediction: schema.Prediction, lifted: Lifted) -> dict[str, Any]
   if "mano" in prediction:
     parameters, start = prediction["mano"], schema.MANO_TRANSLATION.start
     moved["mano"] = xp.where(valid, xp.concatenate([parameters[..., :start], parameters[..., start:] + by], -1), 0)
+  if "samples" in prediction:
+    moved["samples"] = xp.where(valid[:, None, :, None], prediction["samples"] + by[:, None, :, None, :], 0)
   return moved
 
 

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from jaxhands.hands.model import HandModel
-from jaxhands.metrics import boxes, confidence, handedness, masks, mmd, parts, pictures, plausible, pose, root, spread
+from jaxhands.metrics import (
+  boxes,
+  confidence,
+  handedness,
+  masks,
+  mmd,
+  parts,
+  pictures,
+  plausible,
+  pose,
+  projected,
+  root,
+  spread,
+)
 from jaxhands.metrics.base import Baseline, Metric, Protocol
 from jaxhands.metrics.distribution import ALIGNMENTS
 from jaxhands.schema import HANDS
@@ -51,7 +64,8 @@ def distributions(protocol: Protocol, model: HandModel) -> tuple[Metric, ...]:
   several += [metric(alignment) for metric in (spread.best_of_samples, spread.deviation) for alignment in ALIGNMENTS]
   honest = [metric(a) for metric in (spread.deviation_error, spread.deviation_correlation) for a in ALIGNMENTS]
   honest += [spread.coverage(alignment, percent) for percent in (50, 90) for alignment in ALIGNMENTS]
-  return (*several, *one, plausible.nll(), *honest)
+  seen = projected.in_place(), projected.in_depth(), projected.in_picture()
+  return (*several, *one, plausible.nll(), *honest, *seen)
 
 
 def baselines() -> tuple[Baseline, ...]:

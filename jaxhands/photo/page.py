@@ -15,9 +15,9 @@ import numpy as np
 
 from jaxhands import draw
 from jaxhands.photo.names import printable
-from jaxhands.photo.records import About, Failed, Found
+from jaxhands.photo.records import About, Failed, Found, deviations_of, sampled
 from jaxhands.prediction.hands import Hands
-from jaxhands.render import overlay
+from jaxhands.render import certainty, overlay
 from jaxhands.schema import HANDS
 
 _TEMPLATE = pathlib.Path(__file__).with_name("page.html")
@@ -30,15 +30,20 @@ LARGE_ERROR = 0.1
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Shown:
-  """A picture of the page: what was found, and the picture with it drawn in, large and small, as JPEGs in data URIs."""
+  """A picture of the page: what was found, and the picture with it drawn in, large and small, as JPEGs in data URIs.
+
+  `sure`: the picture with what a distribution is sure of; "" = there is none.
+  """
 
   found: Found
   image: str
   thumb: str
+  sure: str = ""
 
   @classmethod
-  def of(cls, found: Found, drawn: np.ndarray) -> Shown:
-    return cls(found, draw.jpeg_uri(_within(drawn, _SIDE_PX)), draw.jpeg_uri(_within(drawn, _THUMB_PX)))
+  def of(cls, found: Found, drawn: np.ndarray, sure: np.ndarray | None = None) -> Shown:
+    large = "" if sure is None else draw.jpeg_uri(_within(sure, _SIDE_PX))
+    return cls(found, draw.jpeg_uri(_within(drawn, _SIDE_PX)), draw.jpeg_uri(_within(drawn, _THUMB_PX)), large)
 
 
 @dataclasses.dataclass(eq=False)
@@ -62,12 +67,12 @@ class Gallery:
   count: int = 0
   meshes: Sequence[str] = ()
 
-  def add(self, found: Found, drawn: np.ndarray) -> None:
+  def add(self, found: Found, drawn: np.ndarray, sure: np.ndarray | None = None) -> None:
     if self.fps and len(self.shown) == MAX_SHOWN and self.count % self.stride == 0:
       del self.shown[1::2]
       self.stride *= 2
     if self.count % self.stride == 0 and len(self.shown) < MAX_SHOWN:
-      self.shown.append(Shown.of(found, drawn))
+      self.shown.append(Shown.of(found, drawn, sure))
     self.count += 1
 
 
@@ -99,8 +104,10 @@ def html(
     "large": LARGE_ERROR,
     "colours": [overlay.FINGER_RGB[hand] for hand in HANDS],
     "chains": overlay.CHAINS.tolist(),
+    "stops": certainty.STOPS_RGB.tolist(),
+    "unsure_mm": certainty.UNSURE_MM,
     "faces": None if faces is None else [draw.base64_of(own.astype("<u2")) for own in faces],
-    "pictures": [_entry(each, gallery.meshes) for each in shown],
+    "pictures": [_entry(each, gallery.meshes, about.samples) for each in shown],
     "pages": [[each.title, urllib.parse.quote(each.file)] for each in galleries if each is not gallery],
     "failed": [[printable(each.file), each.reason, each.part] for each in failed],
     "passed_over": by_kind(passed_over),
@@ -140,9 +147,10 @@ def _within(drawn: np.ndarray, side_px: int) -> np.ndarray:
   return cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _entry(shown: Shown, files: Sequence[str]) -> dict[str, Any]:
-  """What the page says of a picture, or of a frame of a video whose meshes are in `files`."""
+def _entry(shown: Shown, files: Sequence[str], samples: int) -> dict[str, Any]:
+  """What the page says of a picture, or of a frame of a video whose meshes are in `files`; with so many samples."""
   found, hands = shown.found, shown.found.hands
+  spread = [sampled(hands, hand) for hand in range(2)]
   valid, meshed = hands.joints_cam_valid[0], hands.meshed[0]
   name = printable(pathlib.PurePath(found.file).name)
   return {
@@ -159,6 +167,13 @@ def _entry(shown: Shown, files: Sequence[str]) -> dict[str, Any]:
     "reprojection": hands.reprojection_px[0].mean(-1).round(2).tolist(),
     "large": large_error(hands),
     "meshes": [[pathlib.PurePath(path).name, urllib.parse.quote(path)] for path in found.meshes or files],
+    "sure": shown.sure,
+    "samples": [
+      None if poses is None or not samples else draw.packed(poses[:samples].reshape(-1, 3)) for poses in spread
+    ],
+    "deviation": [
+      None if poses is None else [values.round(1).tolist() for values in deviations_of(poses)] for poses in spread
+    ],
     "vertices": [draw.packed(hands.raw["vertices_cam"][0, hand]) if meshed[hand] else None for hand in range(2)]
     if meshed.any()
     else None,

@@ -146,12 +146,25 @@ def _hand(hands: Hands, hand: int) -> dict[str, Any]:
   }
 
 
+def sampled(hands: Hands, hand: int) -> np.ndarray | None:
+  """Samples [S, 21, 3] (mm, camera frame) of one hand of one picture; None of a system, or a hand, without."""
+  if "samples" not in hands.raw or not hands.joints_cam_valid[0, hand]:
+    return None
+  return hands.raw["samples"][0, :, hand]
+
+
+def deviations_of(poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """How far samples [S, 21, 3] of a hand's joints spread, [21] each: from its own wrist, and in the camera's frame."""
+  of_own_wrist, in_camera = np.asarray(deviations(np.stack([poses - poses[:, skeleton.WRIST :], poses])))
+  return of_own_wrist, in_camera
+
+
 def _spread(hands: Hands, hand: int, samples: int) -> dict[str, Any]:
   """What a distribution says of a hand besides its mode; nothing of a system without samples."""
-  if "samples" not in hands.raw or not hands.joints_cam_valid[0, hand]:
+  poses = sampled(hands, hand)
+  if poses is None:
     return {}
-  poses = hands.raw["samples"][0, :, hand]
-  of_own_wrist, in_camera = np.asarray(deviations(np.stack([poses - poses[:, skeleton.WRIST :], poses])))
+  of_own_wrist, in_camera = deviations_of(poses)
   entry: dict[str, Any] = {
     "deviation_mm": _numbers(of_own_wrist),
     "deviation_cam_mm": _numbers(in_camera),

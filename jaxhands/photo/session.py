@@ -14,6 +14,7 @@ import rich.progress
 from PIL import Image
 
 from jaxhands import draw
+from jaxhands.geometry import camera
 from jaxhands.hands.model import HandModel
 from jaxhands.photo import page, records, video
 from jaxhands.photo.follow import Follow
@@ -21,12 +22,14 @@ from jaxhands.photo.look import Look, Ready, groups
 from jaxhands.photo.mesh_files import MeshFiles
 from jaxhands.photo.names import Names, printable
 from jaxhands.photo.pictures import BadPicture, Picture, is_video, read
-from jaxhands.photo.records import Failed, Found
+from jaxhands.photo.records import Failed, Found, deviations_of, sampled
 from jaxhands.prediction.hands import Hands
-from jaxhands.render import surfaces
+from jaxhands.render import certainty, surfaces
+from jaxhands.schema import NUM_JOINTS
 
 _JPEG_QUALITY = 92
 _LINES_OVER_MESHES = 0.4  # opacity
+_NEAREST_MM = 10.0  # to the camera, of samples that are projected
 _SCALES = {
   "unknown": "scale unknown (give --fx or --intrinsics)", "assumed": "scale of an average hand", "metric": "metric",
 }  # fmt: skip
@@ -117,7 +120,7 @@ class Session:
         found = self._add(each, hands, overlay)
         if self._meshes:
           found = self.found[-1] = dataclasses.replace(found, meshes=self._meshes.picture(name, found))
-        gallery.add(found, drawn)
+        gallery.add(found, drawn, self._sure(each.picture.pixels, hands))
 
   def _readable(
     self, files: Sequence[pathlib.Path], task: rich.progress.TaskID, bar: rich.progress.Progress
@@ -229,3 +232,21 @@ class Session:
     meshed = surfaces.paint(pixels, vertices, faces, shown, hands.camera_img[0])
     lines = draw.skeletons(meshed, hands.joints_img[0], valid, hands.confidence[0])
     return cv2.addWeighted(lines, _LINES_OVER_MESHES, meshed, 1 - _LINES_OVER_MESHES, 0)
+
+  def _sure(self, pixels: np.ndarray, hands: Hands) -> np.ndarray | None:
+    """The picture with the samples of a distribution, and its mode in the colours of their deviations."""
+    found = [sampled(hands, hand) for hand in range(2)]
+    if all(poses is None for poses in found):
+      return None
+    spread = np.zeros((2, NUM_JOINTS), np.float32)
+    points = np.zeros((min(self._samples, *(len(poses) for poses in found if poses is not None)), 2, NUM_JOINTS, 2))
+    for hand, poses in enumerate(found):
+      if poses is not None:
+        spread[hand] = deviations_of(poses)[0]
+        ahead = poses[: len(points)].astype(np.float32)
+        ahead[..., 2] = ahead[..., 2].clip(_NEAREST_MM)
+        points[:, hand] = camera.project(ahead, hands.camera_img[0])
+    valid = np.repeat(np.array(hands.joints_cam_valid[0])[:, None], NUM_JOINTS, 1)
+    line = draw.line_px(*pixels.shape[:2])
+    seen = certainty.paint_samples(pixels, points, valid, line / 2) if len(points) else pixels
+    return certainty.paint_deviations(seen, hands.joints_img[0], spread, valid, line)

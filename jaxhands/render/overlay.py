@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int32, UInt8
 
 from jaxhands.hands.skeleton import WRIST
 from jaxhands.schema import HANDS
@@ -28,7 +28,7 @@ CASING = 1.6  # its width, of the mark's
 RING = 0.25  # width of a ring, of its diameter
 # Wrist to tip of each finger, thumb first: what is drawn as one line.
 CHAINS = np.array([[WRIST, 4 * finger + 3, 4 * finger + 2, 4 * finger + 1, 4 * finger] for finger in range(5)])
-_SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
+SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 _FAR = 1e6  # px; further away OpenCV's integers would overflow
 
 
@@ -104,15 +104,20 @@ def paint(picture: UInt8[np.ndarray, "h w 3"], marks: Sequence[Sequence[Mark]]) 
   return painted
 
 
+def fixed(points: Float[np.ndarray, "n 2"]) -> Int32[np.ndarray, "n 2"]:
+  """Pixels as OpenCV's drawing takes them, with `SHIFT` fractional bits."""
+  return (np.clip(points, -_FAR, _FAR) * 2**SHIFT).round().astype(np.int32)
+
+
 def _paint(picture: np.ndarray, mark: Mark, colour: tuple[int, int, int]) -> None:
-  fixed = (np.clip(mark.points, -_FAR, _FAR) * 2**_SHIFT).round().astype(np.int32)
-  if len(fixed) > 1:
-    cv2.polylines(picture, [fixed], False, colour, max(round(mark.size), 1), cv2.LINE_AA, _SHIFT)
+  at = fixed(mark.points)
+  if len(at) > 1:
+    cv2.polylines(picture, [at], False, colour, max(round(mark.size), 1), cv2.LINE_AA, SHIFT)
     return
-  radius = round(mark.size / 2 * 2**_SHIFT)
+  radius = round(mark.size / 2 * 2**SHIFT)
   ring = max(round(mark.size * RING), 1)
-  centre = (int(fixed[0, 0]), int(fixed[0, 1]))
-  cv2.circle(picture, centre, radius, colour, -1 if mark.filled else ring, cv2.LINE_AA, _SHIFT)
+  centre = (int(at[0, 0]), int(at[0, 1]))
+  cv2.circle(picture, centre, radius, colour, -1 if mark.filled else ring, cv2.LINE_AA, SHIFT)
 
 
 def paint_masks(picture: UInt8[np.ndarray, "h w 3"], masks: UInt8[np.ndarray, "2 2 h w"]) -> UInt8[np.ndarray, "h w 3"]:

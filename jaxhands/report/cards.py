@@ -168,7 +168,7 @@ def _in_space(example: Mapping[str, Any], seen: np.ndarray, moved_onto_truth: bo
     guess = draw.view_marks(view, predicted, shown, cube, SIDE)
     pairs.append(
       (
-        panel(size, "space", f"truth {name}", _marks(real) + _scale(cube), name),
+        panel(size, "space", f"truth {name}", _marks(real) + scale_of(cube), name),
         panel(size, "space", f"prediction {name}, truth behind it", _marks(behind + guess)),
       )
     )
@@ -179,7 +179,8 @@ def _marks(marks: Sequence[Sequence[Mark]]) -> str:
   return f'<g class="marks">{draw.svg(marks)}</g>'
 
 
-def _scale(cube: Cube) -> str:
+def scale_of(cube: Cube) -> str:
+  """A bar of a round length in the corner of a view of space."""
   length_mm, length_px = draw.scale_bar(cube, SIDE)
   x, y = SIDE - 10, SIDE - 10
   line = f'<line class="scale" x1="{x - length_px:.1f}" x2="{x:.1f}" y1="{y}" y2="{y}"/>'

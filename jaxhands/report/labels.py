@@ -30,6 +30,9 @@ METRICS = {
   "deviation_correlation": ("Deviation and error", "correlation over all joints"),
   "coverage_50": ("Coverage, 50 %", "joints whose truth lies where half of the samples do"),
   "coverage_90": ("Coverage, 90 %", "joints whose truth lies where nine in ten samples do"),
+  "samples_in_place": ("Samples in place", "visible joints of the samples, within 5 px of a crop of 224"),
+  "deviation_depth": ("Deviation in depth", "joints of the samples"),
+  "deviation_picture": ("Deviation in the picture", "joints of the samples, at their mean depth"),
   "iou": ("IoU", "masks with the true ones, pixels of all pictures together"),
   "box_iou": ("Box IoU", "boxes of whole hands by their masks"),
   "mask_error": ("Mask error", "wrong pixels of each mask's union"),
@@ -58,8 +61,9 @@ HIGHER_IS_BETTER = (
   "psnr",
   "ssim",
   "deviation_correlation",
+  "samples_in_place",
 )
-NEITHER_IS_BETTER = ("deviation", "coverage_50", "coverage_90")
+NEITHER_IS_BETTER = ("deviation", "deviation_depth", "deviation_picture", "coverage_50", "coverage_90")
 GROUPS = {
   "global": "nothing moved",
   "rrr": "at the right wrist",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxhands.report import box_cards, mask_cards, mesh_cards, recovery_cards
+from jaxhands.report import box_cards, mask_cards, mesh_cards, recovery_cards, sample_cards
 from jaxhands.report.cards import depths, poses, title
 from jaxhands.report.charts import number
 from jaxhands.report.examples import example_likeness
@@ -43,6 +43,8 @@ def _record(run: RunFiles, row: int) -> str:
   blocks, model = [], mesh_cards.model_of(run)
   if "poses" in kinds:
     blocks.append(poses(example, row, model))
+  if "samples" in kinds and (block := sample_cards.samples(example, row, model)):
+    blocks.append(block)
   if "recovered" in kinds:
     blocks.append(recovery_cards.recovered(example, alone=not blocks, with_masks="masks" not in kinds))
   if "masks" in kinds:
@@ -61,6 +63,7 @@ def _kinds(keys: set[str]) -> set[str]:
   """Which blocks an example with these keys has."""
   found = {"poses"} if keys & {_POSES, _WRISTS} else set()
   found |= {"recovered"} if keys >= recovery_cards.NEEDS else set()
+  found |= {"samples"} if found and keys >= sample_cards.NEEDS else set()
   found |= {"boxes"} if keys >= box_cards.NEEDS else set()
   return found | ({"masks"} if keys >= mask_cards.NEEDS else set())
 
@@ -84,6 +87,8 @@ def _legend(keys: set[str]) -> str:
     legends.append("Meshes: drag to turn truth and prediction together, wheel or pinch to zoom; squares have 50 mm.")
   if "prediction/heatmaps" in keys:
     legends.append("In the heatmap of the joint that went worst in each hand, + is the prediction and × the truth.")
+  if "samples" in kinds:
+    legends.append(sample_cards.legend())
   if "recovered" in kinds:
     legends.append(recovery_cards.legend())
   if "masks" in kinds:

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxhands import verdict
 from jaxhands.hands.skeleton import FINGERS
+from jaxhands.metrics.spread import calibration_curve
 from jaxhands.report import ablations, charts, pictures
 from jaxhands.report.charts import Bar, Curve, number
 from jaxhands.report.examples import example_errors, mean_of_each
@@ -290,7 +291,8 @@ def _shares_within(error: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def overlap_and_closeness(run: RunFiles) -> str | None:
   """Narrow sections beside each other."""
-  found = [text for text in (overlap(run), closeness(run), bones(run), confidence(run)) if text]
+  parts = overlap(run), closeness(run), bones(run), confidence(run), samples(run)
+  found = [text for text in parts if text]
   return f'<div class="two">{"".join(found)}</div>' if found else None
 
 
@@ -312,6 +314,27 @@ def confidence(run: RunFiles) -> str | None:
     f"calibration was not made with; {found['joints']:,} joints."
   )
   return section("Confidence", drawn, caption)
+
+
+def samples(run: RunFiles) -> str | None:
+  """Whether the samples of a distribution deviate as much as their mean is wrong."""
+  curves, largest = [Curve("ideal", [], [], "reference")], 0.0
+  for index, (alignment, words) in enumerate((("rr", "each wrist"), ("rrr", "right wrist"), ("global", "camera"))):
+    name = f"deviation_and_error_{alignment}"
+    if name in run.values and run.values[f"{name}_weight"].any():
+      said, found, _ = calibration_curve(*np.moveaxis(run.values[name], -1, 0), run.values[f"{name}_weight"]).T
+      curves.append(Curve(words, said.tolist(), found.tolist(), f"s{index}"))
+      largest = max(largest, float(said.max()))
+  if len(curves) == 1:
+    return None
+  smallest = min(min(curve.x) for curve in curves[1:])
+  curves[0] = Curve("ideal", [smallest, largest], [smallest, largest], "reference")
+  drawn = charts.chart(curves, "error of the samples' mean, mm", "deviation of the samples, mm")
+  caption = (
+    "Joints in bins by how far their samples deviate, as they are seen from their own wrist, from the right wrist, and "
+    "from the camera; root mean squares. On the diagonal a distribution is as sure as it is right; above it, too sure."
+  )
+  return section("Deviation and error", drawn, caption)
 
 
 def configuration(run: RunFiles) -> str | None:

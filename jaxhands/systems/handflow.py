@@ -4,7 +4,7 @@ A ResNet's pooled features condition a flow over both hands as one vector (`hand
 scale. It is trained on several annotations of each picture (`data_builders.multihands`) where these exist, on its one
 fit otherwise, and by joints alone where there is none.
 
-What a distribution is, is the business of one Linen module (`Distribution`); everything else, losses on poses and
+What a distribution is, is the business of one Linen module (`models.distribution`); all else, losses on poses and
 predictions, is shared with the baselines of `systems.handflow_baselines`.
 
 The paper leaves open, and this is what is done: all weights of the losses; the couplings, which are affine here (with
@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,8 +29,9 @@ from jaxhands.data import augment, colour, colours, host_ops, rough
 from jaxhands.geometry import camera, crop, lift, rotations
 from jaxhands.hands import skeleton, vector
 from jaxhands.hands.model import EMBEDDED, HandModel
+from jaxhands.models import distribution
 from jaxhands.models.backbones.resnet import ResNet, structure
-from jaxhands.models.flow.glow import ConditionalGlow, standard_normal
+from jaxhands.models.distribution import Flow, Network
 from jaxhands.models.flow.halves import Halves
 from jaxhands.systems import base
 from jaxhands.weights.convert import check_shapes, convert
@@ -43,86 +43,6 @@ _UNIT_MM = 100.0  # of the joints' squared errors
 _NEAREST_MM = 10.0  # to the camera, of points that are projected
 _NEAR = 0.1  # of a hand's size in the picture, as `metrics.confidence` has it
 _TRAINED_SAMPLES = 2  # of each picture, whose projections are compared (paper)
-
-
-class Distribution(Protocol):
-  """What a system asks of a distribution of rows [B, S, 218]; a Linen module, whose state follows from the features.
-
-  Random streams: "samples", and "dropout" in training.
-  """
-
-  def start(self, rows: jax.Array, context: jax.Array, weight: jax.Array) -> Any:
-    """Makes all variables; rows [B, A, 218] are the first batch's, those of weight 0 are none."""
-    ...
-
-  def condition(self, context: jax.Array, train: bool) -> Any:
-    """The state of each picture, from its features [B, C]: what the other methods take."""
-    ...
-
-  def fit(self, rows: jax.Array, state: Any, train: bool) -> dict[str, jax.Array]:
-    """Losses [B, A] of annotations, by name."""
-    ...
-
-  def draw(self, state: Any, count: int, train: bool) -> tuple[jax.Array, jax.Array | None]:
-    """Samples [B, S, 218], and their log-density [B, S] where there is one.
-
-    In training each picture has noise of its own; else all have the same, so that none depends on its neighbours.
-    """
-    ...
-
-  def mode(self, state: Any, train: bool) -> jax.Array:
-    """The one vector [B, 1, 218] that stands for the distribution."""
-    ...
-
-  def density(self, rows: jax.Array, state: Any) -> jax.Array | None:
-    """Log-density [B, A] of rows, where there is one."""
-    ...
-
-
-class Flow(ConditionalGlow):
-  """The conditional GLOW as a `Distribution`."""
-
-  def condition(self, context: jax.Array, train: bool = False) -> Any:
-    return ConditionalGlow.condition(self, context)
-
-  def fit(self, rows: jax.Array, state: Any, train: bool) -> dict[str, jax.Array]:
-    """Negative log-likelihood, and the log-determinant from data to noise, which falls as samples spread."""
-    z, log_det = self.to_noise(rows, state, train)
-    return {"nll": -(standard_normal(z) + log_det), "determinant": log_det}
-
-  def draw(self, state: Any, count: int, train: bool) -> tuple[jax.Array, jax.Array]:
-    return self.from_noise(normal(self, len(state[0]), count, self.features, train), state, train)
-
-  def density(self, rows: jax.Array, state: Any) -> jax.Array:
-    return self.log_prob(rows, state)
-
-
-def normal(module: nn.Module, pictures: int, count: int, size: int, train: bool) -> Float[jax.Array, "b s d"]:
-  """Noise of a module's stream "samples": of each picture in training, else the same for all."""
-  noise = jax.random.normal(module.make_rng("samples"), (pictures if train else 1, count, size))
-  return jnp.broadcast_to(noise, (pictures, count, size))
-
-
-class Network(nn.Module):
-  """Backbone and distribution."""
-
-  distribution: Any
-  depth: int
-  width: int
-  dtype: jnp.dtype | type
-  bn_groups: int
-  frozen: tuple[str, ...]
-
-  def setup(self):
-    self.backbone = ResNet(self.depth, self.width, dtype=self.dtype, bn_groups=self.bn_groups)
-
-  def training(self, part: str, train: bool) -> bool:
-    return train and part not in self.frozen
-
-  def features(self, image: Float[Array, "b h w 3"], train: bool) -> Float[Array, "b c"]:
-    """The last block's mean over the picture, float32."""
-    maps = self.backbone(image, self.training("backbone", train))
-    return maps["layer4"].astype(jnp.float32).mean((1, 2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +60,8 @@ class PoseDistribution:
     multihands: learn from all annotations of a picture, not from its one fit alone.
     noise: deviation of what is added to annotations in training (ProHMR).
     mode_weight, joints_weight, projection_weight, projection_samples_weight, orthonormality_weight: of the losses.
+    normalised: pictures are less ImageNet's mean and divided by its deviation, as torchvision's weights want it; else
+      in 0..1, as InterNet's trunk wants it.
     hand_model: of all parameters, as a config names it.
     shrink, rough, augmentation, dtype, bn_groups, frozen: as of other systems. The distribution stays float32.
   """
@@ -159,6 +81,7 @@ class PoseDistribution:
   projection_weight: float = 0.05
   projection_samples_weight: float = 0.01
   orthonormality_weight: float = 0.1
+  normalised: bool = True
   hand_model: str = EMBEDDED
   shrink: bool = False
   rough: bool = False
@@ -230,13 +153,13 @@ class PoseDistribution:
     return (*ops, host_ops.PadAnnotations(count, random=train, keeps_one=train))
 
   def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
-    """`image` without ImageNet's mean and deviation; in training also colour factors."""
+    """`image` as `normalised` says; in training also colour factors."""
     image = batch["image"].astype(jnp.float32) / 255
     if train:
       image = colours.scale_channels(image, rng)
       if self.rough:
         image = rough.roughened(image, jax.random.fold_in(rng, 1))
-    return {**batch, "image": colour.normalise(image)}
+    return {**batch, "image": colour.normalise(image) if self.normalised else image}
 
   def intrinsics(self, batch: schema.Batch) -> Float[Array, "b 3 3"]:
     """The camera, or a normal lens where it is not known."""
@@ -299,11 +222,11 @@ class PoseDistribution:
     def apply(method: Any, *args: Any) -> Any:
       return self.network.apply(own, *args, method=method, mutable=["batch_stats"], rngs=streams)
 
-    out, state = apply(_trained, batch["image"], rows)
+    out, state = apply(distribution.trained, batch["image"], rows, _TRAINED_SAMPLES)
     fit = dict(out["fit"])
     if self.weights.get("determinant"):
       # Again, with the same dropped units, so that it teaches the distribution alone and not the backbone.
-      (_, again), _ = apply(_fitted, jax.lax.stop_gradient(out["context"]), rows)
+      (_, again), _ = apply(distribution.fitted, jax.lax.stop_gradient(out["context"]), rows)
       fit["determinant"] = again["determinant"]
     weight = batch["weight"]
     terms = {
@@ -332,7 +255,7 @@ class PoseDistribution:
     projection = distance.sum((2, 3)) / seen
     return {
       "mode": error.sum(-1),
-      "joints": _relative_error(joints_cam[:, 0], batch["joints_cam"], batch["joints_cam_valid"]),
+      "joints": losses.right_relative_error(joints_cam[:, 0], batch["joints_cam"], batch["joints_cam_valid"], _UNIT_MM),
       "projection": projection[:, 0],
       "projection_samples": projection[:, 1:].mean(1),
       "orthonormality": vector.orthonormality(out["mode"]).mean(1) + vector.orthonormality(out["samples"]).mean(1),
@@ -361,7 +284,7 @@ class PoseDistribution:
     rows, valid = self.encoded(batch["annotations_mano"], batch["annotations_valid"], batch, model)
     own = {kind: tree for kind, tree in variables.items() if kind != "constants"}
     out: Any = self.network.apply(
-      own, batch["image"], rows, self.samples, method=_predicted, rngs={"samples": rng, "dropout": rng}
+      own, batch["image"], rows, self.samples, method=distribution.predicted, rngs={"samples": rng, "dropout": rng}
     )
     samples_cam, samples_crop = self.joints(out["samples"], batch, model.tips_only())
     intrinsics, affine = self.intrinsics(batch), batch["crop_from_img"]
@@ -461,43 +384,9 @@ class HandFlow(PoseDistribution):
     return base.nested("distribution", flow)
 
 
-def _trained(network: Network, image: jax.Array, rows: jax.Array) -> dict[str, Any]:
-  """What all losses are made of."""
-  context = network.features(image, True)
-  state, fit = _fitted(network, context, rows)
-  train = network.training("distribution", True)
-  samples, _ = network.distribution.draw(state, _TRAINED_SAMPLES, train)
-  return {"context": context, "fit": fit, "samples": samples, "mode": network.distribution.mode(state, train)}
-
-
-def _fitted(network: Network, context: jax.Array, rows: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
-  train = network.training("distribution", True)
-  state = network.distribution.condition(context, train)
-  return state, network.distribution.fit(rows, state, train)
-
-
-def _predicted(network: Network, image: jax.Array, rows: jax.Array, count: int) -> dict[str, Any]:
-  state = network.distribution.condition(network.features(image, False), False)
-  samples, log_prob = network.distribution.draw(state, count, False)
-  mode, density = network.distribution.mode(state, False), network.distribution.density(rows, state)
-  return {"samples": samples, "log_prob": log_prob, "mode": mode, "density": density}
-
-
 def _mean(values: Float[Array, "b a"], valid: Bool[Array, "b a"]) -> Float[Array, " b"]:
   """Of the annotations that there are."""
   return jnp.where(valid, values, 0).sum(-1) / jnp.maximum(valid.sum(-1), 1)
-
-
-def _relative_error(
-  found: Float[Array, "b 2 21 3"], truth: Float[Array, "b 2 21 3"], valid: Bool[Array, "b 2 21"]
-) -> Float[jax.Array, " b"]:
-  """Mean squared distance of the joints, relative to the right wrist, in squares of 100 mm."""
-  right = schema.RIGHT
-  counted = valid & valid[:, right : right + 1, skeleton.WRIST :]
-  relative = [joints - joints[:, right : right + 1, skeleton.WRIST :] for joints in (found, truth)]
-  mask = jnp.repeat(counted[..., None], 3, -1)
-  error = losses.squared_error(relative[0] / _UNIT_MM, relative[1] / _UNIT_MM, mask)
-  return error.sum((1, 2, 3)) / jnp.maximum(jnp.sum(counted, (1, 2)), 1)
 
 
 def build(config: Any) -> HandFlow:

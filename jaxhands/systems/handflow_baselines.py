@@ -21,10 +21,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxhands.hands import vector
+from jaxhands.models.distribution import normal
 from jaxhands.models.flow.actnorm import ActNormLayer
 from jaxhands.models.flow.glow import standard_normal
 from jaxhands.systems import base
-from jaxhands.systems.handflow import PoseDistribution, normal
+from jaxhands.systems.handflow import PoseDistribution
 
 Kind = Literal["gaussian", "vae", "mcdropout"]
 _LOG_DEVIATIONS = (-6.0, 3.0)  # of a Gaussian, in units of the first batch's deviations

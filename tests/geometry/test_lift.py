@@ -172,3 +172,15 @@ def test_messages_say_what_is_missing():
     lift.lift(prediction, batch, "predicted")
   with pytest.raises(ValueError, match="bones"):
     lift.lift(prediction, batch, "place")
+
+
+def test_samples_go_along_with_the_wrists():
+  joints, prediction, _ = scene()
+  rng = np.random.default_rng(1)
+  prediction |= {"joints_cam": joints, "samples": joints[:, None] + rng.normal(0, 9, (3, 5, 2, 21, 3))}
+  by = rng.normal(0, 30, (3, 2, 1, 3))
+  valid = np.array([[True, True], [True, False], [False, True]])
+  moved = lift.move_meshes(prediction, lift.Lifted(joints + by, valid))
+  assert set(moved) == {"samples"}
+  expected = (prediction["samples"] + by[:, None]) * valid[:, None, :, None, None]
+  np.testing.assert_allclose(moved["samples"], expected, atol=1e-3)

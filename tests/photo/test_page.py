@@ -1,5 +1,6 @@
 """What a page shows, of whatever was found."""
 
+import base64
 import dataclasses
 import json
 import pathlib
@@ -27,8 +28,8 @@ def _found(hands, frame=None):
   return Found("a.png", frame, PIXELS.shape[:2], "unknown", hands, overlay="overlays/a.jpg")
 
 
-def _data(gallery, failed=(), passed_over=()):
-  text = page.html(gallery, [gallery], failed, passed_over, About("runs/</script>", "spots", False))
+def _data(gallery, failed=(), passed_over=(), samples=0):
+  text = page.html(gallery, [gallery], failed, passed_over, About("runs/</script>", "spots", False, samples))
   assert text.count("</script>") == 2
   (data,) = re.findall(r'<script id="data" type="application/json">(.*?)</script>', text, re.DOTALL)
   return json.loads(data)
@@ -70,3 +71,25 @@ def test_what_was_not_used_is_listed(hands, tmp_path):
   data = _data(gallery, [Failed("b\udce9.jpg", "it is empty")], [pathlib.Path("x/.a"), odd, gone])
   assert data["failed"] == [[r"b\xe9.jpg", "it is empty", False]]
   assert data["passed_over"] == r"1 hidden, 1 .\x1b, 1 no file (a device, or a link to nothing)"
+
+
+def test_samples_and_deviations_of_hands_that_are_placed_are_on_the_page(hands):
+  rng = np.random.default_rng(0)
+  samples = rng.normal([0, 0, 500], [3, 4, 30], (1, 8, 2, 21, 3)).astype(np.float32)
+  placed = np.array([[True, False]])
+  spread = dataclasses.replace(hands, raw=hands.raw | {"samples": samples}, joints_cam_valid=placed)
+  gallery = page.Gallery("index.html", "pictures")
+  gallery.add(_found(spread), PIXELS, PIXELS // 2)
+  gallery.add(_found(hands), PIXELS)
+  with_samples, without = _data(gallery, samples=3)["pictures"]
+  own = samples[0, :, 0] - samples[0, :, 0, 20:]
+  expected = [np.sqrt(np.square(x - x.mean(0)).sum(-1).mean(0)) for x in (own, samples[0, :, 0])]
+  np.testing.assert_allclose(with_samples["deviation"][0], expected, atol=0.06)
+  packed = with_samples["samples"][0]
+  points = np.frombuffer(base64.b64decode(packed["tenths"]), "<i2").reshape(3, 21, 3) / 10 + packed["origin"]
+  np.testing.assert_allclose(points, samples[0, :3, 0], atol=0.06)
+  assert with_samples["deviation"][1] is with_samples["samples"][1] is None, "nobody knows where it is"
+  assert with_samples["sure"].startswith("data:image/jpeg;base64,")
+  assert with_samples["sure"] != with_samples["image"]
+  assert (without["samples"], without["deviation"], without["sure"]) == ([None] * 2, [None] * 2, "")
+  assert _data(gallery)["pictures"][0]["samples"] == [None] * 2, "none were asked for"

@@ -279,3 +279,40 @@ def test_masks_are_named_where_they_tell_the_overlap(tmp_path, workdir):
 def test_a_run_that_was_not_evaluated_is_told_so(tmp_path):
   with pytest.raises(FileNotFoundError, match=r"has no metrics\.json: evaluate the run first"):
     report.write(tmp_path)
+
+
+def test_samples_are_shown_beside_annotations_with_their_calibration(tmp_path, workdir):
+  folder, _ = workdir
+  shutil.copytree(folder, tmp_path / "run")
+  rng = np.random.default_rng(0)
+  with np.load(tmp_path / "run" / "eval" / "shown.npz") as file:
+    arrays = dict(file)
+  truth, count = arrays["batch/joints_cam"], len(arrays["position"])
+  arrays["prediction/joints_cam"] = truth
+  arrays["prediction/samples"] = truth[:, None] + rng.normal(0, [2, 2, 25], (count, 6, 2, 21, 3)).astype(np.float32)
+  arrays["batch/camera_valid"] = np.arange(count) > 0
+  np.savez(tmp_path / "run" / "eval" / "shown.npz", **arrays)
+  with np.load(tmp_path / "run" / "eval" / "examples.npz") as file:
+    values = dict(file)
+  said = rng.uniform(1, 60, (COUNT, 2, 21))
+  values["deviation_and_error_rr"] = np.stack([said, 2 * said], -1)
+  values["deviation_and_error_rr_weight"] = np.ones((COUNT, 2, 21), np.float32)
+  np.savez(tmp_path / "run" / "eval" / "examples.npz", **values)
+  text = report.write(tmp_path / "run").read_text()
+  reader = Reader(text)
+  assert "Deviation and error" in reader.titles()
+  assert len(reader.having("card")) == 5 + 4  # of one example the camera is not known
+  assert len(reader.having("sample")) == 2 * 10 * 4
+  lines = [attributes for attributes in reader.having("bone") if "stroke:rgb" in attributes.get("style", "")]
+  assert len(lines) == 40 * 4
+  assert "how far a joint deviates among them" in text
+  # From the side, samples lie apart by 25 mm; over the picture by a tenth of that.
+  paths = [re.findall(r"[\d.]+,[\d.]+", attributes["d"]) for attributes in reader.having("sample")]
+  points = np.array([[point.split(",") for point in path] for path in paths], float)
+  spread = points.reshape(4, 2, 10, 6, 5, 2).std(3).mean((0, 2, 3))
+  assert spread[1, 0] > 4 * spread[1, 1] > 0
+
+
+def test_without_samples_nothing_is_said_of_them(page):
+  assert "Deviation and error" not in Reader(page).titles()
+  assert not Reader(page).having("sample")

@@ -11,11 +11,13 @@ from configs import handflow as config_of
 from jaxhands.geometry import camera, crop
 from jaxhands.hands import vector
 from jaxhands.hands.model import HandModel
+from jaxhands.models.backbones.resnet import ResNet
 from jaxhands.models.flow import actnorm
 from jaxhands.systems import base
 from jaxhands.systems.handflow import HandFlow
 from jaxhands.systems.handflow_baselines import Gaussian, HandFlowBaseline
-from jaxhands.train import step
+from jaxhands.train import checkpoint, step, transfer
+from jaxhands.weights import kept
 from tests.contract import records
 
 SIZE = 4
@@ -209,6 +211,27 @@ def test_a_switch_drops_its_loss_and_no_other(variant):
     dropped = {name.removesuffix("_weight") for name in fields}
     assert gone == (dropped | {"determinant"} if switch == "no_nll" and variant == "tiny" else dropped)
     assert all(left[name] == whole[name] for name in left)
+
+
+@pytest.mark.parametrize("variant", ["demo", "small", "small,gaussian", "kept"])
+def test_the_trunk_is_that_of_the_packages_internet(variant):
+  """It fills the whole trunk, and what it was trained to see is what it sees: the same picture, the same features."""
+  config = config_of.get_config(variant)
+  system, internet = base.load(config), base.load(checkpoint.read_config(kept.folder("internet")))
+  batch = records.batch(system, 1, train=False)
+  variables = jax.eval_shape(step.make_init(system, 0), batch)
+  own = {kind: {"backbone": tree["backbone"]} for kind, tree in variables.items() if kind != "constants"}
+  filled = transfer.fill(own, dict(config.init_from), system.import_weights)
+  trunk = functools.partial(ResNet(18, 24).apply, train=False)
+  stored = checkpoint.read_variables(kept.folder("internet"), own)
+  for one in (internet, system):
+    image = jnp.asarray(one.device_ops(batch, jax.random.key(0), False)["image"])
+    np.testing.assert_allclose(image, np.asarray(batch["image"]) / 255, atol=1e-6)
+  seen = [trunk({kind: tree["backbone"] for kind, tree in found.items()}, image) for found in (filled, stored)]
+  np.testing.assert_array_equal(seen[0]["layer4"], seen[1]["layer4"])
+  assert config_of.get_config("small,scratch").init_from.backbone == ""
+  with pytest.raises(ValueError, match="only demo and small start from weights"):
+    config_of.get_config("kept,scratch")
 
 
 def test_what_cannot_be_is_refused():
