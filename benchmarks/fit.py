@@ -1,19 +1,22 @@
-"""How well and how fast `hands.fit` finds hands again: `python -m benchmarks.fit [--pictures N] [--json FILE]`.
+"""How well and how fast `hands.fit` finds hands again: `python -m benchmarks.fit [--pictures N] [--rows WORD ...]`.
 
 Hands are pairs of the pose bank's val and test families, which the prior has not seen, before a camera. What is given
 of them differs from row to row: exact joints, joints with noise, some joints only, pixels alone. Errors are distances
 from the true hand in the camera's frame, mm, of all 21 joints and of the mesh. Shapes are drawn from the model's
-distribution, up to 2 standard deviations, but in the row of the mean shape. Time is of 1,000 hands, after compilation.
+distribution, up to 2 standard deviations, but in the row of the mean shape. Rows of one person have one such shape for
+each hand, in clips of 16 pictures, and are fitted picture by picture and with one shape. Time is of 1,000 hands, after
+compilation.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -29,6 +32,7 @@ from jaxhands.hands.pose_bank import default_bank
 _CAMERA = np.array([[1400, 0, 511.5], [0, 1400, 511.5], [0, 0, 1]], np.float32)
 _DISTANCE_MM = (400.0, 900.0)
 _FEWER = 128  # pictures of the rows that are not exact
+_CLIP = 16  # pictures of one person
 _SEEN = 10  # joints of 21 that are left where half of them are missing
 
 
@@ -75,13 +79,14 @@ class Row:
       self.values["missing_joints_mean"] = float(joints[~valid].mean())
 
 
-def rows(model: HandModel, mano: np.ndarray, trace: Callable[[str, Row], None]) -> None:
-  """All ways, one after the other; `mano` are the hands."""
+def rows(model: HandModel, mano: np.ndarray, trace: Callable[[str, Row], None], words: Sequence[str] = ()) -> None:
+  """All ways, one after the other; `mano` are the hands. With `words`, those whose name has one of them."""
   rng, mean = np.random.default_rng(1), mano.copy()
   mean[..., schema.MANO_SHAPE] = 0
 
   def row(name: str, truth: PosedHand, valid: np.ndarray | None = None, **given: Any) -> None:
-    trace(name, Row(model, truth, fit.fit(model, **given), valid))
+    if not words or any(word in name for word in words):
+      trace(name, Row(model, truth, fit.fit(model, **given), valid))
 
   for name, hands in (("exact, mean shape", mean), ("exact", mano)):
     posed = model.forward_mano(hands)
@@ -105,7 +110,30 @@ def rows(model: HandModel, mano: np.ndarray, trace: Callable[[str, Row], None]) 
   row("exact, one joint 80 mm away", truth, joints_cam=wrong)
   row("noise of 10 mm, joint_mm=5", truth, joints_cam=(2 * noisy - joints), how=five)
   cameras = np.tile(_CAMERA, (len(joints), 1, 1))
-  row("pixels alone", truth, joints_img=np.asarray(camera.project(joints, _CAMERA)), camera_img=cameras)
+  pixels = np.asarray(camera.project(joints, _CAMERA))
+  row("pixels alone", truth, joints_img=pixels, camera_img=cameras)
+  mean_pixels = np.asarray(camera.project(np.asarray(model.forward_mano(mean[:_FEWER]).keypoints), _CAMERA))
+  row("pixels alone, mean shape", model.forward_mano(mean[:_FEWER]), joints_img=mean_pixels, camera_img=cameras)
+
+  clips = len(joints) // _CLIP
+  person = mano[: clips * _CLIP].reshape(clips, _CLIP, *mano.shape[1:]).copy()
+  person[..., schema.MANO_SHAPE] = person[:, :1, :, schema.MANO_SHAPE]
+  noise = rng.normal(0, 5, (*person.shape[:-1], schema.NUM_JOINTS, 3))
+  for together in (False, True):
+    name = f"noise of 5 mm, joint_mm=5, one person, {'one shape' if together else 'each on its own'}"
+    if not words or any(word in name for word in words):
+      posed = [model.forward_mano(clip) for clip in person]
+      found = [
+        fit.fit(model, (np.asarray(each.keypoints) + own).astype(np.float32), how=five, one_shape=together)
+        for each, own in zip(posed, noise, strict=True)
+      ]
+      trace(name, Row(model, PosedHand(*map(np.concatenate, zip(*posed, strict=True))), _joined(found)))
+
+
+def _joined(some: Sequence[fit.Fitted]) -> fit.Fitted:
+  """Fits of several clips as those of one."""
+  values = {field.name: [getattr(one, field.name) for one in some] for field in dataclasses.fields(fit.Fitted)}
+  return fit.Fitted(values.pop("hand_model")[0], *(np.concatenate(each) for each in values.values()))
 
 
 def seconds(model: HandModel, mano: np.ndarray) -> tuple[float, float]:
@@ -123,6 +151,7 @@ def main() -> None:
   parser = argparse.ArgumentParser(description="Errors and time of hands.fit.")
   parser.add_argument("--pictures", type=int, default=250, help="of two hands each (default: 250)")
   parser.add_argument("--json", type=pathlib.Path, help="also write the figures there")
+  parser.add_argument("--rows", nargs="+", default=(), metavar="WORD", help="only rows whose name has one of these")
   args = parser.parse_args()
   model = HandModel.default()
   mano = hands_of(model, args.pictures)
@@ -136,7 +165,7 @@ def main() -> None:
   taken, on_cores = seconds(model, mano)
   cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
   print(f"1,000 hands in {taken:.2f} s, {on_cores:.2f} s of {cores} cores, {jax.devices()[0].device_kind}")
-  rows(model, mano, trace)
+  rows(model, mano, trace, args.rows)
   if args.json:
     times = {"seconds_per_1000": taken, "core_seconds_per_1000": on_cores, "cores": cores}
     args.json.write_text(json.dumps(times | {"rows": table}, indent=2) + "\n")

@@ -55,11 +55,6 @@ def drawn(count: int, seed: int) -> np.ndarray:
   return poses
 
 
-def distance_correlation(a: np.ndarray, b: np.ndarray) -> float:
-  """Of N vectors a and N vectors b."""
-  return _correlation(_centred(a), _centred(b))
-
-
 def _centred(points: np.ndarray) -> np.ndarray:
   squares = np.square(points).sum(-1)
   apart = np.sqrt(np.maximum(squares[:, None] + squares - 2 * points @ points.T, 0))

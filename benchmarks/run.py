@@ -183,14 +183,16 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
   parser.add_argument("--system", action="append", default=[], help='"internet", "hdr", "hdr/hasm", ...; default: all')
   parser.add_argument("--size", choices=("demo", "paper", "tiny"), help="default: demo, then paper")
-  parser.add_argument("--torch", action="store_true", help="also time the twins in PyTorch (extra `bench`)")
+  parser.add_argument(
+    "--torch", action="store_true", help="time PyTorch's twins, too, where there are (extra `bench`)"
+  )
   parser.add_argument("--json", type=pathlib.Path, help="write there after each subject, and go on from there")
   parser.add_argument("--table", type=pathlib.Path, help="print the table of such a file, and measure nothing")
   args = parser.parse_args()
   if args.table:
     print(table(json.loads(args.table.read_text())))
     return
-  from benchmarks import subjects
+  from benchmarks import subjects, torch_twins
 
   found: dict[str, Any] = {"machine": machine(), "rows": []}
   if args.json and args.json.is_file():
@@ -199,11 +201,12 @@ def main() -> None:
   subjects.records_folder()
   for size in [args.size] if args.size else ["demo", "paper"]:
     for subject in subjects.all_of(size, args.system):
-      if (subject.name, size, args.torch) in done:
+      beside = args.torch and torch_twins.has(subject.system)
+      if (subject.name, size, beside) in done:
         continue
       batch = PAPER_BATCH if size == "paper" else subject.config.batch_size
       begun = time.perf_counter()
-      row = measure(subject.name, size, batch, args.torch)
+      row = measure(subject.name, size, batch, beside)
       found["rows"].append(row)
       print(f"{subject.name} {size}: {time.perf_counter() - begun:.0f} s", flush=True)
       if args.json:

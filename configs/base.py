@@ -39,7 +39,6 @@ def get_config() -> ConfigDict:
   config.data.root_depths = ""  # wrist depths for eval.protocol.depth="rootnet": a run, "stages/NAME", or a file .npz
   config.data.fits = ""  # file of `jaxhands fit`: parameters of training pictures that have none of their own
   config.data.crop_hw = (256, 256)  # the network's input, px
-  config.data.map_hw = (128, 128)  # label maps (parts, masks), px
   # Random crops in training, as InterNet, DIGIT and HDR have them: jaxhands.data.augment.Augmentation.
   config.data.augmentation = ConfigDict({
     "translation": 0.15, "scale": 0.25, "rotation_deg": 45.0, "rotation_probability": 0.6, "mirror_probability": 0.5,
@@ -136,6 +135,36 @@ def get_config() -> ConfigDict:
   config.eval.annotations = 0
   config.eval.mean_pose = 10_000  # training examples that the baseline is the mean of; 0 = no baseline
   return config
+
+
+# What a config decides of a training, and another one takes over that has it as a stage.
+OF_TRAINING = (
+  "train_for", "batch_size", "optimizer", "schedule", "ema", "log_every", "eval_every", "checkpoint_every",
+)  # fmt: skip
+
+
+def paper_data(config: Any) -> None:
+  """InterHand2.6M."""
+  config.data.train, config.data.eval = ("interhand26m:train",), ("interhand26m:test",)
+
+
+def synth_data(config: Any) -> None:
+  """Embedded data in place of the paper's, as much as pays on an accelerator; from scratch, so that nothing else is
+  required."""
+  config.requires = ConfigDict()
+  config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:val",)
+  config.data.synthetic.train = 100_000
+  config.data.rough = True
+
+
+def tiny(config: Any) -> None:
+  """Seconds, for tests."""
+  config.data.crop_hw = (64, 64)
+  config.data.synthetic.update(train=32, val=16, test=16)
+  config.train_for = "4 steps"
+  config.batch_size = config.eval.batch_size = 8
+  config.optimizer.learning_rate = 1e-3
+  config.log_every, config.eval_every, config.checkpoint_every = "1 step", "2 steps", "2 steps"
 
 
 def kept_data(config: Any) -> None:

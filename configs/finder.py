@@ -20,7 +20,7 @@ Sizes:
   demo   the network of `kept` on fewer pictures, with fewer steps
   tiny   seconds, for tests
   small  `demo` with half the steps: for ablations
-  kept   ResNet-10 a quarter as wide, 96 px: what is to come with the package
+  kept   the trunk of `kept/internet`, which it starts from, 96 px: what is to come with the package
   synth  `kept` on ten times the pictures
   paper  the same as `synth`: there is no paper
 """
@@ -45,26 +45,27 @@ def get_config(variant: str = "") -> ConfigDict:
   choice = base.choose(config, variant, sizes=(*base.SIZES, "kept"))
   config.system = ConfigDict({
     "name": "finder",
-    "depth": 10,
-    "width": 16,
-    "features": 32,
+    "depth": 18,
+    "width": 24,
+    "features": 48,
     "candidates": 6,
     "box_weight": 1.0,
     "side_weight": 0.5,
     "bn_groups": 1,
   })  # fmt: skip
   config.data.crop_hw = (96, 96)
-  config.data.rough = True
   config.data.train, config.data.eval = ("synthetic/wide:train",), ("synthetic/wide:test",)
   config.data.synthetic = ConfigDict({"train": 5_000, "val": 200, "test": 400, "seed": 0})
   config.data.augmentation.update(translation=0.1, scale=0.2, rotation_deg=20.0)
   config.data.keep_mb = 4000  # all pictures of `kept`
   config.batch_size = 16
-  config.train_for = "6000 steps"
+  config.init_from = ConfigDict({"all": "", "backbone": "kept/internet"})  # which has seen hands, if larger ones
+  config.train_for = "10000 steps"
   config.optimizer.learning_rate = 1.5e-3
-  config.schedule.name, config.schedule.warmup = "cosine", "100 steps"
-  config.ema = 0.99
-  config.log_every, config.eval_every, config.checkpoint_every = "50 steps", "0 steps", "200 steps"
+  config.clip_norm = 1.0
+  config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
+  config.ema = 0.999
+  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "500 steps"
   config.eval.mean_pose = 0  # a pose, which says nothing of boxes
   if choice.size != "kept":
     {"demo": _demo, "small": _small, "tiny": _tiny, "synth": _synth, "paper": _synth}[choice.size](config)
@@ -79,7 +80,7 @@ def _synth(config: Any) -> None:
 
 def _demo(config: Any) -> None:
   config.data.synthetic = ConfigDict({"train": 2_000, "val": 0, "test": 300, "seed": 0})
-  config.train_for = "800 steps"
+  config.train_for, config.ema = "800 steps", 0.99
 
 
 def _small(config: Any) -> None:
@@ -88,10 +89,6 @@ def _small(config: Any) -> None:
 
 
 def _tiny(config: Any) -> None:
-  config.system.update(width=4, features=8)
-  config.data.crop_hw, config.data.map_hw = (64, 64), (32, 32)
-  config.data.synthetic.update(train=32, val=16, test=16)
-  config.train_for = "4 steps"
-  config.batch_size = config.eval.batch_size = 8
-  config.optimizer.learning_rate = 1e-3
-  config.log_every, config.eval_every, config.checkpoint_every = "1 step", "2 steps", "2 steps"
+  config.init_from = ConfigDict({"all": ""})
+  config.system.update(depth=10, width=4, features=8)
+  base.tiny(config)

@@ -5,61 +5,9 @@
     python launch.py --config=configs/internet.py:paper,released --config.init_from.backbone=resnet50-19c8e357.pth
                                                                       # InterHand2.6M as the authors trained it
 
-Sizes:
-  demo   fits the weights that come with the package (docs/kept.md) to upright hands, for as long as there is time; its
-         table has the weights as they were, and the mean pose, beside the result
-  tiny   seconds, for tests; 3D heatmaps
-  kept   the weights that come with the package: ResNet-18 three eighths as wide, 96 px, 2D heatmaps of 24 x 24 with
-         depth maps, upsamplers that see the backbone's finer maps; upright hands
-  small  the same a quarter as wide, on upright hands and with fewer steps: for ablations
-  synth  the paper's network and losses on embedded data
-  paper  the paper's network, losses and schedule on InterHand2.6M (`python -m data_builders.interhand26m`)
-
-`demo`, `kept` and `small` weight the handedness loss by 5 and the root depth's by 0.2, and decode pictures no larger
-than their small crops need.
-
-Switches:
-  scratch                        `demo` from nothing
-  single_only, interacting_only  train on pictures of one hand, or of two (paper, Table 3); evaluation has both
-  human, machine, all            `paper`: train on what people annotated, what the machine did, or both, which is the
-                                 default (paper, Table 4); evaluation has both. Builds of `--branch H` and `M`
-  rootnet                        two stages: RootNet is trained, then InterNet, evaluated with RootNet's depths
-  soft_argmax                    L1 on soft-argmax coordinates instead of the heatmap loss, so that 2D and 3D data mix
-                                 (paper, 6.5); without the depth term where a record has no depth
-  literal_losses                 the paper's losses word by word; the default has the release's
-  released                       the release's other conventions, too, and its batch norm at size `paper`
-
-The paper starts the backbone from ImageNet weights: `--config.init_from.backbone=FILE`, torchvision's ResNet-50 of
-2020 as it is published (.pth); `paper` without them needs `--config.accept=no_imagenet`.
-With RootNet's results, `--config.data.root_depths=FILE_OR_RUN --config.eval.protocol.depth=rootnet`; a run is one of
-configs/rootnet.py.
-
-Where paper and release differ. `literal_losses` | the default, which is the release:
-  target        Gaussian of height 1, squared differences summed | height 255, mean over all voxels
-  root depth    compared in mm | in bins of 6.25 mm
-The default | `released`:
-  dense layers  start with deviation 0.001 | 0.01
-  batch norm    over the whole batch | over the 16 examples of each of 4 GPUs
-and by choice of the evaluation, not of the system:
-  left hand     its depth is the right wrist's plus the relative one wherever a right hand is found: paper,
-                `eval.protocol.left_root=relative_if_seen` | that only within MRRPE, RootNet's otherwise: release,
-                `relative`, which is the default for both
-  handedness    average precision | accuracy; both are always computed
-The release's other conventions are those of both:
-  input         RGB in 0..1 after colour factors that are clipped to 0..255; ImageNet weights without ImageNet's
-                normalisation
-  boxes         the annotated one (the joints' tight box x 1.2) made square and enlarged 1.25 times, about its centre
-                and not cut at the picture's edges; zeros outside
-  augmentation  scale and rotation are normals clipped at the limits that the paper gives, rotation in 60 % of the
-                pictures
-  targets       joints outside the crop or beyond 200 mm of their wrist are masked; depth is metric whatever the
-                crop's scale
-  decoding      whole voxels, `system.decode=argmax`: steps of 4 crop pixels and 6.25 mm (`soft_argmax` goes finer)
-  MPJPE         each joint's own hand's wrist depth, RootNet's or the true one, plus its relative depth, the wrist's own
-                included; then each hand from its own wrist, whose error of 0 counts: `eval.protocol.count_root=True`;
-                mean of each joint, then of the 42 means: `eval.protocol.average=per_joint`
-Slips of the release that are not repeated: its evaluation changes the truth in place, so that a second call gives
-another MRRPE; its training moves the stored boxes, so that they wander from epoch to epoch.
+Sizes: demo, tiny, kept, small, synth, paper. Switches: scratch, single_only, interacting_only, human, machine, all,
+rootnet, soft_argmax, literal_losses, released. What they are, and where paper and release differ:
+docs/systems/internet.md.
 
 MPJPE on InterHand2.6M test (H+M), RootNet depths, single / interacting, mm, and MRRPE:
   paper                                  12.16 / 16.02, 32.57 (92.14 with RootNet's depth for the left wrist as well)
@@ -138,10 +86,8 @@ def get_config(variant: str = "") -> ConfigDict:
 def _evaluate_with_rootnet(config: Any, size: str) -> None:
   """Two stages on the same data; RootNet's own network and schedule, and always pictures of one hand and of two."""
   estimator: Any = rootnet.get_config(size)
-  of_training = ("train_for", "batch_size", "optimizer", "schedule", "ema", "log_every", "eval_every",
-                 "checkpoint_every")  # fmt: skip
   config.stages = ("rootnet", "internet")
-  config.stage.rootnet = ConfigDict({key: estimator[key] for key in ("system", *of_training)})
+  config.stage.rootnet = ConfigDict({key: estimator[key] for key in ("system", *base.OF_TRAINING)})
   config.stage.rootnet.data = ConfigDict({"kind": "all", "augmentation": estimator.data.augmentation})
   config.stage.rootnet.eval = ConfigDict({"mean_pose": 0})
   config.stage.internet = ConfigDict(
@@ -153,7 +99,7 @@ def _evaluate_with_rootnet(config: Any, size: str) -> None:
 
 def _paper(config: Any) -> None:
   base.require_imagenet(config, "ResNet-50")
-  config.data.train, config.data.eval = ("interhand26m:train",), ("interhand26m:test",)
+  base.paper_data(config)
   config.init_from.backbone = ""
   config.train_for = "20 epochs"
   config.batch_size = 64
@@ -163,10 +109,7 @@ def _paper(config: Any) -> None:
 
 def _synth(config: Any) -> None:
   _paper(config)
-  config.requires = ConfigDict()  # embedded data, from scratch
-  config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:val",)
-  config.data.synthetic.train = 100_000
-  config.data.rough = True
+  base.synth_data(config)
 
 
 def _compact(config: Any) -> None:
@@ -175,7 +118,7 @@ def _compact(config: Any) -> None:
     head="soft_argmax_2p5d", depth=18, width=16, upsampler="shuffle", upsampler_features=32, sigma=1.0,
     doublings=2, root_depth_weight=0.2, handedness_weight=5.0,
   )  # fmt: skip
-  config.data.crop_hw, config.data.map_hw, config.data.shrink = (96, 96), (48, 48), True
+  config.data.crop_hw, config.data.shrink = (96, 96), True
   config.data.rough = True
   config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:test",)
   config.data.augmentation.update(translation=0.05, scale=0.1, rotation_deg=10.0)
@@ -221,9 +164,4 @@ def _small(config: Any) -> None:
 
 def _tiny(config: Any) -> None:
   config.system.update(depth=18, width=4, upsampler_features=8, bins=8)
-  config.data.crop_hw, config.data.map_hw = (64, 64), (32, 32)
-  config.data.synthetic.update(train=32, val=16, test=16)
-  config.train_for = "4 steps"
-  config.batch_size = config.eval.batch_size = 8
-  config.optimizer.learning_rate = 1e-3
-  config.log_every, config.eval_every, config.checkpoint_every = "1 step", "2 steps", "2 steps"
+  base.tiny(config)

@@ -1,6 +1,7 @@
 """Intershape (Zhang et al., ICCV 2021): pose and shape of two interacting hands, by attention and refinement.
 
     python launch.py --config=configs/intershape.py                   # demo: 2 CPU cores
+    python launch.py --config=configs/intershape.py:kept              # on the InterNet that comes with the package
     python launch.py --config=configs/intershape.py:synth             # the paper's network on embedded data: one GPU
     python launch.py --config=configs/intershape.py:paper --config.hand_model=MANO_DIR \\
       --config.stage.heatmaps.init_from.backbone=resnet50-19c8e357.pth \\
@@ -11,9 +12,10 @@ Parts:
   hands   the second training alone: `--config.init_from.heatmaps=RUN:.`, of configs/internet.py, or its released file
 
 Sizes:
-  demo   narrow ResNet-18s at 96 px, 2D heatmaps with depth maps in place of volumes; embedded data
+  demo   ResNet-18s three eighths as wide at 96 px, 2D heatmaps with depth maps in place of volumes; embedded data
   tiny   seconds, for tests; volumes
-  small  `demo` with fewer steps: for ablations
+  kept   `demo` on more hands and for longer, for the weights that come with the package
+  small  `kept` on fewer hands and with fewer steps: for ablations, `python -m benchmarks.intershape_table`
   synth  the paper's networks and losses on embedded data
   paper  the paper's networks, losses and schedule on InterHand2.6M (`python -m data_builders.interhand26m --mano`),
          pictures of interacting hands; both ResNets start from ImageNet weights, without which it needs
@@ -27,9 +29,13 @@ Switches, and the paper's rows (table 2 and figure 8; MPJPE in mm, AUC):
   high_level_features  all refinements see the encoder's last map                          13.986, 0.737
   single_mano          a refinement sees the last parameters of its own hand alone         13.170, 0.752
   (none)               Intershape                                                          13.071, 0.754
+  scratch              `demo` from nothing
   shared_shape         both hands have the mean of their shapes; not in the paper
   attention_loss       the rendered attention has a loss, see below
   released             the second release's conventions; released_v1: the first one's
+
+`demo`, `kept` and `small` have one training: the heatmaps are those of the InterNet that comes with the package
+(docs/kept.md), and the encoder starts from its backbone, as v2's from ImageNet's; joints have one order in both.
 
 Evaluation is the paper's: each hand from the base of its middle finger, with the true length of the bone from there to
 the wrist (`scale=gt`); beside it the same with the predicted length (`scale=predicted`).
@@ -72,16 +78,19 @@ ROWS = {
   "cascaded single MANO parameters": "single_mano",
   "our full model": "",
 }
+_HEATMAPS = "kept/internet"
 _RELEASES = {"released": "v2", "released_v1": "v1"}
-SWITCHES = (*(switch for switch in ROWS.values() if switch), "shared_shape", "attention_loss", *_RELEASES)
+SWITCHES = ("scratch", *(switch for switch in ROWS.values() if switch), "shared_shape", "attention_loss", *_RELEASES)
 VARIANTS = (
-  "demo", "tiny", "small", "synth", "paper", "tiny,released", "tiny,released_v1", "paper,released", "tiny,hands",
-  "paper,hands", "paper,hands,released", "paper,hands,released_v1", "tiny,shared_shape,attention_loss",
+  "demo", "demo,scratch", "tiny", "kept", "small", "synth", "paper", "tiny,released", "tiny,released_v1",
+  "paper,released", "tiny,hands", "paper,hands", "paper,hands,released", "paper,hands,released_v1",
+  "tiny,shared_shape,attention_loss",
   *(f"tiny,{switch}" for switch in ROWS.values() if switch),
 )  # fmt: skip
 # What InterNet's config decides of its own training.
 _OF_TRAINING = (
-  "system", "train_for", "batch_size", "optimizer", "schedule", "ema", "log_every", "eval_every", "checkpoint_every",
+  "system", "train_for", "batch_size", "optimizer", "schedule", "clip_norm", "ema", "log_every", "eval_every",
+  "checkpoint_every",
 )  # fmt: skip
 
 
@@ -93,12 +102,16 @@ def get_config(variant: str = "") -> ConfigDict:
   """
   config: Any = base.get_config()
   config.name = "intershape"
-  choice = base.choose(config, variant, PARTS, SWITCHES)
+  choice = base.choose(config, variant, PARTS, SWITCHES, (*base.SIZES, "kept"))
   rows = [switch for switch in ROWS.values() if switch in choice]
   releases = [release for switch, release in _RELEASES.items() if switch in choice]
   if len(rows) > 1 or len(releases) > 1:
     raise ValueError(f"variant {variant!r}: one row of the paper's table and one release at most")
-  first: Any = internet.get_config(f"{choice.size},released" if releases else choice.size)
+  if "scratch" in choice and choice.size != "demo":
+    raise ValueError(f"variant {variant!r}: only the demo starts from weights, which 'scratch' leaves out")
+  of_first = "kept" if choice.size == "small" else choice.size
+  words = (of_first, "released" if releases else "", "scratch" if "scratch" in choice else "")
+  first: Any = internet.get_config(",".join(word for word in words if word))
   attention = "none" if {"baseline", "no_attention"} & choice.switches else "rendered"
   levels = ("layer4",) * 3 if "high_level_features" in choice else ("layer4", "layer3", "layer2")
   config.system = ConfigDict({
@@ -118,10 +131,19 @@ def get_config(variant: str = "") -> ConfigDict:
   })  # fmt: skip
   config.data.update(first.data)
   config.freeze = ("heatmaps",)
-  sizes = {"demo": _demo, "tiny": _tiny, "small": _small, "synth": _synth, "paper": _paper}
+  sizes = {"demo": _demo, "tiny": _tiny, "kept": _kept, "small": _small, "synth": _synth, "paper": _paper}
   sizes[choice.size](config)
-  _second(config) if choice.part == "hands" else _both(config, first)
+  if choice.size in ("demo", "kept", "small") and "scratch" not in choice:
+    _on_kept_heatmaps(config)
+  else:
+    _second(config) if choice.part == "hands" else _both(config, first)
   return config
+
+
+def _on_kept_heatmaps(config: Any) -> None:
+  """The hands, on the InterNet that comes with the package; its backbone is where the encoder begins."""
+  config.init_from.update(heatmaps=f"{_HEATMAPS}:.", encoder=f"{_HEATMAPS}:backbone")
+  _evaluate(config)
 
 
 def _both(config: Any, first: Any) -> None:
@@ -130,9 +152,7 @@ def _both(config: Any, first: Any) -> None:
   heatmaps = ConfigDict({key: first[key] for key in _OF_TRAINING} | {"freeze": (), "requires": first.requires})
   hands = ConfigDict({"init_from": {"heatmaps": "stages/heatmaps:.", "encoder": ""}, "requires": config.requires})
   hands.eval = _evaluation()
-  if first.init_from.all:  # InterNet's demo starts from the weights of the package
-    heatmaps.init_from = ConfigDict({"all": first.init_from.all})
-  elif first.requires:
+  if first.requires:
     heatmaps.init_from = ConfigDict({"backbone": ""})
   config.requires = ConfigDict()
   config.stage = ConfigDict({"heatmaps": heatmaps, "hands": hands})
@@ -142,6 +162,10 @@ def _second(config: Any) -> None:
   """The hands alone, on the heatmaps of another run."""
   config.init_from.update(heatmaps="", encoder="")
   base.require(config, "untrained_heatmaps", "a trained InterNet", "init_from.heatmaps or init_from.all")
+  _evaluate(config)
+
+
+def _evaluate(config: Any) -> None:
   evaluation = _evaluation()
   config.eval.protocol.update(evaluation.protocol)
   config.eval.also = evaluation.also
@@ -174,21 +198,29 @@ def _synth(config: Any) -> None:
   config.train_for = "100000 steps"
 
 
-def _demo(config: Any) -> None:
-  config.data.synthetic.train = 3_000
-  config.system.update(depth=18, width=16, hidden=128)
-  config.train_for, config.batch_size = "3000 steps", 16
+def _kept(config: Any) -> None:
+  """The weights that come with the package; data as InterNet's."""
+  config.system.update(depth=18, width=24, hidden=256)
+  config.train_for, config.batch_size = "6000 steps", 16
   config.optimizer.learning_rate = 1e-3
   config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
   config.clip_norm = 0.0
   config.ema = 0.999
+  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "3000 steps", "500 steps"
+
+
+def _demo(config: Any) -> None:
+  _kept(config)
+  config.data.synthetic.train = 3_000
+  config.train_for = "3000 steps"
   config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "0 steps", "1000 steps"
 
 
 def _small(config: Any) -> None:
-  _demo(config)
-  config.data.synthetic.train = 6_000  # as InterNet's
+  _kept(config)
+  config.data.synthetic = ConfigDict({"train": 6_000, "val": 0, "test": 500, "seed": 0})
   config.train_for = "2000 steps"
+  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "0 steps", "1000 steps"
 
 
 def _tiny(config: Any) -> None:

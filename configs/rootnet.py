@@ -5,40 +5,8 @@
     python launch.py --config=configs/rootnet.py:paper --config.init_from.backbone=resnet50-19c8e357.pth
                                                                       # InterHand2.6M, or any set with absolute depth
 
-A run writes `WORKDIR/eval/root_depths.npz`, the depths of all wrists of the evaluated pictures. Others are evaluated
-with them by
-
-    python launch.py --config=configs/internet.py:paper --config.init_from.backbone=resnet50-19c8e357.pth \\
-        --config.data.root_depths=WORKDIR --config.eval.protocol.depth=rootnet
-
-or do both in one run, `configs/internet.py:SIZE,rootnet`. The table knows which pictures it belongs to: it is refused
-for others. The authors' own results (JSON) become such a table when InterHand2.6M is built (docs/data.md).
-
-Training takes any data set whose camera and wrist depths are known (`--config.data.train`); pictures without them teach
-the wrist's pixel alone. Metrics are the error of the depth (`root_depth`, mm) and of the place (`mrpe`, mm).
-
-Sizes:
-  demo   ResNet-18 a quarter as wide, 96 px; embedded data of upright hands
-  tiny   seconds, for tests
-  small  `demo` on fewer pictures and half the steps: for ablations
-  synth  the paper's network on embedded data
-  paper  the paper's network and schedule on InterHand2.6M (`python -m data_builders.interhand26m`)
-
-Switches:
-  hand      one crop of each hand with one root, instead of one of both with two
-  released  the public network, with `hand`, and what its weights need: `--config.init_from.all=FILE` (as published)
-
-The paper starts the backbone from ImageNet weights: `--config.init_from.backbone=FILE`, torchvision's ResNet-50 as
-it is published (.pth); `paper` without them needs `--config.accept=no_imagenet`.
-
-Where paper and release differ; the first value is the default, the second is `released`:
-  pixels      0..1, normalised with ImageNet's mean and deviation | 0..255 with the same mean and deviation (a slip)
-  batch norm  over the whole batch | over the 32 examples of each of 4 GPUs
-In both: crops are turned, by up to 60 degrees in 60 % of the pictures, and mirrored, but neither moved nor scaled
-(`data.augmentation`); k comes from the box cut at the picture's edges, made square, 1.25 times as large; hands are
-300 x 300 mm.
-The network behind the published results for hands was never released: those have two depths a picture, so that the
-default, one crop with two roots, is a reading of them. `released` is the public network for bodies.
+Sizes: demo, tiny, small, synth, paper. Switches: hand, released. What they are, how others are evaluated with the
+depths of a run, and where paper and release differ: docs/systems/rootnet.md.
 
 Depth of the wrists, mean error in mm, on the demo's data of version 6 (4,000 pictures for training, 500 others), with
 `depth_weight` 1:
@@ -95,7 +63,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
 def _paper(config: Any) -> None:
   base.require_imagenet(config, "ResNet-50")
-  config.data.train, config.data.eval = ("interhand26m:train",), ("interhand26m:test",)
+  base.paper_data(config)
   config.init_from.backbone = ""
   config.train_for = "20 epochs"
   config.batch_size = 128
@@ -105,15 +73,12 @@ def _paper(config: Any) -> None:
 
 def _synth(config: Any) -> None:
   _paper(config)
-  config.requires = ConfigDict()  # embedded data, from scratch
-  config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:val",)
-  config.data.synthetic.train = 100_000
-  config.data.rough = True
+  base.synth_data(config)
 
 
 def _demo(config: Any) -> None:
   config.system.update(depth=18, width=16, upsampler="shuffle", upsampler_features=32, depth_weight=0.02)
-  config.data.crop_hw, config.data.map_hw = (96, 96), (48, 48)
+  config.data.crop_hw = (96, 96)
   config.data.rough = True
   config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:val",)
   config.data.synthetic.update(train=4_000, val=500, test=0)
@@ -133,9 +98,4 @@ def _small(config: Any) -> None:
 
 def _tiny(config: Any) -> None:
   config.system.update(depth=18, width=4, upsampler_features=8, depth_weight=0.02)
-  config.data.crop_hw, config.data.map_hw = (64, 64), (32, 32)
-  config.data.synthetic.update(train=32, val=16, test=16)
-  config.train_for = "4 steps"
-  config.batch_size = config.eval.batch_size = 8
-  config.optimizer.learning_rate = 1e-3
-  config.log_every, config.eval_every, config.checkpoint_every = "1 step", "2 steps", "2 steps"
+  base.tiny(config)

@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
-from jaxhands.schema import BATCH, HANDS, MAX_RECORD_ID, Field, SchemaError
+from jaxhands.schema import BATCH, HANDS, MAX_RECORD_ID, Field, SchemaError, length
 
 Record = dict[str, Any]
 
@@ -102,7 +102,7 @@ def features() -> tfds.features.FeaturesDict:
   def feature(field: Field) -> tfds.features.FeatureConnector:
     if field.dtype == "text":
       return tfds.features.Text()
-    shape = tuple(int(axis) if axis.isdigit() else None for axis in field.axes)
+    shape = tuple(map(length, field.axes))
     if field.dtype == "bytes":
       return tfds.features.Image(shape=shape, encoding_format="png" if shape[-1] == 1 else None)
     return tfds.features.Tensor(shape=shape, dtype=np.dtype(field.dtype).type)
@@ -118,7 +118,7 @@ def empty_record() -> Record:
       return ""
     if field.dtype == "bytes":
       return ABSENT
-    return np.zeros([int(axis) if axis.isdigit() else 0 for axis in field.axes], field.dtype)
+    return np.zeros([length(axis) or 0 for axis in field.axes], field.dtype)
 
   return {key: value(field) for key, field in RECORD.items()}
 
@@ -155,7 +155,7 @@ def check_record(record: Mapping[str, Any]) -> None:
     if value.dtype != field.dtype:
       raise SchemaError(f"{key!r} has dtype {value.dtype}, expected {field.dtype} ({field.unit})")
     fits = len(value.shape) == len(field.axes) and all(
-      not axis.isdigit() or int(axis) == size for axis, size in zip(field.axes, value.shape, strict=True)
+      length(axis) in (None, size) for axis, size in zip(field.axes, value.shape, strict=True)
     )
     if not fits:
       raise SchemaError(f"{key!r} has shape {value.shape}, expected [{field.shape}]")

@@ -27,22 +27,22 @@ def methods_of(config: Any, system: base.System) -> dict[str, base.System]:
   Raises:
     ValueError: a field that the system does not have, or of another type, or with which it would need other examples.
   """
-  found = {}
+  methods = {}
   for name, changes in config.eval.get("methods", {}).items():  # runs of before it was there have none
     changed = config.copy_and_resolve_references().lock()
     try:
       changed.system.update(changes)
     except (AttributeError, KeyError, TypeError) as error:
       raise ValueError(f"config.eval.methods.{name}: {error}") from error
-    found[name] = method = base.load(changed)
-    made = {"view": (method.view, system.view), "host_ops(False)": (method.host_ops(False), system.host_ops(False))}
-    for what, (own, runs) in made.items():
+    methods[name] = method = base.load(changed)
+    examples = {"view": (method.view, system.view), "host_ops(False)": (method.host_ops(False), system.host_ops(False))}
+    for what, (own, runs) in examples.items():
       if own != runs:
         raise ValueError(
           f"config.eval.methods.{name}: with its {', '.join(_paths(changes))} the system's {what} would be {own}, and "
           f"the examples are made with {runs}; evaluate it in a run of its own"
         )
-  return found
+  return methods
 
 
 def _paths(changes: Any) -> list[str]:

@@ -62,6 +62,24 @@ def check_system(system: Any, where: str = "config.system") -> None:
       raise ValueError(f"{where}: {field.name}={value!r}: expected {expected}")
 
 
+def check_read(config: Any, system: Any) -> None:
+  """Looks for switches of `config.data` that are on though neither the system, which is trained, nor a part reads them.
+
+  Raises:
+    ValueError: names the first one.
+  """
+  for name in ("rough", "shrink"):
+    if config.data.get(name, False) and system.objectives and not _has_field(system, name):
+      raise ValueError(f"config.data.{name}=True: {type(system).__name__} does not read it")
+
+
+def _has_field(system: Any, name: str) -> bool:
+  if not dataclasses.is_dataclass(system):
+    return False
+  values = {field.name: getattr(system, field.name) for field in dataclasses.fields(system)}
+  return name in values or any(_has_field(value, name) for value in values.values())
+
+
 @contextlib.contextmanager
 def while_building() -> Iterator[None]:
   """Within this context, errors of libraries that do not say which value they are about become `UnbuildableError`."""
@@ -173,8 +191,8 @@ def _as_hinted(hint: Any, value: Any) -> str:
   if kind is Literal:
     return _word(*members)(value) if isinstance(value, str) else f"one of {members}"
   if kind in (typing.Union, types.UnionType):
-    found = [_as_hinted(member, value) for member in members]
-    return "" if "" in found else found[0]
+    refusals = [_as_hinted(member, value) for member in members]
+    return "" if "" in refusals else refusals[0]
   if kind is tuple:
     if not isinstance(value, tuple):
       return f"a tuple as {hint}"
@@ -209,7 +227,7 @@ _SYSTEM: dict[str, _Rule] = {
   ),
   **dict.fromkeys(("depth_range_mm", "sigma", "box_factor", "hand_factor"), _number(above=True)),
   **dict.fromkeys(("dropout", "drop_path"), _number(0, 1, below=True)),
-  "doublings": _whole(0, 5), "picture_hw": _size, "hand_hw": _size,
+  "doublings": _whole(0, 5), "picture_hw": _size, "hand_hw": _size, "map_hw": _size,
   "real_mm": lambda v: next(filter(None, map(_number(above=True), v)), ""),
 }  # fmt: skip
 _PARTS: dict[str, Mapping[str, _Rule]] = {
@@ -230,7 +248,7 @@ _PARTS: dict[str, Mapping[str, _Rule]] = {
     "annotations": _whole(1), "population": _whole(1), "rounds": _whole(1), "seed": _whole(0, 2**32 - 1),
   },
   "data": {
-    "train": _data_sets, "eval": _data_sets, "limit": _whole(), "crop_hw": _size, "map_hw": _size,
+    "train": _data_sets, "eval": _data_sets, "limit": _whole(), "crop_hw": _size,
     "threads": _whole(1, 1024), "processes": _whole(0, 1024), "keep_mb": _whole(), "kind": _text,
   },
   "fit": {"seconds": _number(), "choices": _lengths, "cost": _number(above=True)},

@@ -10,7 +10,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import pathlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -18,14 +17,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import rich.console
-import rich.table
-import rich.text
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxhands import console as consoles
-from jaxhands import schema, verdict
+from jaxhands import schema
 from jaxhands.data import feed
+from jaxhands.evaluation.result import MEAN_POSE, EvalResult
 from jaxhands.geometry import lift
 from jaxhands.hands.model import HandModel
 from jaxhands.metrics import (
@@ -41,129 +38,9 @@ from jaxhands.metrics import (
   standard,
   summary,
 )
-from jaxhands.runs import folder as files
 from jaxhands.systems.base import System, Variables
 
 RESAMPLES = 200
-_MEAN_POSE = "mean_pose"
-
-
-@dataclasses.dataclass(frozen=True)
-class EvalResult:
-  """What an evaluation found.
-
-  Attributes:
-    system, dataset, split: names.
-    protocol: how poses were compared.
-    examples: that were evaluated.
-    metrics: key -> value, without what had nothing to count.
-    mean_pose: the same of the baseline.
-    intervals: key -> bootstrap interval of 95 %, over scenes: pictures of one `scene_id` are resampled together.
-    units: key -> unit.
-    per_joint: key -> mean of each joint [2, 21], None where a joint never counts.
-    also: other protocols and plain baselines, `{"protocol", "method", "metrics"}` each; of the system with other fields
-      also "differences": intervals of its metrics less the system's, over the same resampled scenes.
-    verdicts: metric -> how it stands beside the best plain method, see `metrics.beside.verdicts`.
-    accepted: differences of the training from the paper, see `jaxhands.requirements`.
-    examples_values: arrays over the examples, as they were seen: quantities, their weights, `example_id`,
-      `record_hash`, `scene_id`, groups, the hands' overlap, the mean pose's quantities as `mean_pose_...`; and of
-      systems that place the wrists, their depths as `root_depth_mm` [N, 2] with `root_depth_mm_valid`.
-  """
-
-  system: str
-  dataset: str
-  split: str
-  protocol: str
-  examples: int
-  metrics: Mapping[str, float]
-  mean_pose: Mapping[str, float]
-  intervals: Mapping[str, tuple[float, float]]
-  units: Mapping[str, str]
-  per_joint: Mapping[str, list[list[float | None]]]
-  also: tuple[Mapping[str, Any], ...]
-  examples_values: Mapping[str, np.ndarray]
-  verdicts: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
-  accepted: tuple[str, ...] = ()
-
-  def write(self, folder: pathlib.Path) -> None:
-    """Writes `metrics.json` and `examples.npz` into the folder, each whole or not at all."""
-    fields = [field.name for field in dataclasses.fields(self) if field.name != "examples_values"]
-    values: dict[str, Any] = dict(self.examples_values)
-    with files.written(folder / "examples.npz") as file:
-      np.savez_compressed(file, **values)
-    files.write_json(folder / "metrics.json", {name: getattr(self, name) for name in fields})
-
-  def table(self) -> rich.table.Table:
-    """Metric, value with its interval, what it means beside a plain method, baselines that this does not name."""
-    table = rich.table.Table(title=f"{self.system} on {self.dataset} {self.split}, {self.examples} examples")
-    others = verdict.untold(self.beside(), self.verdicts)
-    table.add_column("metric", overflow="fold")
-    for column in ("value", "95 %", *(method.replace("_", " ") for method in others)):
-      table.add_column(column, justify="right")
-    table.add_column("unit")
-    table.add_column("", overflow="fold")
-    for key, value in self.metrics.items():
-      low, high = self.intervals[key]
-      more = [f"{found[key]:.4g}" if key in found else "" for found in others.values()]
-      table.add_row(key, f"{value:.4g}", f"{low:.4g} .. {high:.4g}", *more, self.units[key], self._verdict(key))
-    table.caption = self.protocol
-    return table
-
-  def _verdict(self, key: str) -> rich.text.Text:
-    """In words and colour, with the plain method's number."""
-    said = _said(self.verdicts, key)
-    return rich.text.Text(said, verdict.COLOURS[self.verdicts[key]["kind"]]) if said else rich.text.Text()
-
-  def beside(self) -> dict[str, Mapping[str, float]]:
-    """The baselines under the main protocol: method -> metrics."""
-    plain = [entry for entry in self.also if entry["protocol"] == self.protocol and "differences" not in entry]
-    found = {entry["method"]: entry["metrics"] for entry in plain}
-    return ({_MEAN_POSE: self.mean_pose} if self.mean_pose else {}) | found
-
-  def methods(self) -> rich.table.Table | None:
-    """The first metric of the system with other fields, below its own, with what each has more."""
-    others = [entry for entry in self.also if "differences" in entry]
-    if not others:
-      return None
-    family = next(iter(self.metrics)).split("/")[0]
-    keys = [key for key in self.metrics if key.split("/")[0] == family]
-    table = rich.table.Table(title=f"{self.system} with other fields, {self.units[keys[0]]}", show_lines=True)
-    table.add_column("method")
-    for key in keys:
-      table.add_column(key, justify="right")
-    table.add_row(self.system, *(f"{self.metrics[key]:.4g}" for key in keys))
-    for entry in others:
-      cells = []
-      for key in keys:
-        low, high = entry["differences"].get(key, (np.nan, np.nan))
-        cells.append(f"{entry['metrics'][key]:.4g}\n{low:+.2g} .. {high:+.2g}" if key in entry["metrics"] else "")
-      table.add_row(entry["method"].replace("_", " "), *cells)
-    table.caption = "below: 95 % of what it is more than the first row"
-    return table
-
-  def protocols(self) -> rich.table.Table | None:
-    """The system and the mean pose under other protocols, each named by what differs."""
-    main = self.protocol.split()
-    others = [entry for entry in self.also if entry["protocol"] != self.protocol]
-    keys = list(dict.fromkeys(key for entry in others for key in entry["metrics"] if not key.endswith("/inter")))
-    if not keys:
-      return None
-    table = rich.table.Table(title=f"{self.system} under other protocols", show_lines=True)
-    table.add_column("protocol")
-    for key in keys:
-      table.add_column(key, justify="right")
-    for entry in others:
-      differs = " ".join(word for word in entry["protocol"].split() if word not in main)
-      cells = (f"{entry['metrics'][key]:.4g}" if key in entry["metrics"] else "" for key in keys)
-      table.add_row(f"{differs}\n{entry['method'].replace('_', ' ')}", *cells)
-    return table
-
-  def print(self, console: rich.console.Console | None = None) -> None:
-    """Shows the tables."""
-    console = console or consoles.make()
-    for table in (self.table(), self.methods(), self.protocols()):
-      if table is not None:
-        console.print(table, soft_wrap=False)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -184,7 +61,7 @@ class _Part:
     """The mean pose has camera joints, whatever gives the system's depth; measured by `more` besides."""
     placed = poses(dataclasses.replace(protocol, depth="predicted"))
     measured = (*(metric for metric in placed if metric.baseline), *more)
-    baseline = base.Baseline(_MEAN_POSE, lambda _, batch: mean.predict(batch), measured, frozenset(), frozenset())
+    baseline = base.Baseline(MEAN_POSE, lambda _, batch: mean.predict(batch), measured, frozenset(), frozenset())
     return cls.of(protocol, baseline)
 
   @property
@@ -322,14 +199,14 @@ class Evaluator:
     variables = jax.device_put(variables, self._everywhere)
     rows = []
     for index, batch in enumerate(feed.to_mesh(lambda: iter(batches), self._mesh)):
-      seen = jax.device_get(self._show(self._predicted(variables, batch, index)[""], batch))
-      rows.append({key: value[seen["batch/weight"] > 0] for key, value in seen.items()})
+      looked_at = jax.device_get(self._show(self._predicted(variables, batch, index)[""], batch))
+      rows.append({key: value[looked_at["batch/weight"] > 0] for key, value in looked_at.items()})
     return {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
 
   def _predicted(self, variables: Variables, batch: schema.Batch, index: int) -> dict[str, schema.Prediction]:
     """`_predictions` of a batch; of other keys in it nothing is compiled anew."""
-    seen = {key: batch[key] for key in self._system_needs if key in batch}
-    return self._predict(variables, seen, np.int32(index))
+    read = {key: batch[key] for key in self._system_needs if key in batch}
+    return self._predict(variables, read, np.int32(index))
 
   def _predictions(self, variables: Variables, batch: schema.Batch, index: Any) -> dict[str, schema.Prediction]:
     """Of the system, "", and of each method; jitted, in one graph: what they have in common is computed once."""
@@ -341,14 +218,14 @@ class Evaluator:
 
   def _shown(self, prediction: schema.Prediction, batch: schema.Batch) -> dict[str, Any]:
     """What `look` sees of a batch; jitted."""
-    seen = {f"batch/{key}": value for key, value in batch.items()}
-    seen |= {f"prediction/{key}": value for key, value in prediction.items()}
+    shown = {f"batch/{key}": value for key, value in batch.items()}
+    shown |= {f"prediction/{key}": value for key, value in prediction.items()}
     depth = self._protocol.depth
     predicts = {"joints_cam"} if depth == "predicted" else schema.POSE
     if lift.NEEDS[depth] <= set(batch) and predicts <= set(prediction):
       lifted = lift.lift(prediction, batch, depth, self._protocol.left_root)
-      seen |= {"lifted/joints_cam": lifted.joints_cam, "lifted/valid": lifted.valid}
-    return seen
+      shown |= {"lifted/joints_cam": lifted.joints_cam, "lifted/valid": lifted.valid}
+    return shown
 
   def _measured(self, predictions: Mapping[str, schema.Prediction], batch: schema.Batch) -> dict[str, Any]:
     """The quantities of each part, groups and identity of every example; jitted."""
@@ -394,20 +271,20 @@ class Evaluator:
       {"protocol": part.protocol, "method": part.method or names[0], "metrics": found}
       | ({"differences": self._more(part, quantities, found, numbers[0], drawn, values)} if part.variation else {})
       for part, quantities, found in zip(self._parts, values["quantities"], numbers, strict=True)
-      if found and (part.protocol != self._main.protocol or part.method not in ("", _MEAN_POSE))
+      if found and (part.protocol != self._main.protocol or part.method not in ("", MEAN_POSE))
     ]
     reported += [
       {"protocol": self._main.protocol, "method": method, "metrics": found}
       for method, quantities in constants.items()
       if (found := summary.reduced(self._main.metrics, quantities, groups))
     ]
-    mean_poses = [found for part, found in zip(self._parts, numbers, strict=True) if part.method == _MEAN_POSE]
+    mean_poses = [found for part, found in zip(self._parts, numbers, strict=True) if part.method == MEAN_POSE]
     arrays = {key: values[key] for key in ("example_id", "record_hash", "scene_id")} | values.get("root_depth", {})
     arrays |= {f"group_{name}": mask for name, mask in groups.items()}
     arrays |= {"overlap": values["overlap"].overlap, "overlap_known": values["overlap"].known}
     arrays |= {"overlap_from_masks": values["overlap"].from_masks}
     with_values = zip(self._parts, values["quantities"], strict=True)
-    of_mean_pose = [found for part, found in with_values if part.method == _MEAN_POSE]
+    of_mean_pose = [found for part, found in with_values if part.method == MEAN_POSE]
     for prefix, quantities in (("", main), *(("mean_pose_", found) for found in of_mean_pose[:1])):
       for name, (value, weight) in quantities.items():
         arrays |= {f"{prefix}{name}": value, f"{prefix}{name}_weight": weight}
@@ -442,25 +319,6 @@ class Evaluator:
     return summary.intervals({key: drawn[key] - system_drawn[key] for key in differences}, differences)
 
 
-def headline(answer: Mapping[str, Any]) -> str:
-  """A line with the main numbers of what `EvalResult.write` wrote: the first metric of all, with its verdict."""
-  metrics, verdicts = answer["metrics"], answer["verdicts"]
-  family = next(iter(metrics), "").split("/")[0]
-  found = [
-    ", ".join(filter(None, [f"{key} {metrics[key]:.4g} {answer['units'][key]}", _said(verdicts, key)]))
-    for key in metrics
-    if key.split("/")[0] == family and key.count("/") < 2
-  ]
-  where = f"{answer['system']} on {answer['dataset']} {answer['split']}, {answer['examples']} examples"
-  return f"{where}: {'; '.join(found)}"
-
-
-def _said(verdicts: Mapping[str, Mapping[str, Any]], key: str) -> str:
-  """Of a metric, with the plain method's number: "no better than the mean pose (88.6)"; "" where none is there."""
-  found = verdicts.get(key)
-  return f"{verdict.words(found['kind'], found['beside'])} ({found['baseline']:.4g})" if found else ""
-
-
 def evaluate(
   system: System,
   variables: Variables,
@@ -475,16 +333,16 @@ def evaluate(
 
 def _counted(values: Mapping[str, Any]) -> dict[str, Any]:
   """Those of a batch on the host, of its examples that are not padding."""
-  found = jax.device_get(values)
-  keep = found["weight"] > 0
-  return jax.tree.map(lambda array: array[keep], found)
+  host = jax.device_get(values)
+  keep = host["weight"] > 0
+  return jax.tree.map(lambda array: array[keep], host)
 
 
 def _quantities(
   metrics: Sequence[base.Metric], prediction: schema.Prediction, batch: schema.Batch
 ) -> list[base.Quantity]:
   """The quantities of all metrics, each name once."""
-  found: dict[str, base.Quantity] = {}
+  by_name: dict[str, base.Quantity] = {}
   for metric in metrics:
     quantity = metric.quantity
     missing = sorted(quantity.needs - set(batch)) + sorted(quantity.predicts - set(prediction))
@@ -493,8 +351,8 @@ def _quantities(
       continue
     if missing:
       raise ValueError(f"metric {metric.name!r} needs {missing}, which neither the batch nor the prediction has")
-    found.setdefault(quantity.name, quantity)
-  return list(found.values())
+    by_name.setdefault(quantity.name, quantity)
+  return list(by_name.values())
 
 
 def _check_finite(name: str, value: np.ndarray, weight: np.ndarray, example_id: np.ndarray) -> None:

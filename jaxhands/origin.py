@@ -50,14 +50,14 @@ def machine() -> dict[str, Any]:
 
 def data_set(folder: str, split: str, examples: int) -> dict[str, Any]:
   """A data set with its version: the builder's name, and the hash of the arguments that decide every record."""
-  found: dict[str, Any] = {"name": pathlib.Path(folder).name, "split": split, "examples": examples}
+  described: dict[str, Any] = {"name": pathlib.Path(folder).name, "split": split, "examples": examples}
   path = pathlib.Path(folder) / "build.json"
   if path.is_file():
     built = files.read_json(path, "build the data set anew", ("builder", "hash", "arguments"))
-    found |= {"builder": built["builder"], "hash": built["hash"]}
+    described |= {"builder": built["builder"], "hash": built["hash"]}
     known = {key: built["arguments"].get(key) for key in ("version", "variant", "branch", "seed")}
-    found |= {key: value for key, value in known.items() if value not in (None, "")}
-  return found
+    described |= {key: value for key, value in known.items() if value not in (None, "")}
+  return described
 
 
 def note_training(workdir: pathlib.Path, data: Sequence[dict[str, Any]], accepted: Sequence[str] = ()) -> None:

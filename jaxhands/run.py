@@ -32,6 +32,7 @@ from jaxhands import (
 )
 from jaxhands.data import feed, folders, host_ops, source
 from jaxhands.data.records import Records, RootDepths
+from jaxhands.evaluation.result import EvalResult
 from jaxhands.hands.model import HandModel
 from jaxhands.metrics import confidence, mean_pose, pictures
 from jaxhands.metrics.base import Protocol
@@ -127,10 +128,10 @@ def _add_stages(answer: pathlib.Path, others: Mapping[str, pathlib.Path]) -> Non
   same = ("system", "dataset", "split", "examples", "protocol")
   for name, folder in others.items():
     path = folder / "eval" / "metrics.json"
-    found = run_files.read_json(path, again) if path.is_file() else {}  # trained on its own, and not evaluated
-    if found and all(found[key] == result[key] for key in same):
-      compared = {key: value for key, value in found["metrics"].items() if key in result["metrics"]}
-      result["also"].append({"protocol": found["protocol"], "method": name, "metrics": compared})
+    earlier = run_files.read_json(path, again) if path.is_file() else {}  # trained on its own, and not evaluated
+    if earlier and all(earlier[key] == result[key] for key in same):
+      compared = {key: value for key, value in earlier["metrics"].items() if key in result["metrics"]}
+      result["also"].append({"protocol": earlier["protocol"], "method": name, "metrics": compared})
   run_files.write_json(answer, result)
 
 
@@ -170,6 +171,7 @@ class Run:
     find = find_data or (lambda name, variant, data: folders.find(name, variant, data.dir))
     self._data = run_data.RunData(config, self.system, top, find)
     config_rules.check_system(self.system)
+    config_rules.check_read(config, self.system)
     self.mesh = distributed.make_mesh(fsdp=config.sharding.fsdp)
     if self.system.objectives and trains:
       distributed.check_batch_size(config.batch_size, config.accumulation, self.mesh)
@@ -180,11 +182,11 @@ class Run:
     hand_model = HandModel.named(config.hand_model) if "mano" in needs else None
     if "annotations_mano" in needs or self._annotations:
       more += metrics.distributions(protocol, HandModel.named(config.hand_model))
-    found = comparisons.metrics_of(config, protocol, hand_model, "parts" in needs, more)
+    reported = comparisons.metrics_of(config, protocol, hand_model, "parts" in needs, more)
     also = [dataclasses.replace(protocol, **changes) for changes in config.eval.also.values()]
     methods = comparisons.methods_of(config, self.system)
     self.evaluator = evaluate.Evaluator(
-      self.system, self.mesh, found, protocol, also, self._mean_pose(trains), config.seed, methods, hand_model
+      self.system, self.mesh, reported, protocol, also, self._mean_pose(trains), config.seed, methods, hand_model
     )
     self._at_the_end: Mapping[str, Any] | None = None  # what the training's last evaluation measured
     transfer.check_sources(dict(config.init_from))
@@ -222,12 +224,12 @@ class Run:
     return sum(map(len, self._train_records))
 
   def train_batches(self, start: int) -> Iterator[schema.Batch]:
-    """Batches on the mesh from a step on."""
+    """Yields the training batches on the mesh, beginning with that of step `start`."""
     _ = self._data.training  # which may have to be built: here, not in the thread that reads ahead
     return feed.to_mesh(functools.partial(self._data.train_batches, start), self.mesh)
 
   def eval_batches(self) -> Iterator[Mapping[str, np.ndarray]]:
-    """Batches of this process, on the host, every example once."""
+    """Yields this process's evaluation batches as NumPy arrays; each example appears once."""
     ops, needs = self._eval_ops, self.evaluator.needs
     return source.eval_batches(
       self._eval_records, ops, needs, self._rows(sum(map(len, self._eval_records))), self._data.reading
@@ -235,7 +237,7 @@ class Run:
 
   @property
   def _annotations(self) -> int:
-    """Of a picture, for a system that does not ask for them."""
+    """How many annotations of a picture are read for a system that does not need them itself."""
     return 0 if "annotations_mano" in self.system.needs else self.config.eval.get("annotations", 0)
 
   @property
@@ -244,7 +246,7 @@ class Run:
     return (*self.system.host_ops(False), *more)
 
   def _rows(self, examples: int) -> int:
-    """Of a batch of the evaluation: no more than so many examples fill, on all devices alike."""
+    """Rows of an evaluation batch: at most as many as there are examples, and the same on every device."""
     return min(self.config.eval.batch_size, -(-examples // self.mesh.size) * self.mesh.size)
 
   def _mean_pose(self, trains: bool) -> mean_pose.MeanPose | None:
@@ -268,11 +270,11 @@ class Run:
       print(f"no mean pose beside the metrics, for it is that of the training data: {error}", file=sys.stderr)
       return None
     batches = source.train_batches(records, (host_ops.ToView(),), mean_pose.NEEDS, 1, self.config.seed)
-    found = mean_pose.MeanPose.fit(itertools.islice(batches, min(wanted, sum(map(len, records)))))
+    mean = mean_pose.MeanPose.fit(itertools.islice(batches, min(wanted, sum(map(len, records)))))
     if jax.process_index() == 0:
       with run_files.written(path) as file:
-        np.save(file, found.joints_rel)
-    return found
+        np.save(file, mean.joints_rel)
+    return mean
 
   # ---- training -------------------------------------------------------------
 
@@ -292,9 +294,9 @@ class Run:
     return result.variables if result.finished and not result.stopped else None
 
   def _fit(self) -> None:
-    """Evaluates what the run starts from, once, and makes its length one that the time is enough for."""
-    found = fitting.read(self.workdir)
-    if found is None:
+    """Evaluates the weights that the run starts from, once, and chooses a length that fits the time."""
+    decided = fitting.read(self.workdir)
+    if decided is None:
       fit = self.config.fit
       shapes, constants = self._shapes_and_constants()
       idle = sorted(set(states.leaves(shapes)) - transfer.filled(shapes, dict(self.config.init_from)))
@@ -314,19 +316,20 @@ class Run:
           f"this machine evaluates {rate:.0f} pictures a second: of trainings of {', '.join(fit.choices)}, "
           f"that of {length} should take at most {fit.seconds:.0f} s"
         )
-      found = {"train_for": length}
-    self.config.train_for = found["train_for"]
+      decided = {"train_for": length}
+    self.config.train_for = decided["train_for"]
     if jax.process_index() == 0:
       checkpoint.write_config(self.workdir, self.config)
 
   def _evaluate_between(self, variables: base.Variables) -> Mapping[str, float]:
-    """The training's own evaluations; what the last one measured is kept."""
+    """Evaluates during training; keeps what the last evaluation measured."""
     self._at_the_end = None  # before the next one needs memory
     self._at_the_end = self.evaluator.measure(variables, self.eval_batches())
     return self.evaluator.result(self._at_the_end, self._labels(), resamples=0).metrics
 
   def _filled(self, variables: states.Tree) -> states.Tree:
-    return transfer.fill(variables, dict(self.config.init_from), self._imported, self._top)
+    widened = self.system.widened if isinstance(self.system, base.WidenedSystem) else ()
+    return transfer.fill(variables, dict(self.config.init_from), self._imported, self._top, widened)
 
   def _imported(self, path: pathlib.Path) -> states.Tree:
     """Weights of the authors, from a file in any format."""
@@ -334,7 +337,7 @@ class Run:
 
   # ---- evaluation -----------------------------------------------------------
 
-  def evaluate(self, variables: base.Variables | None = None, timed: bool = True) -> evaluate.EvalResult:
+  def evaluate(self, variables: base.Variables | None = None, timed: bool = True) -> EvalResult:
     """Evaluates, shows the table and writes `eval/metrics.json`, with some examples for the report.
 
     Args:
@@ -353,13 +356,13 @@ class Run:
       beside = {"protocol": result.protocol, "method": fitting.METHOD, "metrics": start["metrics"]}
       result = dataclasses.replace(result, also=(*result.also, beside))
     chosen = examples.choose(result.examples_values)
-    seen = self._look(variables, chosen.positions)
+    looked_at = self._look(variables, chosen.positions)
     if jax.process_index() == 0:
       result.write(self.workdir / "eval")
       origin.note_evaluation(self.workdir, self._data_versions(self._eval_records))
       self._write_root_depths(result.examples_values)
       self._write_calibration(result.examples_values)
-      examples.save(self.workdir / "eval" / "shown.npz", chosen, seen)
+      examples.save(self.workdir / "eval" / "shown.npz", chosen, looked_at)
       result.print()
     if timed:
       self._time(variables)
@@ -371,9 +374,9 @@ class Run:
       batch = feed.put(next(iter(self.eval_batches())), self.mesh)
       # As `device_ops` leaves it; nothing here depends on chance.
       batch = self.system.device_ops(batch, jax.random.key(self.config.seed), False)
-      found = timing.prediction_steps(self.system, variables, batch)
+      seconds = timing.prediction_steps(self.system, variables, batch)
       if jax.process_index() == 0:
-        run_files.write_json(self.workdir / "eval" / timing.FILE, found)
+        run_files.write_json(self.workdir / "eval" / timing.FILE, seconds)
 
   def _write_root_depths(self, values: Mapping[str, np.ndarray]) -> None:
     """Keeps the wrists' depths of a system that estimates them, for others to be evaluated with."""
@@ -385,12 +388,12 @@ class Run:
     """Keeps what makes a probability of the system's confidence, for the predictor and the report."""
     name = confidence.QUANTITY
     if name in values:
-      found = confidence.calibrate(values[name], values[f"{name}_weight"], values["scene_id"])
-      if found is not None:
-        run_files.write_json(self.workdir / "eval" / confidence.FILE, found)
+      calibration = confidence.calibrate(values[name], values[f"{name}_weight"], values["scene_id"])
+      if calibration is not None:
+        run_files.write_json(self.workdir / "eval" / confidence.FILE, calibration)
 
   def _look(self, variables: base.Variables, positions: np.ndarray) -> dict[str, np.ndarray]:
-    """Batch and prediction of a few of the evaluation's examples."""
+    """The batch and the prediction of a few examples, for the report."""
     size = self._rows(sum(map(len, self._eval_records)))  # as in the evaluation, which has compiled the network
     needs = self.evaluator.needs | examples.NEEDS
     ops, reading = self._eval_ops, self._data.reading
@@ -399,7 +402,7 @@ class Run:
     )
 
   def _labels(self) -> tuple[str, str, str]:
-    """Of system, data set and split."""
+    """Names of the system, the data set and the split."""
     names, variants, splits = zip(*map(folders.parse, self.config.data.eval), strict=True)
     sets = (f"{name}/{variant}" if variant else name for name, variant in zip(names, variants, strict=True))
     return self.config.system.name, "+".join(sets), "+".join(splits)
@@ -415,13 +418,13 @@ class Run:
     return base.for_prediction(self.system, jax.eval_shape(init, batch)), constants
 
   def _restored(self) -> base.Variables:
-    """Those of a checkpoint."""
+    """The variables of a checkpoint, with the constants."""
     shapes, constants = self._shapes_and_constants()
-    found = checkpoint.read_variables(self.workdir, shapes, self.config.eval.checkpoint)
-    return jax.device_put(found, distributed.replicated(self.mesh)) | {"constants": constants}
+    variables = checkpoint.read_variables(self.workdir, shapes, self.config.eval.checkpoint)
+    return jax.device_put(variables, distributed.replicated(self.mesh)) | {"constants": constants}
 
   def _assembled(self) -> base.Variables:
-    """All from other runs and files, as `config.init_from` says; saved as a checkpoint that can be read alone."""
+    """The variables from other runs and files, as `config.init_from` says; saved as a checkpoint of this run."""
     shapes, constants = self._shapes_and_constants()
     idle = sorted(set(states.leaves(shapes)) - transfer.filled(shapes, dict(self.config.init_from)))
     if idle:

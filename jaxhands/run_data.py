@@ -40,10 +40,10 @@ class RunData:
   @functools.cached_property
   def training(self) -> list[Records]:
     """The opened training sets, which have what the system learns from; errors as of `open`."""
-    found = self.open(self.config.data.train, self.system.needs, self.config.data.kind, self.config.data.fits)
-    for records in found:
+    opened = self.open(self.config.data.train, self.system.needs, self.config.data.kind, self.config.data.fits)
+    for records in opened:
       requirements.check_labels(pathlib.Path(records.data_set.folder), self.system.needs)
-    return found
+    return opened
 
   def open(self, names: Collection[str], needs: Collection[str], kind: str = "all", fits: str = "") -> list[Records]:
     """Opens data sets.

@@ -1,6 +1,7 @@
 """The two dictionaries that everything speaks: `Batch` and `Prediction`.
 
-One line per key: shape, dtype, unit, frame. Arrays only, leading batch axis, fixed shapes.
+One entry per key: named axes, dtype, unit, frame, and how a mirror changes it. Arrays only, leading batch axis, fixed
+shapes. Whatever mirrors, shows one hand or maps predictions to the picture reads it here: a new key is one line.
 
 Conventions (they hold everywhere in jaxhands):
 
@@ -36,7 +37,18 @@ Prediction = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-  """One key of a dictionary: `shape` names its axes ("B 2 21 3"), numbers are exact, letters are shared."""
+  """One key of a dictionary.
+
+  Attributes:
+    shape: names its axes, as "B hand joint 3": `AXES` have fixed lengths, numbers are exact, letters are shared.
+    dtype: of NumPy.
+    unit: of the values.
+    frame: that they belong to; "a -> b" of a map from one to the other.
+    doc: what the key is.
+    required: every dictionary has it.
+    mirror: what a mirror does besides exchanging the hands, see `hands.mirror`; "" = nothing.
+    of_both: an example that shows one hand keeps the values of the other one, too, for they say what distracts.
+  """
 
   shape: str
   dtype: str
@@ -44,97 +56,130 @@ class Field:
   frame: str
   doc: str
   required: bool = False
+  mirror: Literal["", "x", "sign", "first row", "mano", "parts"] = ""
+  of_both: bool = False
 
   @property
   def axes(self) -> tuple[str, ...]:
     return tuple(self.shape.split())
 
+  @property
+  def hand_axis(self) -> int | None:
+    """The axis of right and left hand, counted from the end; None = the key has none."""
+    return self.axes.index("hand") - len(self.axes) if "hand" in self.axes else None
 
-def _f(shape: str, dtype: str, unit: str, frame: str, doc: str, required: bool = False) -> Field:
-  return Field(shape, dtype, unit, frame, doc, required)
 
+_f = Field  # so that a key is one line
+AXES = {"hand": len(HANDS), "joint": NUM_JOINTS, "kind": 2}  # the last: of a mask, amodal or visible
 
 View = Literal["pair", "right", "left"]
 VIEWS: tuple[View, ...] = ("pair", "right", "left")  # of a record; each is an example
 IDS_OF_RECORD = 4  # views, rounded up
 MAX_RECORD_ID = 2**31 // IDS_OF_RECORD - 1  # example_id has 32 bits, as JAX keeps no more by default
 
-# Axis letters: B batch, H W network input, P Q original picture (padded), h w label maps, u v heatmaps, A annotations,
+# Other axes: B batch, H W network input, P Q original picture (padded), h w label maps, u v heatmaps, A annotations,
 # S samples, V vertices, D depth bins, K candidates.
 BATCH: dict[str, Field] = {
   "image": _f("B H W 3", "uint8", "sRGB 0..255", "crop", "The network's input."),
   "crop_from_img": _f(
     "B 2 3", "float32", "px", "img -> crop", "Affine of the example; includes mirror and augmentation."
   ),
-  "camera_img": _f("B 3 3", "float32", "px", "img", "Pinhole intrinsics of the original picture."),
+  "camera_img": _f("B 3 3", "float32", "px", "img", "Pinhole intrinsics of the original picture.", mirror="x"),
   "camera_valid": _f("B", "bool", "-", "-", "Intrinsics are known."),
   "box_img": _f("B 4", "float32", "px", "img", "x, y of the corner, width, height; tight around all joints, x 1.2."),
   "picture": _f("B P Q 3", "uint8", "sRGB 0..255", "img", "The original picture, padded below and right."),
   "picture_hw": _f("B 2", "int32", "px", "img", "Its true height and width."),
-  "joints_cam": _f("B 2 21 3", "float32", "mm", "cam", "Joints; mirrored with the view, untouched by augmentation."),
-  "joints_cam_valid": _f("B 2 21", "bool", "-", "-", "The joint's 3D position is annotated."),
-  "joints_img": _f("B 2 21 2", "float32", "px", "img", "Projected or annotated joints."),
-  "joints_img_valid": _f("B 2 21", "bool", "-", "-", "The joint's 2D position is annotated."),
-  "joints_visible": _f("B 2 21", "bool", "-", "-", "The z-buffer of both hands is within 12 mm of the joint."),
-  "hand_present": _f("B 2", "bool", "-", "-", "The hand is in the picture."),
+  "joints_cam": _f(
+    "B hand joint 3", "float32", "mm", "cam", "Joints; mirrored with the view, never augmented.", mirror="x"
+  ),
+  "joints_cam_valid": _f("B hand joint", "bool", "-", "-", "The joint's 3D position is annotated."),
+  "joints_img": _f("B hand joint 2", "float32", "px", "img", "Projected or annotated joints."),
+  "joints_img_valid": _f("B hand joint", "bool", "-", "-", "The joint's 2D position is annotated."),
+  "joints_visible": _f("B hand joint", "bool", "-", "-", "The z-buffer of both hands is within 12 mm of the joint."),
+  "hand_present": _f("B hand", "bool", "-", "-", "The hand is in the picture.", of_both=True),
   "hand_present_valid": _f("B", "bool", "-", "-", "Handedness is annotated."),
-  "root_depth": _f("B 2", "float32", "mm", "cam", "True z of the wrists."),
-  "root_depth_valid": _f("B 2", "bool", "-", "-", "The wrist's depth is annotated."),
-  "root_depth_estimated": _f("B 2", "float32", "mm", "cam", "z of the wrists as RootNet estimates it."),
-  "root_depth_estimated_valid": _f("B 2", "bool", "-", "-", "An estimate exists."),
-  "mano": _f("B 2 61", "float32", "rad | 1 | mm", "cam", "Pose 48 (flat hand = 0), shape 10, translation 3."),
-  "mano_valid": _f("B 2", "bool", "-", "-", "The hand has model parameters."),
-  "annotations_mano": _f("B A 2 61", "float32", "rad | 1 | mm", "cam", "Several plausible annotations of one picture."),
+  "root_depth": _f("B hand", "float32", "mm", "cam", "True z of the wrists."),
+  "root_depth_valid": _f("B hand", "bool", "-", "-", "The wrist's depth is annotated."),
+  "root_depth_estimated": _f("B hand", "float32", "mm", "cam", "z of the wrists as RootNet estimates it."),
+  "root_depth_estimated_valid": _f("B hand", "bool", "-", "-", "An estimate exists."),
+  "mano": _f(
+    "B hand 61", "float32", "rad | 1 | mm", "cam", "Pose 48 (flat hand = 0), shape 10, translation 3.", mirror="mano"
+  ),
+  "mano_valid": _f("B hand", "bool", "-", "-", "The hand has model parameters."),
+  "annotations_mano": _f(
+    "B A hand 61", "float32", "rad | 1 | mm", "cam", "Plausible annotations of one picture.", mirror="mano"
+  ),
   "annotations_valid": _f("B A", "bool", "-", "-", "The annotation exists."),
-  "parts": _f("B h w", "uint8", "class 0..32", "crop", "Part labels: 0 background, 1..16 right, 17..32 left."),
+  "parts": _f(
+    "B h w", "uint8", "class 0..32", "crop", "Part labels: 0 background, 1..16 right, 17..32 left.", mirror="parts"
+  ),
   "parts_valid": _f("B", "bool", "-", "-", "Part labels are annotated."),
-  "masks": _f("B 2 2 h w", "uint8", "0 | 1", "crop", "Masks by hand and kind (0 amodal, 1 visible)."),
-  "masks_valid": _f("B 2 2", "bool", "-", "-", "The mask is annotated."),
-  "deoccluded": _f("B 2 H W 3", "uint8", "sRGB 0..255", "crop", "Per hand: the hand drawn in front of everything."),
-  "deoccluded_valid": _f("B 2", "bool", "-", "-", "The de-occluded picture exists."),
-  "removed": _f("B 2 H W 3", "uint8", "sRGB 0..255", "crop", "Per hand: the scene with this hand alone."),
-  "removed_valid": _f("B 2", "bool", "-", "-", "The distractor-free picture exists."),
+  "masks": _f(
+    "B hand kind h w", "uint8", "0 | 1", "crop", "Masks by hand and kind (0 amodal, 1 visible).", of_both=True
+  ),
+  "masks_valid": _f("B hand kind", "bool", "-", "-", "The mask is annotated.", of_both=True),
+  "deoccluded": _f(
+    "B hand H W 3", "uint8", "sRGB 0..255", "crop", "Per hand: drawn in front of everything.", of_both=True
+  ),
+  "deoccluded_valid": _f("B hand", "bool", "-", "-", "The de-occluded picture exists.", of_both=True),
+  "removed": _f(
+    "B hand H W 3", "uint8", "sRGB 0..255", "crop", "Per hand: the scene with this hand alone.", of_both=True
+  ),
+  "removed_valid": _f("B hand", "bool", "-", "-", "The distractor-free picture exists.", of_both=True),
   "example_id": _f("B", "int32", "-", "-", "(record, view), stable across runs.", True),
   "weight": _f("B", "float32", "-", "-", "1, or 0 for padding.", True),
   "record_hash": _f("B", "int32", "-", "-", "Of the record's source and box: tells equal ids of two data sets apart."),
   "subject_id": _f("B", "int32", "-", "-", "Person, or synthetic hand shape."),
-  "scene_id": _f(
-    "B", "int32", "-", "-", "Pictures that depend on each other: of a sequence, or of one synthetic pose."
-  ),
+  "scene_id": _f("B", "int32", "-", "-", "Pictures that depend on each other: of a sequence, or of a synthetic pose."),
   "camera_id": _f("B", "int32", "-", "-", "Camera within the scene."),
   "frame": _f("B", "int32", "-", "-", "Moment within the scene; several cameras may see it."),
-  "cam_from_world": _f("B 3 4", "float32", "1 | mm", "world -> cam", "Rotation and translation."),
+  "cam_from_world": _f("B 3 4", "float32", "1 | mm", "world -> cam", "Rotation and translation.", mirror="first row"),
 }
 
 PREDICTION: dict[str, Field] = {
-  "joints_img": _f("B 2 21 2", "float32", "px", "img", "Joints in the original picture."),
-  "joints_rel_depth": _f("B 2 21", "float32", "mm", "cam", "Depth from the hand's own wrist."),
-  "rel_root_depth": _f("B", "float32", "mm", "cam", "Left wrist depth minus right wrist depth."),
-  "hand_prob": _f("B 2", "float32", "0..1", "-", "Probability that the hand is in the picture."),
-  "confidence": _f("B 2 21", "float32", "0..1", "-", "Per joint."),
+  "joints_img": _f("B hand joint 2", "float32", "px", "img", "Joints in the original picture."),
+  "joints_rel_depth": _f("B hand joint", "float32", "mm", "cam", "Depth from the hand's own wrist."),
+  "rel_root_depth": _f("B", "float32", "mm", "cam", "Left wrist depth minus right wrist depth.", mirror="sign"),
+  "hand_prob": _f("B hand", "float32", "0..1", "-", "Probability that the hand is in the picture."),
+  "confidence": _f("B hand joint", "float32", "0..1", "-", "Per joint."),
   "scale_known": _f("B", "bool", "-", "-", "Depths are metric, not up to the hand's scale."),
-  "joints_cam": _f("B 2 21 3", "float32", "mm", "cam", "Absolute joints, where the system gives them."),
-  "root_cam": _f("B 2 3", "float32", "mm", "cam", "Wrists."),
-  "root_cam_valid": _f("B 2", "bool", "-", "-", "The wrist's position is known; without this key, all are."),
-  "vertices_cam": _f("B 2 V 3", "float32", "mm", "cam", "Hand meshes."),
-  "mano": _f("B 2 61", "float32", "rad | 1 | mm", "cam", "Model parameters."),
-  "samples": _f("B S 2 21 3", "float32", "mm", "cam", "Pose hypotheses: absolute joints, as `joints_cam`."),
+  "joints_cam": _f(
+    "B hand joint 3", "float32", "mm", "cam", "Absolute joints, where the system gives them.", mirror="x"
+  ),
+  "hands_together": _f("B", "bool", "-", "-", "`joints_cam` says how both hands lie: they are placed as one body."),
+  "root_cam": _f("B hand 3", "float32", "mm", "cam", "Wrists.", mirror="x"),
+  "root_cam_valid": _f("B hand", "bool", "-", "-", "The wrist's position is known; without this key, all are."),
+  "vertices_cam": _f("B hand V 3", "float32", "mm", "cam", "Hand meshes.", mirror="x"),
+  "mano": _f("B hand 61", "float32", "rad | 1 | mm", "cam", "Model parameters.", mirror="mano"),
+  "samples": _f(
+    "B S hand joint 3", "float32", "mm", "cam", "Pose hypotheses: absolute joints, as `joints_cam`.", mirror="x"
+  ),
   "log_prob": _f("B S", "float32", "nat", "-", "Their log density."),
   "annotations_log_prob": _f("B A", "float32", "nat", "-", "Log density of the batch's annotations; 0 of none."),
-  "masks": _f("B 2 2 h w", "float32", "0..1", "crop", "Probabilities by hand and kind (amodal, visible)."),
-  "parts": _f("B h w", "uint8", "class 0..32", "crop", "Most likely part."),
-  "recovered": _f("B 2 H W 3", "float32", "0..1", "crop", "Per hand: occluded parts filled, the other hand removed."),
-  "hand_crops": _f("B 2 H W 3", "float32", "0..1", "hand crop", "Each hand's crop; left hands are mirrored."),
-  "hand_crop_from_img": _f(
-    "B 2 2 3", "float32", "px", "img -> hand crop", "Where it is given, `recovered` lies in these crops, too."
+  "masks": _f("B hand kind h w", "float32", "0..1", "crop", "Probabilities by hand and kind (amodal, visible)."),
+  "parts": _f("B h w", "uint8", "class 0..32", "crop", "Most likely part.", mirror="parts"),
+  "recovered": _f(
+    "B hand H W 3", "float32", "0..1", "crop", "Per hand: occluded parts filled, the other hand removed."
   ),
-  "joints_img_unrecovered": _f("B 2 21 2", "float32", "px", "img", "Joints without recovering crops first."),
+  "hand_crops": _f("B hand H W 3", "float32", "0..1", "hand crop", "Each hand's crop; left hands are mirrored."),
+  "hand_crop_from_img": _f(
+    "B hand 2 3", "float32", "px", "img -> hand crop", "Where it is given, `recovered` lies in these crops, too."
+  ),
+  "joints_img_unrecovered": _f("B hand joint 2", "float32", "px", "img", "Joints without recovering crops first."),
   "boxes": _f("B K 4", "float32", "px", "crop", "Boxes that may hold a hand, likeliest first, each as `box_img`."),
-  "boxes_prob": _f("B K 2", "float32", "0..1", "-", "Probabilities that a box holds a right hand, and a left one."),
-  "heatmaps": _f("B 2 21 u v", "float32", "-", "crop", "2D heatmaps, of any size; they cover the crop."),
+  "boxes_prob": _f("B K hand", "float32", "0..1", "-", "Probabilities that a box holds a right hand, and a left one."),
+  "heatmaps": _f("B hand joint u v", "float32", "-", "crop", "2D heatmaps, of any size; they cover the crop."),
 }
 # A pose: a prediction has all of these keys, or none where a system predicts only wrists, masks or pictures.
 POSE = frozenset({"joints_img", "joints_rel_depth", "rel_root_depth", "hand_prob", "confidence", "scale_known"})
+
+
+FIELDS = PREDICTION | BATCH  # a key of both has the same axes and the same mirror; only the batch shows one hand
+
+
+def length(axis: str) -> int | None:
+  """Of an axis that has always the same one; None of the others."""
+  return int(axis) if axis.isdigit() else AXES.get(axis)
 
 
 def example_id(record_id: Any, view: View) -> Any:
@@ -199,7 +244,7 @@ def check(
     if _dtype_name(value) != field.dtype:
       raise SchemaError(f"{key!r} has dtype {value.dtype}, expected {field.dtype} ({field.unit})")
     for axis, size in zip(field.axes, shape, strict=True):
-      expected = int(axis) if axis.isdigit() else sizes.setdefault(axis, size)
+      expected = length(axis) or sizes.setdefault(axis, size)
       if size != expected:
         raise SchemaError(f"{key!r} has shape {shape}, expected [{field.shape}] with {axis}={expected}")
   return sizes

@@ -21,7 +21,7 @@ from jaxhands.train import checkpoint, plan
 # What decides the numbers of a run: a folder that was begun with other values is not continued.
 _DECISIVE = (
   "seed", "compute_dtype", "hand_model", "system", "batch_size", "accumulation", "optimizer", "schedule", "clip_norm",
-  "ema", "freeze", "init_from", "stages", "data.train", "data.kind", "data.limit", "data.crop_hw", "data.map_hw",
+  "ema", "freeze", "init_from", "stages", "data.train", "data.kind", "data.limit", "data.crop_hw",
   "data.shrink", "data.augmentation", "data.synthetic", "data.aih", "data.multihands",
 )  # fmt: skip
 _NAMED = 8  # changes at most, in an error
@@ -103,8 +103,8 @@ def progress(folder: pathlib.Path, examples: int = 0) -> tuple[int, int] | None:
 
 def is_finished(folder: pathlib.Path, examples: int = 0) -> bool:
   """Whether the folder of a run or stage has the checkpoint of its last step; arguments and errors of `progress`."""
-  found = progress(folder, examples)
-  return found is not None and found[0] >= found[1]
+  steps = progress(folder, examples)
+  return steps is not None and steps[0] >= steps[1]
 
 
 @contextlib.contextmanager

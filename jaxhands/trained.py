@@ -73,10 +73,10 @@ def released_config(system: str, where: str = "", hand_model: str = "") -> Any:
   if where:
     name, _, variant = where.partition(":")
     described = stages.of(config_files.module(name).get_config(variant))
-    found = [config for _, config in described if config.system.name == system]
-    if not found:
+    fitting = [config for _, config in described if config.system.name == system]
+    if not fitting:
       raise ValueError(f"config {where!r} does not build the system {system!r}")
-    return _with_hand_model(found[-1], hand_model)
+    return _with_hand_model(fitting[-1], hand_model)
   best: tuple[tuple[bool, ...], Any] | None = None
   known = set()
   for variant, config, whole in _all_configs():
@@ -136,9 +136,9 @@ def _all_configs() -> Iterator[tuple[str, Any, bool]]:
   for info in pkgutil.iter_modules(config_files.module_beside(config_files.CONFIGS).__path__):
     module = config_files.module(info.name)
     for variant in getattr(module, "VARIANTS", ()):
-      found = stages.of(module.get_config(variant))
-      for _, config in found:
-        yield variant, config, len(found) == 1
+      parts = stages.of(module.get_config(variant))
+      for _, config in parts:
+        yield variant, config, len(parts) == 1
 
 
 def load(

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 import configs
 from configs import base as base_config
 from jaxhands import config_rules, stages
+from jaxhands.systems import base
 
 CONFIGS = [info.name for info in pkgutil.iter_modules(configs.__path__)]
 
@@ -132,6 +133,25 @@ def test_fields_of_a_system_are_of_their_types(changes, message):
   with pytest.raises(ValueError) as found:  # noqa: PT011
     config_rules.check_system(dataclasses.replace(_System(), **changes))
   assert message in str(found.value)
+
+
+@pytest.mark.parametrize(
+  ("variant", "reads"), [("tiny,hdrm", False), ("tiny,hdrm_finetune", True), ("tiny,hasm", True)]
+)
+def test_a_switch_that_nobody_reads_is_refused(variant, reads):
+  config = importlib.import_module("configs.hdr").get_config(variant)
+  config_rules.check_read(config, base.load(config))
+  config.data.rough = True
+  expected = contextlib.nullcontext() if reads else pytest.raises(ValueError, match="rough=True: HDRM does not read it")
+  with expected:
+    config_rules.check_read(config, base.load(config))
+
+
+def test_parts_are_frozen_only_by_systems_that_can():
+  config = base_config.get_config()
+  config.freeze = ("trunk",)
+  with pytest.raises(ValueError, match=r"freeze=\('trunk',\): _System freezes no parts"):
+    base.from_fields(_System, config)
 
 
 def test_what_a_library_says_of_a_network_that_cannot_be_made_is_a_line():

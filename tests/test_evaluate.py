@@ -11,7 +11,8 @@ import pytest
 import rich.console
 from jax.sharding import AxisType
 
-from jaxhands.evaluate import Evaluator, evaluate, headline
+from jaxhands.evaluate import Evaluator, evaluate
+from jaxhands.evaluation.result import headline
 from jaxhands.geometry import lift
 from jaxhands.hands.model import HandModel
 from jaxhands.metrics import handedness, mean_pose, overlap, pose, poses, standard

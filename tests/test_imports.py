@@ -45,8 +45,10 @@ _BELOW_TRAIN = {
 }
 ALLOWED |= {
   "train": _BELOW_TRAIN | {"systems.base"},
-  "evaluate": _BELOW_TRAIN | {"systems.base", "train"},
-  "predict": _BELOW_TRAIN | {"systems.base", "train", "evaluate", "meshes"},
+  "evaluation": {"verdict", "runs", "console"},
+  "evaluate": _BELOW_TRAIN | {"systems.base", "train", "evaluation"},
+  "prediction": {"schema", "hands", "meshes"},
+  "predict": _BELOW_TRAIN | {"systems.base", "train", "evaluate", "meshes", "prediction"},
   "export": _BELOW_TRAIN | {"systems.base", "train", "predict"},
 }
 ALLOWED["fitting"] = {"runs"}
@@ -59,7 +61,7 @@ ALLOWED |= {"config_files": set(), "config_flags": {"config_files", "console", "
 ALLOWED["config_rules"] = {"data", "metrics", "train"}
 ALLOWED["run_data"] = {"data", "hands", "requirements", "systems.base"}
 ALLOWED["run"] = set(ALLOWED) | {"systems.base"}
-ALLOWED["photo"] = {"schema", "geometry", "hands", "metrics", "render", "draw", "meshes", "predict"}
+ALLOWED["photo"] = {"schema", "geometry", "hands", "metrics", "render", "draw", "meshes", "prediction", "predict"}
 ALLOWED["inputs"] = {"schema", "geometry", "render", "draw", "systems.base", "train", "run_data"}
 ALLOWED["trained"] = set(ALLOWED)
 ALLOWED["commands"] = set(ALLOWED) | {"systems.base"}

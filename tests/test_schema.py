@@ -12,7 +12,7 @@ SIZES = {"B": 2, "H": 8, "W": 6, "P": 10, "Q": 12, "h": 4, "w": 3, "A": 5, "S": 
 
 
 def example(fields: dict[str, schema.Field]) -> dict[str, np.ndarray]:
-  shape = lambda field: [int(a) if a.isdigit() else SIZES[a] for a in field.axes]  # noqa: E731
+  shape = lambda field: [schema.length(a) or SIZES[a] for a in field.axes]  # noqa: E731
   return {key: np.zeros(shape(field), field.dtype) for key, field in fields.items()}
 
 

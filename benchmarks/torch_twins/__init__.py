@@ -12,11 +12,19 @@ import importlib.util
 from typing import Any
 
 
+def has(system: Any) -> bool:
+  """Whether there is a twin of a system."""
+  return importlib.util.find_spec(_name(system)) is not None
+
+
 def load(system: Any) -> Any:
   """The twin of a system, a `torch_twins.layers.Twin`; None where there is none.
 
   Raises:
     ModuleNotFoundError: PyTorch is not installed.
   """
-  name = f"{__name__}.{type(system).__module__.rsplit('.', 1)[-1]}"
-  return importlib.import_module(name).build(system) if importlib.util.find_spec(name) else None
+  return importlib.import_module(_name(system)).build(system) if has(system) else None
+
+
+def _name(system: Any) -> str:
+  return f"{__name__}.{type(system).__module__.rsplit('.', 1)[-1]}"

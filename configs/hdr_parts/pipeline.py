@@ -18,7 +18,7 @@ _RELEASED_FACTOR = 2.0  # of the box of a hand's whole mask, where that of its j
 _START = "at_the_start"  # the weights that come with the package, untouched: a row of the table
 _DATA = {
   "demo": shared.demo_data, "tiny": shared.tiny, "small": shared.small_data, "kept": shared.kept_data,
-  "synth": shared.synth_data, "paper": shared.paper_data,
+  "synth": base.synth_data, "paper": base.paper_data,
 }  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def pipeline(config: Any, choice: base.Choice) -> None:
     "pose": estimator.system,
   })  # fmt: skip
   _DATA[choice.size](config)
-  config.data.crop_hw = config.data.map_hw = tuple(parts["hasm"].data.crop_hw)
+  config.data.crop_hw = tuple(parts["hasm"].data.crop_hw)
   config.stages = (*names, "pipeline")
   if shared.starts_from_kept(choice) and "internet_pose" not in choice:
     config.stages = (_START, *config.stages)

@@ -31,7 +31,6 @@ def shpe(config: Any, choice: base.Choice) -> None:
   if shared.starts_from_kept(choice):
     config.init_from.all = f"{shared.KEPT}:pose"
     shared.from_kept(config, 60.0, "150 steps", "400 steps", "1200 steps")
-  config.data.map_hw = config.data.crop_hw
 
 
 def compared_as_released(config: Any) -> None:
@@ -41,7 +40,7 @@ def compared_as_released(config: Any) -> None:
 
 
 def _paper(config: Any, choice: base.Choice) -> None:
-  shared.paper_data(config)
+  base.paper_data(config)
   if "with_aih" in choice:
     config.data.train, config.data.kind = (*config.data.train, f"{shared.paper_aih(config)}:train"), "single,all"
   config.batch_size = 48
@@ -56,7 +55,7 @@ def _paper(config: Any, choice: base.Choice) -> None:
 
 def _synth(config: Any, choice: base.Choice) -> None:
   _paper(config, choice)
-  shared.synth_data(config)
+  base.synth_data(config)
 
 
 def _demo(config: Any, choice: base.Choice) -> None:
@@ -97,9 +96,7 @@ def _tiny(config: Any, choice: base.Choice) -> None:
 def internet_pose(config: Any, choice: base.Choice) -> None:
   """InterNet that sees one hand at a time, trained on single hands as SHPE is, on the same crops."""
   single: Any = internet.get_config("demo,scratch" if "scratch" in choice else choice.size)
-  own = ("system", "train_for", "batch_size", "optimizer", "schedule", "ema", "log_every", "eval_every",
-         "checkpoint_every", "requires")  # fmt: skip
-  for key in own:
+  for key in ("system", *base.OF_TRAINING, "requires"):
     config[key] = single[key]
   config.init_from = single.init_from
   config.data.augmentation.update(single.data.augmentation, mirror_probability=0.0)  # the view shows right hands
@@ -108,7 +105,7 @@ def internet_pose(config: Any, choice: base.Choice) -> None:
   config.freeze = ("root_depth", "upsampler_left", "heatmap_left")  # a hand is seen as a right one
   config.system.box_factor = shared.PAPER_FACTOR if choice.size in ("synth", "paper") else shared.DEMO_FACTOR
   config.eval.protocol.scale = "gt"
-  data = {"demo": shared.demo_data, "small": shared.small_data, "synth": shared.synth_data, "paper": shared.paper_data}
+  data = {"demo": shared.demo_data, "small": shared.small_data, "synth": base.synth_data, "paper": base.paper_data}
   if choice.size == "tiny":
     shared.tiny(config)
     config.data.crop_hw = (32, 32)
@@ -118,4 +115,3 @@ def internet_pose(config: Any, choice: base.Choice) -> None:
     config.data.crop_hw, config.data.shrink = shared.HAND_HW, True
     config.system.doublings = 3  # cells of a small crop a quarter as large as it, as SHPE's
     config.train_for, config.ema = {"demo": ("1000 steps", 0.99), "small": ("3000 steps", 0.999)}[choice.size]
-  config.data.map_hw = config.data.crop_hw

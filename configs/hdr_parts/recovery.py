@@ -36,7 +36,7 @@ def hdrm(config: Any, choice: base.Choice) -> None:
   if shared.starts_from_kept(choice):
     config.init_from.hdrnet = shared.KEPT
     config.train_for, config.optimizer.learning_rate = "100 steps", 5e-4
-  config.data.map_hw = config.data.crop_hw
+  config.data.rough = False  # a recovered picture is compared with the true one
   if config.system.adversarial:  # the release's: a tenth of the generator's rate, and no momentum
     config.optimizers.discriminator = ConfigDict({"learning_rate": 0.1 * config.optimizer.learning_rate, "b1": 0.0})
 

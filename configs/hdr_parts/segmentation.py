@@ -15,6 +15,7 @@ def hasm(config: Any, choice: base.Choice) -> None:
   config.system = ConfigDict({
     "name": "hdr.hasm",
     "released": released,
+    "map_hw": (256, 256),  # of the masks, px
     "backbone": "b5",
     "width": 0,  # of the trunk; 0 = the published one
     "drop_path": 0.1,
@@ -26,7 +27,6 @@ def hasm(config: Any, choice: base.Choice) -> None:
     "bn_groups": 1,
   })  # fmt: skip
   config.eval.mean_pose = 0  # masks have baselines of their own
-  config.data.map_hw = config.data.crop_hw
   config.optimizer.update(name="adamw", weight_decay=0.01, no_decay=("norm",), faster=(("decoder", 10.0),))
   config.schedule.name = "poly"
   sizes = {"demo": _demo, "tiny": _tiny, "small": _small, "kept": _kept, "synth": _synth, "paper": _paper}
@@ -38,7 +38,7 @@ def hasm(config: Any, choice: base.Choice) -> None:
 
 def _paper(config: Any) -> None:
   base.require_imagenet(config, "MiT-B5")
-  shared.paper_data(config)
+  base.paper_data(config)
   config.data.kind = "interacting"
   config.init_from.backbone = ""
   config.batch_size = 48
@@ -50,8 +50,7 @@ def _paper(config: Any) -> None:
 
 def _synth(config: Any) -> None:
   _paper(config)
-  config.requires = ConfigDict()  # from scratch
-  shared.synth_data(config)
+  base.synth_data(config)
   config.data.kind = "all"
   config.train_for, config.optimizer.learning_rate = "40000 steps", 5e-4  # from scratch
 
@@ -60,9 +59,9 @@ def _demo(config: Any) -> None:
   # A hand's box fills 0.55 to 1.1 times the crop.
   config.system.update(
     backbone="b0", width=16, drop_path=0.0, decoder_features=32, dropout=0.0, box_factor=1.05, zoom=(0.7, 1.4),
-    most_of_one_class=1.0,
+    most_of_one_class=1.0, map_hw=(32, 32),
   )  # fmt: skip
-  config.data.crop_hw, config.data.map_hw = (64, 64), (32, 32)
+  config.data.crop_hw = (64, 64)
   shared.demo_data(config)
   config.train_for = "2200 steps"
   config.batch_size = 16
@@ -89,6 +88,6 @@ def _kept(config: Any) -> None:
 
 def _tiny(config: Any) -> None:
   shared.tiny(config)
-  config.system.update(backbone="b0", width=8, drop_path=0.1, decoder_features=8, box_factor=1.25)
+  config.system.update(backbone="b0", width=8, drop_path=0.1, decoder_features=8, box_factor=1.25, map_hw=(32, 32))
   config.optimizer.learning_rate = 1e-3
   config.optimizer.faster = ()

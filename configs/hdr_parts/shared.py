@@ -18,12 +18,8 @@ PAPER_FACTOR = 1.9  # of the same: with it, about twice the box of the whole mas
 
 def tiny(config: Any) -> None:
   """Seconds, for tests."""
-  config.data.crop_hw, config.data.map_hw = (64, 64), (32, 32)
-  config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:val",)
-  config.data.synthetic.update(train=32, val=16, test=16, pictures="all")
-  config.train_for = "4 steps"
-  config.batch_size = config.eval.batch_size = 8
-  config.log_every, config.eval_every, config.checkpoint_every = "1 step", "2 steps", "2 steps"
+  base.tiny(config)
+  config.data.synthetic.pictures = "all"
 
 
 def demo_data(config: Any) -> None:
@@ -52,18 +48,6 @@ def small_data(config: Any) -> None:
 def aih_parts(split: str) -> tuple[str, str]:
   """AIH_Render and AIH_Syn, as many of each."""
   return f"aih/render:{split}", f"aih/syn:{split}"
-
-
-def synth_data(config: Any) -> None:
-  """As large as pays on an accelerator."""
-  config.data.train, config.data.eval = ("synthetic:train",), ("synthetic:val",)
-  config.data.synthetic.train = 100_000
-  config.data.rough = True
-
-
-def paper_data(config: Any) -> None:
-  """InterHand2.6M."""
-  config.data.train, config.data.eval = ("interhand26m:train",), ("interhand26m:test",)
 
 
 def paper_aih(config: Any, part: str = "") -> str:

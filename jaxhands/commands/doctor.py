@@ -85,14 +85,14 @@ def examine(data: str = "", runs: str = "runs", checksums: bool = False) -> Iter
 
 def _versions() -> Iterator[Finding]:
   yield Finding("ok", "jaxhands", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
-  found = []
+  lines = []
   for name in _PACKAGES:
     try:
-      found.append(f"{name} {importlib.metadata.version(name)}")
+      lines.append(f"{name} {importlib.metadata.version(name)}")
     except importlib.metadata.PackageNotFoundError:
       if name != "opencv-python":
         yield Finding("broken", "packages", f"{name} is not installed", "pip install -r requirements.txt")
-  yield Finding("ok", "packages", ", ".join(found))
+  yield Finding("ok", "packages", ", ".join(lines))
   if "tensorflow" in sys.modules or "torch" in sys.modules:
     yield Finding("note", "packages", "TensorFlow or torch were imported", "jaxhands needs neither")
 
@@ -141,12 +141,12 @@ def _cache() -> Iterator[Finding]:
 
 def _runs(folder: pathlib.Path) -> Iterator[Finding]:
   """The trained and imported weights."""
-  found = sorted(path.parent for path in folder.glob("*/config.json"))
-  if not found:
+  folders = sorted(path.parent for path in folder.glob("*/config.json"))
+  if not folders:
     yield Finding(
       "note", "weights", f"there are no runs in {folder}", "train one with launch.py, or import released ones"
     )
-  yield from map(_run, found)
+  yield from map(_run, folders)
 
 
 def _run(folder: pathlib.Path) -> Finding:

@@ -117,23 +117,23 @@ def _of_records(
   return fit.Fitted(hand_model=model.identity, **joined), np.concatenate(present), identity
 
 
-def _write(path: pathlib.Path, found: fit.Fitted, more: dict[str, np.ndarray]) -> None:
-  arrays: dict[str, Any] = {field.name: getattr(found, field.name) for field in dataclasses.fields(fit.Fitted)}
-  arrays |= more | {"hand_model": np.array(found.hand_model)}
+def _write(path: pathlib.Path, fits: fit.Fitted, more: dict[str, np.ndarray]) -> None:
+  arrays: dict[str, Any] = {field.name: getattr(fits, field.name) for field in dataclasses.fields(fit.Fitted)}
+  arrays |= more | {"hand_model": np.array(fits.hand_model)}
   with files.written(path) as file:
     np.savez_compressed(file, **arrays)
 
 
-def _summary(found: fit.Fitted, present: np.ndarray) -> str:
+def _summary(fits: fit.Fitted, present: np.ndarray) -> str:
   """A line or two for the terminal."""
-  fitted = found.valid
-  lines = [f"{int(fitted.sum())} hands fitted with hand model {found.hand_model}"]
-  for unit, residual in (("mm", found.residual_mm[fitted]), ("px", found.residual_px[fitted])):
+  fitted = fits.valid
+  lines = [f"{int(fitted.sum())} hands fitted with hand model {fits.hand_model}"]
+  for unit, residual in (("mm", fits.residual_mm[fitted]), ("px", fits.residual_px[fitted])):
     if residual.any():
       low, high = np.percentile(residual[residual > 0], [50, 95])
       lines.append(f"joints from the model's: {low:.2f} {unit} (median of the hands), 95 % below {high:.2f} {unit}")
   for count, words in (
-    (int((fitted & ~found.converged).sum()), "did not come to an end (converged is False)"),
+    (int((fitted & ~fits.converged).sum()), "did not come to an end (converged is False)"),
     (int((present & ~fitted).sum()), "have too few joints, and no parameters"),
   ):
     lines += [f"{count} hands {words}"] if count else []

@@ -41,8 +41,8 @@ def main(args: argparse.Namespace) -> int:
   if not checkpoint.is_kept(source):
     source = checkpoint.checkpoint_folder(args.run).parents[1]  # of the last stage, if there are several
   shapes = traverse_util.unflatten_dict(checkpoint.stored(source), sep="/")
-  found = states.leaves(checkpoint.read_variables(source, shapes))
-  kept = {path: _half(path, np.asarray(leaf)) for path, leaf in found.items()}
+  arrays = states.leaves(checkpoint.read_variables(source, shapes))
+  kept = {path: _half(path, np.asarray(leaf)) for path, leaf in arrays.items()}
   config = checkpoint.read_config(source)
   config.init_from = {"all": ""}  # nothing is to be filled from elsewhere any more
   checkpoint.write_config(args.out, config)

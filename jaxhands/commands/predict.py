@@ -22,7 +22,7 @@ Of a distribution (HandFlowNet and its baselines) the mode is drawn; predictions
 and --samples N further poses.
 
 --mesh fits a hand model to the joints of systems that predict no mesh of their own: the page shows it, and
-predictions.json has its parameters (see `jaxhands fit`, which does so later).
+predictions.json has its parameters (see `jaxhands fit`, which does so later). In a video each hand has one shape.
 
 In a video, hands stay right or left as they overlap; --smooth calms them (One-Euro filter).
 

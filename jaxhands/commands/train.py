@@ -79,8 +79,9 @@ def _work(values: Mapping[str, Any], arguments: Sequence[str]) -> bool:
 
 def _report(workdir: pathlib.Path) -> None:
   """The last lines: the main numbers, and where all of them are."""
-  from jaxhands import evaluate, report
+  from jaxhands import report
+  from jaxhands.evaluation import result
 
   path = report.write(workdir)
-  print(evaluate.headline(json.loads((workdir / "eval" / "metrics.json").read_text())))
+  print(result.headline(json.loads((workdir / "eval" / "metrics.json").read_text())))
   print(f"report: {path}")

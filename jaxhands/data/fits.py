@@ -45,11 +45,11 @@ class Fits:
     """
     path = pathlib.Path(path).expanduser()
     names = ("hand_model", "record_id", "record_hash", "mano", "valid", "converged", "residual_mm")
-    found = files.read_arrays(path, "fit the data set again: python -m jaxhands fit NAME:SPLIT", names)
-    near = (found["residual_mm"] > 0) & (found["residual_mm"] <= LARGEST_MM)  # 0 = fitted to pixels alone
-    valid = found["valid"] & found["converged"] & near
-    mano = np.where(valid[..., None], found["mano"], 0).astype(np.float32)
-    return cls(path, str(found["hand_model"]), found["record_id"], found["record_hash"], mano, valid)
+    arrays = files.read_arrays(path, "fit the data set again: python -m jaxhands fit NAME:SPLIT", names)
+    near = (arrays["residual_mm"] > 0) & (arrays["residual_mm"] <= LARGEST_MM)  # 0 = fitted to pixels alone
+    valid = arrays["valid"] & arrays["converged"] & near
+    mano = np.where(valid[..., None], arrays["mano"], 0).astype(np.float32)
+    return cls(path, str(arrays["hand_model"]), arrays["record_id"], arrays["record_hash"], mano, valid)
 
   def filled(self, record: dict[str, Any]) -> dict[str, Any]:
     """The record with the parameters of its hands that have none.

@@ -18,10 +18,10 @@ def root(folder: str = "") -> pathlib.Path:
     FileNotFoundError: none is given, and this user has no home.
   """
   given = folder or os.environ.get("JAXHANDS_DATA")
-  found = pathlib.Path(given).expanduser() if given else cache()
-  if found is None:
+  path = pathlib.Path(given).expanduser() if given else cache()
+  if path is None:
     raise FileNotFoundError("data sets have no place, because this user has no home; set JAXHANDS_DATA to a folder")
-  return found
+  return path
 
 
 def cache() -> pathlib.Path | None:
@@ -72,16 +72,16 @@ def find(name: str, variant: str = "", folder: str = "") -> pathlib.Path:
     return path
   stem = f"{name}-{variant}" if variant else name
   built = [path.parent for path in sorted(root(folder).glob(f"{stem}*/features.json"))]
-  found = [path for path in built if _is_hash(path.name[len(stem) :].removeprefix("-"))]
-  if not found:
+  matching = [path for path in built if _is_hash(path.name[len(stem) :].removeprefix("-"))]
+  if not matching:
     raise FileNotFoundError(
       f"there is no data set {stem!r} below {root(folder)}; build it with `python -m data_builders.{name}` or set "
       "JAXHANDS_DATA or config.data.dir to where it is"
     )
-  exact = [path for path in found if path.name == stem]
-  if len(found) > 1 and not exact:
-    raise ValueError(f"there are several data sets {stem!r}: {[str(path) for path in found]}; name one by its path")
-  return (exact or found)[0]
+  exact = [path for path in matching if path.name == stem]
+  if len(matching) > 1 and not exact:
+    raise ValueError(f"there are several data sets {stem!r}: {[str(path) for path in matching]}; name one by its path")
+  return (exact or matching)[0]
 
 
 def _is_hash(text: str) -> bool:
@@ -101,13 +101,13 @@ def named_in_flags(arguments: Sequence[str]) -> list[str]:
   given: dict[str, dict[str, str]] = {"train": {}, "eval": {}}
   kept = []
   for argument in arguments:
-    found = re.fullmatch(r"--config\.data\.(train|eval)\.(\w+)=(.*)", argument)
-    if found is None:
+    flag = re.fullmatch(r"--config\.data\.(train|eval)\.(\w+)=(.*)", argument)
+    if flag is None:
       kept.append(argument)
-    elif found[2] in ("name", "split", "dir"):
-      given[found[1]][found[2]] = found[3]
+    elif flag[2] in ("name", "split", "dir"):
+      given[flag[1]][flag[2]] = flag[3]
     else:
-      raise ValueError(f"--config.data.{found[1]}.{found[2]}: write name=, split= or dir=")
+      raise ValueError(f"--config.data.{flag[1]}.{flag[2]}: write name=, split= or dir=")
   for use, words in given.items():
     if not words:
       continue

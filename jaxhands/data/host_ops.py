@@ -36,10 +36,6 @@ _SOURCES = {
 } | {kind: tuple(f"{kind}_{hand}" for hand in schema.HANDS) for kind in ("deoccluded", "removed")}  # fmt: skip
 ENCODED = ("picture", "parts", "masks", *_SOURCES["deoccluded"], *_SOURCES["removed"])
 _TRIES, _OTHER_SIZE, _CLEARANCE = 10, (0.5, 1.2), 1.0  # of `Elsewhere`; the last is half a crop's side, and some more
-_OF_HANDS = (
-  "hand_present", "joints_cam", "joints_cam_valid", "joints_img", "joints_img_valid", "joints_visible", "mano_valid",
-  "root_depth_valid", "root_depth_estimated_valid",
-)  # fmt: skip
 _ALWAYS = {"record_id", "box_img", "joints_img", "joints_img_valid"}  # what views and crops are made of
 _MADE_HERE = {
   "example_id", "weight", "record_hash", "crop_from_img", "root_depth_estimated", "root_depth_estimated_valid",
@@ -166,8 +162,8 @@ class Elsewhere:
     else:
       return example
     example["box_img"] = np.array([*(centre - side / 2), side, side], np.float32)
-    gone = {key: np.zeros_like(example[key]) for key in _OF_HANDS if key in example}
-    return example | gone
+    of_hands = (key for key in _scene(example) if schema.BATCH[key].hand_axis is not None)
+    return example | {key: np.zeros_like(example[key]) for key in of_hands}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,8 +232,8 @@ class Crop:
       # Unmirrored: a mirror changes places, not counts.
       affine = crop.crop_affine(box, self.crop_hw, draw.translation, draw.scale, draw.rotation)
       map_from_img = np.asarray(crop.resize_affine(affine, self.crop_hw, self.map_hw))
-      seen = warp(packed, map_from_img, self.map_hw, nearest=True)
-      return np.bitwise_count(seen).sum() / (4 * seen.size)  # a pixel has a bit for each of the four masks
+      shown = warp(packed, map_from_img, self.map_hw, nearest=True)
+      return np.bitwise_count(shown).sum() / (4 * shown.size)  # a pixel has a bit for each of the four masks
 
     return share
 

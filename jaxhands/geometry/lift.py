@@ -15,6 +15,7 @@ from jaxhands.geometry.arrays import Array, namespace
 DepthSource = Literal["rootnet", "gt", "place", "normalised", "predicted"]
 LeftRoot = Literal["own", "relative", "relative_if_seen"]
 _WRIST = schema.NUM_JOINTS - 1
+_SEEN = 0.5  # probability from which on a hand counts as seen
 
 # Batch keys that a source reads.
 NEEDS: dict[str, frozenset[str]] = {
@@ -69,7 +70,8 @@ def lift(
     prediction: of a system.
     batch: it was made from, of the same view.
     depth_source: "rootnet" and "gt" read `root_depth_estimated` and `root_depth`. "place" finds the depth from the
-      hand's size: of `joints_cam` if the system predicts them, then only moved as a whole, else of `bones`.
+      hand's size: of `joints_cam` if the system predicts them, then only moved as a whole, else of `bones`. Both hands
+      are moved as one body where `hands_together` says so and both are seen, with probability over 0.5.
       "normalised" is "place" under `normalised_camera`. "predicted" takes `joints_cam` as they are.
     left_root: the left wrist's depth is its "own", or "relative": the right one's plus `rel_root_depth`; or so only
       where the right hand is seen, with probability over 0.5 (InterNet's paper).
@@ -131,8 +133,22 @@ def _placed(prediction: schema.Prediction, intrinsics: Any, known: Any) -> Lifte
   xp = namespace(joints_cam, intrinsics)
   joints_rel = joints_cam - joints_cam[..., _WRIST:, :]
   root, valid = place.place(joints_rel, prediction["joints_img"], intrinsics, prediction["confidence"])
+  moved = joints_rel + root[..., None, :]
+  if "hands_together" in prediction:
+    body, placed = _placed_together(prediction, intrinsics)
+    moved, valid = xp.where(placed[:, None, None, None], body, moved), xp.where(placed[:, None], True, valid)
   valid = valid & known[:, None]
-  return Lifted(xp.where(valid[..., None, None], joints_rel + root[..., None, :], 0), valid)
+  return Lifted(xp.where(valid[..., None, None], moved, 0), valid)
+
+
+def _placed_together(prediction: schema.Prediction, intrinsics: Any) -> tuple[Any, Any]:
+  """Both hands [B, 2, 21, 3], moved as one body onto their pixels; and where [B] both are seen and determine it."""
+  joints_cam, sure = prediction["joints_cam"], prediction["confidence"]
+  joints_rel = joints_cam - joints_cam[:, schema.RIGHT, None, _WRIST:, :]
+  whole = [each.reshape(len(each), -1, *each.shape[3:]) for each in (joints_rel, prediction["joints_img"], sure)]
+  root, valid = place.place(whole[0], whole[1], intrinsics[:, 0], whole[2])
+  seen = ((prediction["hand_prob"] > _SEEN) & (sure > 0).any(-1)).all(-1)
+  return joints_rel + root[:, None, None, :], valid & seen & prediction["hands_together"]
 
 
 def _root_depths(
@@ -163,7 +179,7 @@ def _with_left(
   right, left = schema.RIGHT, schema.LEFT
   relative, relative_valid = depth[:, right] + prediction["rel_root_depth"], valid[:, right]
   if left_root == "relative_if_seen":
-    seen = valid[:, right] & (prediction["hand_prob"][:, right] > 0.5)
-    relative = xp.where(seen, relative, depth[:, left])
-    relative_valid = xp.where(seen, True, valid[:, left])
+    right_known = valid[:, right] & (prediction["hand_prob"][:, right] > _SEEN)
+    relative = xp.where(right_known, relative, depth[:, left])
+    relative_valid = xp.where(right_known, True, valid[:, left])
   return xp.stack([depth[:, right], relative], axis=-1), xp.stack([valid[:, right], relative_valid], axis=-1)

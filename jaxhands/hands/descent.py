@@ -81,6 +81,22 @@ class Seen(NamedTuple):
   weight_img: Any  # [n, 2, 21]
   camera_img: Any  # [n, 3, 3]
   in_space: Any  # [n, 2]
+  shape: Any  # [n, 2, 10], of hands whose shape is known, else 0
+  shape_known: Any  # [n, 2], 1. or 0.
+
+
+class Solution(NamedTuple):
+  """What `solved` found, of n pictures.
+
+  `moves_mm`: how far another step would move a keypoint. `shape_weight` W, `shape_pull` p: the cost of a hand of shape
+  x that is held as the joints then want it is, near what was found, x W x / 2 - p x + a constant; without shape prior.
+  """
+
+  mano: Any  # [n, 2, 61]
+  keypoints: Any  # [n, 2, 21, 3]
+  moves_mm: Any  # [n, 2]
+  shape_weight: Any  # [n, 2, 10, 10]
+  shape_pull: Any  # [n, 2, 10]
 
 
 class _Hand(NamedTuple):
@@ -96,14 +112,13 @@ def _chosen(mask: Any, a: _Hand, b: _Hand) -> _Hand:
 
 
 @functools.partial(jax.jit, static_argnames=("iterations", "starts"))
-def solved(
-  tips: HandModel, prior: PosePrior, seen: Seen, how: Beliefs, iterations: int, starts: int
-) -> tuple[Any, Any, Any]:
-  """`mano` [n, 2, 61], keypoints, and how far another step would move a keypoint (mm) [n, 2]."""
+def solved(tips: HandModel, prior: PosePrior, seen: Seen, how: Beliefs, iterations: int, starts: int) -> Solution:
+  """Both hands of all pictures; see `hands.fit`."""
   hand = _start_in_space(tips, prior, seen)
   if starts > 1:
     views = [_start_in_picture(tips, prior, seen, roll, tilt) for roll in _ROLLS for tilt in _TILTS]
     hand = jax.tree.map(lambda *each: jnp.stack(each), *(_chosen(seen.in_space, hand, view) for view in views))
+  hand = hand._replace(shape=jnp.broadcast_to(seen.shape * seen.shape_known[..., None], hand.shape.shape))
   hand = _descended(tips, prior, seen, how, iterations, hand)
   if starts > 1:
     cost = _Problem.at(tips, prior, seen, how, hand, jnp.float32(1)).cost
@@ -116,7 +131,10 @@ def solved(
   fingers = hand.fingers.reshape(hand.fingers.shape[:-2] + (45,))
   orient = rotations.axis_angle_from_matrix(hand.orient)
   mano = jnp.concatenate([orient, fingers, hand.shape, hand.translation_mm], axis=-1)
-  return mano, problem.keypoints, moves
+  free = _Problem.at(
+    tips, prior, seen._replace(shape_known=jnp.zeros_like(seen.shape_known)), how, hand, jnp.float32(1)
+  )
+  return Solution(mano, problem.keypoints, moves, *free.of_shape(hand.shape, how))
 
 
 def _start_in_space(tips: HandModel, prior: PosePrior, seen: Seen) -> _Hand:
@@ -175,6 +193,9 @@ class _Problem(NamedTuple):
   @classmethod
   def at(cls, tips: HandModel, prior: PosePrior, seen: Seen, how: Beliefs, hand: _Hand, far: Any) -> _Problem:
     points, jacobian = keypoints_and_jacobian(tips, *hand)
+    free = 1 - seen.shape_known[..., None]
+    of_shape = jnp.asarray(np.isin(np.arange(schema.MANO_DIM), np.arange(schema.MANO_DIM)[schema.MANO_SHAPE]))
+    jacobian = jnp.where(of_shape[:, None] & (free[..., None, None, :] == 0), 0, jacobian)
     limit, mm, px = how.robust**2, how.joint_mm * far, how.joint_px * far
     off = points - seen.joints_cam
     squares = jnp.square(off).sum(-1) / mm**2
@@ -196,7 +217,7 @@ class _Problem(NamedTuple):
     cost = cost + seen.weight_img * limit * squares_img / (limit + squares_img)
     cost = cost.sum(-1) + (away * drawn).sum(-1) + how.shape * jnp.square(hand.shape).sum(-1)
     still = jnp.zeros_like(hand.translation_mm)
-    gradient = gradient + jnp.concatenate([still, drawn, how.shape * hand.shape, still], axis=-1)
+    gradient = gradient + jnp.concatenate([still, drawn, how.shape * free * hand.shape, still], axis=-1)
     return cls(points, jacobian, hessian + _prior_hessian(prior, how), gradient, cost)
 
   def step(self, damping: Any) -> Any:
@@ -206,6 +227,20 @@ class _Problem(NamedTuple):
     raised = jnp.where(diagonal > 0, diagonal * damping[..., None], 1)
     factor = jax.scipy.linalg.cho_factor(self.hessian + raised[..., None, :] * jnp.eye(schema.MANO_DIM), lower=True)
     return -jax.scipy.linalg.cho_solve(factor, self.gradient[..., None])[..., 0]
+
+  def of_shape(self, shape: Any, how: Beliefs) -> tuple[Any, Any]:
+    """`shape_weight` and `shape_pull` of `Solution`, by elimination of all other unknowns; `shape` of the hand."""
+    own, others = schema.MANO_SHAPE, np.delete(np.arange(schema.MANO_DIM), schema.MANO_SHAPE)
+    across = self.hessian[..., own, :][..., others]
+    diagonal = jnp.diagonal(self.hessian, axis1=-2, axis2=-1)[..., others]
+    # As in `step`; the least damping, as what joints do not say is left to the prior of poses alone.
+    raised = jnp.where(diagonal > 0, diagonal * _DAMPING[0], 1)[..., None, :] * jnp.eye(len(others))
+    factor = jax.scipy.linalg.cho_factor(self.hessian[..., others, :][..., others] + raised, lower=True)
+    right = jnp.concatenate([across.swapaxes(-1, -2), self.gradient[..., others, None]], axis=-1)
+    gone = einsum("...uv,...vw->...uw", across, jax.scipy.linalg.cho_solve(factor, right))
+    weight = self.hessian[..., own, own] - how.shape * jnp.eye(10) - gone[..., :-1]
+    slope = self.gradient[..., own] - how.shape * shape - gone[..., -1]
+    return weight, einsum("...uv,...v->...u", weight, shape) - slope
 
 
 def _prior_hessian(prior: PosePrior, how: Beliefs) -> Any:

@@ -10,6 +10,10 @@ rotation vectors, 10 shape coefficients and the translation; minimised is
 
 with rho Geman and McClure's s / (1 + s / c^2), whose c shrinks in the first iterations, and a normal prior over fingers
 (`hands.prior`) and shape. The prior decides what joints do not say: how bones are twisted, how thick fingers are.
+
+Pictures of one person, as those of a clip, may have one shape for each hand (`one_shape`). What a picture says of it,
+each shape with the pose that goes with it, is a quadratic form; the sum of all and one prior are least for one shape,
+with which all are fitted again, and once more from there.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from jaxtyping import Bool, Float
 
 from jaxhands import schema
 from jaxhands.geometry import camera
-from jaxhands.hands.descent import VIEWS, How, Seen, solved
+from jaxhands.hands.descent import VIEWS, How, Seen, Solution, solved
 from jaxhands.hands.model import HandModel
 from jaxhands.hands.prior import pose_prior
 
@@ -31,6 +35,8 @@ _CHUNKS = (8, 128)  # pictures that are computed together: two functions are com
 _LEAST_JOINTS_CAM, _LEAST_JOINTS_IMG = 3, 6
 _LEAST_SPREAD_MM, _LEAST_SPREAD_PX = 5.0, 2.0
 _STILL_MM = 0.1
+_NOTHING = Solution(*(np.zeros((0, 2, *s), np.float32) for s in ((schema.MANO_DIM,), (21, 3), (), (10, 10), (10,))))
+_SHAPE_ROUNDS = 2  # after the first, in which each picture has a shape of its own
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,6 +73,7 @@ def fit(
   camera_img: Float[np.ndarray, " ..."] | None = None,
   confidence: Float[np.ndarray, " ..."] | None = None,
   how: How | None = None,
+  one_shape: bool = False,
 ) -> Fitted:
   """Fits both hands of N pictures, right hands first; see the module.
 
@@ -82,6 +89,7 @@ def fit(
     camera_img: [N, 3, 3], intrinsics; needed with `joints_img`.
     confidence: [N, 2, 21], weights of the joints, 0..1; None = 1.
     how: see `How`.
+    one_shape: all pictures show one person: each hand has the same shape in all of them.
   Raises:
     ValueError: nothing is given, arrays of other shapes, pixels without camera, or a valid joint that is not finite.
   """
@@ -94,13 +102,21 @@ def fit(
   valid = by_space | by_picture
   starts = 1 if not (valid & ~by_space).any() else VIEWS
   tips, prior = model.tips_only(), pose_prior(model)
-  mano, moves = np.zeros((*valid.shape, schema.MANO_DIM), np.float32), np.zeros(valid.shape, np.float32)
-  keypoints = np.zeros((*valid.shape, schema.NUM_JOINTS, 3), np.float32)
-  for rows, chunk in _chunks(seen):
-    solution = solved(tips, prior, chunk, how.beliefs, how.iterations, starts)
-    mano[rows], keypoints[rows], moves[rows] = (np.asarray(array)[: len(rows)] for array in solution)
-  finite = np.isfinite(mano).all(-1) & np.isfinite(keypoints).all((-1, -2))
-  valid = valid & finite
+
+  def all_solved(seen: Seen) -> Solution:
+    parts = [_NOTHING]
+    for rows, chunk in _chunks(seen):
+      part = solved(tips, prior, chunk, how.beliefs, how.iterations, starts)
+      parts.append(Solution(*(np.asarray(array)[: len(rows)] for array in part)))
+    return Solution(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+  found = all_solved(seen)
+  for _ in range(_SHAPE_ROUNDS if one_shape else 0):
+    shape = _common_shape(found, valid & _finite(found), how.shape)
+    seen = seen._replace(shape=np.broadcast_to(shape, seen.shape.shape), shape_known=np.ones_like(seen.shape_known))
+    found = all_solved(seen)
+  valid = valid & _finite(found)
+  mano, keypoints, moves = found[:3]
   keypoints = np.where(valid[..., None, None], keypoints, 0)
   error_mm = np.where(given_cam & valid[..., None], np.linalg.norm(keypoints - seen.joints_cam, axis=-1), 0)
   ahead = np.where(valid[..., None, None], keypoints, np.array([0, 0, 1], np.float32))
@@ -117,6 +133,17 @@ def fit(
     residual_mm=(error_mm.sum(-1) / np.maximum(given_cam.sum(-1), 1)).astype(np.float32),
     residual_px=(error_px.sum(-1) / np.maximum(given_img.sum(-1), 1)).astype(np.float32),
   )
+
+
+def _finite(found: Solution) -> Bool[np.ndarray, "n 2"]:
+  return np.isfinite(found.mano).all(-1) & np.isfinite(found.keypoints).all((-1, -2))
+
+
+def _common_shape(found: Solution, counted: np.ndarray, prior_weight: float) -> Float[np.ndarray, "2 10"]:
+  """The shape of each hand that is best for all pictures that count [N, 2], with one prior."""
+  weight = np.where(counted[..., None, None], found.shape_weight, 0).astype(np.float64).sum(0)
+  pull = np.where(counted[..., None], found.shape_pull, 0).astype(np.float64).sum(0)
+  return np.linalg.solve(weight + prior_weight * np.eye(10), pull[..., None])[..., 0].astype(np.float32)
 
 
 # ---- what is given ----------------------------------------------------------------
@@ -146,7 +173,8 @@ def _checked(
     if len(broken):
       found = cameras[broken[0]].tolist()
       raise ValueError(f"camera_img[{broken[0]}] is {found}; focal lengths must be positive, in pixels")
-  seen = Seen(cam, weight * given_cam, img, weight * given_img, cameras, np.zeros(hands[:2], bool))
+  shape, shape_known = np.zeros((*hands[:2], 10), np.float32), np.zeros(hands[:2], np.float32)
+  seen = Seen(cam, weight * given_cam, img, weight * given_img, cameras, np.zeros(hands[:2], bool), shape, shape_known)
   return seen, given_cam, given_img
 
 

@@ -32,7 +32,7 @@ class Clip:
     present: [T, 2], the hand is there at that moment; elsewhere its parameters are not read.
     time_s: [T], seconds, rising.
     view: the camera, if a file is to hold it.
-    scale: whether distances hold; "metric", "assumed" or "unknown" (`predict.Hands.scale`).
+    scale: whether distances hold; "metric", "assumed" or "unknown" (`prediction.hands.Hands.scale`).
   """
 
   model: HandModel

@@ -41,11 +41,11 @@ def as_bytes(clip: Clip) -> bytes:
   """The file's content."""
   import pygltflib as gltf  # where nothing is written it is not needed
 
-  found = skins(clip)
+  of_hands = skins(clip)
   about = {
     "hand_model": clip.model.identity,
     "scale": clip.scale,
-    "difference_mm": {skin.name: round(skin.difference_mm, 4) for skin in found},
+    "difference_mm": {skin.name: round(skin.difference_mm, 4) for skin in of_hands},
   }
   asset = gltf.Asset(generator=f"jaxhands {__version__}", extras=about)
   whole = gltf.GLTF2(asset=asset, scene=0, scenes=[gltf.Scene(nodes=[])])
@@ -53,7 +53,7 @@ def as_bytes(clip: Clip) -> bytes:
   moving = len(clip.mano) > 1
   if moving:
     whole.animations = [gltf.Animation(name="hands")]
-  for skin in found:
+  for skin in of_hands:
     root, joints, mesh = _hand(gltf, whole, data, skin)
     if moving:
       _animate(gltf, whole.animations[0], data, clip, skin, (root, *joints, mesh))

@@ -119,6 +119,8 @@ class HandRegression(nn.Module):
     context: parameters that a refinement sees: of "both" hands or its "own".
     shared_shape: both hands have the mean of their shapes.
     kernel_std: of the initial weights behind the encoder; 0 = He's.
+    thinned: how heatmap attention comes into smaller maps: of every block of cells the first ("cell", as the releases
+      have it), or the largest ("block"), without which a map of few cells misses most joints.
   """
 
   depth: int = 50
@@ -131,6 +133,7 @@ class HandRegression(nn.Module):
   context: Context = "both"
   shared_shape: bool = False
   kernel_std: float = 0.0
+  thinned: Literal["cell", "block"] = "cell"
   dtype: jnp.dtype | type = jnp.float32
   bn_groups: int = 1
 
@@ -192,9 +195,13 @@ class HandRegression(nn.Module):
     return stacked | {"relative": relative, "attention": tuple(drawn)}
 
   def _seen(self, reading: Reading, side: int, size: int) -> jax.Array | None:
-    """A hand's heatmap attention, of which every n-th cell is taken, as a map of `size`; None without attention."""
-    step = reading.attention.shape[-1] // size
-    return None if self.attention == "none" else reading.attention[:, side, ::step, ::step]
+    """A hand's heatmap attention as a map of `size`, see `thinned`; None without attention."""
+    if self.attention == "none":
+      return None
+    seen, step = reading.attention[:, side], reading.attention.shape[-1] // size
+    if self.thinned == "cell":
+      return seen[:, ::step, ::step]
+    return seen[:, : step * size, : step * size].reshape(-1, size, step, size, step).max((2, 4))
 
   def _posed(self, tips: HandModel, parameters: list[tuple[jax.Array, jax.Array]]) -> dict[str, Any]:
     pose, shape = (jnp.stack(both, axis=1) for both in zip(*parameters, strict=True))

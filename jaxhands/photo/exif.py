@@ -42,7 +42,7 @@ def focal_px(exif: Image.Exif, width: int, height: int) -> tuple[float | None, s
 def _number(value: Any) -> float:
   """A tag's value; 0 where it is none, or not finite."""
   try:
-    found = float(value)
+    number = float(value)
   except (TypeError, ValueError, ZeroDivisionError):
     return 0.0
-  return found if math.isfinite(found) else 0.0
+  return number if math.isfinite(number) else 0.0

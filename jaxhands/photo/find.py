@@ -105,8 +105,8 @@ def _looked(
   asked = [(row, window) for row, several in enumerate(windows) for window in several]
   answers: list[list[_Boxes]] = [[] for _ in pictures]
   if asked:
-    seen = _Candidates.of(*finder.maps([pictures[row] for row, _ in asked], [window for _, window in asked]))
-    for (row, _), each, prob in zip(asked, seen.boxes, seen.prob, strict=True):
+    candidates = _Candidates.of(*finder.maps([pictures[row] for row, _ in asked], [window for _, window in asked]))
+    for (row, _), each, prob in zip(asked, candidates.boxes, candidates.prob, strict=True):
       answers[row].append((each, prob))
   return answers
 
@@ -172,11 +172,11 @@ def _by_masks(
   finder: Model, pictures: Sequence[np.ndarray], maps: dict[str, np.ndarray], crop_from_img: np.ndarray
 ) -> Found:
   """Of the masks of the whole pictures, then of those of what was found."""
-  found = _of_masks(finder, pictures, maps, crop_from_img)
+  hands = _of_masks(finder, pictures, maps, crop_from_img)
   for _ in range(_ROUNDS - 1):
-    looked = [box if box.any() else None for box in found.boxes]
-    found = _of_masks(finder, pictures, *finder.maps(pictures, looked))
-  return found
+    looked = [box if box.any() else None for box in hands.boxes]
+    hands = _of_masks(finder, pictures, *finder.maps(pictures, looked))
+  return hands
 
 
 def _of_masks(

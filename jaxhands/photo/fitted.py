@@ -9,12 +9,12 @@ import numpy as np
 from jaxhands import schema
 from jaxhands.hands import fit
 from jaxhands.hands.model import HandModel
-from jaxhands.predict import Hands
+from jaxhands.prediction.hands import Hands
 
 PREDICTED = fit.How(joint_mm=5.0)  # a network's joints are not quite those of a hand
 
 
-def fitted(hands: Hands, hand_model: HandModel, how: fit.How = PREDICTED) -> Hands:
+def fitted(hands: Hands, hand_model: HandModel, how: fit.How = PREDICTED, one_shape: bool = False) -> Hands:
   """The same with `mano` and `vertices_cam` of every hand that stands in the camera's frame.
 
   What the system gave stays. Other hands get what fits `joints_cam`, each joint with its confidence as weight; where
@@ -24,6 +24,7 @@ def fitted(hands: Hands, hand_model: HandModel, how: fit.How = PREDICTED) -> Han
     hands: of N pictures.
     hand_model: whose parameters; of a system that gives some, its own.
     how: what is believed of the joints.
+    one_shape: the pictures are a clip of one person: each hand has one shape in all of them.
   Returns:
     With two further arrays [N, 2] in `raw`: `mano_residual_mm`, the mean distance of the joints from the mesh's, and
     `mano_converged`; 0 and False of hands that were not fitted.
@@ -42,7 +43,7 @@ def fitted(hands: Hands, hand_model: HandModel, how: fit.How = PREDICTED) -> Han
     valid = np.repeat(missing[rows, :, None], schema.NUM_JOINTS, axis=-1)
     sure = hands.confidence[rows]
     sure = np.where(sure.any(-1, keepdims=True), sure, 1)
-    found = fit.fit(hand_model, hands.joints_cam[rows], valid, confidence=sure, how=how)
+    found = fit.fit(hand_model, hands.joints_cam[rows], valid, confidence=sure, how=how, one_shape=one_shape)
     vertices = np.asarray(hand_model.forward_mano(found.mano).vertices)
     given["mano"][rows] = np.where(found.valid[..., None], found.mano, given["mano"][rows])
     given["vertices_cam"][rows] = np.where(found.valid[..., None, None], vertices, given["vertices_cam"][rows])

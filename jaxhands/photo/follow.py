@@ -11,7 +11,7 @@ from jaxhands.geometry import rotations
 from jaxhands.hands.model import HandModel
 from jaxhands.photo.identity import Identity
 from jaxhands.photo.smooth import OneEuro
-from jaxhands.predict import Hands
+from jaxhands.prediction.hands import Hands
 
 _LEVER_MM = 100.0  # how far a turn moves what is turned: one filter is for lengths and rotations
 

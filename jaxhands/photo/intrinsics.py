@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxhands.photo.pictures import Picture
-from jaxhands.predict import check_camera
+from jaxhands.prediction.shown import check_camera
 
 _WIDEST, _LONGEST = 0.2, 20.0  # focal lengths over the picture's longer side; 0.2 would be a view of 136 degrees
 
@@ -81,15 +81,15 @@ def from_json(path: pathlib.Path) -> Cameras:
     ValueError: anything else; says what is wrong.
   """
   try:
-    found = json.loads(path.read_bytes())  # of bytes: UTF-8 or UTF-16, with or without a byte order mark
+    content = json.loads(path.read_bytes())  # of bytes: UTF-8 or UTF-16, with or without a byte order mark
   except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
     raise ValueError(f"{path}: it is no JSON: {error}") from error
   try:
-    if isinstance(found, dict) and not {"fx", "K"} & set(found):
-      if not found:
+    if isinstance(content, dict) and not {"fx", "K"} & set(content):
+      if not content:
         raise ValueError("it names no picture")
-      return Cameras(by_name={name: _camera(value) for name, value in found.items()})
-    return Cameras(of_all=_camera(found))
+      return Cameras(by_name={name: _camera(value) for name, value in content.items()})
+    return Cameras(of_all=_camera(content))
   except (TypeError, ValueError, KeyError) as error:
     raise ValueError(f"{path}: {error}; write {{'fx': …, 'fy': …, 'cx': …, 'cy': …}}, in pixels") from error
 
@@ -97,20 +97,20 @@ def from_json(path: pathlib.Path) -> Cameras:
 def _camera(value: Any) -> np.ndarray:
   if isinstance(value, dict) and "K" not in value:
     numbers = {name: float(value[name]) for name in ("fx", "fy", "cx", "cy") if name in value}
-    found = from_flags(*(numbers.get(name) for name in ("fx", "fy", "cx", "cy")))
-    if found is None:
+    camera_img = from_flags(*(numbers.get(name) for name in ("fx", "fy", "cx", "cy")))
+    if camera_img is None:
       raise ValueError(f"there is no fx in {sorted(value)}")
-    return found
+    return camera_img
   return check_camera(value["K"] if isinstance(value, dict) else value)
 
 
 def _fits(picture: Picture, camera_img: np.ndarray, what: str) -> np.ndarray:
   height, width = picture.pixels.shape[:2]
-  found = camera_img.copy()
+  scaled = camera_img.copy()
   for axis, side in ((0, width), (1, height)):
-    if np.isnan(found[axis, 2]):
-      found[axis, 2] = (side - 1) / 2
-  (fx, _, cx), (_, fy, cy) = found[:2].tolist()
+    if np.isnan(scaled[axis, 2]):
+      scaled[axis, 2] = (side - 1) / 2
+  (fx, _, cx), (_, fy, cy) = scaled[:2].tolist()
   if not (-width < cx < 2 * width and -height < cy < 2 * height):
     raise ValueError(
       f"{picture.path}: {what} have the principal point ({cx:g}, {cy:g}), far outside of {width} x {height} pixels"
@@ -120,7 +120,7 @@ def _fits(picture: Picture, camera_img: np.ndarray, what: str) -> np.ndarray:
       f"{picture.path}: {what} have focal lengths {fx:g} and {fy:g}, which no lens has on {width} x {height} pixels; "
       "they are in pixels of this picture"
     )
-  return found
+  return scaled
 
 
 def _plausible(focal: float, width: int, height: int) -> bool:

@@ -12,6 +12,8 @@ from jaxhands.photo.find import find_hands
 from jaxhands.photo.fitted import fitted
 from jaxhands.photo.intrinsics import Cameras
 from jaxhands.photo.pictures import BadPicture, Picture
+from jaxhands.prediction import shown
+from jaxhands.prediction.hands import Hands
 
 _GROUP_PIXELS = 100_000_000
 Box = tuple[float, float, float, float]
@@ -78,13 +80,13 @@ class Look:
     """
     camera_img, source = self.cameras.find(picture)
     try:
-      predict.check(picture.pixels, self.box, camera_img)
+      shown.check(picture.pixels, self.box, camera_img)
     except ValueError as error:
       raise BadPicture(f"{picture.path}: {error}") from error
     return Ready(picture, camera_img, source, frame, time_s)
 
-  def hands(self, ready: Sequence[Ready]) -> list[predict.Hands]:
-    """Those of each picture, N = 1.
+  def hands(self, ready: Sequence[Ready]) -> list[Hands]:
+    """Those of each picture, N = 1, without the meshes that `meshed` fits.
 
     Raises:
       ValueError: the finder predicts no boxes or masks, the rootnet estimates no depths, or the model has no poses.
@@ -101,17 +103,20 @@ class Look:
     if self.rootnet is not None and all(camera is not None for camera in cameras):
       depth = _depths(self.rootnet, pixels, looked, cameras)
     prob = None if found is None else found.prob
-    hands = self.meshed(self.model.predict(pixels, looked, cameras, depth, prob))
+    hands = self.model.predict(pixels, looked, cameras, depth, prob)
     return [hands.one(index) for index in range(len(ready))]
 
-  def meshed(self, hands: predict.Hands, anew: bool = False) -> predict.Hands:
-    """The same with meshes, if they are asked for; `anew`: what there is belongs to other hands, and goes."""
-    if not self.mesh:
-      return hands
-    if anew:
-      kept = {key: value for key, value in hands.raw.items() if key not in ("mano", "vertices_cam")}
-      hands = dataclasses.replace(hands, raw=kept)
-    return fitted(hands, self.model.hand_model)
+  def meshed(self, hands: Sequence[Hands], clip: bool = False) -> list[Hands]:
+    """The same with meshes, if they are asked for.
+
+    Args:
+      hands: of pictures, N = 1 each.
+      clip: they are the frames of one clip, as they go on: each hand has one shape in all of them.
+    """
+    if not self.mesh or not hands:
+      return list(hands)
+    found = fitted(Hands.joined(hands), self.model.hand_model, one_shape=clip)
+    return [found.one(index) for index in range(len(hands))]
 
 
 def _depths(rootnet: predict.Model, pixels: Sequence[np.ndarray], looked: object, cameras: object) -> np.ndarray:

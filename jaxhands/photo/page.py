@@ -16,7 +16,7 @@ import numpy as np
 from jaxhands import draw
 from jaxhands.photo.names import printable
 from jaxhands.photo.records import About, Failed, Found, deviations_of, sampled
-from jaxhands.predict import Hands
+from jaxhands.prediction.hands import Hands
 from jaxhands.render import certainty, overlay
 from jaxhands.schema import HANDS
 

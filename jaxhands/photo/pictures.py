@@ -98,18 +98,18 @@ def find(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
     FileNotFoundError: a path that is not there.
     BadPicture: a folder without pictures or videos.
   """
-  found: list[pathlib.Path] = []
+  files: list[pathlib.Path] = []
   for path in paths:
     if path.is_dir():
       inside = sorted(filter(_is_looked_at, path.iterdir()))
       if not inside:
         raise BadPicture(f"{path}: it is a folder without pictures or videos ({', '.join(sorted(PICTURES | VIDEOS))})")
-      found += inside
+      files += inside
     elif path.exists():
-      found.append(path)
+      files.append(path)
     else:
       raise FileNotFoundError(f"there is no picture, folder or video {path}")
-  return list(dict.fromkeys(found))
+  return list(dict.fromkeys(files))
 
 
 def passed_over(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
@@ -289,11 +289,11 @@ def _forget_xmp(image: Image.Image) -> None:
 def _exif(image: Image.Image) -> Image.Exif:
   """Its EXIF; an empty one where it is damaged, which is no reason to refuse the picture."""
   try:
-    found = image.getexif()
-    _ = dict(found), dict(found.get_ifd(ExifTags.IFD.Exif))  # it is parsed as it is asked for
+    exif = image.getexif()
+    _ = dict(exif), dict(exif.get_ifd(ExifTags.IFD.Exif))  # it is parsed as it is asked for
   except Exception:  # as of a decoder
     return Image.Exif()
-  return found
+  return exif
 
 
 def _check_size(path: pathlib.Path, width: int, height: int, most: int = MAX_PIXELS) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxhands import __version__, schema
 from jaxhands.hands import skeleton
 from jaxhands.metrics.spread import deviations
-from jaxhands.predict import Hands
+from jaxhands.prediction.hands import Hands
 
 FORMAT, VERSION = "jaxhands-predictions", 1
 # A byte B of a name that is not UTF-8 is written as \\udcB; Python's os.fsencode gives the bytes back.

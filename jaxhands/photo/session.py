@@ -13,7 +13,7 @@ import numpy as np
 import rich.progress
 from PIL import Image
 
-from jaxhands import draw, predict
+from jaxhands import draw
 from jaxhands.geometry import camera
 from jaxhands.hands.model import HandModel
 from jaxhands.photo import page, records, video
@@ -23,6 +23,7 @@ from jaxhands.photo.mesh_files import MeshFiles
 from jaxhands.photo.names import Names, printable
 from jaxhands.photo.pictures import BadPicture, Picture, is_video, read
 from jaxhands.photo.records import Failed, Found, deviations_of, sampled
+from jaxhands.prediction.hands import Hands
 from jaxhands.render import certainty, surfaces
 from jaxhands.schema import NUM_JOINTS
 
@@ -111,7 +112,7 @@ class Session:
     gallery = self._gallery("pictures")
     task = bar.add_task("pictures", total=len(files))
     for ready in groups(self._readable(files, task, bar), self._look.model.batch_size):
-      for each, hands in zip(ready, self._look.hands(ready), strict=True):
+      for each, hands in zip(ready, self._look.meshed(self._look.hands(ready)), strict=True):
         name = self._names.of(each.picture.path)
         overlay = f"overlays/{name}.jpg"
         drawn = self._drawn(each.picture.pixels, hands)
@@ -141,24 +142,13 @@ class Session:
     with video.Reader(file) as reader:
       name = self._names.of(file)
       fps = reader.fps / self._every
-      follow = Follow(fps, self._smooth, self._hand_model)
       first = len(self.found)
       gallery, overlay = self._gallery(name, fps), f"overlays/{name}.mp4"
-      task = bar.add_task(printable(file.name), total=reader.frames or None)
-
-      def frames() -> Iterator[Ready]:
-        for frame in reader:
-          bar.advance(task)
-          if frame.number % self._every == 0:
-            yield self._look.ready(Picture(file, frame.pixels, None), frame.number, frame.time_s)
-
       with video.Writer(self._out / overlay, fps, reader.size) as writer:
-        for ready in groups(frames(), self._look.model.batch_size):
-          for each, hands in zip(ready, self._look.hands(ready), strict=True):
-            hands, exchanged = follow(hands)
-            drawn = self._drawn(each.picture.pixels, hands)
-            writer.add(drawn, each.time_s or 0.0)
-            gallery.add(self._add(each, hands, overlay, exchanged), drawn)
+        for each, hands, exchanged in self._clip(file, reader, fps, bar):
+          drawn = self._drawn(each.picture.pixels, hands)
+          writer.add(drawn, each.time_s or 0.0)
+          gallery.add(self._add(each, hands, overlay, exchanged), drawn)
       if self._meshes:
         paths = self._meshes.video(name, self.found[first:])
         self.found[first:] = [
@@ -168,6 +158,40 @@ class Session:
       if reader.missing:
         self._fail(file, reader.missing, bar, part=True)
 
+  def _clip(
+    self, file: pathlib.Path, reader: video.Reader, fps: float, bar: rich.progress.Progress
+  ) -> Iterator[tuple[Ready, Hands, bool]]:
+    """The frames of a video with their hands as they go on, and whether right and left were exchanged for that.
+
+    Where meshes are fitted, their shape is known after the last frame: the video is read twice.
+    """
+    task = bar.add_task(printable(file.name), total=reader.frames or None)
+    followed = self._followed(self._frames(file, reader, task, bar), fps)
+    if not self._look.mesh:
+      yield from followed
+      return
+    found = [(hands, exchanged) for _, hands, exchanged in followed]
+    meshed = self._look.meshed([hands for hands, _ in found], clip=True)
+    task = bar.add_task(f"{printable(file.name)}, drawn", total=reader.frames or None)
+    with video.Reader(file) as again:
+      frames = self._frames(file, again, task, bar)
+      for ready, hands, (_, exchanged) in zip(frames, meshed, found, strict=True):
+        yield ready, hands, exchanged
+
+  def _frames(
+    self, file: pathlib.Path, reader: video.Reader, task: rich.progress.TaskID, bar: rich.progress.Progress
+  ) -> Iterator[Ready]:
+    for frame in reader:
+      bar.advance(task)
+      if frame.number % self._every == 0:
+        yield self._look.ready(Picture(file, frame.pixels, None), frame.number, frame.time_s)
+
+  def _followed(self, frames: Iterator[Ready], fps: float) -> Iterator[tuple[Ready, Hands, bool]]:
+    follow = Follow(fps, self._smooth, self._hand_model)
+    for ready in groups(frames, self._look.model.batch_size):
+      for each, hands in zip(ready, self._look.hands(ready), strict=True):
+        yield each, *follow(hands)
+
   # ---- both -----------------------------------------------------------------------
 
   def _gallery(self, name: str, fps: float = 0.0) -> page.Gallery:
@@ -176,9 +200,7 @@ class Session:
     self._galleries.append(gallery)
     return gallery
 
-  def _add(self, ready: Ready, hands: predict.Hands, overlay: str, exchanged: bool = False) -> Found:
-    if exchanged:  # parameters are of the right or of the left hand's model
-      hands = self._look.meshed(hands, anew=True)
+  def _add(self, ready: Ready, hands: Hands, overlay: str, exchanged: bool = False) -> Found:
     picture = ready.picture
     height, width = picture.pixels.shape[:2]
     found = Found(
@@ -200,7 +222,7 @@ class Session:
     own = {"mano", "vertices_cam"} <= self._look.model.predicts
     return self._look.model.hand_model if own or self._look.mesh else None
 
-  def _drawn(self, pixels: np.ndarray, hands: predict.Hands) -> np.ndarray:
+  def _drawn(self, pixels: np.ndarray, hands: Hands) -> np.ndarray:
     """The picture with the skeletons of the hands, through which the meshes are seen, where there are any."""
     valid = np.repeat(hands.present[0][:, None], hands.joints_img.shape[2], 1)
     model, shown = self._hand_model, hands.meshed[0]
@@ -211,7 +233,7 @@ class Session:
     lines = draw.skeletons(meshed, hands.joints_img[0], valid, hands.confidence[0])
     return cv2.addWeighted(lines, _LINES_OVER_MESHES, meshed, 1 - _LINES_OVER_MESHES, 0)
 
-  def _sure(self, pixels: np.ndarray, hands: predict.Hands) -> np.ndarray | None:
+  def _sure(self, pixels: np.ndarray, hands: Hands) -> np.ndarray | None:
     """The picture with the samples of a distribution, and its mode in the colours of their deviations."""
     found = [sampled(hands, hand) for hand in range(2)]
     if all(poses is None for poses in found):

@@ -49,11 +49,11 @@ def main(args: argparse.Namespace) -> int:
 def _add(args: argparse.Namespace) -> None:
   if args.name is not None and not re.fullmatch(r"[\w.,+-]*\w", args.name):
     raise ValueError(f"--name {args.name!r}: write letters, digits and .,+-_ alone")
-  made = record.of_run(args.run, args.note)
-  path = args.folder / f"{args.name or record.name_of(made)}.json"
+  new = record.of_run(args.run, args.note)
+  path = args.folder / f"{args.name or record.name_of(new)}.json"
   if path.exists() and not args.replace:
     raise FileExistsError(f"{path} is there already; give another --name, or --replace it")
-  record.write(made, path)
+  record.write(new, path)
   print(f"{path}: {path.stat().st_size:,} bytes")
-  if made["evaluated_with"]["code"]["modified"] or not made["evaluated_with"]["code"]["commit"]:
+  if new["evaluated_with"]["code"]["modified"] or not new["evaluated_with"]["code"]["commit"]:
     print("The code that ran is not a commit: nobody can run it again. Commit first, then --mode=eval.")

@@ -79,9 +79,9 @@ def by_size(records: Sequence[tuple[str, int, float]]) -> dict[str, dict[int, fl
   Raises:
     ValueError: two runs of one size and seed.
   """
-  found: dict[str, dict[int, float]] = {}
+  sizes: dict[str, dict[int, float]] = {}
   for size, seed, value in records:
-    if seed in found.get(size, {}):
+    if seed in sizes.get(size, {}):
       raise ValueError(f"two records of size {size} have seed {seed}; keep one of them in results/")
-    found.setdefault(size, {})[seed] = value
-  return found
+    sizes.setdefault(size, {})[seed] = value
+  return sizes

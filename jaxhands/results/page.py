@@ -134,17 +134,17 @@ def _rows(paper: Mapping[str, Any], table: Mapping[str, Any], records: Records) 
     for (key, unit), value in zip(table["metrics"], row["values"], strict=True):
       if value is None:
         continue
-      found = [
+      records_of_row = [
         (record, metric)
         for record in ours
         for metric in _metrics(record, table.get("protocol", {}), key, row.get("method", ""))
       ]
       same = [
         (record, metric)
-        for record, metric in found
+        for record, metric in records_of_row
         if (record["dataset"], record["split"]) == (table["dataset"], row["split"]) and _size(record) == "paper"
       ]
-      rendered = [(record, metric) for record, metric in found if record["dataset"].startswith(_OWN_DATA)]
+      rendered = [(record, metric) for record, metric in records_of_row if record["dataset"].startswith(_OWN_DATA)]
       by_size = [
         f"{size}: {_numbers([metric for record, metric in rendered if _size(record) == size])}"
         for size in dict.fromkeys(_size(record) for record, _ in rendered)
@@ -189,18 +189,18 @@ def _fits(text: str, protocol: Mapping[str, str]) -> bool:
   return {f"{key}={value}" for key, value in protocol.items()} <= set(text.split())
 
 
-def _numbers(found: Sequence[Mapping[str, Any]]) -> str:
+def _numbers(records: Sequence[Mapping[str, Any]]) -> str:
   """One result with its interval, or the mean of several and each of them."""
-  if len(found) == 1:
-    interval = found[0].get("interval")
-    return f"{found[0]['value']:.4g}" + (f" [{interval[0]:.4g}, {interval[1]:.4g}]" if interval else "")
-  values = [metric["value"] for metric in found]
+  if len(records) == 1:
+    interval = records[0].get("interval")
+    return f"{records[0]['value']:.4g}" + (f" [{interval[0]:.4g}, {interval[1]:.4g}]" if interval else "")
+  values = [metric["value"] for metric in records]
   return f"{statistics.fmean(values):.4g} ({', '.join(f'{value:.4g}' for value in values)})"
 
 
-def _lacks(found: Sequence[Mapping[str, Any]]) -> str:
+def _lacks(records: Sequence[Mapping[str, Any]]) -> str:
   """Names of what the paper has and one of the records has not."""
-  names = sorted({text.partition(":")[0] for record in found for text in record.get("accepted", ())})
+  names = sorted({text.partition(":")[0] for record in records for text in record.get("accepted", ())})
   return f"; {', '.join(names)}" if names else ""
 
 

@@ -94,15 +94,15 @@ def read_all(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
   Raises:
     ValueError: a file that is none, or too large.
   """
-  found = {}
+  records = {}
   for path in sorted(folder.glob("*.json")):
     if path.stat().st_size > LARGEST_BYTES:
       raise ValueError(f"{path} has {path.stat().st_size:,} bytes; a record has at most {LARGEST_BYTES:,}")
     again = "`results add RUN` writes records of experiments"
-    found[path.stem] = files.read_json(path, again, ("format", "config_name", "variant", "metrics"))
-    if found[path.stem]["format"] != FORMAT:
-      raise files.DamagedFile(path, f"format {found[path.stem]['format']}", again)
-  return found
+    records[path.stem] = files.read_json(path, again, ("format", "config_name", "variant", "metrics"))
+    if records[path.stem]["format"] != FORMAT:
+      raise files.DamagedFile(path, f"format {records[path.stem]['format']}", again)
+  return records
 
 
 def _training_notes(workdir: pathlib.Path, config: Mapping[str, Any]) -> list[pathlib.Path]:

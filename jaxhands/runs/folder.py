@@ -36,14 +36,14 @@ def read_json(path: pathlib.Path, todo: str, keys: Collection[str] | None = None
     DamagedFile: it is no JSON, no object, or lacks a key.
   """
   try:
-    found = json.loads(path.read_text(encoding="utf-8-sig"))
-    if keys is not None and not isinstance(found, dict):
-      raise ValueError(f"it holds a {type(found).__name__}")
-    if missing := [key for key in keys or () if key not in found]:
+    content = json.loads(path.read_text(encoding="utf-8-sig"))
+    if keys is not None and not isinstance(content, dict):
+      raise ValueError(f"it holds a {type(content).__name__}")
+    if missing := [key for key in keys or () if key not in content]:
       raise ValueError(f"it lacks {missing[0]!r}")
   except (ValueError, RecursionError) as error:
     raise DamagedFile(path, error, todo) from error
-  return found
+  return content
 
 
 def read_lines(path: pathlib.Path, todo: str) -> list[dict[str, Any]]:
@@ -56,12 +56,12 @@ def read_lines(path: pathlib.Path, todo: str) -> list[dict[str, Any]]:
     *whole, last = path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
     if last.rstrip().endswith(b"}"):  # its end was cut off, and nothing else
       whole.append(last)
-    found = [json.loads(line) for line in whole]
-    if any(not isinstance(line, dict) for line in found):
+    content = [json.loads(line) for line in whole]
+    if any(not isinstance(line, dict) for line in content):
       raise ValueError("a line is no object")
   except (ValueError, RecursionError) as error:
     raise DamagedFile(path, error, todo) from error
-  return found
+  return content
 
 
 def read_arrays(path: pathlib.Path, todo: str, keys: Collection[str] = ()) -> dict[str, np.ndarray]:

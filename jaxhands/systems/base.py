@@ -19,9 +19,10 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
-from jaxhands import schema
-from jaxhands.data import augment
+from jaxhands import losses, schema
+from jaxhands.data import augment, host_ops
 
 Variables = dict[str, Any]
 HostOp = Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]
@@ -44,6 +45,10 @@ class LossOut:
   weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
+def _no_loss(variables: Variables, batch: schema.Batch, rng: jax.Array) -> LossOut:
+  raise NotImplementedError("an objective without fn")
+
+
 @dataclasses.dataclass(frozen=True)
 class Objective:
   """One loss with the parts it updates.
@@ -51,8 +56,8 @@ class Objective:
   Attributes:
     name: of the objective; prefixes its terms in the logs.
     trains: top-level keys of `variables["params"]` that get this objective's gradient.
-    owns: `collection/subtree` paths of non-parameter state that `LossOut.state` replaces ("batch_stats" = all of it).
-      No two objectives may own the same path.
+    owns: `collection/subtree` paths of non-parameter state that `LossOut.state` replaces ("batch_stats" = all of it,
+      what a system with one objective has). No two objectives may own the same path.
     fn: `(variables, batch, rng) -> LossOut`, with `batch` as `device_ops` left it.
     starts_small: terms whose gradient may be below 1 % of the whole loss's when training begins, and why that is well
       (`benchmarks.terms`).
@@ -60,8 +65,8 @@ class Objective:
 
   name: str
   trains: tuple[str, ...]
-  owns: tuple[str, ...]
-  fn: Callable[[Variables, schema.Batch, jax.Array], LossOut]
+  owns: tuple[str, ...] = ("batch_stats",)
+  fn: Callable[[Variables, schema.Batch, jax.Array], LossOut] = _no_loss
   starts_small: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -105,6 +110,37 @@ class System(Protocol):
     ...
 
 
+class Defaults:
+  """What a system inherits and need not write itself.
+
+  Of a dataclass with a `network`, a module that is called with `image` and `train`; where it does not write `loss`,
+  with `loss_values`; and where it does not write `host_ops`, with `crop_hw` and `augmentation`.
+  """
+
+  def init(self: Any, rng: jax.Array, batch: schema.Batch) -> Variables:
+    """Fresh variables of the network, as its layers begin."""
+    return dict(self.network.init(rng, batch["image"], True))
+
+  def loss(self: Any, variables: Variables, batch: schema.Batch, rng: jax.Array) -> LossOut:
+    """The sum of `loss_values`, name -> value of each example, of what the network makes of a batch with targets."""
+    out, state = self.network.apply(variables, batch["image"], True, mutable=["batch_stats"])
+    values = self.loss_values(out, batch)
+    terms = {name: losses.weighted_mean(value, batch["weight"]) for name, value in values.items()}
+    return LossOut(sum(terms.values(), jnp.float32(0)), terms, dict(state))
+
+  def host_ops(self: Any, train: bool) -> tuple[HostOp, ...]:
+    """One crop of the view, augmented in training."""
+    return host_ops.crop_ops(self.crop_hw, augmentation=self.augmentation if train else None)
+
+  def import_weights(self, state_dict: Mapping[str, np.ndarray]) -> Variables:
+    """Of a system that nobody else has weights of.
+
+    Raises:
+      ValueError: always.
+    """
+    raise ValueError(f"nobody else has weights of {type(self).__name__}; {sorted(state_dict)[:3]} cannot be read")
+
+
 @runtime_checkable
 class TimedSystem(Protocol):
   """A system that predicts in steps, each of which a report times on its own."""
@@ -122,6 +158,16 @@ class PartlyPredictingSystem(Protocol):
   @property
   def predicts_with(self) -> tuple[str, ...]:
     """Parts that predictions need: keys below each collection of the variables."""
+    ...
+
+
+@runtime_checkable
+class WidenedSystem(Protocol):
+  """A system with layers that see more channels than those of a network it may start from."""
+
+  @property
+  def widened(self) -> tuple[str, ...]:
+    """Paths of their kernels [..., in, out], as "params/encoder/conv1/kernel"; what is seen besides comes last."""
     ...
 
 
@@ -175,12 +221,12 @@ def with_system(config: Any, system: Any, **data: Any) -> Any:
 
   Args:
     config: of the run.
-    system: what `config.system` is of the part.
+    system: what `config.system` is of the part, a mapping.
     data: fields of `config.data` that differ.
   """
   own = config.copy_and_resolve_references()
   with own.unlocked():
-    own.system = system.copy_and_resolve_references()
+    own.system = ConfigDict(system)
     own.freeze = ()
     own.data.update(data)
   return own
@@ -214,6 +260,8 @@ def from_fields(system: Callable[..., T], config: Any, tuples: Sequence[str] = (
     fixed[name] = bool(config.data.get(name, False))  # runs of before it was there have none
   if "augmentation" in names:
     fixed["augmentation"] = augment.Augmentation(**config.data.augmentation)
+  if config.freeze and "frozen" not in names:
+    raise ValueError(f"freeze={tuple(config.freeze)}: {system.__name__} freezes no parts")  # pyright: ignore[reportAttributeAccessIssue]
   known = names - fixed.keys()
   if unknown := sorted(set(fields) - known):
     raise ValueError(f"config.system has unknown fields {unknown}; {system.__name__} has {sorted(known)}")  # pyright: ignore[reportAttributeAccessIssue]

@@ -61,27 +61,13 @@ _init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # PyTorch'
 
 
 class Network(nn.Module):
-  """Everything that is learned; the attributes are those of `DIGIT`."""
+  """Everything that is learned, as the fields of a system say.
 
-  width: int
-  modules: tuple[int, ...]
-  blocks: int
-  stem: int
-  stride: int
-  visual: bool
-  semantic: Semantic
-  segmentation: bool
-  pose: bool
-  segmentation_kind: segmentation.Kind
-  segmentation_features: tuple[int, ...]
-  semantic_features: tuple[int, ...]
-  fusion_features: tuple[int, ...]
-  pooled_features: tuple[int, ...]
-  released: bool
-  bins: int
-  dtype: jnp.dtype | type
-  bn_groups: int
-  frozen: tuple[str, ...]
+  The backbone begins as for training from scratch (He), the layers before the pooled vector as the module says, all
+  else as PyTorch's layers do.
+  """
+
+  of: DIGIT
 
   @nn.compact
   def __call__(self, image: Float[Array, "b h w 3"], train: bool) -> dict[str, jax.Array]:
@@ -92,50 +78,52 @@ class Network(nn.Module):
       [B, H / stride, W / stride, 42] (right hand first; depths in bins), "root_depth" [B, bins], "hands" [B, 2].
     """
 
-    def training(name: str) -> bool:
-      return train and name not in self.frozen
+    of = self.of
 
-    shared = {"dtype": self.dtype, "bn_groups": self.bn_groups}
-    trunk = HRNet(self.width, self.modules, self.blocks, self.stem, self.stride, name="backbone", **shared)
-    features = trunk(image, training("backbone"))[f"stage{len(self.modules) + 1}"][0]
-    out, inputs = {}, [features] if self.visual else []
-    if self.segmentation:
+    def training(name: str) -> bool:
+      return train and name not in of.frozen
+
+    shared = {"dtype": of.dtype, "bn_groups": of.bn_groups}
+    trunk = HRNet(of.width, of.modules, of.blocks, of.stem, of.stride, name="backbone", **shared)
+    features = trunk(image, training("backbone"))[f"stage{len(of.modules) + 1}"][0]
+    out, inputs = {}, [features] if of.visual else []
+    if of.segments:
       head = segmentation.SegmentationHead(
-        schema.NUM_PARTS, self.segmentation_features, self.segmentation_kind, _init, name="segmentation", **shared
+        schema.NUM_PARTS, of.segmentation_features, of.segmentation_kind, _init, name="segmentation", **shared
       )
       out["parts"] = head(features, training("segmentation"))
-    if not self.pose:
+    if not of.pose:
       return out
-    if self.semantic != "none":
-      scores = segmentation.hard_labels(out["parts"]) if self.semantic == "labels" else out["parts"]
+    if of.semantic != "none":
+      scores = segmentation.hard_labels(out["parts"]) if of.semantic == "labels" else out["parts"]
       to_features = segmentation.SemanticFeatures(
-        self.semantic_features, self.segmentation_kind, _init, self.dtype, name="semantic"
+        of.semantic_features, of.segmentation_kind, _init, of.dtype, name="semantic"
       )
-      inputs.append(to_features(scores.astype(self.dtype)))
+      inputs.append(to_features(scores.astype(of.dtype)))
 
     x = jnp.concatenate(inputs, axis=-1)
-    x = UNet(self.fusion_features, x.shape[-1], _init, name="fusion", **shared)(x, training("fusion"))
+    x = UNet(of.fusion_features, x.shape[-1], _init, name="fusion", **shared)(x, training("fusion"))
 
     def per_joint(name: str, bias: float) -> jax.Array:
       bias_init = nn.initializers.constant(bias)
-      scores = Conv(_JOINTS, 1, dtype=self.dtype, kernel_init=_init, bias_init=bias_init, name=name)(x)
+      scores = Conv(_JOINTS, 1, dtype=of.dtype, kernel_init=_init, bias_init=bias_init, name=name)(x)
       return scores.astype(jnp.float32)
 
-    pooled_init = _init if self.released else nn.initializers.he_normal()
-    pooled = segmentation.PooledFeatures(self.pooled_features, pooled_init, self.dtype, name="pooled")(x)
+    pooled_init = _init if of.released else nn.initializers.he_normal()
+    pooled = segmentation.PooledFeatures(of.pooled_features, pooled_init, of.dtype, name="pooled")(x)
     std = (3 * pooled.shape[-1]) ** -0.5  # of `_init`
-    dense = {"hidden": pooled.shape[-1], "kernel_std": std, "dtype": self.dtype}
+    dense = {"hidden": pooled.shape[-1], "kernel_std": std, "dtype": of.dtype}
     return out | {
       "planes": per_joint("heatmap", 0.0),
-      "depths": per_joint("depth", self.bins / 2),  # untrained: at the wrist's depth
-      "root_depth": DenseHead(self.bins, name="root_depth", **dense)(pooled),
+      "depths": per_joint("depth", of.bins / 2),  # untrained: at the wrist's depth
+      "root_depth": DenseHead(of.bins, name="root_depth", **dense)(pooled),
       "hands": DenseHead(2, name="handedness", **dense)(pooled),
     }
 
 
 @dataclasses.dataclass(frozen=True)
-class DIGIT:
-  """The system; see `configs/digit.py` for the sizes and for the paper's rows.
+class DIGIT(base.Defaults):
+  """The system; see `docs/systems/digit.md` for the sizes and for the paper's rows.
 
   Attributes:
     crop_hw: size of the input in px, a multiple of the coarsest stride, 32 in the paper's network.
@@ -224,8 +212,7 @@ class DIGIT:
 
   @property
   def network(self) -> Network:
-    fields = {field.name for field in dataclasses.fields(Network)} & {field.name for field in dataclasses.fields(self)}
-    return Network(segmentation=self.segments, **{name: getattr(self, name) for name in fields})
+    return Network(self)
 
   @property
   def grid_hw(self) -> tuple[int, int]:
@@ -249,12 +236,7 @@ class DIGIT:
     name = "pose" if self.pose else "segmentation"
     why = "the release's initial layers (see the module)"
     small = {"root_depth": why, "handedness": why} if self.released and self.pose else {}
-    return (base.Objective(name, self.parts, ("batch_stats",), self.loss, small),)
-
-  def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
-    """Fresh variables: the backbone as for training from scratch (He), those before the pooled vector see the
-    module, all else as PyTorch's layers begin."""
-    return dict(self.network.init(rng, batch["image"], True))
+    return (base.Objective(name, self.parts, fn=self.loss, starts_small=small),)
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
     """Crop of both hands, label maps twice as fine as the heatmaps; moved, turned, scaled, mirrored in training."""
@@ -282,15 +264,8 @@ class DIGIT:
       return drawn
     return drawn | {"heatmaps": codecs.gaussian_planes(batch["voxels"], valid, self.grid_hw, _HEATMAP_SIGMA)}
 
-  def loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
-    """Equation 6 of the paper."""
-    out, state = self.network.apply(variables, batch["image"], True, mutable=["batch_stats"])
-    values = self.loss_values(out, batch)
-    terms = {name: losses.weighted_mean(value, batch["weight"]) for name, value in values.items()}
-    return base.LossOut(sum(terms.values(), jnp.float32(0)), terms, dict(state))
-
   def loss_values(self, out: Mapping[str, Any], batch: schema.Batch) -> dict[str, Float[Array, " b"]]:
-    """The loss terms of each example with their weights, from the network's output and a batch with targets."""
+    """Equation 6: the terms of each example, weighted, from the network's output and a batch with targets."""
     values = {}
     if self.pose:
       voxels, truth, valid = self._expectation(out)[0], batch["voxels"], batch["voxels_valid"]

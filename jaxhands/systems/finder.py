@@ -34,7 +34,7 @@ _CELL_PX = 8
 _PRIOR = 0.01  # probability of a hand in each cell when training begins
 _SPREAD = 0.12  # deviation of a target's Gaussian, share of the box's side
 _SPREAD_CELLS = 0.6  # and at least
-_SMALLEST_PX = 10.0  # longer side of a hand's box; of smaller ones nothing is asked
+_SMALLEST_PX = 16.0  # longer side of a hand's box; of smaller ones, whose fingers nobody sees, nothing is asked
 _SHOWN = 0.6  # share of its joints that a hand has in the crop; of others nothing is asked
 _LEARNT = 0.2  # of the target from which on distances and side are learnt
 _LARGEST = 6.0  # exponent of distances
@@ -121,30 +121,27 @@ class Head(nn.Module):
 
 
 class Network(nn.Module):
-  """Backbone, neck and head; the attributes are those of `Finder`."""
+  """Backbone, neck and head as the fields of a system say; the backbone begins as for training from scratch (He)."""
 
-  depth: int
-  width: int
-  features: int
-  dtype: jnp.dtype | type
-  bn_groups: int
-  frozen: tuple[str, ...]
+  of: Finder
 
   @nn.compact
   def __call__(self, image: Float[Array, "b h w 3"], train: bool) -> dict[str, jax.Array]:
     """Scores of the cells of 8 px, as `Head` gives them, for a normalised image."""
 
-    def training(name: str) -> bool:
-      return train and name not in self.frozen
+    of = self.of
 
-    shared = {"dtype": self.dtype, "bn_groups": self.bn_groups}
-    maps = ResNet(self.depth, self.width, name="backbone", **shared)(image, training("backbone"))
-    summed = Neck(self.features, name="neck", **shared)(maps, training("neck"))
-    return Head(self.features, name="head", **shared)(summed, training("head"))
+    def training(name: str) -> bool:
+      return train and name not in of.frozen
+
+    shared = {"dtype": of.dtype, "bn_groups": of.bn_groups}
+    maps = ResNet(of.depth, of.width, name="backbone", **shared)(image, training("backbone"))
+    summed = Neck(of.features, name="neck", **shared)(maps, training("neck"))
+    return Head(of.features, name="head", **shared)(summed, training("head"))
 
 
 @dataclasses.dataclass(frozen=True)
-class Finder:
+class Finder(base.Defaults):
   """The system; see `configs/finder.py` for the sizes.
 
   Attributes:
@@ -186,7 +183,7 @@ class Finder:
 
   @property
   def network(self) -> Network:
-    return Network(self.depth, self.width, self.features, self.dtype, self.bn_groups, self.frozen)
+    return Network(self)
 
   @property
   def grid_hw(self) -> tuple[int, int]:
@@ -194,11 +191,7 @@ class Finder:
 
   @property
   def objectives(self) -> tuple[base.Objective, ...]:
-    return (base.Objective("boxes", _PARTS, ("batch_stats",), self.loss),)
-
-  def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
-    """Fresh variables; the backbone as for training from scratch (He), hands rare."""
-    return dict(self.network.init(rng, batch["image"], True))
+    return (base.Objective("boxes", _PARTS, fn=self.loss),)
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
     """The whole picture; in training a part of it now and then, with `augmentation`."""
@@ -254,13 +247,6 @@ class Finder:
       "right": right,
     }
 
-  def loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
-    """Sum of the losses of centres, boxes and sides."""
-    out, state = self.network.apply(variables, batch["image"], True, mutable=["batch_stats"])
-    values = self.loss_values(out, batch)  # pyright: ignore[reportArgumentType]
-    terms = {name: losses.weighted_mean(value, batch["weight"]) for name, value in values.items()}
-    return base.LossOut(sum(terms.values(), jnp.float32(0)), terms, dict(state))
-
   def loss_values(self, out: Mapping[str, Any], batch: schema.Batch) -> dict[str, Float[Array, " b"]]:
     """The terms of each example, from the network's scores and a batch with `targets`.
 
@@ -299,17 +285,9 @@ class Finder:
     highest = max_pool(prob[..., None], 3, 1, 1)[..., 0]
     peaks = jnp.where(prob >= highest, prob, 0).reshape(len(prob), -1)
     score, at = jax.lax.top_k(peaks, self.candidates)
-    found = jnp.take_along_axis(self.boxes(out["sides"]).reshape(len(prob), -1, 4), at[..., None], 1)
+    boxes = jnp.take_along_axis(self.boxes(out["sides"]).reshape(len(prob), -1, 4), at[..., None], 1)
     right = jnp.take_along_axis(jax.nn.sigmoid(out["right"]).reshape(len(prob), -1), at, 1)
-    return {"boxes": found, "boxes_prob": jnp.stack([score * right, score * (1 - right)], -1)}
-
-  def import_weights(self, state_dict: Mapping[str, np.ndarray]) -> base.Variables:
-    """There are none of others.
-
-    Raises:
-      ValueError: always.
-    """
-    raise ValueError(f"nobody else has weights of this system; {sorted(state_dict)[:3]} cannot be read")
+    return {"boxes": boxes, "boxes_prob": jnp.stack([score * right, score * (1 - right)], -1)}
 
 
 def _centres(count: int) -> np.ndarray:

@@ -47,19 +47,9 @@ _SHARPNESS = 20.0  # of the sub-voxel decoding: softmax of 20 x heatmap / its ow
 
 
 class Network(nn.Module):
-  """Backbone and heads; the attributes are those of `InterNet`."""
+  """Backbone and heads as the fields of a system say; the backbone begins as for training from scratch (He)."""
 
-  depth: int
-  width: int
-  head: Head
-  upsampler: UpsamplerKind
-  upsampler_features: int
-  bins: int
-  dense_std: float
-  dtype: jnp.dtype | type
-  bn_groups: int
-  frozen: tuple[str, ...]
-  doublings: int
+  of: InterNet
 
   @nn.compact
   def __call__(self, image: Float[Array, "b h w 3"], train: bool) -> dict[str, Any]:
@@ -70,36 +60,39 @@ class Network(nn.Module):
       "planes" and "depths" [B, h, w, 21].
     """
 
-    def training(name: str) -> bool:
-      return train and name not in self.frozen
+    of = self.of
 
-    shared = {"dtype": self.dtype, "bn_groups": self.bn_groups}
-    maps = ResNet(self.depth, self.width, name="backbone", **shared)(image, training("backbone"))
+    def training(name: str) -> bool:
+      return train and name not in of.frozen
+
+    shared = {"dtype": of.dtype, "bn_groups": of.bn_groups}
+    maps = ResNet(of.depth, of.width, name="backbone", **shared)(image, training("backbone"))
     features, finer = maps["layer4"], [maps["layer3"], maps["layer2"], maps["layer1"]]
     pooled = jnp.mean(features.astype(jnp.float32), axis=(1, 2))
+    dense = {"kernel_std": 0.01 if of.released else 0.001, "dtype": of.dtype}
     out: dict[str, Any] = {
-      "hands": DenseHead(2, kernel_std=self.dense_std, dtype=self.dtype, name="handedness")(pooled),
-      "root_depth": DenseHead(self.bins, kernel_std=self.dense_std, dtype=self.dtype, name="root_depth")(pooled),
+      "hands": DenseHead(2, name="handedness", **dense)(pooled),
+      "root_depth": DenseHead(of.bins, name="root_depth", **dense)(pooled),
     }
-    kernel_std = 0.001 if self.upsampler == "deconv" else 0.0
+    kernel_std = 0.001 if of.upsampler == "deconv" else 0.0
     heads = []
     for hand in schema.HANDS:
       name = f"upsampler_{hand}"
-      upsampler = Upsampler(self.upsampler, self.upsampler_features, self.doublings, kernel_std, name=name, **shared)
+      upsampler = Upsampler(of.upsampler, of.upsampler_features, of.doublings, kernel_std, name=name, **shared)
       upsampled = upsampler(features, training(name), finer)
-      if self.head == "heatmap3d":
-        heads.append(VolumeHead(bins=self.bins, dtype=self.dtype, name=f"heatmap_{hand}")(upsampled))
+      if of.head == "heatmap3d":
+        heads.append(VolumeHead(bins=of.bins, dtype=of.dtype, name=f"heatmap_{hand}")(upsampled))
       else:
-        heads.append(PlaneHead(dtype=self.dtype, name=f"heatmap_{hand}")(upsampled))
-    if self.head == "heatmap3d":
+        heads.append(PlaneHead(dtype=of.dtype, name=f"heatmap_{hand}")(upsampled))
+    if of.head == "heatmap3d":
       return out | {"volumes": tuple(heads)}
     planes, depths = zip(*heads, strict=True)
     return out | {"planes": planes, "depths": depths}
 
 
 @dataclasses.dataclass(frozen=True)
-class InterNet:
-  """The system; see `configs/internet.py` for the sizes.
+class InterNet(base.Defaults):
+  """The system; see `docs/systems/internet.md` for the sizes.
 
   Attributes:
     crop_hw: size of the input in px, a multiple of 32.
@@ -173,11 +166,7 @@ class InterNet:
 
   @property
   def network(self) -> Network:
-    return Network(
-      depth=self.depth, width=self.width, head=self.head, upsampler=self.upsampler, bins=self.bins,
-      upsampler_features=self.upsampler_features, dense_std=0.01 if self.released else 0.001, dtype=self.dtype,
-      bn_groups=self.bn_groups, frozen=self.frozen, doublings=self.doublings,
-    )  # fmt: skip
+    return Network(self)
 
   @property
   def joints_codec(self) -> codecs.HeatmapCodec:
@@ -197,11 +186,7 @@ class InterNet:
   def objectives(self) -> tuple[base.Objective, ...]:
     why = "`literal_losses` asks for the paper's sum over all voxels"
     small = {"root_depth": why, "handedness": why} if self.literal_losses else {}
-    return (base.Objective("pose", _PARTS, ("batch_stats",), self.loss, small),)
-
-  def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
-    """Fresh variables; the backbone as for training from scratch (He), everything else as the paper says."""
-    return dict(self.network.init(rng, batch["image"], True))
+    return (base.Objective("pose", _PARTS, fn=self.loss, starts_small=small),)
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
     """Crop of both hands; moved, turned, scaled and mirrored in training."""
@@ -231,15 +216,8 @@ class InterNet:
     valid = batch["voxels_valid" if in_volume else "cells_valid"]
     return drawn | {"heatmaps": codecs.gaussian_planes(batch["voxels"], valid, codec.grid_hw, self.sigma)}
 
-  def loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
-    """Sum of the pose, relative root depth and handedness losses; see the paper, 4.5."""
-    out, state = self.network.apply(variables, batch["image"], True, mutable=["batch_stats"])
-    values = self.loss_values(out, batch)
-    terms = {name: losses.weighted_mean(value, batch["weight"]) for name, value in values.items()}
-    return base.LossOut(sum(terms.values(), jnp.float32(0)), terms, dict(state))
-
   def loss_values(self, out: Mapping[str, Any], batch: schema.Batch) -> dict[str, Float[Array, " b"]]:
-    """The loss terms of each example, from the network's output and a batch with `targets`."""
+    """The terms of each example, as the paper's 4.5 adds them, from the network's output and a batch with `targets`."""
     root_bin = codecs.soft_argmax_1d(out["root_depth"])
     root_error = losses.absolute_error(root_bin, batch["root_bin"], batch["root_bin_valid"])
     unit = self.root_codec.range_mm / self.root_codec.bins if self.literal_losses else 1.0

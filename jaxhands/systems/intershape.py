@@ -36,13 +36,12 @@ from jaxhands import codecs, losses, schema
 from jaxhands.data import colour
 from jaxhands.geometry import crop, place, rotations
 from jaxhands.geometry.arrays import matmul
-from jaxhands.geometry.attention import joint_attention
 from jaxhands.hands import skeleton
 from jaxhands.hands.model import EMBEDDED, HandModel
 from jaxhands.models import intershape as models
 from jaxhands.models.backbones.resnet import Norm, structure
 from jaxhands.models.intershape import MIDDLE1, HandRegression, Reading
-from jaxhands.systems import base
+from jaxhands.systems import base, intershape_losses
 from jaxhands.systems.internet import InterNet
 from jaxhands.systems.internet import build as build_internet
 from jaxhands.weights.convert import check_shapes, convert
@@ -54,17 +53,7 @@ _NORMS: dict[str, Norm] = {"": "all", "v1": "none", "v2": "shortcuts"}
 _MIDDLE_TIPS = {"v1": (444, 445), "v2": (444, 444)}  # vertices of MANO, right and left
 _STRIDE = 8  # of the encoder's map that heatmaps join
 _BINS = 16  # of the heatmaps that the encoder sees
-_TINY = 1e-8  # v2's bound of lengths that are divided by
-_MCP, _ROOT = 4, 0  # the same joints among MANO's
-_WEIGHTS = {"offset": 1.0, "consistency": 0.01, "joint": 10.0, "bone": 100.0, "shape": 0.1}  # equation 10
-# At the mean shape and pose, where training begins, the paper's weights leave little to these.
-_STARTS_SMALL = {
-  "consistency": "both hands begin with the mean shape",
-  "bone": "the mean shape's bones are nearly right",
-  "shape": "the paper's weight; what a picture says of shapes is little",
-  "regulariser": "hands begin with the mean pose and shape, which it draws to",
-}
-_KEYPOINT_WEIGHT = 0.1  # v1's settings; a predicted camera has no other teacher
+_TINY = 1e-8  # heatmaps whose largest value is smaller say nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +114,11 @@ class Intershape:
     return ("encoder", "relative", *camera, *(f"{name}_{hand}" for name in names for hand in schema.HANDS))
 
   @property
+  def widened(self) -> tuple[str, ...]:
+    """See `base.WidenedSystem`: the encoder's third stage sees the heatmaps, too; so it may start from InterNet's."""
+    return tuple(f"params/encoder/layer3_0/{name}/kernel" for name in ("conv1", "downsample_conv"))
+
+  @property
   def needs(self) -> frozenset[str]:
     return self.heatmaps.needs | {"mano", "mano_valid", "camera_img", "camera_valid"}
 
@@ -138,20 +132,23 @@ class Intershape:
     return HandRegression(
       depth=self.depth, width=self.width, norm=_NORMS[self.release], hidden=self.hidden, refinements=self.refinements,
       attention=self.attention, camera=self.camera, context=self.context, shared_shape=self.shared_shape,
-      kernel_std=0.01 if self.release else 0.0, dtype=self.dtype, bn_groups=self.bn_groups,
+      kernel_std=0.01 if self.release else 0.0,
+      thinned="cell" if self.heatmaps.head == "heatmap3d" else "block", dtype=self.dtype, bn_groups=self.bn_groups,
     )  # fmt: skip
 
   @property
   def weights(self) -> dict[str, float]:
     """Of the terms of the loss."""
-    weights = _WEIGHTS | {"regulariser": 0.1 if self.release == "v2" else 0.05}
+    weights = intershape_losses.WEIGHTS | {"regulariser": 0.1 if self.release == "v2" else 0.05}
     weights |= {"attention": self.attention_weight} if self.attention_weight else {}
-    return weights | ({"keypoints": _KEYPOINT_WEIGHT} if self.camera == "predicted" else {})
+    return weights | ({"keypoints": intershape_losses.KEYPOINT_WEIGHT} if self.camera == "predicted" else {})
 
   @property
   def objectives(self) -> tuple[base.Objective, ...]:
     of_release = {"joint": "the release's initial layers (see the module)"} if self.release else {}
-    return (base.Objective("hands", self.parts, ("batch_stats",), self.loss, _STARTS_SMALL | of_release),)
+    return (
+      base.Objective("hands", self.parts, ("batch_stats",), self.loss, intershape_losses.STARTS_SMALL | of_release),
+    )
 
   def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
     """Fresh variables of both networks, with the hand model among the constants."""
@@ -194,7 +191,8 @@ class Intershape:
 
     Of volumes every fourth bin and every second cell are seen (of 64), attention is the largest value over joints and
     bins, and a joint lies at its maximum. Of the compact form's 2D heatmaps all is seen, with the depths, relative to
-    each one's largest value; a joint lies at its mean cell.
+    each one's largest value; a joint lies at its mean cell, and a smaller map of attention has the largest of each
+    block of cells.
     """
     step = self.grid * _STRIDE // self.crop_hw[0]
     if self.heatmaps.head == "heatmap3d":
@@ -276,57 +274,12 @@ class Intershape:
 
   def loss_values(self, out: Mapping[str, Any], targets: Mapping[str, Any]) -> dict[str, Float[Array, " b"]]:
     """The loss terms of each example, without their weights: sums over all estimates, joints and coordinates."""
-    rest, shape, fingers = out["rest_joints"], out["shape"], out["pose"][..., 3:]
-    length = jnp.maximum(_length(rest[..., _MCP, :] - rest[..., _ROOT, :]), _TINY)
-    unit = out["joints"] / length[..., None, None]
-    joints, valid = targets["joints"], targets["joints_valid"]
-    true_length = _length(joints[..., MIDDLE1, :] - joints[..., skeleton.WRIST, :])
-    true_length = jnp.where(valid.any(-1), jnp.maximum(true_length, _TINY), 1)
-    truth = (joints - joints[..., MIDDLE1 : MIDDLE1 + 1, :]) / true_length[..., None, None]
-
-    scale, shift = jnp.exp(out["relative"][:, None, None, :1]), out["relative"][:, None, None, 1:]
-    apart = scale * (unit[:, :, schema.LEFT] + shift) - unit[:, :, schema.RIGHT]  # by the right hand's unit
-    apart = jnp.stack([apart, apart / scale], axis=2)
-    truly = (joints[:, schema.LEFT] - joints[:, schema.RIGHT])[:, None] / true_length[..., None, None]
-    both = jnp.broadcast_to(valid.all(1, keepdims=True), valid.shape)
-
-    child, parent = np.arange(1, 16), skeleton.MANO_PARENTS[1:]
-    posed, known = joints[:, :, skeleton.MANO21_FROM_INTERHAND], valid[:, :, skeleton.MANO21_FROM_INTERHAND]
-    bones = _length(rest[..., child, :] - rest[..., parent, :]) / length[..., None]
-    true_bones = _length(posed[..., child, :] - posed[..., parent, :]) / true_length[..., None]
-
-    if self.release == "v2":  # only the right hand's global rotation is left out
-      pose = jnp.square(out["pose"]).sum((1, 2, 3)) - jnp.square(out["pose"][:, :, schema.RIGHT, :3]).sum((1, 2))
-      regulariser = jnp.square(shape).sum((1, 2, 3)) + 0.1 * pose
-    else:
-      regulariser = 0.1 * jnp.square(shape).sum((1, 2, 3)) + jnp.square(fingers).sum((1, 2, 3))
-    difference = shape[:, :, schema.RIGHT] - shape[:, :, schema.LEFT]
-    terms = {
-      "offset": _summed(losses.squared_error, apart, truly, both),
-      "consistency": _summed(
-        losses.squared_error, difference, jnp.zeros_like(difference[:, 0]), targets["present"].all(-1)
-      ),
-      "joint": _summed(losses.absolute_error, unit, truth, valid),
-      "bone": _summed(losses.squared_error, bones, true_bones, known[..., child] & known[..., parent]),
-      "shape": _summed(losses.squared_error, shape, targets["shape"], targets["shape_valid"]),
-      "regulariser": regulariser,
-    }
+    terms = intershape_losses.terms(out, targets, self.release == "v2")
     if self.attention_weight:
-      terms["attention"] = self._attention_error(out, targets)
+      terms["attention"] = intershape_losses.attention_error(out, targets, self.grid)
     if self.camera == "predicted":
-      shown = models.projected(out["joints"], out["camera"])
-      terms["keypoints"] = _summed(losses.absolute_error, shown, targets["cells"], targets["cells_valid"])
+      terms["keypoints"] = intershape_losses.keypoint_error(out, targets)
     return terms
-
-  def _attention_error(self, out: Mapping[str, Any], targets: Mapping[str, Any]) -> jax.Array:
-    """Mean square of each map's difference from equation 3 of the true joints, summed over hands and refinements."""
-    seen = targets["cells_valid"].all(-1)
-    errors = []
-    for drawn in out["attention"]:
-      size = drawn.shape[-1]
-      true = joint_attention(targets["cells"] * np.float32(size / self.grid), size)
-      errors.append(jnp.where(seen, jnp.square(drawn - true).mean((2, 3)), 0).sum(-1))
-    return sum(errors, jnp.zeros(len(seen)))
 
   # ---- predictions -----------------------------------------------------------------
 
@@ -367,6 +320,7 @@ class Intershape:
       "hand_prob": hand_prob,
       "confidence": confidence,
       "scale_known": jnp.zeros(len(joints), bool),
+      "hands_together": jnp.ones(len(joints), bool),
       "joints_cam": joints,
       "vertices_cam": posed.vertices + moved[:, :, None],
       "mano": mano.at[..., schema.MANO_TRANSLATION].add(moved),
@@ -409,20 +363,6 @@ class Intershape:
     return 2 * self.width * (4 if structure(self.depth)[1] == "bottleneck" else 1)
 
 
-def _length(vectors: jax.Array) -> jax.Array:
-  """Euclidean, with gradient 0 at 0."""
-  squares = jnp.square(vectors).sum(-1)
-  return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
-
-
-def _summed(error: Any, predicted: jax.Array, truth: jax.Array, counted: jax.Array) -> jax.Array:
-  """Sum [B] of an error of `losses` over all estimates [B, S, ...] and what of the truth [B, ...] counts."""
-  mask = counted[:, None].reshape(len(counted), 1, *counted.shape[1:], *(1,) * (truth.ndim - counted.ndim))
-  shape = predicted.shape
-  found = error(predicted, jnp.broadcast_to(truth[:, None], shape), jnp.broadcast_to(mask, shape))
-  return found.sum(tuple(range(1, found.ndim)))
-
-
 def _mano(model: HandModel, pose: jax.Array, shape: jax.Array, turn: Any) -> jax.Array:
   """The schema's parameters [B, 2, 61] in the camera's frame, without translation, of a pose as the crop sees it."""
   pose = models.with_mean_pose(model, pose)
@@ -434,7 +374,7 @@ def _mano(model: HandModel, pose: jax.Array, shape: jax.Array, turn: Any) -> jax
 def _together(joints: jax.Array, relative: jax.Array, turn: Any) -> jax.Array:
   """What moves each hand [B, 2, 3], mm, so that the left one lies from the right one as equation 2 says."""
   middle = joints[..., MIDDLE1, :]
-  unit = _length(middle - joints[..., skeleton.WRIST, :])[:, schema.RIGHT, None]
+  unit = intershape_losses.length(middle - joints[..., skeleton.WRIST, :])[:, schema.RIGHT, None]
   apart = unit * matmul((jnp.exp(relative[:, :1]) * relative[:, 1:])[:, None], turn)[:, 0]
   left = middle[:, schema.RIGHT] + apart - middle[:, schema.LEFT]
   return jnp.stack([jnp.zeros_like(left), left], axis=1)

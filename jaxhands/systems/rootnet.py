@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxhands import codecs, losses, schema
-from jaxhands.data import augment, host_ops, rough
+from jaxhands.data import augment, colour, colours, host_ops, rough
 from jaxhands.geometry import arrays, camera, crop
 from jaxhands.hands import skeleton
 from jaxhands.models.backbones.resnet import ResNet, structure
@@ -41,8 +41,6 @@ from jaxhands.weights.resnet import import_torchvision
 from jaxhands.weights.rootnet import rootnet as name_map
 
 _PARTS = ("backbone", "upsampler", "position", "depth")
-_COLOUR = (0.8, 1.2)  # range of the factor of each channel in training
-_MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 _HEAD_STD = 0.001
 _CELL_PX = 4  # the upsampler doubles three times what the backbone has divided by 32
 
@@ -60,38 +58,33 @@ class Position(nn.Module):
 
 
 class Network(nn.Module):
-  """Backbone and heads; the attributes are those of `RootNet`."""
+  """Backbone and heads as the fields of a system say; the backbone begins as for training from scratch (He)."""
 
-  roots: int
-  depth: int
-  width: int
-  upsampler: Literal["deconv", "shuffle"]
-  upsampler_features: int
-  dtype: jnp.dtype | type
-  bn_groups: int
-  frozen: tuple[str, ...]
+  of: RootNet
 
   @nn.compact
   def __call__(self, image: Float[Array, "b h w 3"], train: bool) -> dict[str, jax.Array]:
     """ "scores" [B, h, w, roots] of the cells and "gamma" [B, roots], for a normalised image."""
 
-    def training(name: str) -> bool:
-      return train and name not in self.frozen
+    of = self.of
 
-    shared = {"dtype": self.dtype, "bn_groups": self.bn_groups}
-    features = ResNet(self.depth, self.width, name="backbone", **shared)(image, training("backbone"))["layer4"]
+    def training(name: str) -> bool:
+      return train and name not in of.frozen
+
+    shared = {"dtype": of.dtype, "bn_groups": of.bn_groups}
+    features = ResNet(of.depth, of.width, name="backbone", **shared)(image, training("backbone"))["layer4"]
     pooled = jnp.mean(features.astype(jnp.float32), axis=(1, 2))
-    kernel_std = _HEAD_STD if self.upsampler == "deconv" else 0.0
-    upsampler = Upsampler(self.upsampler, self.upsampler_features, kernel_std=kernel_std, name="upsampler", **shared)
+    kernel_std = _HEAD_STD if of.upsampler == "deconv" else 0.0
+    upsampler = Upsampler(of.upsampler, of.upsampler_features, kernel_std=kernel_std, name="upsampler", **shared)
     return {
-      "scores": Position(self.roots, self.dtype, name="position")(upsampler(features, training("upsampler"))),
-      "gamma": nn.Dense(self.roots, kernel_init=nn.initializers.normal(_HEAD_STD), name="depth")(pooled),
+      "scores": Position(of.roots, of.dtype, name="position")(upsampler(features, training("upsampler"))),
+      "gamma": nn.Dense(of.roots, kernel_init=nn.initializers.normal(_HEAD_STD), name="depth")(pooled),
     }
 
 
 @dataclasses.dataclass(frozen=True)
-class RootNet:
-  """The system; see `configs/rootnet.py` for the sizes.
+class RootNet(base.Defaults):
+  """The system; see `docs/systems/rootnet.md` for the sizes.
 
   Attributes:
     crop_hw: size of the input in px, a multiple of 32.
@@ -147,19 +140,12 @@ class RootNet:
 
   @property
   def network(self) -> Network:
-    return Network(
-      self.roots, self.depth, self.width, self.upsampler, self.upsampler_features, self.dtype, self.bn_groups,
-      self.frozen,
-    )  # fmt: skip
+    return Network(self)
 
   @property
   def objectives(self) -> tuple[base.Objective, ...]:
     small = {"position": "the release's balance: cells beside mm; a cell is some 5 mm, depth is off by hundreds"}
-    return (base.Objective("root", _PARTS, ("batch_stats",), self.loss, small if self.depth_weight == 1 else {}),)
-
-  def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
-    """Fresh variables; the backbone as for training from scratch (He), the heads as the release."""
-    return dict(self.network.init(rng, batch["image"], True))
+    return (base.Objective("root", _PARTS, fn=self.loss, starts_small=small if self.depth_weight == 1 else {}),)
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
     """Crop of the box within the picture; in training with `augmentation`."""
@@ -169,12 +155,11 @@ class RootNet:
     """`image` normalised; in training also colour factors and `targets`."""
     image = batch["image"].astype(jnp.float32)
     if train:
-      factors = jax.random.uniform(rng, (image.shape[0], 1, 1, 3), minval=_COLOUR[0], maxval=_COLOUR[1])
-      image = jnp.clip(image * factors, 0, 255)
+      image = colours.jittered(image, colours.factors(rng, len(image)), white=255)
       if self.rough:
         image = 255 * rough.roughened(image / 255, jax.random.fold_in(rng, 1))
-    image = (image if self.released else image / 255) - _MEAN
-    return {**batch, "image": image / _DEVIATION} | (self.targets(batch) if train else {})
+    image = colour.normalise(image if self.released else image / 255)
+    return {**batch, "image": image} | (self.targets(batch) if train else {})
 
   def k_mm(self, batch: schema.Batch) -> Float[jax.Array, " b"]:
     """Depth at which `real_mm` would fill the crop; 0 where the camera is unknown.
@@ -233,12 +218,12 @@ class RootNet:
   def predict(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> schema.Prediction:
     """`root_cam` and whether it is known: of every hand that the crop may show, wherever the camera is known."""
     out: dict[str, Any] = self.network.apply(variables, batch["image"], False)  # pyright: ignore[reportAssignmentType]
-    found = self.decode(out, self.k_mm(batch))
-    wrist_img = crop.apply_affine(crop.invert_affine(batch["crop_from_img"]), found[..., :2] * _CELL_PX)
+    decoded = self.decode(out, self.k_mm(batch))
+    wrist_img = crop.apply_affine(crop.invert_affine(batch["crop_from_img"]), decoded[..., :2] * _CELL_PX)
     known = batch["camera_valid"]
     intrinsics = jnp.where(known[:, None, None], batch["camera_img"], jnp.eye(3, dtype=jnp.float32))
-    root_cam = camera.back_project(wrist_img, found[..., 2], intrinsics)
-    valid = jnp.broadcast_to(known[:, None], found.shape[:2])
+    root_cam = camera.back_project(wrist_img, decoded[..., 2], intrinsics)
+    valid = jnp.broadcast_to(known[:, None], decoded.shape[:2])
     missing = 2 - self.roots  # a hand view's other hand
     root_cam = jnp.pad(jnp.where(valid[..., None], root_cam, 0), ((0, 0), (0, missing), (0, 0)))
     return {"root_cam": root_cam, "root_cam_valid": jnp.pad(valid, ((0, 0), (0, missing)))}

@@ -151,11 +151,11 @@ class Checkpoints:
     for item in {"variables", "ema"} & set(wanted):
       check_same(_stored(folder / item), states.leaves(wanted[item]), f"checkpoint {folder / item}", exact=True)
     with _named(folder):
-      found: Any = self._manager.restore(
+      read: Any = self._manager.restore(
         step, args=ocp.args.Composite(**{item: ocp.args.StandardRestore(target) for item, target in wanted.items()})
       )
-    _check_sums(folder, {item: _sums(found[item]) for item in wanted})
-    return states.State(found.opt["step"], found.variables, found.opt["opt"], found.ema if like.ema else {})
+    _check_sums(folder, {item: _sums(read[item]) for item in wanted})
+    return states.State(read.opt["step"], read.variables, read.opt["opt"], read.ema if like.ema else {})
 
 
 def read_variables(workdir: pathlib.Path, target: states.Tree, which: Which = "latest") -> states.Tree:
@@ -228,8 +228,8 @@ def checkpoint_folder(workdir: pathlib.Path, which: Which = "latest") -> pathlib
     config = read_config(workdir)
     sign = 1 if config.best_mode == "min" else -1
     values = {step: _meta(_folder(workdir) / str(step))["metrics"].get(config.best_metric) for step in sorted(steps)}
-    found = {step: sign * value for step, value in values.items() if value is not None}
-    steps = [min(found, key=lambda step: found[step])] if found else []
+    values_kept = {step: sign * value for step, value in values.items() if value is not None}
+    steps = [min(values_kept, key=lambda step: values_kept[step])] if values_kept else []
   if not steps:
     parts = sorted(path for path in _folder(workdir).glob("[0-9]*") if not _whole(path))
     hint = f"; {parts[-1]} lacks files; {_ADVICE}" if parts else ""

@@ -63,12 +63,12 @@ def initialize(how: str = "auto") -> None:
       address = f"localhost:{free.getsockname()[1]}"
     _join(address, 1, 0)
   else:
-    found = _PROCESS.fullmatch(how)
-    if found is None or not int(found["index"]) < int(found["number"]) or not 0 < int(found["port"]) < 2**16:
+    words = _PROCESS.fullmatch(how)
+    if words is None or not int(words["index"]) < int(words["number"]) or not 0 < int(words["port"]) < 2**16:
       raise ValueError(
         f"--distributed={how}: write auto, off, local or HOST:PORT,NUMBER_OF_PROCESSES,INDEX, with INDEX from 0"
       )
-    _join(found["address"], int(found["number"]), int(found["index"]))
+    _join(words["address"], int(words["number"]), int(words["index"]))
 
 
 def _join(address: str | None, number: int | None = None, index: int | None = None) -> None:
@@ -188,10 +188,10 @@ def layout(mesh: Mesh, rules: Rules, state: Any) -> Any:
     spec[dimension] = FSDP
     return NamedSharding(mesh, PartitionSpec(*spec))
 
-  found = jax.tree_util.tree_map_with_path(place, state)
+  divided = jax.tree_util.tree_map_with_path(place, state)
   if idle:
     raise ValueError(f"sharding.rules: no array of the state is found by {min(idle)!r}")
-  return found
+  return divided
 
 
 def held_bytes(state: Any, places: Any) -> tuple[int, int]:

@@ -222,8 +222,8 @@ def _blame(
   path = workdir / "nonfinite.json"
   if jax.process_index() == 0:
     scalars = {name: repr(float(value)) for name, value in values.items()}
-    found = {"step": step, "example_ids": offending, "batch_example_ids": ids, "scalars": scalars}
-    path.write_text(json.dumps(found, indent=2) + "\n")
+    report = {"step": step, "example_ids": offending, "batch_example_ids": ids, "scalars": scalars}
+    path.write_text(json.dumps(report, indent=2) + "\n")
   wrong = sorted(name for name, value in values.items() if not np.isfinite(value))
   who = f"the examples {offending}" if offending else "no example alone, but the batch as a whole,"
   return f"step {step}: {', '.join(wrong)} not finite; {who} did it (see {path}). The state before it is saved."

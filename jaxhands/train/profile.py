@@ -104,13 +104,13 @@ def operations(trace: Any) -> list[Operation]:
   count: collections.Counter[tuple[str, str]] = collections.Counter()
   for plane in trace.planes:
     for line in plane.lines:
-      found = []
+      rows = []
       for event in line.events:
         stats = dict(event.stats)
         if "hlo_op" in stats or line.name == _OPERATIONS:
           key = str(stats.get("hlo_op", event.name)), str(stats.get("hlo_module", ""))
-          found.append((key, (float(event.start_ns), float(event.duration_ns))))
-      for (key, _), own_ns in zip(found, own_times([times for _, times in found]), strict=True):
+          rows.append((key, (float(event.start_ns), float(event.duration_ns))))
+      for (key, _), own_ns in zip(rows, own_times([times for _, times in rows]), strict=True):
         own[key] += own_ns
         count[key] += 1
   return [Operation(*key, count[key], own[key]) for key in sorted(own, key=lambda key: -own[key])]

@@ -115,11 +115,11 @@ def make_train_step(
   def train_step(
     state: states.State, constants: states.Tree, batch: schema.Batch, step: Any
   ) -> tuple[states.State, Scalars]:
-    found = gradients(state, constants, batch, state.step)
+    by_objective = gradients(state, constants, batch, state.step)
 
     variables, opt, scalars = state.variables, {}, {}
     updated = state.step == step
-    for name, (gradient, owned, terms) in found.items():
+    for name, (gradient, owned, terms) in by_objective.items():
       terms["gradient_norm"] = optax.tree.norm(gradient)
       updated &= jnp.isfinite(terms["loss"]) & jnp.isfinite(terms["gradient_norm"])
       scalars |= {f"{name}/{term}": value for term, value in terms.items()}

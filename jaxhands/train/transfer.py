@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pathlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from flax import traverse_util
 
@@ -23,6 +24,7 @@ def fill(
   init_from: Mapping[str, str],
   import_file: Import,
   workdir: pathlib.Path = pathlib.Path(),
+  widened: Collection[str] = (),
 ) -> states.Tree:
   """Variables with subtrees replaced by those of other runs (see `checkpoint.read_variables`) or of files.
 
@@ -32,6 +34,8 @@ def fill(
       The source subtree is the same one unless it is given; "." is the whole source. "kept/NAME" is the package's.
     import_file: reads the authors' weights.
     workdir: that "stages/NAME" is relative to.
+    widened: paths of kernels [..., in, out] that may see more channels than the source's: those channels come last,
+      and their weights stay fresh.
   Returns:
     The same structure; what was filled as host arrays.
   Raises:
@@ -43,16 +47,37 @@ def fill(
       place, source = parse(text)
       place = workdir / place if place.parts[0] == "stages" else kept.located(place)
       own = {path: source_path(path, subtree, source) for path in sorted(filled(variables, {subtree: text}))}
-      wanted = {theirs: states.leaves(variables)[path] for path, theirs in own.items()}
+      fresh = states.leaves(variables)
+      wanted = {theirs: fresh[path] for path, theirs in own.items()}
       if place.is_dir():
+        narrow = _narrower({own[path]: fresh[path] for path in own.keys() & set(widened)}, place)
+        wanted |= {theirs: jax.ShapeDtypeStruct(shape, wanted[theirs].dtype) for theirs, shape in narrow.items()}
         found = states.leaves(checkpoint.read_variables(place, traverse_util.unflatten_dict(wanted, sep="/")))
       else:
         check_sources({subtree: str(place)})
         found = states.leaves(import_file(place))
         checkpoint.check_same(found, wanted, str(place))
-      part = {path: np.asarray(found[theirs]) for path, theirs in own.items()}
+      part = {path: _beside(np.asarray(found[theirs]), fresh[path]) for path, theirs in own.items()}
       variables = states.merge(variables, traverse_util.unflatten_dict(part, sep="/"))
   return variables
+
+
+def _narrower(wanted: Mapping[str, Any], run: pathlib.Path) -> dict[str, tuple[int, ...]]:
+  """Shapes of those of a run's kernels that differ from what is wanted by fewer input channels alone."""
+  there = {path: leaf.shape for path, leaf in checkpoint.stored(run).items()} if wanted else {}
+  pairs = {path: (there[path], leaf.shape) for path, leaf in wanted.items() if path in there}
+  return {
+    path: own
+    for path, (own, wide) in pairs.items()
+    if len(own) == len(wide) and own[-2] < wide[-2] and (*own[:-2], own[-1]) == (*wide[:-2], wide[-1])
+  }
+
+
+def _beside(found: np.ndarray, fresh: Any) -> np.ndarray:
+  """A kernel with the last input channels of a fresh one where it has fewer; any other array as it is."""
+  if found.shape == fresh.shape:
+    return found
+  return np.concatenate([found, np.asarray(fresh)[..., found.shape[-2] :, :]], axis=-2)
 
 
 def check_sources(init_from: Mapping[str, str]) -> None:

@@ -108,8 +108,8 @@ def convert(state_dict: Mapping[str, np.ndarray], tensors: Iterable[Tensor]) -> 
   for tensor in tensors:
     if tensor.target == IGNORED:
       continue
-    made = tensor.transform(state_dict[tensor.source])
-    for target, value in zip(tensor.targets, [made] if isinstance(tensor.target, str) else made, strict=True):
+    array = tensor.transform(state_dict[tensor.source])
+    for target, value in zip(tensor.targets, [array] if isinstance(tensor.target, str) else array, strict=True):
       *parents, leaf = target.split("/")
       node = variables
       for parent in parents:
@@ -124,12 +124,12 @@ def check_shapes(variables: Variables, expected: Variables) -> None:
   Raises:
     ValueError: names paths that only one of the two has, or whose shapes differ.
   """
-  found = {path: tuple(leaf.shape) for path, leaf in _leaves(variables)}
+  shapes = {path: tuple(leaf.shape) for path, leaf in _leaves(variables)}
   wanted = {path: tuple(leaf.shape) for path, leaf in _leaves(expected)}
-  _refuse("variables that the weights lack", [path for path in wanted if path not in found])
-  _refuse("variables that the network lacks", [path for path in found if path not in wanted])
-  different = [path for path, shape in wanted.items() if found[path] != shape]
-  _refuse("shapes that differ", [f"{path} is {found[path]}, the network has {wanted[path]}" for path in different])
+  _refuse("variables that the weights lack", [path for path in wanted if path not in shapes])
+  _refuse("variables that the network lacks", [path for path in shapes if path not in wanted])
+  different = [path for path, shape in wanted.items() if shapes[path] != shape]
+  _refuse("shapes that differ", [f"{path} is {shapes[path]}, the network has {wanted[path]}" for path in different])
 
 
 def _bias(source: str, target: str, bias: bool) -> list[Tensor]:

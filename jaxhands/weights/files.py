@@ -113,7 +113,7 @@ def _read(path: pathlib.Path, file: io.BufferedIOBase) -> tuple[str, Any]:
 
 def _read_npz(archive: zipfile.ZipFile) -> tuple[dict[str, np.ndarray], list[str]]:
   """Arrays of numbers by name, and the names of others."""
-  found, others = {}, []
+  arrays, others = {}, []
   for name in archive.namelist():
     if not name.endswith(".npy"):
       raise RefusedArchive(f"is a zip with {short(name)}, not a file of weights; unpack it")
@@ -128,8 +128,8 @@ def _read_npz(archive: zipfile.ZipFile) -> tuple[dict[str, np.ndarray], list[str
       if array.dtype.kind in "USMm" or array.dtype.names:
         others.append(key)
       else:
-        found[key] = array
-  return found, others
+        arrays[key] = array
+  return arrays, others
 
 
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -139,7 +139,7 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
     raise RefusedArchive(
       f"announces a header of {length} bytes, and has {len(content)} in all; it is cut, or none of weights"
     )
-  data, found, spans = content[8 + length :], {}, []
+  data, arrays, spans = content[8 + length :], {}, []
   header = json.loads(content[8 : 8 + length].tobytes(), object_pairs_hook=_once)
   for key, entry in header.items():
     if key != "__metadata__":
@@ -149,11 +149,11 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
       kind, shape = entry["dtype"], tuple(entry["shape"])
       if kind not in _SAFETENSORS or min(shape, default=0) < 0:
         raise RefusedArchive(f"has a tensor {short(key)} of the unknown kind {short(kind)} or shape {short(shape)}")
-      found[key] = data[first:end].view(_SAFETENSORS[kind]).reshape(shape)
+      arrays[key] = data[first:end].view(_SAFETENSORS[kind]).reshape(shape)
       spans.append((first, end))
   if any(end > first for (_, end), (first, _) in itertools.pairwise(sorted(spans))):
     raise RefusedArchive("has tensors that overlap")
-  return found
+  return arrays
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -181,19 +181,19 @@ def state_dict(stored: Stored, key: str = "") -> dict[str, np.ndarray]:
   Raises:
     ValueError: nothing there, or several candidates; says which.
   """
-  found = stored.tree
+  tree = stored.tree
   for part in key.split("/") if key else ():
-    if not isinstance(found, dict) or part not in found:
-      known = list(found)[:8] if isinstance(found, dict) else type(found).__name__
+    if not isinstance(tree, dict) or part not in tree:
+      known = list(tree)[:8] if isinstance(tree, dict) else type(tree).__name__
       raise ValueError(f"{stored.path} has no {part!r} in {key!r}; there is {known}")
-    found = found[part]
-  if _is_state_dict(found):
-    return dict(found)
-  inside = {name: value for name, value in found.items() if _is_state_dict(value)} if isinstance(found, dict) else {}
+    tree = tree[part]
+  if _is_state_dict(tree):
+    return dict(tree)
+  inside = {name: value for name, value in tree.items() if _is_state_dict(value)} if isinstance(tree, dict) else {}
   preferred = [name for name in _NETWORK_KEYS if name in inside]
   if preferred or len(inside) == 1:
     return dict(inside[preferred[0] if preferred else next(iter(inside))])
-  what = f"several: {sorted(map(str, inside))}" if inside else f"none{_why_none(found)}"
+  what = f"several: {sorted(map(str, inside))}" if inside else f"none{_why_none(tree)}"
   raise ValueError(f"{stored.path}: of dictionaries with tensors there are {what}; say which with the key of one")
 
 

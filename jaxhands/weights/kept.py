@@ -43,10 +43,10 @@ def folder(name: str) -> pathlib.Path:
   Raises:
     FileNotFoundError: there are none of that name; says which there are.
   """
-  found = _packaged() / name
+  path = _packaged() / name
   if name not in names():
     raise FileNotFoundError(f"no weights {name!r} come with the package; there are {', '.join(names()) or 'none'}")
-  return found
+  return path
 
 
 def located(path: pathlib.Path) -> pathlib.Path:
@@ -82,14 +82,14 @@ def read(workdir: pathlib.Path) -> dict[str, np.ndarray]:
     FileNotFoundError: a file is missing.
     ValueError: a file is damaged, or an array is not what was written.
   """
-  found = files.read(workdir / FILE).tree
+  tree = files.read(workdir / FILE).tree
   sums = run_files.read_json(workdir / _SUMS, _ADVICE, ("crc32",))["crc32"]
-  bad = [name for name in sorted(set(sums) | set(found)) if name not in found or _sum(found[name]) != sums.get(name)]
+  bad = [name for name in sorted(set(sums) | set(tree)) if name not in tree or _sum(tree[name]) != sums.get(name)]
   if bad:
     raise ValueError(
       f"{workdir / FILE} is damaged: {len(bad)} arrays, first {bad[0]!r}, are not what was written; {_ADVICE}"
     )
-  return found
+  return tree
 
 
 def _sum(array: np.ndarray) -> str:

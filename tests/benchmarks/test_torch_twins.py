@@ -15,8 +15,10 @@ from tests.contract import records
 pytestmark = pytest.mark.skipif(
   importlib.util.find_spec("torch") is None, reason="PyTorch is not installed (extra `bench`)"
 )
-TINY, DEMO = subjects.all_of("tiny"), subjects.all_of("demo")
-PAPER = [one for one in subjects.all_of("paper") if getattr(one.system, "hasm", None) is None]  # else made of others
+TINY, DEMO, PAPER = (
+  [one for one in subjects.all_of(size) if torch_twins.has(one.system)] for size in ("tiny", "demo", "paper")
+)
+PAPER = [one for one in PAPER if getattr(one.system, "hasm", None) is None]  # else made of others
 
 
 def _shapes(subject):

@@ -7,7 +7,8 @@ import jax
 
 from jaxhands.data import host_ops, source
 from jaxhands.data.records import DataSet
-from jaxhands.evaluate import EvalResult, Evaluator
+from jaxhands.evaluate import Evaluator
+from jaxhands.evaluation.result import EvalResult
 from jaxhands.train import distributed
 from tests import replay
 from tests.metrics import scenes

@@ -59,6 +59,46 @@ def test_place_of_2d_and_depths_uses_the_bones():
     np.testing.assert_allclose(lifted.joints_cam[0, hand], joints[0, hand], rtol=1e-3, atol=0.5)
 
 
+def _moved_hands(joints):
+  """Both as they lie, far from where they are; and noise of their pixels, by which each alone lies elsewhere."""
+  rng = np.random.default_rng(7)
+  return joints - np.float32([5, 6, 70]), rng.normal(0, 2, (*joints.shape[:3], 2)).astype(np.float32)
+
+
+def test_hands_that_belong_together_are_placed_as_one_body():
+  joints, prediction, batch = scene()
+  prediction["joints_cam"], noise = _moved_hands(joints)
+  prediction["joints_img"] = prediction["joints_img"] + noise
+  alone = lift.lift(prediction, batch, "place").joints_cam
+  prediction["hands_together"] = np.array([True, True, False])
+  prediction["hand_prob"][1, 1] = 0.4
+  found = lift.lift(prediction, batch, "place")
+  assert found.valid.all()
+  np.testing.assert_array_equal(found.joints_cam[1:], alone[1:])  # one hand is not seen, or they are not together
+  shift = found.joints_cam[0] - joints[0]
+  np.testing.assert_allclose(shift, np.broadcast_to(shift[0, 0], shift.shape), atol=1e-2)
+  assert np.abs(alone[0] - joints[0] - (alone[0] - joints[0])[0, 0]).max() > 3
+  # What the pixels ask for, by brute force over all joints of both hands, with lengths at the joint's depth.
+  rays = (prediction["joints_img"][0] - [320, 240]) / [800, 790]
+  rel = prediction["joints_cam"][0].astype(float)
+  rows = [[axis == 0, axis == 1, -rays[h, j, axis]] for h in range(2) for j in range(21) for axis in range(2)]
+  offsets = [
+    rays[h, j, axis] * rel[h, j, 2] - rel[h, j, axis] for h in range(2) for j in range(21) for axis in range(2)
+  ]
+  by = np.linalg.lstsq(np.array(rows, float), np.array(offsets), rcond=None)[0]
+  np.testing.assert_allclose(found.joints_cam[0], rel + by, atol=0.5)
+
+
+def test_a_hand_without_weight_does_not_hold_the_other():
+  joints, prediction, batch = scene()
+  prediction["joints_cam"], _ = _moved_hands(joints)
+  prediction["hands_together"] = np.ones(len(joints), bool)
+  prediction["confidence"][0, 1] = 0
+  found = lift.lift(prediction, batch, "place")
+  assert found.valid.tolist() == [[True, False], [True, True], [True, True]]
+  np.testing.assert_allclose(found.joints_cam[found.valid], joints[found.valid], rtol=1e-3, atol=0.1)
+
+
 def test_rootnet_moves_each_hand_to_its_estimate():
   joints, prediction, batch = scene()
   lifted = lift.lift(prediction, batch, "rootnet")
@@ -98,6 +138,15 @@ def test_normalised_intrinsics_need_no_camera():
   prediction["joints_cam"] = joints - [0, 0, 100]
   lifted = lift.lift(prediction, {"picture_hw": batch["picture_hw"]}, "normalised")
   np.testing.assert_allclose(lifted.joints_cam, joints, rtol=1e-3, atol=0.1)
+
+
+def test_lifting_both_as_one_commutes_with_mirroring():
+  joints, prediction, batch = scene()
+  prediction["joints_cam"], noise = _moved_hands(joints)
+  prediction |= {"joints_img": prediction["joints_img"] + noise, "hands_together": np.ones(len(joints), bool)}
+  there = lift.lift(mirror.mirror(prediction), mirror.mirror(batch), "place").joints_cam
+  back = mirror.mirror({"joints_cam": there})["joints_cam"]
+  np.testing.assert_allclose(back, lift.lift(prediction, batch, "place").joints_cam, rtol=1e-3, atol=0.1)
 
 
 def test_lifting_commutes_with_mirroring():

@@ -142,6 +142,58 @@ def test_hands_that_joints_do_not_determine_are_zero_and_flagged(model, joints):
   assert len(fit.fit(model, joints[:0]).mano) == 0
 
 
+def _of_one_person(model, seed=0):
+  """Pairs of which all right hands have one shape, and all left ones another."""
+  mano, rng = _pairs(model, seed), np.random.default_rng(seed + 1)
+  mano[..., schema.MANO_SHAPE] = rng.standard_normal((2, 10)).clip(-1.5, 1.5)
+  return mano
+
+
+def test_one_person_has_one_shape(model):
+  """Each picture alone takes noise for shape; together they tell bones better, and the mesh."""
+  mano = _of_one_person(model)
+  truth = model.forward_mano(mano)
+  joints = np.asarray(truth.keypoints)
+  noisy = (joints + np.random.default_rng(5).normal(0, 4, joints.shape)).astype(np.float32)
+  how = fit.How(joint_mm=4.0)
+  each, one = (fit.fit(model, noisy, how=how, one_shape=together) for together in (False, True))
+  shapes = one.mano[..., schema.MANO_SHAPE]
+  np.testing.assert_array_equal(shapes, np.broadcast_to(shapes[:1], shapes.shape))
+  assert one.converged.all()
+  true_rest = model.rest_joints(mano[0, :, schema.MANO_SHAPE])
+
+  def off(found):
+    mesh = _distance(model.forward_mano(found.mano).vertices, truth.vertices).mean()
+    return mesh, _distance(model.rest_joints(found.mano[..., schema.MANO_SHAPE]), true_rest).mean()
+
+  (mesh_each, bones_each), (mesh_one, bones_one) = off(each), off(one)
+  assert bones_one < 0.7 * bones_each
+  assert mesh_one < mesh_each
+
+
+def test_what_two_pictures_say_of_one_shape_counts_twice(model, joints):
+  """The same joints twice and one prior of the shape are the joints once and half of the prior."""
+  noisy = (joints[:1] + np.random.default_rng(6).normal(0, 3, joints[:1].shape)).astype(np.float32)
+  twice = fit.fit(model, np.repeat(noisy, 2, 0), one_shape=True)
+  once = fit.fit(model, noisy, how=fit.How(shape=0.05))
+  np.testing.assert_allclose(twice.mano[..., schema.MANO_SHAPE][:1], once.mano[..., schema.MANO_SHAPE], atol=0.02)
+  np.testing.assert_allclose(twice.joints_cam[:1], once.joints_cam, atol=0.1)
+
+
+def test_pictures_that_do_not_show_a_hand_have_no_say_in_its_shape(model):
+  joints = np.asarray(model.forward_mano(_of_one_person(model)[:4]).keypoints)
+  valid = np.ones(joints.shape[:-1], bool)
+  valid[2:, 0] = False
+  found = fit.fit(model, np.where(valid[..., None], joints, 1e5).astype(np.float32), valid, one_shape=True)
+  fewer = fit.fit(model, joints[:2], one_shape=True)
+  assert found.valid.tolist() == [[True, True]] * 2 + [[False, True]] * 2
+  np.testing.assert_allclose(found.mano[:2, 0], fewer.mano[:, 0], atol=0.02)
+  assert not found.mano[2:, 0].any()
+  nobody = fit.fit(model, joints, np.zeros(valid.shape, bool), one_shape=True)
+  assert not nobody.mano.any()
+  assert len(fit.fit(model, joints[:0], one_shape=True).mano) == 0
+
+
 def test_from_pixels_alone(model, joints):
   """The hand lies on its pixels; how far away it is follows from its size, which is taken to be usual."""
   cameras = np.tile(CAMERA, (PICTURES, 1, 1))

@@ -16,7 +16,7 @@ def random_values(fields, seed=0, lead=()):
   sizes = {"A": 3, "S": 4, "V": 6, "h": 5, "w": 6, "u": 4, "v": 3, "H": 8, "W": 9, "P": 7, "Q": 10, "K": 2}
   values = {}
   for key, field in fields.items():
-    shape = lead + tuple(sizes[axis] if axis in sizes else int(axis) for axis in field.axes[1:])
+    shape = lead + tuple(sizes.get(axis) or schema.length(axis) for axis in field.axes[1:])
     if field.dtype == "bool":
       values[key] = rng.random(shape) < 0.5
     elif field.dtype == "uint8":

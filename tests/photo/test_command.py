@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxhands import cli
+from jaxhands import cli, schema
 from jaxhands.hands import skeleton
 from jaxhands.hands.model import HandModel
 from jaxhands.photo import video
@@ -148,6 +148,12 @@ def test_meshes_belong_to_the_hands_that_are_written(run, tmp_path):
       keypoints = model.forward_mano(np.float32(hand["mano"]), side).keypoints
       distance = np.linalg.norm(keypoints - np.float32(hand["joints_cam_mm"]), axis=-1).mean()
       assert hand["mano_residual_mm"] == pytest.approx(distance, abs=0.1)
+  shapes = np.array([[hand["mano"][schema.MANO_SHAPE] for hand in entry["hands"]] for entry in found["pictures"]])
+  np.testing.assert_array_equal(
+    shapes, np.broadcast_to(shapes[:1], shapes.shape)
+  )  # one person: one shape for each hand
+  with video.Reader(out / "overlays" / "clip.mp4") as drawn:
+    assert sum(1 for _ in drawn) == 6
   with np.load(out / "predictions.npz") as arrays:
     posed = model.forward_mano(arrays["mano"]).vertices
     np.testing.assert_allclose(arrays["vertices_cam"], posed, atol=0.01)

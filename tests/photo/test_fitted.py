@@ -5,7 +5,7 @@ import numpy as np
 from jaxhands import schema
 from jaxhands.hands.model import HandModel
 from jaxhands.photo.fitted import fitted
-from jaxhands.predict import Hands
+from jaxhands.prediction.hands import Hands
 
 
 def _hands(joints, placed, raw, confidence=1.0):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import jaxhands
-from jaxhands import predict, schema
+from jaxhands import schema
 from jaxhands.geometry import camera
 from jaxhands.hands import bones
 from jaxhands.photo.find import find_hands
+from jaxhands.prediction.hands import Hands
 from tests.photo import spots
 
 CAMERA = np.array([[300, 0, 160], [0, 320, 120], [0, 0, 1]], np.float32)
@@ -141,4 +142,4 @@ def test_ten_lines_from_a_run(tmp_path):
     jaxhands.load(tmp_path / "other")
   with pytest.raises(ValueError, match="say what it is for"):
     jaxhands.load(run / "config.json")
-  assert isinstance(hands, predict.Hands)
+  assert isinstance(hands, Hands)

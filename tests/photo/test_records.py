@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from jaxhands.photo import records
-from jaxhands.predict import Hands
+from jaxhands.prediction.hands import Hands
 
 
 def _hands(raw, placed=(True, False)):

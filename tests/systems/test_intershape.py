@@ -19,7 +19,8 @@ from jaxhands.systems import base
 from jaxhands.systems import intershape as module
 from jaxhands.systems.internet import InterNet
 from jaxhands.systems.intershape import Intershape
-from jaxhands.train import step
+from jaxhands.train import step, transfer
+from jaxhands.weights import kept
 from jaxhands.weights.resnet import resnet
 from tests.contract import records
 
@@ -103,6 +104,21 @@ def _terms_by_loop(out, targets, release):
       if targets["present"][b].all():
         found["consistency"][b] += ((shape[0] - shape[1]) ** 2).sum()
   return found
+
+
+@pytest.mark.parametrize("size", [3, 6, 12, 24])
+def test_heatmap_attention_in_smaller_maps(size):
+  """Of each block of cells the first, or the largest: a joint in any cell is then seen."""
+  seen = np.random.default_rng(size).random((2, 2, 24, 24)).astype(np.float32)
+  reading = models.Reading(jnp.zeros((2, 12, 12, 1)), jnp.asarray(seen), jnp.zeros((2, 2, 21, 3)))
+  n = 24 // size
+  for thinned, of_block in (("cell", lambda block: block[0, 0]), ("block", np.max)):
+    expected = [[[of_block(a[v * n : v * n + n, u * n : u * n + n]) for u in range(size)] for v in range(size)]
+                for a in seen[:, 1]]  # fmt: skip
+    np.testing.assert_array_equal(models.HandRegression(thinned=thinned)._seen(reading, 1, size), expected)
+  assert models.HandRegression(attention="none")._seen(reading, 1, size) is None
+  assert small().network.thinned == "cell"
+  assert small(PLANES).network.thinned == "block"
 
 
 @pytest.mark.parametrize("release", ["", "v2"])
@@ -350,3 +366,23 @@ def test_switches_that_exclude_each_other_are_refused(variant):
 def test_networks_that_do_not_fit_are_refused(changes, message):
   with pytest.raises(ValueError, match=message):
     dataclasses.replace(small(), **changes)
+
+
+def test_the_kept_size_starts_from_the_internet_of_the_package():
+  """The heatmaps are its own; the encoder is its backbone, whose third stage sees the heatmaps besides."""
+  config = config_file.get_config("kept")
+  system = base.load(config)
+  assert isinstance(system, base.WidenedSystem)
+  fresh = system.init(jax.random.key(0), {"image": jnp.zeros((1, *system.crop_hw, 3))})
+  fresh = {kind: tree for kind, tree in fresh.items() if kind != "constants"}
+  found = traverse_util.flatten_dict(
+    transfer.fill(fresh, config.init_from, pytest.fail, widened=system.widened), sep="/"
+  )
+  there = kept.read(kept.folder("internet"))
+  ours = {path: path.replace("/heatmaps/", "/") for path in found if "/heatmaps/" in path}
+  ours |= {path: path.replace("/encoder/", "/backbone/") for path in found if "/encoder/" in path}
+  assert set(there) >= set(ours.values())
+  for path, theirs in ours.items():
+    own = there[theirs].shape[-2] if path in system.widened else None
+    np.testing.assert_array_equal(found[path][..., :own, :] if own else found[path], there[theirs], err_msg=path)
+  assert all(found[path].shape[-2] > there[ours[path]].shape[-2] for path in system.widened)

@@ -90,6 +90,25 @@ def test_what_is_not_there_is_named(init_from, error, message, tmp_path):
     transfer.fill(_tree(0.0, neck=3), init_from, _refuse)
 
 
+def _kernel(*shape):
+  return {"params": {"conv": {"kernel": np.arange(np.prod(shape), dtype=np.float32).reshape(shape)}}}
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 2, 4), (2, 4)])
+def test_a_kernel_that_sees_more_has_the_rest_fresh(shape, tmp_path):
+  run = _run(tmp_path / "run", _kernel(*shape))
+  fresh = _kernel(*shape[:-2], 5, 4)
+  given = {"conv": str(run)}
+  found = transfer.fill(fresh, given, _refuse, widened=["params/conv/kernel"])["params"]["conv"]["kernel"]
+  np.testing.assert_array_equal(found[..., :2, :], _kernel(*shape)["params"]["conv"]["kernel"])
+  np.testing.assert_array_equal(found[..., 2:, :], fresh["params"]["conv"]["kernel"][..., 2:, :])
+  with pytest.raises(ValueError, match="has shape"):  # nobody said that it sees more
+    transfer.fill(fresh, given, _refuse)
+  for other in ((*shape[:-2], 1, 4), (*shape[:-2], 5, 3)):
+    with pytest.raises(ValueError, match="has shape"):
+      transfer.fill(_kernel(*other), given, _refuse, widened=["params/conv/kernel"])
+
+
 @pytest.mark.parametrize(
   ("text", "place", "subtree"),
   [("runs/a", "runs/a", ""), ("runs/a:.", "runs/a", "."), ("/w/b.npz:neck/conv1", "/w/b.npz", "neck/conv1")],

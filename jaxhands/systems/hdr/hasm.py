@@ -35,33 +35,29 @@ _PARTS = ("backbone", "decoder")
 
 
 class Network(nn.Module):
-  """Trunk and decoder; the attributes are those of `HASM`."""
+  """Trunk and decoder as the fields of a system say, from scratch."""
 
-  backbone: str
-  width: int
-  drop_path: float
-  decoder_features: int
-  outputs: int
-  dropout: float
-  dtype: jnp.dtype | type
-  bn_groups: int
-  frozen: tuple[str, ...]
+  of: HASM
 
   @nn.compact
   def __call__(self, image: Float[Array, "b h w 3"], train: bool) -> Float[Array, "b p q 2 2 k"]:
     """Scores by hand and kind at a quarter of the size, rounded up, of an image normalised with ImageNet's mean."""
 
-    def training(name: str) -> bool:
-      return train and name not in self.frozen
+    of = self.of
 
-    maps = MiT(self.backbone, self.width, self.drop_path, self.dtype, name="backbone")(image, training("backbone"))
-    decoder = MaskDecoder(self.decoder_features, self.outputs, self.dropout, self.dtype, self.bn_groups, name="decoder")
+    def training(name: str) -> bool:
+      return train and name not in of.frozen
+
+    maps = MiT(of.backbone, of.width, of.drop_path, of.dtype, name="backbone")(image, training("backbone"))
+    decoder = MaskDecoder(
+      of.decoder_features, 2 if of.released else 1, of.dropout, of.dtype, of.bn_groups, name="decoder"
+    )
     return decoder(maps, training("decoder")).astype(jnp.float32)
 
 
 @dataclasses.dataclass(frozen=True)
 class HASM:
-  """The system; see `configs/hdr.py` for the sizes.
+  """The system; see `docs/systems/hdr.md` for the sizes.
 
   Attributes:
     crop_hw: size of the input in px.
@@ -109,15 +105,11 @@ class HASM:
 
   @property
   def network(self) -> Network:
-    return Network(
-      backbone=self.backbone, width=self.width, drop_path=self.drop_path, decoder_features=self.decoder_features,
-      outputs=2 if self.released else 1, dropout=self.dropout, dtype=self.dtype, bn_groups=self.bn_groups,
-      frozen=self.frozen,
-    )  # fmt: skip
+    return Network(self)
 
   @property
   def objectives(self) -> tuple[base.Objective, ...]:
-    return (base.Objective("masks", _PARTS, ("batch_stats",), self.loss),)
+    return (base.Objective("masks", _PARTS, fn=self.loss),)
 
   def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
     """Fresh variables, everything as for training from scratch."""
@@ -201,4 +193,5 @@ def build(config: Any) -> HASM:
   Raises:
     ValueError: an unknown field, with the known ones.
   """
-  return base.from_fields(HASM, config, tuples=("zoom",), map_hw=tuple(config.data.map_hw))
+  before = {} if "map_hw" in config.system else {"map_hw": tuple(config.data.map_hw)}  # where older runs have it
+  return base.from_fields(HASM, config, tuples=("zoom", "map_hw"), **before)

@@ -31,7 +31,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxhands import losses, schema
-from jaxhands.data import augment, colour, host_ops
+from jaxhands.data import augment, colour, colours, host_ops
 from jaxhands.geometry import crop
 from jaxhands.geometry.arrays import Array
 from jaxhands.models import discriminator as gan
@@ -40,7 +40,7 @@ from jaxhands.models.discriminator import Discriminator
 from jaxhands.models.hdrnet import HDRNet
 from jaxhands.models.partial_conv import Mask
 from jaxhands.systems import base
-from jaxhands.systems.hdr import colours, holes
+from jaxhands.systems.hdr import holes
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.hdr import discriminator as discriminator_map
 from jaxhands.weights.hdr import hdrnet as hdrnet_map
@@ -55,7 +55,7 @@ _RECONSTRUCTION = ("hole_occluded", "hole_distractor", "valid")
 
 @dataclasses.dataclass(frozen=True)
 class HDRM:
-  """The system; see `configs/hdr.py` for the sizes.
+  """The system; see `docs/systems/hdr.md` for the sizes.
 
   Attributes:
     crop_hw: size of the input in px, a multiple of 2 ** levels.
@@ -156,22 +156,22 @@ class HDRM:
     """`image`, and in training `truth`, without ImageNet's mean and deviation; both with the same colour factors."""
     colour_key, segmenter_key = jax.random.split(rng)
     image = batch["image"].astype(jnp.float32) / 255
-    made = dict(batch)
+    ready = dict(batch)
     if train:
       factor = colours.factors(colour_key, len(image))
       image = colours.jittered(image, factor)
       truth = batch["removed"][:, 0].astype(jnp.float32) / 255
-      made["truth"] = colour.normalise(colours.jittered(truth, factor))
+      ready["truth"] = colour.normalise(colours.jittered(truth, factor))
     if self.hasm is not None:
-      made["hasm_image"] = self.hasm.device_ops({**batch, "image": 255 * image}, segmenter_key, False)["image"]
-    return made | {"image": colour.normalise(image)}
+      ready["hasm_image"] = self.hasm.device_ops({**batch, "image": 255 * image}, segmenter_key, False)["image"]
+    return ready | {"image": colour.normalise(image)}
 
   def find_holes(self, variables: base.Variables, batch: schema.Batch) -> holes.Holes:
     """Where this hand's crop is to be recovered, by the masks of the data or of the frozen `hasm`."""
     masks = batch["masks"]
     if self.hasm is not None:
-      seen = {**batch, "image": batch["hasm_image"]}
-      found = self.hasm.predict(base.part(variables, SEGMENTER), seen, jax.random.key(0))["masks"]
+      shown = {**batch, "image": batch["hasm_image"]}
+      found = self.hasm.predict(base.part(variables, SEGMENTER), shown, jax.random.key(0))["masks"]
       found = found if self.released else holes.trusted(found)[0]
       masks = jax.image.resize(found, (*found.shape[:3], *self.crop_hw), "linear")
     masks = jax.lax.stop_gradient(_binary(masks))
@@ -190,13 +190,13 @@ class HDRM:
 
   def generator_loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
     """Reconstruction, perceptual, style and adversarial loss (paper, equation 4)."""
-    found = self.find_holes(variables, batch)
-    output, state = self.generate(variables, batch["image"], found, True)
+    both_holes = self.find_holes(variables, batch)
+    output, state = self.generate(variables, batch["image"], both_holes, True)
     params = variables.get("constants", {}).get("vgg")
     features = functools.partial(vgg.pools, params) if params is not None else None
-    values = recovery_terms(output, batch["truth"], found, features)
+    values = recovery_terms(output, batch["truth"], both_holes, features)
     if self.adversarial:
-      scores, _ = self._scores(variables, output, found, train=False)
+      scores, _ = self._scores(variables, output, both_holes, train=False)
       values["adversarial"] = losses.adversarial(scores, "generator")
     weight = _weight(batch)
     terms = {name: losses.weighted_mean(value, weight) for name, value in values.items()}
@@ -204,12 +204,12 @@ class HDRM:
 
   def discriminator_loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
     """Half the cross-entropies of true pictures and of the generator's, one power iteration for each."""
-    found = self.find_holes(variables, batch)
-    fake = jax.lax.stop_gradient(self.generate(variables, batch["image"], found, True)[0])
+    both_holes = self.find_holes(variables, batch)
+    fake = jax.lax.stop_gradient(self.generate(variables, batch["image"], both_holes, True)[0])
     weight, terms = _weight(batch), {}
     roles: tuple[tuple[Literal["real", "fake"], jax.Array], ...] = (("real", batch["truth"]), ("fake", fake))
     for role, picture in roles:
-      scores, state = self._scores(variables, picture, found, train=True)
+      scores, state = self._scores(variables, picture, both_holes, train=True)
       variables = {**variables, gan.STATE: {**variables[gan.STATE], **base.nested(DISCRIMINATOR, state)[gan.STATE]}}
       terms[role] = losses.weighted_mean(losses.adversarial(scores, role), weight)
     state = {gan.STATE: {DISCRIMINATOR: variables[gan.STATE][DISCRIMINATOR]}}
@@ -219,9 +219,9 @@ class HDRM:
     self, variables: base.Variables, picture: jax.Array, found: holes.Holes, train: bool
   ) -> tuple[jax.Array, Any]:
     """The discriminator's scores of pictures with the masks of the hand's visible part and of the background."""
-    seen = jnp.concatenate([picture, found.visible[..., None], found.background[..., None]], axis=-1)
+    shown = jnp.concatenate([picture, found.visible[..., None], found.background[..., None]], axis=-1)
     training = train and DISCRIMINATOR not in self.frozen
-    return self.discriminator.apply(base.part(variables, DISCRIMINATOR), seen, training, mutable=[gan.STATE])  # pyright: ignore[reportReturnType]
+    return self.discriminator.apply(base.part(variables, DISCRIMINATOR), shown, training, mutable=[gan.STATE])  # pyright: ignore[reportReturnType]
 
   @property
   def weights(self) -> dict[str, float]:
@@ -237,9 +237,9 @@ class HDRM:
 
   def predict(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> schema.Prediction:
     """`recovered` alone, of hand 0; see `schema.PREDICTION`."""
-    made = self.recover(variables, batch["image"], self.find_holes(variables, batch))
-    made = jnp.clip(colour.denormalise(made), 0, 1)
-    return {"recovered": jnp.stack([made, jnp.zeros_like(made)], axis=1)}
+    recovered = self.recover(variables, batch["image"], self.find_holes(variables, batch))
+    recovered = jnp.clip(colour.denormalise(recovered), 0, 1)
+    return {"recovered": jnp.stack([recovered, jnp.zeros_like(recovered)], axis=1)}
 
   def import_weights(self, state_dict: Mapping[str, np.ndarray]) -> base.Variables:
     """Variables of the generator, or of the discriminator, from the release's files.
@@ -251,15 +251,15 @@ class HDRM:
     x = jnp.zeros((1, *self.crop_hw, 8))
     if of_discriminator:
       kept = {key: value for key, value in state_dict.items() if not key.startswith("features.0.")}
-      found, name = convert(kept, discriminator_map("")), DISCRIMINATOR
+      variables, name = convert(kept, discriminator_map("")), DISCRIMINATOR
       shapes = jax.eval_shape(lambda: self.discriminator.init(jax.random.key(0), x[..., :5], True))
     else:
       kept = {key: value for key, value in state_dict.items() if ".mask_conv." not in key}
-      found, name = convert(kept, hdrnet_map("", self.levels)), GENERATOR
+      variables, name = convert(kept, hdrnet_map("", self.levels)), GENERATOR
       mask = Mask((x[..., 0],), (8,))
       shapes = jax.eval_shape(lambda: self.generator.init(jax.random.key(0), x, mask, True))
-    check_shapes(found, shapes)
-    return base.nested(name, found)
+    check_shapes(variables, shapes)
+    return base.nested(name, variables)
 
 
 def recovery_terms(
@@ -307,5 +307,5 @@ def build(config: Any) -> HDRM:
     ValueError: an unknown field, with the known ones.
   """
   inner = config.system.get("hasm")
-  hasm = base.load(base.with_system(config, inner)) if inner else None
+  hasm = base.load(base.with_system(config, {**inner, "map_hw": config.data.crop_hw})) if inner else None
   return base.from_fields(HDRM, config, hasm=hasm, vgg=config.vgg)

@@ -50,14 +50,13 @@ _OF_HANDS = ("joints_img", "joints_rel_depth", "confidence", "joints_cam")  # of
 
 @dataclasses.dataclass(frozen=True)
 class Pipeline:
-  """The system; see `configs/hdr.py` for the sizes. It is assembled of trained parts: `hasm`, `hdrnet` and `pose`.
+  """The system; see `docs/systems/hdr.md` for the sizes. It is assembled of trained parts: `hasm`, `hdrnet` and `pose`.
 
   Attributes:
     hasm: gives masks; its `box_factor` enlarges the box of both hands.
     hdrm: recovers crops; `hdrm.over` says which holes are filled.
     pose: estimates one hand, shown as a right one, in crops of `hand_hw`.
     crop_hw: size of HASM's input in px.
-    map_hw: size of the masks, predicted or true.
     hand_hw: size of the crops of one hand in px.
     picture_hw: room for a picture in px.
     recover: False: poses are those of the crops as they are.
@@ -70,7 +69,6 @@ class Pipeline:
   hdrm: HDRM
   pose: base.System
   crop_hw: tuple[int, int]
-  map_hw: tuple[int, int]
   hand_hw: tuple[int, int]
   picture_hw: tuple[int, int]
   recover: bool = True
@@ -105,7 +103,7 @@ class Pipeline:
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
     """The whole picture in a frame of `picture_hw`, and the affine of the crop of both hands."""
-    *before, cut = host_ops.crop_ops(self.crop_hw, self.map_hw, box_factor=self.hasm.box_factor)
+    *before, cut = host_ops.crop_ops(self.crop_hw, self.crop_hw, box_factor=self.hasm.box_factor)
     return (*before, host_ops.PadPicture(self.picture_hw), cut)
 
   def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
@@ -125,15 +123,15 @@ class Pipeline:
     values = dict(batch)
     for _, step in self.prediction_steps:
       values |= step(variables, values)
-    found, prob = values["hand_found"], values["hand_prob"]
+    has_mask, prob = values["hand_found"], values["hand_prob"]
     joints_cam, wrist_depth = values["joints_cam"], values["joints_cam"][..., skeleton.WRIST, 2]
     relative = wrist_depth[:, schema.LEFT] - wrist_depth[:, schema.RIGHT]
     prediction = {
       "joints_img": values["joints_img"],
       "joints_rel_depth": values["joints_rel_depth"],
-      "rel_root_depth": jnp.where(found.all(-1), relative, 0),
+      "rel_root_depth": jnp.where(has_mask.all(-1), relative, 0),
       "hand_prob": prob,
-      "confidence": jnp.where(found[..., None], values["confidence"], 0),
+      "confidence": jnp.where(has_mask[..., None], values["confidence"], 0),
       "scale_known": jnp.zeros(len(prob), bool),
       "joints_cam": joints_cam,
       "masks": values["all_masks"],
@@ -151,11 +149,11 @@ class Pipeline:
     """`all_masks` [B, 2, 2, h, w]: probabilities by hand and kind, in the crop of both hands."""
     cut = functools.partial(crop.warp, out_hw=self.crop_hw)
     key = jax.random.key(_KEY)
-    seen = self.hasm.device_ops({"image": jax.vmap(cut)(values["picture"], values["crop_from_img"])}, key, False)
-    found = self.hasm.predict(base.part(variables, SEGMENTER), seen, key)["masks"]
+    batch = self.hasm.device_ops({"image": jax.vmap(cut)(values["picture"], values["crop_from_img"])}, key, False)
+    all_masks = self.hasm.predict(base.part(variables, SEGMENTER), batch, key)["masks"]
     if self.masks == "true":
-      found = jnp.where(values["masks_valid"][..., None, None], values["masks"].astype(found.dtype), found)
-    return {"all_masks": found}
+      all_masks = jnp.where(values["masks_valid"][..., None, None], values["masks"].astype(all_masks.dtype), all_masks)
+    return {"all_masks": all_masks}
 
   def cut_hands(self, variables: base.Variables, values: Values) -> Values:
     """Crops of the hands by their whole masks; left hands are mirrored.
@@ -169,7 +167,7 @@ class Pipeline:
       prob = found_masks[:, :, _AMODAL].max((2, 3))
     else:
       found_masks, prob = holes.trusted(found_masks)
-    affine, found = self.hand_affines(found_masks, values["crop_from_img"], values["picture_hw"])
+    affine, has_mask = self.hand_affines(found_masks, values["crop_from_img"], values["picture_hw"])
     cut = functools.partial(crop.warp_smoothly, out_hw=self.hand_hw, oversampling=self.oversampling)
     pictures = jax.vmap(jax.vmap(cut, (None, 0)))(values["picture"], affine)
     return {
@@ -177,7 +175,7 @@ class Pipeline:
       "hand_masks": self._masks_of_hands(found_masks, values["crop_from_img"], affine),
       "hand_crop_from_img": affine,
       "hand_prob": prob,
-      "hand_found": found,
+      "hand_found": has_mask,
     }
 
   def hand_affines(
@@ -187,23 +185,23 @@ class Pipeline:
     picture_hw: Any,
   ) -> tuple[Float[jax.Array, "b 2 2 3"], Bool[jax.Array, "b 2"]]:
     """Affines from the picture to each hand's crop, and which hands have a mask; the others see the whole picture."""
-    boxes, found = masks.hand_boxes(found_masks, crop_from_img, self.crop_hw)
+    boxes, has_mask = masks.hand_boxes(found_masks, crop_from_img, self.crop_hw)
     size = jnp.maximum(boxes[..., 2:], _LEAST_PX)
     boxes = jnp.concatenate([boxes[..., :2] + (boxes[..., 2:] - size) / 2, size], axis=-1)
     extent = picture_hw[:, ::-1].astype(jnp.float32)
     whole = jnp.concatenate([jnp.zeros_like(extent), extent], axis=-1)[:, None]
     boxes = jnp.where(
-      found[..., None],
+      has_mask[..., None],
       crop.process_box(boxes, self.hand_hw, self.hand_factor),
       crop.process_box(whole, self.hand_hw, 1.0),
     )
-    return jnp.asarray(crop.crop_affine(boxes, self.hand_hw, mirror=np.arange(2) == schema.LEFT)), jnp.asarray(found)
+    return jnp.asarray(crop.crop_affine(boxes, self.hand_hw, mirror=np.arange(2) == schema.LEFT)), jnp.asarray(has_mask)
 
   def recovered(self, variables: base.Variables, values: Values) -> Values:
     """`recovered_images` [B, 2, H, W, 3], normalised: each hand's crop with its holes filled."""
-    found = holes.find(_as_one_batch(values["hand_masks"]), "amodal" if self.hdrm.released else "visible")
-    made = self.hdrm.recover(variables, _as_one_batch(values["hand_images"]), found)
-    return {"recovered_images": _by_hand(made)}
+    both_holes = holes.find(_as_one_batch(values["hand_masks"]), "amodal" if self.hdrm.released else "visible")
+    pictures = self.hdrm.recover(variables, _as_one_batch(values["hand_images"]), both_holes)
+    return {"recovered_images": _by_hand(pictures)}
 
   def see_pose(self, variables: base.Variables, values: Values) -> Values:
     """What a pose has for each hand, of the recovered crops, or of the crops as they are."""
@@ -229,10 +227,10 @@ class Pipeline:
     }
     key = jax.random.key(_KEY)
     batch = self.pose.device_ops(batch, key, False)
-    found: dict[str, Any] = dict(self.pose.predict(base.part(variables, ESTIMATOR), batch, key))
-    if "joints_cam" not in found:
-      found["joints_cam"] = lift.lift(found, batch, "place", bones=bones.mean_bones()).joints_cam
-    of_views = {name: _by_hand(found[name]) for name in _OF_HANDS}
+    pose: dict[str, Any] = dict(self.pose.predict(base.part(variables, ESTIMATOR), batch, key))
+    if "joints_cam" not in pose:
+      pose["joints_cam"] = lift.lift(pose, batch, "place", bones=bones.mean_bones()).joints_cam
+    of_views = {name: _by_hand(pose[name]) for name in _OF_HANDS}
     right = {name: value[:, 0] for name, value in of_views.items()}
     left = mirror.mirror({name: value[:, 1] for name, value in of_views.items()})
     return {name: jnp.stack([right[name][:, 0], left[name][:, 1]], axis=1) for name in _OF_HANDS}
@@ -246,14 +244,14 @@ class Pipeline:
     """By crop (right, left), hand (this, other) and kind."""
     if self.hdrm.released:
       found_masks = (found_masks > 0.5).astype(jnp.float32)
-    planes = found_masks.reshape(len(found_masks), 4, *self.map_hw).transpose(0, 2, 3, 1)
-    img_from_map = crop.invert_affine(crop.resize_affine(crop_from_img, self.crop_hw, self.map_hw))
-    img_from_maps = jnp.stack([img_from_map, img_from_map], axis=1)
-    hand_crop_from_map = jnp.asarray(crop.compose_affine(hand_crop_from_img, img_from_maps))
+    planes = found_masks.reshape(len(found_masks), 4, *self.crop_hw).transpose(0, 2, 3, 1)
+    img_from_crop = crop.invert_affine(crop_from_img)
+    img_from_crops = jnp.stack([img_from_crop, img_from_crop], axis=1)
+    hand_crop_from_crop = jnp.asarray(crop.compose_affine(hand_crop_from_img, img_from_crops))
     cut = functools.partial(crop.warp, out_hw=self.hand_hw)
-    seen = jax.vmap(jax.vmap(cut, (None, 0)))(planes, hand_crop_from_map)
-    seen = seen.transpose(0, 1, 4, 2, 3).reshape(*seen.shape[:2], 2, 2, *self.hand_hw)
-    of_right, of_left = seen[:, 0], seen[:, 1, ::-1]
+    cut_out = jax.vmap(jax.vmap(cut, (None, 0)))(planes, hand_crop_from_crop)
+    cut_out = cut_out.transpose(0, 1, 4, 2, 3).reshape(*cut_out.shape[:2], 2, 2, *self.hand_hw)
+    of_right, of_left = cut_out[:, 0], cut_out[:, 1, ::-1]
     inside = jnp.stack([of_right, of_left], axis=1) > (_INSIDE if self.hdrm.released else 0.5)
     return inside.astype(jnp.float32)
 
@@ -291,11 +289,11 @@ def build(config: Any) -> Pipeline:
     ValueError: an unknown field, with the known ones; or parts that do not fit together.
   """
   system = config.system
-  map_hw, hand_hw = tuple(config.data.map_hw), tuple(system.hand_hw)
-  of_hand = {"crop_hw": hand_hw, "map_hw": hand_hw}
-  parts: dict[str, Any] = {"hasm": base.load(base.with_system(config, system.hasm))}
-  parts |= {name: base.load(base.with_system(config, system[name], **of_hand)) for name in ("hdrm", "pose")}
+  hand_hw = tuple(system.hand_hw)
+  hasm = {**system.hasm, "map_hw": config.data.crop_hw}
+  parts: dict[str, Any] = {"hasm": base.load(base.with_system(config, hasm))}
+  parts |= {name: base.load(base.with_system(config, system[name], crop_hw=hand_hw)) for name in ("hdrm", "pose")}
   for name, expected in (("hasm", HASM), ("hdrm", HDRM)):
     if not isinstance(parts[name], expected):
       raise ValueError(f"system.{name} is {system[name].name!r}, expected 'hdr.{name}'")
-  return base.from_fields(Pipeline, config, tuples=("picture_hw",), map_hw=map_hw, hand_hw=hand_hw, **parts)
+  return base.from_fields(Pipeline, config, tuples=("picture_hw",), hand_hw=hand_hw, **parts)

@@ -25,12 +25,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxhands import codecs, schema
-from jaxhands.data import augment, colour, host_ops, rough
+from jaxhands.data import augment, colour, colours, host_ops, rough
 from jaxhands.geometry import crop, lift
 from jaxhands.hands import bones, skeleton
 from jaxhands.models.detnet import DetNet
 from jaxhands.systems import base
-from jaxhands.systems.hdr import colours
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.hdr import detnet as name_map
 
@@ -45,7 +44,7 @@ _SHARPNESS = 20.0  # of the sub-cell decoding: softmax of 20 x heat map / its ow
 
 @dataclasses.dataclass(frozen=True)
 class SHPE:
-  """The system; see `configs/hdr.py` for the sizes.
+  """The system; see `docs/systems/hdr.md` for the sizes.
 
   Attributes:
     crop_hw: size of the input in px, a multiple of 4.
@@ -107,7 +106,7 @@ class SHPE:
 
   @property
   def objectives(self) -> tuple[base.Objective, ...]:
-    return (base.Objective("pose", (PART,), ("batch_stats",), self.loss),)
+    return (base.Objective("pose", (PART,), fn=self.loss),)
 
   def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
     """Fresh variables; convolutions start as small normal values, as in the release."""

@@ -1,0 +1,138 @@
+"""Rows of a paper's table as runs of ours: every row with several seeds, one run after the other, resumable.
+
+A run lies in OUT/SIZE-SWITCHES-seedN; a finished one is skipped, one that was stopped goes on. Finished runs are
+recorded (`python -m jaxhands results add`) unless --no-record is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import rich.table
+
+from jaxhands import console as consoles
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+_RUN_NUMBER = "seed"
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """A paper's table.
+
+  Attributes:
+    title: for what is printed.
+    config: name of the file in configs/.
+    rows: name -> switch of the config, "" = none.
+    metrics: columns, keys of an evaluation's metrics.
+    decisive: the metric that says whether a run has learnt, by the verdict on it beside the mean pose; "" = not asked.
+  """
+
+  title: str
+  config: str
+  rows: Mapping[str, str]
+  metrics: tuple[str, ...]
+  decisive: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """One training of one row."""
+
+  config: str
+  row: str
+  variant: str
+  seed: int
+  workdir: pathlib.Path
+
+  @property
+  def finished(self) -> bool:
+    """Whether it was evaluated; the report is written after that, and last."""
+    return (self.workdir / "report" / "index.html").is_file()
+
+  def result(self) -> dict[str, Any]:
+    """Of the evaluation: "metrics", "verdicts" and more."""
+    return json.loads((self.workdir / "eval" / "metrics.json").read_text())
+
+  def command(self, more: Sequence[str] = ()) -> list[str]:
+    """That trains, evaluates and writes the report; `more`: further flags."""
+    config = f"--config=configs/{self.config}.py:{self.variant}"
+    return [sys.executable, "launch.py", config, f"--config.seed={self.seed}", f"--workdir={self.workdir}", *more]
+
+
+def jobs(table: Table, rows: Sequence[str], seeds: Sequence[int], size: str, out: pathlib.Path) -> list[Job]:
+  """Seed by seed, so that every row has a number before any has two."""
+  variants = {row: ",".join(word for word in (size, table.rows[row]) if word) for row in rows}
+  return [
+    Job(table.config, row, variant, seed, out / f"{variant.replace(',', '-')}-{_RUN_NUMBER}{seed}")
+    for seed in seeds
+    for row, variant in variants.items()
+  ]
+
+
+def has_learnt(table: Table, result: Mapping[str, Any]) -> bool:
+  """Whether a run is better than the mean pose, by the interval of the difference."""
+  return not table.decisive or result["verdicts"].get(table.decisive, {}).get("kind") == "better"
+
+
+def summary(table: Table, all_jobs: Sequence[Job]) -> rich.table.Table:
+  """Mean and standard deviation over the seeds of each row."""
+  made = rich.table.Table(title=f"{table.title}: mean ± deviation over seeds")
+  made.add_column("row")
+  for metric in ("seeds", *table.metrics):
+    made.add_column(metric, justify="right")
+  for row in dict.fromkeys(job.row for job in all_jobs):
+    results = [job.result() for job in all_jobs if job.row == row and job.finished]
+    cells = []
+    for metric in table.metrics:
+      values = [result["metrics"][metric] for result in results if metric in result["metrics"]]
+      deviation = f" ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else ""
+      cells.append(f"{np.mean(values):.4g}{deviation}" if values else "")
+    mark = "" if all(has_learnt(table, result) for result in results) else " (not learnt)"
+    made.add_row(f"{row}{mark}", str(len(results)), *cells)
+  if table.decisive:
+    made.caption = f"not learnt: {table.decisive} is not better than the mean pose's, so that the row says nothing"
+  return made
+
+
+def main(table: Table, program: str, description: str) -> None:
+  """The command: runs what is left of a table, and prints it.
+
+  Args:
+    table: with its rows.
+    program: name of the folder in runs/ that is the default.
+    description: for --help.
+  """
+  parser = argparse.ArgumentParser(description=description)
+  parser.add_argument("--size", default="small")
+  parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
+  parser.add_argument("--rows", nargs="+", choices=tuple(table.rows), default=tuple(table.rows), metavar="ROW")
+  parser.add_argument("--out", type=pathlib.Path, default=ROOT / "runs" / program)
+  parser.add_argument("--summary", action="store_true", help="run nothing")
+  parser.add_argument("--no-record", action="store_true", help="do not add finished runs to results/")
+  args, more = parser.parse_known_args()
+  if unknown := [flag for flag in more if not flag.startswith("--config.")]:
+    parser.error(f"{unknown[0]!r} is no option; fields of the config are --config.FIELD=VALUE")
+  console = consoles.make()
+  todo = jobs(table, args.rows, args.seeds, args.size, args.out.resolve())
+  for number, job in enumerate(todo, start=1):
+    if job.finished or args.summary:
+      continue
+    console.print(f"{number} of {len(todo)}: {job.row}, seed {job.seed}")
+    done = subprocess.run(job.command(more), cwd=ROOT, check=False)
+    if done.returncode or not job.finished:
+      sys.exit(f"{job.workdir} was stopped; the same command goes on with it")
+    if not args.no_record:
+      note = f"{job.row}; embedded data"
+      subprocess.run(
+        [sys.executable, "-m", "jaxhands", "results", "add", str(job.workdir), "--note", note], cwd=ROOT, check=True
+      )
+  console.print(summary(table, todo), soft_wrap=False)

@@ -1,0 +1,1 @@
+"""A system on a data set: its numbers, and what stands beside them."""

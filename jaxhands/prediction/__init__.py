@@ -1,0 +1,1 @@
+"""From pictures to both hands in one camera frame."""

@@ -1,0 +1,59 @@
+"""Tables of runs: what is run, in which order, what goes on, and what is said of rows that have learnt nothing."""
+
+import json
+
+import pytest
+
+from benchmarks import digit_table2, intershape_table, row_runs
+from configs import digit, intershape
+
+TABLES = {"digit": (digit_table2.TABLE, digit), "intershape": (intershape_table.TABLE, intershape)}
+
+
+def _finish(job, kind, **metrics):
+  (job.workdir / "eval").mkdir(parents=True)
+  (job.workdir / "report").mkdir()
+  (job.workdir / "report" / "index.html").touch()
+  content = {"metrics": metrics, "verdicts": {"mpjpe/all": {"kind": kind}}}
+  (job.workdir / "eval" / "metrics.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("size", ["tiny", "small"])
+def test_every_row_is_a_variant_of_its_own(name, size, tmp_path):
+  table, module = TABLES[name]
+  todo = row_runs.jobs(table, tuple(table.rows), (0, 1), size, tmp_path)
+  assert [job.seed for job in todo] == [0] * len(table.rows) + [1] * len(table.rows)
+  assert len({job.workdir for job in todo}) == len(todo)
+  configs = [module.get_config(job.variant) for job in todo]
+  assert len({str([config.system, config.stage]) for config in configs}) == len(table.rows)
+  assert len({str([config.data.train, config.data.eval, config.data.synthetic]) for config in configs}) == 1
+  assert f"--config=configs/{name}.py:{todo[0].variant}" in todo[0].command(["--config.batch_size=8"])
+  assert todo[0].command(["--config.batch_size=8"])[-1] == "--config.batch_size=8"
+
+
+def test_runs_go_on_and_what_has_learnt_nothing_is_marked(tmp_path):
+  table = intershape_table.TABLE
+  todo = row_runs.jobs(table, ("baseline", "our full model"), (0, 1), "tiny", tmp_path)
+  for job, kind, value in zip(todo[:3], ("no better", "better", "better"), (60.0, 40.0, 50.0), strict=True):
+    _finish(job, kind, **{"mpjpe/interacting": value})
+  assert [job.finished for job in todo] == [True, True, True, False]
+  shown = row_runs.summary(table, todo)
+  assert [list(column.cells) for column in shown.columns[:3]] == [
+    ["baseline (not learnt)", "our full model"], ["2", "1"], ["55 ± 7.1", "40"],
+  ]  # fmt: skip
+  assert "says nothing" in str(shown.caption)
+  assert row_runs.summary(digit_table2.TABLE, []).caption is None
+
+
+def test_the_command_does_what_is_left(tmp_path, monkeypatch, capsys):
+  """Finished runs are not run again; a word that is no field of the config is refused."""
+  table = row_runs.Table("t", "intershape", {"a": ""}, ("mpjpe/all",))
+  _finish(row_runs.jobs(table, ("a",), (0,), "tiny", tmp_path)[0], "better", **{"mpjpe/all": 12.5})
+  monkeypatch.setattr("sys.argv", ["x", "--size", "tiny", "--seeds", "0", "--out", str(tmp_path), "--no-record"])
+  row_runs.main(table, "x", "d")
+  assert "12.5" in capsys.readouterr().out
+  monkeypatch.setattr("sys.argv", ["x", "--sizes", "tiny"])
+  with pytest.raises(SystemExit):
+    row_runs.main(table, "x", "d")
+  assert "'--sizes' is no option" in capsys.readouterr().err
