@@ -1,6 +1,6 @@
 """HandFlowNet (Wang et al., VMV 2022): a distribution over the poses of two hands, and the baselines beside it.
 
-    python launch.py --config=configs/handflow.py                     # demo: 2 CPU cores, minutes
+    python launch.py --config=configs/handflow.py                     # demo: 2 CPU cores
     python launch.py --config=configs/handflow.py:gaussian            # the same with another distribution
     python launch.py --config=configs/handflow.py:kept                # the demo's network, trained longer
     python launch.py --config=configs/handflow.py:synth               # the paper's network on embedded data: one GPU
@@ -14,8 +14,8 @@ Sizes:
   demo   ResNet-18 three eighths as wide, 96 px, a flow of 128 units without norm and dropout; upright embedded hands.
          The trunk starts from InterNet's weights that come with the package (docs/kept.md), but for `scratch`
   tiny   seconds, for tests
-  small  `demo` on fewer pictures: for ablations; every row starts from the same trunk
-  kept   `demo` on more pictures and for more steps
+  small  `demo` on more pictures: for ablations; every row starts from the same trunk
+  kept   `demo` on other pictures, more of them and more augmented, and for more steps
   synth  the paper's network on embedded data
   paper  ResNet-50, 224 px, a flow of four layers of 1,024 units, 100 annotations a picture
 
