@@ -176,10 +176,12 @@ def _small(config: Any) -> None:
 
 
 def _kept(config: Any) -> None:
-  """Pictures of two hands that no demo shows, with annotations."""
+  """The first pictures of two hands of what all weights that come with the package learn from, with annotations."""
   _compact(config)
+  base.kept_data(config)
+  config.data.synthetic.hands = "all"
+  config.data.multihands = ConfigDict({**config.data.multihands, "train": 1_500, "test": 300})
   config.data.train, config.data.eval = ("multihands/demo:train",), ("multihands/demo:test",)
-  config.data.synthetic.update(train=1_500, val=0, test=200, seed=1)
   config.data.augmentation.update(translation=0.1, scale=0.2, rotation_deg=30.0)
   config.train_for, config.ema = "1200 steps", 0.99
   config.log_every, config.eval_every, config.checkpoint_every = "50 steps", "0 steps", "100 steps"
