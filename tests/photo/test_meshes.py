@@ -179,7 +179,8 @@ def test_samples_go_with_the_hands_into_file_and_page(tmp_path):
   for hand in hands:
     samples = np.array(hand["samples_cam_mm"])
     np.testing.assert_allclose(samples[0], hand["joints_cam_mm"], atol=0.1)
-    np.testing.assert_allclose(samples - samples[0], 10.0 * np.arange(3)[:, None, None] * [0, 0, 1], atol=0.15)
+    farther = np.broadcast_to(10.0 * np.arange(3)[:, None, None] * [0, 0, 1], samples.shape)
+    np.testing.assert_allclose(samples - samples[0], farther, atol=0.15)
     np.testing.assert_allclose(hand["deviation_mm"], 0, atol=1e-2)
     np.testing.assert_allclose(hand["deviation_cam_mm"], 10 * np.sqrt(2), rtol=1e-2)  # of five
   (data,) = re.findall(
