@@ -45,13 +45,14 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-  """One training of one row."""
+  """One training of one row; `flags`: what changes fields of its config."""
 
   config: str
   row: str
   variant: str
   seed: int
   workdir: pathlib.Path
+  flags: tuple[str, ...] = ()
 
   @property
   def finished(self) -> bool:
@@ -65,7 +66,8 @@ class Job:
   def command(self, more: Sequence[str] = ()) -> list[str]:
     """That trains, evaluates and writes the report; `more`: further flags."""
     config = f"--config=configs/{self.config}.py:{self.variant}"
-    return [sys.executable, "launch.py", config, f"--config.seed={self.seed}", f"--workdir={self.workdir}", *more]
+    own = [f"--config.seed={self.seed}", f"--workdir={self.workdir}", *self.flags]
+    return [sys.executable, "launch.py", config, *own, *more]
 
 
 def jobs(table: Table, rows: Sequence[str], seeds: Sequence[int], size: str, out: pathlib.Path) -> list[Job]:
@@ -111,17 +113,29 @@ def main(table: Table, program: str, description: str) -> None:
     program: name of the folder in runs/ that is the default.
     description: for --help.
   """
+  args, more = arguments(tuple(table.rows), program, description)
+  todo = jobs(table, args.rows, args.seeds, args.size, args.out.resolve())
+  do(todo, more, args)
+  consoles.make().print(summary(table, todo), soft_wrap=False)
+
+
+def arguments(rows: Sequence[str], program: str, description: str) -> tuple[argparse.Namespace, list[str]]:
+  """The command's flags, and those that change fields of all configs; `rows` there are, others as of `main`."""
   parser = argparse.ArgumentParser(description=description)
   parser.add_argument("--size", default="small")
   parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
-  parser.add_argument("--rows", nargs="+", choices=tuple(table.rows), default=tuple(table.rows), metavar="ROW")
+  parser.add_argument("--rows", nargs="+", choices=tuple(rows), default=tuple(rows), metavar="ROW")
   parser.add_argument("--out", type=pathlib.Path, default=ROOT / "runs" / program)
   parser.add_argument("--summary", action="store_true", help="run nothing")
   parser.add_argument("--no-record", action="store_true", help="do not add finished runs to results/")
   more = [word for word in sys.argv[1:] if word.startswith("--config.")]  # fields of the config
   args = parser.parse_args([word for word in sys.argv[1:] if word not in more])
+  return args, more
+
+
+def do(todo: Sequence[Job], more: Sequence[str], args: argparse.Namespace) -> None:
+  """Runs what is left, one after the other, and records it; ends the program where one was stopped."""
   console = consoles.make()
-  todo = jobs(table, args.rows, args.seeds, args.size, args.out.resolve())
   for number, job in enumerate(todo, start=1):
     if job.finished or args.summary:
       continue
@@ -134,4 +148,3 @@ def main(table: Table, program: str, description: str) -> None:
       subprocess.run(
         [sys.executable, "-m", "jaxhands", "results", "add", str(job.workdir), "--note", note], cwd=ROOT, check=True
       )
-  console.print(summary(table, todo), soft_wrap=False)

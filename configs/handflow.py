@@ -1,6 +1,6 @@
 """HandFlowNet (Wang et al., VMV 2022): a distribution over the poses of two hands, and the baselines beside it.
 
-    python launch.py --config=configs/handflow.py                     # demo: 2 CPU cores, minutes
+    python launch.py --config=configs/handflow.py                     # demo: 2 CPU cores
     python launch.py --config=configs/handflow.py:gaussian            # the same with another distribution
     python launch.py --config=configs/handflow.py:kept                # the demo's network, trained longer
     python launch.py --config=configs/handflow.py:synth               # the paper's network on embedded data: one GPU
@@ -14,8 +14,8 @@ Sizes:
   demo   ResNet-18 three eighths as wide, 96 px, a flow of 128 units without norm and dropout; upright embedded hands.
          The trunk starts from InterNet's weights that come with the package (docs/kept.md), but for `scratch`
   tiny   seconds, for tests
-  small  `demo` on fewer pictures: for ablations; every row starts from the same trunk
-  kept   `demo` on more pictures and for more steps
+  small  `demo` on more pictures: for ablations; every row starts from the same trunk
+  kept   `demo` on other pictures, more of them and more augmented, and for more steps
   synth  the paper's network on embedded data
   paper  ResNet-50, 224 px, a flow of four layers of 1,024 units, 100 annotations a picture
 
@@ -176,10 +176,12 @@ def _small(config: Any) -> None:
 
 
 def _kept(config: Any) -> None:
-  """Pictures of two hands that no demo shows, with annotations."""
+  """The first pictures of two hands of what all weights that come with the package learn from, with annotations."""
   _compact(config)
+  base.kept_data(config)
+  config.data.synthetic.hands = "all"
+  config.data.multihands = ConfigDict({**config.data.multihands, "train": 1_500, "test": 300})
   config.data.train, config.data.eval = ("multihands/demo:train",), ("multihands/demo:test",)
-  config.data.synthetic.update(train=1_500, val=0, test=200, seed=1)
   config.data.augmentation.update(translation=0.1, scale=0.2, rotation_deg=30.0)
   config.train_for, config.ema = "1200 steps", 0.99
   config.log_every, config.eval_every, config.checkpoint_every = "50 steps", "0 steps", "100 steps"

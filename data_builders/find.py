@@ -20,7 +20,8 @@ def find(name: str, variant: str, data: Any) -> pathlib.Path:
   Args:
     name: "synthetic", "aih", "multihands", that of another builder, or a path.
     variant: of the data set; "" = the only or the usual one. Of "multihands" one of the embedded data's, whose pictures
-      of two hands get annotations; or the name of another source, found among what was built.
+      of two hands get annotations, and which has no others unless `data.synthetic.hands` says so; or the name of
+      another source, found among what was built.
     data: a config's `data`: the folder `dir` of all data sets, and `synthetic`, `aih` and `multihands`, what those are
       made of.
   Raises:
@@ -35,7 +36,7 @@ def find(name: str, variant: str, data: Any) -> pathlib.Path:
     with shown_progress("AIH data") as progress:
       return aih.build(AihConfig(**data.aih, variant=variant or "full"), progress=progress, root=root)
   if name == "multihands" and (variant or "full") in EMBEDDED:
-    embedded = {**data.synthetic, "hands": "pair", "variant": variant or "full"}
+    embedded = {"hands": "pair", **data.synthetic, "variant": variant or "full"}
     with shown_progress("synthetic data") as progress:
       source = synthetic.build(SyntheticConfig(**embedded), progress=progress, root=root)
     with shown_progress("annotations") as progress:

@@ -7,6 +7,7 @@ import pytest
 
 from configs import handflow, internet
 from data_builders.find import find
+from data_builders.synthetic import SyntheticConfig
 from jaxhands.data import folders
 from tests.data.conftest import build
 
@@ -62,6 +63,12 @@ def test_multihands_is_made_of_embedded_pairs_with_the_configs_numbers(tmp_path,
   assert (pairs.hands, pairs.variant, pairs.train) == ("pair", "demo", data.synthetic.train)
   assert (annotated.source, annotated.population) == (str(tmp_path / "pairs"), data.multihands.population)
   assert {root for _, root in made.values()} == {tmp_path}
+  # Those of the pictures that other systems have, where a config asks for them.
+  kept = handflow.get_config("kept").data
+  kept.dir = str(tmp_path)
+  find(name, wanted, kept)
+  assert made["pairs"][0] == SyntheticConfig(**internet.get_config("kept").data.synthetic, variant="demo")
+  assert (made["annotated"][0].train, made["annotated"][0].test) == (kept.multihands.train, kept.multihands.test)
   with pytest.raises(FileNotFoundError, match="there is no data set 'multihands-interhand26m'"):
     find("multihands", "interhand26m", data)
 

@@ -39,11 +39,15 @@ def circle() -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Spots:
-  """Both hands of a pair, or one hand; `masks` instead of a pose if `finds`; with `meshes` of the embedded model."""
+  """Both hands of a pair, or one hand; `masks` instead of a pose if `finds`; with `meshes` of the embedded model.
+
+  `samples`: so many poses, each 10 mm farther than the one before, of which the first is the pose itself.
+  """
 
   view: Any = "pair"
   finds: bool = False
   meshes: bool = False
+  samples: int = 0
 
   objectives = ()
 
@@ -92,7 +96,9 @@ class Spots:
     joints = posed.keypoints
     seen = FOCAL_PX * joints[..., :2] / joints[..., 2:]
     depth = joints[..., 2] - joints[..., 20:, 2]
-    return {
+    farther = 10.0 * jnp.arange(self.samples)[:, None, None, None] * jnp.array([0, 0, 1])
+    more = {"samples": joints[:, None] + farther} if self.samples else {}
+    return more | {
       "joints_img": middle[:, :, None] + seen - seen[:, :, 20:],
       "joints_rel_depth": depth,
       "rel_root_depth": joints[:, 1, 20, 2] - joints[:, 0, 20, 2],
@@ -109,13 +115,13 @@ class Spots:
 
 
 def build(config: Any) -> Spots:
-  return Spots(config.system.view, config.system.finds, config.system.meshes)
+  return Spots(config.system.view, config.system.finds, config.system.meshes, config.system.samples)
 
 
-def make_config(view: str = "pair", finds: bool = False, meshes: bool = False) -> Any:
+def make_config(view: str = "pair", finds: bool = False, meshes: bool = False, samples: int = 0) -> Any:
   config = base_config.get_config()
   config.name, config.variant = "spots", "tiny"
-  config.system = ConfigDict({"name": "spots", "view": view, "finds": finds, "meshes": meshes})
+  config.system = ConfigDict({"name": "spots", "view": view, "finds": finds, "meshes": meshes, "samples": samples})
   config.data.crop_hw = CROP_HW
   return config
 

@@ -169,3 +169,23 @@ def test_formats_are_refused_before_anything_is_read(tmp_path, capsys):
   with pytest.raises(SystemExit):
     _predict(tmp_path / "a.png", "--run", plain, "--out", tmp_path / "out", "--format", "glb,fbx")
   assert "'fbx' is no format of meshes; there are glb, bvh, obj, ply" in capsys.readouterr().err
+
+
+def test_samples_go_with_the_hands_into_file_and_page(tmp_path):
+  run = spots.write_run(tmp_path / "run", meshes=True, samples=5)
+  file = _save(tmp_path / "a.png", spots.picture(240, 320, right=(100, 60), left=(220, 160)))
+  assert _predict(file, "--run", run, "--out", tmp_path / "out", "--whole", "--samples", 3, "--fx", 300) == 0
+  hands = json.loads((tmp_path / "out" / "predictions.json").read_text())["pictures"][0]["hands"]
+  for hand in hands:
+    samples = np.array(hand["samples_cam_mm"])
+    np.testing.assert_allclose(samples[0], hand["joints_cam_mm"], atol=0.1)
+    farther = np.broadcast_to(10.0 * np.arange(3)[:, None, None] * [0, 0, 1], samples.shape)
+    np.testing.assert_allclose(samples - samples[0], farther, atol=0.15)
+    np.testing.assert_allclose(hand["deviation_mm"], 0, atol=1e-2)
+    np.testing.assert_allclose(hand["deviation_cam_mm"], 10 * np.sqrt(2), rtol=1e-2)  # of five
+  (data,) = re.findall(
+    r'<script id="data" type="application/json">(.*?)</script>', (tmp_path / "out" / "index.html").read_text(), re.S
+  )
+  entry = json.loads(data)["pictures"][0]
+  assert entry["sure"].startswith("data:image/jpeg;base64,")
+  assert len(entry["deviation"][0][0]) == 21
