@@ -5,26 +5,27 @@ figure is a change of the file, made by
 
     python -m tests.pinned
 
-which runs the tests that know the figures (`tests/contract`) and writes what they find. They compile for AVX2 wherever
-they run; on processors that are no x86 compiled figures are not compared. A version without a file is not checked, and
-says so.
+which runs the tests that know the figures (`tests/contract`) and writes what they find. Operations, counted before
+compiling, are the same everywhere. Bytes and memory are compared on the kind of processor that the file names alone,
+though the tests compile for AVX2 wherever they run. A version without a file is not checked, and says so.
 """
 
 from __future__ import annotations
 
 import argparse
 import fcntl
+import functools
 import importlib.metadata
 import json
 import os
 import pathlib
-import platform
 import subprocess
 import sys
 from collections.abc import Callable
 
 _WRITES = "JAXHANDS_WRITE_PINNED"
 _EXACT = {"flops"}
+_PROCESSOR = "processor"  # key of the file
 _TOLERANCE = 0.01  # of bytes, which layouts and fusions decide
 VERSION = ".".join(importlib.metadata.version("jax").split(".")[:2])
 FILE = pathlib.Path(__file__).parent / "pinned" / f"jax-{VERSION}.json"
@@ -39,21 +40,36 @@ def check(key: str, **found: Callable[[], float]) -> None:
   if os.environ.get(_WRITES):
     _write(key, {name: figure() for name, figure in found.items()})
   elif FILE.is_file():
-    pinned = json.loads(FILE.read_text()).get(key)
+    figures = json.loads(FILE.read_text())
+    pinned = figures.get(key)
     assert pinned is not None, f"{key} has no figures in {FILE.name}: python -m tests.pinned"
     for name, figure in found.items():
-      if name not in _EXACT and platform.machine() != "x86_64":
+      if name not in _EXACT and figures[_PROCESSOR] != processor():
         continue
       value, wanted = figure(), pinned[name]
       near = value == wanted if name in _EXACT else abs(value - wanted) <= _TOLERANCE * wanted
       assert near, f"{name} of {key} was {wanted:.10g} and is {value:.10g}; if that is meant: python -m tests.pinned"
 
 
+def keys() -> set[str]:
+  """The steps that the file has figures of."""
+  return set(json.loads(FILE.read_text())) - {_PROCESSOR}
+
+
+@functools.cache
+def processor() -> str:
+  """Kind and number of processors, where Linux says so."""
+  info = pathlib.Path("/proc/cpuinfo")
+  lines = info.read_text().splitlines() if info.is_file() else []
+  models = {line.split(":")[1].strip() for line in lines if line.startswith("model name")}
+  return f"{os.cpu_count()} x {', '.join(sorted(models)) or 'unknown'}"
+
+
 def _write(key: str, found: dict[str, float]) -> None:
   with FILE.open("a+") as file:
     fcntl.flock(file, fcntl.LOCK_EX)  # several workers write
     file.seek(0)
-    figures = json.loads(file.read() or "{}") | {key: found}
+    figures = json.loads(file.read() or "{}") | {key: found, _PROCESSOR: processor()}
     file.truncate(0)
     file.write(json.dumps(figures, indent=1, sort_keys=True) + "\n")
 

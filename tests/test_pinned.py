@@ -21,15 +21,15 @@ def test_the_file_has_the_figures_of_every_step():
       steps[f"{variant} {contract._label(name, stage)}"] = system
   expected = {f"{step} predict" for step in steps}
   expected |= {f"{step} train" for step, system in steps.items() if system.objectives}
-  assert set(json.loads(pinned.FILE.read_text())) == expected
+  assert pinned.keys() == expected
 
 
 def test_a_changed_figure_is_refused(tmp_path, monkeypatch):
   path = tmp_path / "figures.json"
-  path.write_text(json.dumps({"a train": {"flops": 100, "bytes": 1000}}))
+  path.write_text(json.dumps({"a train": {"flops": 100, "bytes": 1000}, "processor": "2 x fast"}))
   monkeypatch.setattr(pinned, "FILE", path)
   monkeypatch.delenv("JAXHANDS_WRITE_PINNED", raising=False)
-  monkeypatch.setattr(pinned.platform, "machine", lambda: "x86_64")
+  monkeypatch.setattr(pinned, "processor", lambda: "2 x fast")
   pinned.check("a train", flops=lambda: 100, bytes=lambda: 1009)
   with pytest.raises(AssertionError, match=r"flops of a train was 100 and is 101; if that is meant: python -m"):
     pinned.check("a train", flops=lambda: 101)
@@ -37,6 +37,10 @@ def test_a_changed_figure_is_refused(tmp_path, monkeypatch):
     pinned.check("a train", bytes=lambda: 989)
   with pytest.raises(AssertionError, match="b train has no figures"):
     pinned.check("b train", flops=lambda: 1)
+  monkeypatch.setattr(pinned, "processor", lambda: "4 x slow")
+  pinned.check("a train", flops=lambda: 100, bytes=lambda: 2000)
+  with pytest.raises(AssertionError, match="flops of a train"):
+    pinned.check("a train", flops=lambda: 101)
 
 
 def test_figures_are_written_one_beside_the_other(tmp_path, monkeypatch):
@@ -46,4 +50,7 @@ def test_figures_are_written_one_beside_the_other(tmp_path, monkeypatch):
   pinned.check("b train", flops=lambda: 2)
   pinned.check("a train", flops=lambda: 1)
   pinned.check("b train", flops=lambda: 3)
-  assert json.loads(path.read_text()) == {"a train": {"flops": 1}, "b train": {"flops": 3}}
+  assert json.loads(path.read_text()) == {
+    "a train": {"flops": 1}, "b train": {"flops": 3}, "processor": pinned.processor()
+  }  # fmt: skip
+  assert pinned.keys() == {"a train", "b train"}
