@@ -17,5 +17,10 @@ TABLE = row_runs.Table(
   ("mpjpe/interacting", "mrrpe", "mpjpe/single", "bone_asymmetry", "iou/parts"),
 )  # fmt: skip
 
-if __name__ == "__main__":
+
+def main() -> None:
   row_runs.main(TABLE, "digit_table2", (__doc__ or "").splitlines()[0])
+
+
+if __name__ == "__main__":
+  main()

@@ -21,5 +21,10 @@ TABLE = row_runs.Table(
   decisive="mpjpe/all",
 )  # fmt: skip
 
-if __name__ == "__main__":
+
+def main() -> None:
   row_runs.main(TABLE, "intershape_table", (__doc__ or "").splitlines()[0])
+
+
+if __name__ == "__main__":
+  main()

@@ -118,9 +118,8 @@ def main(table: Table, program: str, description: str) -> None:
   parser.add_argument("--out", type=pathlib.Path, default=ROOT / "runs" / program)
   parser.add_argument("--summary", action="store_true", help="run nothing")
   parser.add_argument("--no-record", action="store_true", help="do not add finished runs to results/")
-  args, more = parser.parse_known_args()
-  if unknown := [flag for flag in more if not flag.startswith("--config.")]:
-    parser.error(f"{unknown[0]!r} is no option; fields of the config are --config.FIELD=VALUE")
+  more = [word for word in sys.argv[1:] if word.startswith("--config.")]  # fields of the config
+  args = parser.parse_args([word for word in sys.argv[1:] if word not in more])
   console = consoles.make()
   todo = jobs(table, args.rows, args.seeds, args.size, args.out.resolve())
   for number, job in enumerate(todo, start=1):

@@ -183,9 +183,7 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
   parser.add_argument("--system", action="append", default=[], help='"internet", "hdr", "hdr/hasm", ...; default: all')
   parser.add_argument("--size", choices=("demo", "paper", "tiny"), help="default: demo, then paper")
-  parser.add_argument(
-    "--torch", action="store_true", help="time PyTorch's twins, too, where there are (extra `bench`)"
-  )
+  parser.add_argument("--torch", action="store_true", help="time PyTorch's twins, too, where there are (extra `bench`)")
   parser.add_argument("--json", type=pathlib.Path, help="write there after each subject, and go on from there")
   parser.add_argument("--table", type=pathlib.Path, help="print the table of such a file, and measure nothing")
   args = parser.parse_args()

@@ -189,12 +189,20 @@ class Block(nn.Module):
   dtype: jnp.dtype | type = jnp.float32
 
   @nn.compact
-  def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b h w c"]:
-    def dropped(branch: jax.Array, name: str) -> jax.Array:
-      return nn.Dropout(self.drop_path, broadcast_dims=(1, 2, 3), deterministic=not train, name=name)(branch)
+  def __call__(
+    self, x: Float[Array, "b h w c"], train: bool, drop_path: Float[Array, ""] | None = None
+  ) -> Float[Array, "b h w c"]:
+    """`drop_path`, where it is given, takes the place of the attribute."""
+    rate = self.drop_path if drop_path is None else drop_path
+
+    def dropped(branch: jax.Array) -> jax.Array:
+      if not train or (drop_path is None and rate == 0):
+        return branch
+      kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - rate, (len(branch), 1, 1, 1))
+      return jnp.where(kept, branch / jnp.asarray(1 - rate, branch.dtype), 0)
 
     attention = SpatialReductionAttention(
       self.heads, self.reduction, self.reduction_epsilon, self.dtype, name="attention"
     )
-    x = x + dropped(attention(layer_norm(self.dtype, "norm1")(x)), "drop_attention")
-    return x + dropped(MixFFN(self.ratio, self.dtype, name="ffn")(layer_norm(self.dtype, "norm2")(x)), "drop_ffn")
+    x = x + dropped(attention(layer_norm(self.dtype, "norm1")(x)))
+    return x + dropped(MixFFN(self.ratio, self.dtype, name="ffn")(layer_norm(self.dtype, "norm2")(x)))

@@ -358,9 +358,5 @@ class DIGIT(base.Defaults):
 
 
 def build(config: Any) -> DIGIT:
-  """The system that `config.system` describes; fields it does not name keep their defaults.
-
-  Raises:
-    ValueError: an unknown field, with the known ones.
-  """
+  """The system that `config.system` describes; see `base.from_fields`."""
   return base.from_fields(DIGIT, config)

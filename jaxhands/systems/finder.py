@@ -296,9 +296,5 @@ def _centres(count: int) -> np.ndarray:
 
 
 def build(config: Any) -> Finder:
-  """The system that `config.system` describes; fields it does not name keep their defaults.
-
-  Raises:
-    ValueError: an unknown field, with the known ones.
-  """
+  """The system that `config.system` describes; see `base.from_fields`."""
   return base.from_fields(Finder, config)

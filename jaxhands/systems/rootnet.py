@@ -272,9 +272,5 @@ def k_value(
 
 
 def build(config: Any) -> RootNet:
-  """The system that `config.system` describes; fields it does not name keep their defaults.
-
-  Raises:
-    ValueError: an unknown field, with the known ones.
-  """
+  """The system that `config.system` describes; see `base.from_fields`."""
   return base.from_fields(RootNet, config)

@@ -188,10 +188,6 @@ def mask_losses(
 
 
 def build(config: Any) -> HASM:
-  """The system that `config.system` describes; fields it does not name keep their defaults.
-
-  Raises:
-    ValueError: an unknown field, with the known ones.
-  """
+  """The system that `config.system` describes; see `base.from_fields`."""
   before = {} if "map_hw" in config.system else {"map_hw": tuple(config.data.map_hw)}  # where older runs have it
   return base.from_fields(HASM, config, tuples=("zoom", "map_hw"), **before)

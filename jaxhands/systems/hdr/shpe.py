@@ -314,9 +314,5 @@ def _bone_mm() -> float:
 
 
 def build(config: Any) -> SHPE:
-  """The system that `config.system` describes; fields it does not name keep their defaults.
-
-  Raises:
-    ValueError: an unknown field, with the known ones.
-  """
+  """The system that `config.system` describes; see `base.from_fields`."""
   return base.from_fields(SHPE, config, tuples=("blocks",))
