@@ -12,7 +12,8 @@ Parts:
   hands   the second training alone: `--config.init_from.heatmaps=RUN:.`, of configs/internet.py, or its released file
 
 Sizes:
-  demo   ResNet-18s three eighths as wide at 96 px, 2D heatmaps with depth maps in place of volumes; embedded data
+  demo   fits the weights that come with the package (docs/kept.md) to other upright hands, while there is time:
+         ResNet-18s three eighths as wide at 96 px, 2D heatmaps with depth maps in place of volumes; embedded data
   tiny   seconds, for tests; volumes
   kept   `demo` on more hands and for longer, for the weights that come with the package
   small  `kept` on fewer hands and with fewer steps: for ablations, `python -m benchmarks.intershape_table`
@@ -34,8 +35,8 @@ Switches, and the paper's rows (table 2 and figure 8; MPJPE in mm, AUC):
   attention_loss       the rendered attention has a loss, see below
   released             the second release's conventions; released_v1: the first one's
 
-`demo`, `kept` and `small` have one training: the heatmaps are those of the InterNet that comes with the package
-(docs/kept.md), and the encoder starts from its backbone, as v2's from ImageNet's; joints have one order in both.
+`kept`, `small` and ablations of `demo` have one training: the heatmaps are those of the InterNet that comes with the
+package (docs/kept.md); the encoder starts from its backbone, as v2's from ImageNet's. Joints have one order in both.
 
 Evaluation is the paper's: each hand from the base of its middle finger, with the true length of the bone from there to
 the wrist (`scale=gt`); beside it the same with the predicted length (`scale=predicted`).
@@ -131,8 +132,8 @@ def get_config(variant: str = "") -> ConfigDict:
   })  # fmt: skip
   config.data.update(first.data)
   config.freeze = ("heatmaps",)
-  sizes = {"demo": _demo, "tiny": _tiny, "kept": _kept, "small": _small, "synth": _synth, "paper": _paper}
-  sizes[choice.size](config)
+  sizes = {"tiny": _tiny, "kept": _kept, "small": _small, "synth": _synth, "paper": _paper}
+  _demo(config, choice) if choice.size == "demo" else sizes[choice.size](config)
   if choice.size in ("demo", "kept", "small") and "scratch" not in choice:
     _on_kept_heatmaps(config)
   else:
@@ -142,7 +143,8 @@ def get_config(variant: str = "") -> ConfigDict:
 
 def _on_kept_heatmaps(config: Any) -> None:
   """The hands, on the InterNet that comes with the package; its backbone is where the encoder begins."""
-  config.init_from.update(heatmaps=f"{_HEATMAPS}:.", encoder=f"{_HEATMAPS}:backbone")
+  if not config.init_from.all:
+    config.init_from.update(heatmaps=f"{_HEATMAPS}:.", encoder=f"{_HEATMAPS}:backbone")
   _evaluate(config)
 
 
@@ -209,11 +211,24 @@ def _kept(config: Any) -> None:
   config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "3000 steps", "500 steps"
 
 
-def _demo(config: Any) -> None:
+def _demo(config: Any, choice: base.Choice) -> None:
+  """The weights that come with the package, fitted to other upright hands; an ablation starts from the heatmaps."""
   _kept(config)
-  config.data.synthetic.train = 3_000
-  config.train_for = "3000 steps"
-  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "0 steps", "1000 steps"
+  config.data.synthetic = ConfigDict({"train": 1_500, "val": 0, "test": 500, "seed": 0})
+  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "200 steps"
+  if _starts_from_kept(choice):
+    config.init_from.all = "kept/intershape"
+    config.train_for, config.fit.choices = "200 steps", ("200 steps", "600 steps", "1800 steps")
+    config.fit.seconds = 150.0
+    config.optimizer.learning_rate, config.schedule.warmup = 3e-4, "50 steps"
+    config.ema = 0.99
+  else:
+    config.train_for = "1000 steps"
+
+
+def _starts_from_kept(choice: base.Choice) -> bool:
+  """Whether the networks are those of the weights that come with the package: the demo's, of no ablation."""
+  return choice.size == "demo" and not choice.switches
 
 
 def _small(config: Any) -> None:

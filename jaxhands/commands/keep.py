@@ -4,6 +4,8 @@ Of a run of several stages, those of the last; and what makes probabilities of i
 
     python -m jaxhands keep runs/hdr-small --out weights/hdr-small
     python -m jaxhands predict photo.jpg --run weights/hdr-small --out hands
+
+--shared SUBTREE=NAME leaves out what is, as a whole, other weights of the package, and is read from there.
 """
 
 from __future__ import annotations
@@ -25,6 +27,16 @@ from jaxhands.weights import kept as files
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("run", type=pathlib.Path, metavar="RUN", help="folder of launch.py")
   parser.add_argument("--out", type=pathlib.Path, required=True, help="new folder")
+  parser.add_argument(
+    "--shared", type=_pair, nargs="+", default=[], metavar="SUBTREE=NAME", help="as heatmaps=internet"
+  )
+
+
+def _pair(text: str) -> tuple[str, str]:
+  subtree, found, name = text.partition("=")
+  if not (subtree and found and name):
+    raise argparse.ArgumentTypeError(f"{text!r} is not SUBTREE=NAME")
+  return subtree, name
 
 
 def main(args: argparse.Namespace) -> int:
@@ -33,7 +45,7 @@ def main(args: argparse.Namespace) -> int:
   Raises:
     FileExistsError: it holds something already.
     FileNotFoundError: the run holds no checkpoint.
-    ValueError: a weight that float16 cannot hold.
+    ValueError: a weight that float16 cannot hold, or a subtree that is not the shared weights.
   """
   if args.out.exists() and not writer.is_empty(args.out):
     raise FileExistsError(f"{args.out} exists; name a new folder")
@@ -50,7 +62,7 @@ def main(args: argparse.Namespace) -> int:
   if calibration.is_file():
     (args.out / "eval").mkdir()
     shutil.copy(calibration, args.out / "eval")
-  files.write(args.out, kept)
+  files.write(args.out, kept, dict(args.shared))
   size = sum(file.stat().st_size for file in args.out.rglob("*") if file.is_file())
   print(f"{args.out}: {sum(leaf.size for leaf in kept.values()):,} values, {size / 1e6:.1f} MB")
   return 0

@@ -5,6 +5,9 @@
     FOLDER/weights.json           a checksum (CRC-32) of each, which is looked at whenever they are read
     FOLDER/eval/                  what makes probabilities of confidences, if the run was evaluated
 
+A subtree that is the whole of other weights of the package, as Intershape's heatmaps are InterNet, is named in
+`weights.json` ("shared") and read from there; its checksums are looked at as all others.
+
 Those of the package are named by their folder, as "internet". `docs/kept.md` says what each has learnt.
 """
 
@@ -14,6 +17,7 @@ import importlib.resources
 import pathlib
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from safetensors import numpy as safetensors
@@ -62,15 +66,26 @@ def located(path: pathlib.Path) -> pathlib.Path:
   return folder(str(path)) if str(path) in names() else path
 
 
-def write(workdir: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write(workdir: pathlib.Path, arrays: Mapping[str, np.ndarray], shared: Mapping[str, str] | None = None) -> None:
   """Writes both files, the weights last.
 
   Args:
     workdir: their folder.
     arrays: by their paths.
+    shared: subtree -> name of the package's weights that it is the whole of; it is not written again.
+  Raises:
+    FileNotFoundError: there are no such weights.
+    ValueError: a subtree differs from them.
   """
   whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-  run_files.write_json(workdir / _SUMS, {"crc32": {name: _sum(array) for name, array in whole.items()}})
+  content: dict[str, Any] = {"crc32": {name: _sum(array) for name, array in whole.items()}}
+  for subtree, source in (shared or {}).items():
+    there = _as_subtree(subtree, source)
+    own = {name for name in whole if name.split("/")[1] == subtree}
+    if own != set(there) or any(_sum(whole[name]) != _sum(array) for name, array in there.items()):
+      raise ValueError(f"{subtree!r} is not the same as the package's weights {source!r}")
+    whole = {name: array for name, array in whole.items() if name not in own}
+  run_files.write_json(workdir / _SUMS, content | ({"shared": dict(shared)} if shared else {}))
   with run_files.written(workdir / FILE) as file:
     file.write(safetensors.save(whole))
 
@@ -82,14 +97,21 @@ def read(workdir: pathlib.Path) -> dict[str, np.ndarray]:
     FileNotFoundError: a file is missing.
     ValueError: a file is damaged, or an array is not what was written.
   """
-  tree = files.read(workdir / FILE).tree
-  sums = run_files.read_json(workdir / _SUMS, _ADVICE, ("crc32",))["crc32"]
+  content = run_files.read_json(workdir / _SUMS, _ADVICE, ("crc32",))
+  tree, sums = dict(files.read(workdir / FILE).tree), content["crc32"]
+  for subtree, source in content.get("shared", {}).items():
+    tree |= _as_subtree(subtree, source)
   bad = [name for name in sorted(set(sums) | set(tree)) if name not in tree or _sum(tree[name]) != sums.get(name)]
   if bad:
     raise ValueError(
       f"{workdir / FILE} is damaged: {len(bad)} arrays, first {bad[0]!r}, are not what was written; {_ADVICE}"
     )
   return tree
+
+
+def _as_subtree(subtree: str, source: str) -> dict[str, np.ndarray]:
+  """Weights of the package, by their paths where they are a subtree: "params/conv" -> "params/SUBTREE/conv"."""
+  return {path.replace("/", f"/{subtree}/", 1): array for path, array in read(folder(source)).items()}
 
 
 def _sum(array: np.ndarray) -> str:

@@ -35,6 +35,26 @@ def test_one_bit_is_seen(tmp_path):
     kept.read(tmp_path)
 
 
+def test_weights_of_the_package_are_shared_and_looked_at(tmp_path, monkeypatch):
+  monkeypatch.setattr(kept, "_packaged", lambda: tmp_path / "package")
+  kept.write(tmp_path / "package" / "part", ARRAYS)
+  part = {f"{path.split('/')[0]}/first/{path.split('/', 1)[1]}": array for path, array in ARRAYS.items()}
+  whole = part | {"params/own": np.ones(3, np.float16)}
+  kept.write(tmp_path / "x", whole, {"first": "part"})
+  found = kept.read(tmp_path / "x")
+  assert found.keys() == whole.keys()
+  for name, array in whole.items():
+    np.testing.assert_array_equal(found[name], array)
+  kept.write(tmp_path / "y", whole)
+  assert (tmp_path / "x" / kept.FILE).stat().st_size < (tmp_path / "y" / kept.FILE).stat().st_size
+  for other in (whole | {"params/first/more": np.ones(1)}, whole | {"params/first/a/kernel": np.zeros((2, 3))}):
+    with pytest.raises(ValueError, match="'first' is not the same as the package's weights 'part'"):
+      kept.write(tmp_path / "z", other, {"first": "part"})
+  kept.write(tmp_path / "package" / "part", {name: array + 1 for name, array in ARRAYS.items()})
+  with pytest.raises(ValueError, match="not what was written"):
+    kept.read(tmp_path / "x")
+
+
 def test_names_are_those_of_the_package(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   for name in kept.names():
