@@ -33,7 +33,8 @@ def run(tmp_path):
 
 
 def _predict(*arguments):
-  return cli.main(["predict", *map(str, arguments)])
+  told = () if "--whole" in arguments else ("--whole",)
+  return cli.main(["predict", *told, *map(str, arguments)])
 
 
 def _save(path, pixels):

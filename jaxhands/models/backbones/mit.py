@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -90,6 +91,7 @@ class MiT(nn.Module):
     def one(x: jax.Array, own: tuple) -> tuple[jax.Array, None]:
       params, rate, key = own
       streams = {} if key is None else {"dropout": key}
-      return block.apply({"params": params}, x, train, rate if train else None, rngs=streams), None
+      seen: Any = block.apply({"params": params}, x, train, rate if train else None, rngs=streams)
+      return seen, None
 
     return jax.lax.scan(one, x, (stacked, jnp.asarray(rates, jnp.float32), keys))[0]
