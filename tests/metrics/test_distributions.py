@@ -46,6 +46,14 @@ def _scene(count=COUNT):
     "joints_cam_valid": present[..., None] & ((rng.random((count, 2, 21)) < 0.9) | (np.arange(21) == 20)),
     "joints_visible": rng.random((count, 2, 21)) < 0.6,
   }
+  camera_img = np.repeat(np.float32([[[800, 0, 320], [0, 790, 240], [0, 0, 1]]]), count, 0)
+  batch |= {
+    "joints_img": rng.uniform(0, 400, (count, 2, 21, 2)).astype(np.float32),
+    "joints_img_valid": batch["joints_cam_valid"],
+    "box_img": np.repeat(np.float32([[100, 100, 200, 150]]), count, 0),
+    "camera_img": camera_img,
+    "camera_valid": np.ones(count, bool),
+  }
   return prediction, batch
 
 
