@@ -24,6 +24,7 @@ from jaxhands import schema
 from jaxhands.data import feed
 from jaxhands.evaluation.result import MEAN_POSE, EvalResult
 from jaxhands.geometry import lift
+from jaxhands.hands import bones
 from jaxhands.hands.model import HandModel
 from jaxhands.metrics import (
   base,
@@ -223,7 +224,7 @@ class Evaluator:
     depth = self._protocol.depth
     predicts = {"joints_cam"} if depth == "predicted" else schema.POSE
     if lift.NEEDS[depth] <= set(batch) and predicts <= set(prediction):
-      lifted = lift.lift(prediction, batch, depth, self._protocol.left_root)
+      lifted = lift.lift(prediction, batch, depth, self._protocol.left_root, bones.mean_bones())
       shown |= {"lifted/joints_cam": lifted.joints_cam, "lifted/valid": lifted.valid}
     return shown
 

@@ -14,6 +14,7 @@ from jax.sharding import AxisType
 from jaxhands.evaluate import Evaluator, evaluate
 from jaxhands.evaluation.result import headline
 from jaxhands.geometry import lift
+from jaxhands.hands import bones
 from jaxhands.hands.model import HandModel
 from jaxhands.metrics import handedness, mean_pose, overlap, pose, poses, standard
 from jaxhands.metrics.base import Protocol
@@ -316,6 +317,16 @@ def test_a_look_brings_batch_prediction_and_camera_joints_to_the_host(evaluator,
   lifted = lift.lift({k: v[rows] for k, v in prediction.items()}, some, PROTOCOL.depth, PROTOCOL.left_root)
   np.testing.assert_allclose(seen["lifted/joints_cam"], lifted.joints_cam, rtol=1e-5, atol=1e-3)
   np.testing.assert_array_equal(seen["lifted/valid"], lifted.valid)
+
+
+def test_a_look_places_hands_by_bones_where_the_system_gives_none_in_space(truth, prediction):
+  flat = {key: value for key, value in prediction.items() if key != "joints_cam"}
+  evaluator = Evaluator(replay.Replay(), mesh_of(1), protocol=Protocol(depth="place"))
+  seen = evaluator.look(replay.variables(flat), replay.batches(truth, 8))
+  lifted = lift.lift(flat, truth, "place", PROTOCOL.left_root, bones.mean_bones())
+  assert lifted.valid.any()
+  np.testing.assert_array_equal(seen["lifted/valid"], lifted.valid)
+  np.testing.assert_allclose(seen["lifted/joints_cam"], lifted.joints_cam, rtol=1e-3, atol=0.1)
 
 
 def test_examples_keep_their_overlap_and_the_mean_pose_errors(result, truth, baseline):
