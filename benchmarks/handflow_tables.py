@@ -4,15 +4,16 @@
     python -m benchmarks.handflow_tables --summary           # only the tables of what is finished
     python -m benchmarks.handflow_tables --seeds 0 --rows HandFlowNet Gaussian
 
-How runs are named, skipped and recorded: `benchmarks.row_runs`. All rows learn from the same pictures and are compared
-with the same annotations; InterNet and DIGIT, which say one pose, are the paper's deltas, and their wrists stand where
-a hand of average size would. A row that is no better than the mean pose has learnt nothing, is marked, and says nothing
-about the method.
+How runs are skipped and recorded: `benchmarks.row_runs`; each lies in OUT/CONFIG-SIZE-SWITCHES-seedN. All rows learn
+from the same pictures and are compared with the same annotations; InterNet and DIGIT, which say one pose, are the
+paper's deltas, and their wrists stand where a hand of average size would. A row that is no better than the mean pose
+has learnt nothing, is marked, and says nothing about the method.
 """
 
 from __future__ import annotations
 
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from benchmarks import row_runs
 from configs import handflow
 from jaxhands import console as consoles
 
+_SIZES = ("tiny", "small", "demo")
 # Row -> its config, and the words after its size.
 ROWS = {
   "HandFlowNet": ("handflow", ""),
@@ -84,6 +86,8 @@ def jobs(rows: Sequence[str], seeds: Sequence[int], size: str, out: pathlib.Path
 def main() -> None:
   """Runs what is left, and prints the tables."""
   args, more = row_runs.arguments(tuple(ROWS), "handflow_tables", (__doc__ or "").splitlines()[0])
+  if args.size not in _SIZES:
+    sys.exit(f"--size {args.size}: not all rows have it; one of {', '.join(_SIZES)}")
   todo = jobs(args.rows, args.seeds, args.size, args.out.resolve())
   row_runs.do(todo, more, args)
   for table in TABLES:

@@ -1,6 +1,6 @@
 """View selection (HandFlow, section 5.8) on embedded scenes: `python -m benchmarks.view_selection RUN [--json FILE]`.
 
-RUN is a run of configs/handflow.py, or "handflow", the weights that come with jaxhands. Scenes of two hands are built
+RUN is a run of configs/handflow.py. Scenes of two hands are built
 that several cameras all around them see (`python -m data_builders.synthetic --cameras K --hands pair`); of every scene
 the view is chosen whose samples deviate least, or most, and its error is compared with that of the scene's best view.
 The paper has seven sequences and 140 cameras; here a scene is one moment.
@@ -38,13 +38,14 @@ def predicted(model: Any, records: list[dict[str, Any]]) -> tuple[np.ndarray, np
   for first in range(0, len(records), model.batch_size):
     some = records[first : first + model.batch_size]
     pictures = [_decoded(record["picture"]) for record in some]
-    found = model.predict(
+    # As the system has them: `predict` would move each hand onto its pixels, and leave one at 0 that it cannot place.
+    found, _ = model.maps(
       pictures, np.stack([record["box_img"] for record in some]), [record["camera_img"] for record in some]
     )
-    if "samples" not in found.raw:
+    if "samples" not in found:
       raise ValueError(f"system {model.config.system.name!r} draws no samples, by which views could be chosen")
-    modes.append(found.joints_cam)
-    samples.append(found.raw["samples"])
+    modes.append(found["joints_cam"])
+    samples.append(found["samples"])
   return np.concatenate(modes), np.concatenate(samples)
 
 

@@ -43,8 +43,8 @@ def get_config() -> ConfigDict:
   config.data.augmentation = ConfigDict({
     "translation": 0.15, "scale": 0.25, "rotation_deg": 45.0, "rotation_probability": 0.6, "mirror_probability": 0.5,
   })  # fmt: skip
-  # Decode pictures at a half or a quarter of their size where a crop has so few pixels anyway (InterNet, DIGIT): fast,
-  # but not the references' pixels.
+  # Decode pictures at a half or a quarter of their size where a crop has so few pixels anyway (InterNet, DIGIT,
+  # HandFlow; others refuse it): fast, but not the references' pixels.
   config.data.shrink = False
   # Grey, exposure, contrast, blur, noise and covers at random in training: jaxhands.data.rough. The papers have none.
   config.data.rough = False
@@ -139,7 +139,7 @@ def get_config() -> ConfigDict:
 
 # What a config decides of a training, and another one takes over that has it as a stage.
 OF_TRAINING = (
-  "train_for", "batch_size", "optimizer", "schedule", "ema", "log_every", "eval_every", "checkpoint_every",
+  "train_for", "batch_size", "optimizer", "schedule", "clip_norm", "ema", "log_every", "eval_every", "checkpoint_every",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ Sizes:
   tiny   seconds, for tests
   small  `demo` with half the steps: for ablations
   kept   the trunk of `kept/internet`, which it starts from, 96 px: what comes with the package
-  synth  `kept` on ten times the pictures
+  synth  `kept` on twenty times the pictures
   paper  the same as `synth`: there is no paper
 """
 

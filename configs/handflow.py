@@ -104,7 +104,7 @@ def get_config(variant: str = "") -> ConfigDict:
     raise ValueError(f"variant {variant!r}: only demo and small start from weights, which 'scratch' leaves out")
   if "additive" in choice and choice.part != "flow":
     raise ValueError(f"variant {variant!r}: 'additive' is about the flow's couplings")
-  config.data.crop_hw, config.data.map_hw = (224, 224), (112, 112)
+  config.data.crop_hw = (224, 224)
   config.data.kind = "interacting"
   # Global, at the right wrist, at each wrist: the last one first, as elsewhere.
   config.eval.protocol.depth = "predicted"
@@ -151,7 +151,7 @@ def _compact(config: Any) -> None:
     config.system.batch_norm = False
   elif config.system.kind == "mcdropout":
     config.system.dropout = 0.2  # what its samples are made of
-  config.data.crop_hw, config.data.map_hw, config.data.shrink = (96, 96), (48, 48), True
+  config.data.crop_hw, config.data.shrink = (96, 96), True
   config.data.rough = True
   config.data.augmentation.update(translation=0.05, scale=0.1, rotation_deg=10.0)
   config.batch_size = 32
@@ -191,7 +191,7 @@ def _tiny(config: Any) -> None:
   config.system.update(depth=18, width=4, hidden=16, dropout=0.1, annotations=3, compared=3, samples=8)
   if config.system.name == "handflow":
     config.system.update(layers=2, blocks=1)
-  config.data.crop_hw, config.data.map_hw = (64, 64), (32, 32)
+  config.data.crop_hw = (64, 64)
   config.data.train, config.data.eval = ("multihands/demo:train",), ("multihands/demo:val",)
   config.data.synthetic.update(train=32, val=16, test=0)
   config.data.multihands.update(annotations=4, population=8, rounds=2)

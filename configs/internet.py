@@ -27,7 +27,8 @@ SWITCHES = (
 )  # fmt: skip
 VARIANTS = (
   "demo", "demo,scratch", "tiny", "kept", "small", "synth", "paper", "small,single_only", "small,interacting_only",
-  "tiny,soft_argmax", "tiny,literal_losses", "tiny,released", "tiny,rootnet", "synth,released", "synth,rootnet",
+  "tiny,soft_argmax", "tiny,literal_losses", "tiny,released", "tiny,rootnet", "demo,rootnet", "small,rootnet",
+  "synth,released", "synth,rootnet",
   "paper,single_only", "paper,interacting_only", "paper,human", "paper,machine", "paper,all", "paper,rootnet",
   "paper,soft_argmax", "paper,literal_losses", "paper,released",
 )  # fmt: skip
@@ -88,7 +89,11 @@ def _evaluate_with_rootnet(config: Any, size: str) -> None:
   estimator: Any = rootnet.get_config(size)
   config.stages = ("rootnet", "internet")
   config.stage.rootnet = ConfigDict({key: estimator[key] for key in ("system", *base.OF_TRAINING)})
-  config.stage.rootnet.data = ConfigDict({"kind": "all", "augmentation": estimator.data.augmentation})
+  own = {key: estimator.data[key] for key in ("augmentation", "shrink", "rough")}
+  config.stage.rootnet.data = ConfigDict({"kind": "all"} | own)
+  if config.init_from.all:  # InterNet's weights, and lengths chosen for going on from them
+    config.stage.rootnet.init_from = ConfigDict({"all": ""})
+    config.stage.rootnet.fit = ConfigDict({"choices": ()})
   config.stage.rootnet.eval = ConfigDict({"mean_pose": 0})
   config.stage.internet = ConfigDict(
     {"data": {"root_depths": "stages/rootnet"}, "eval": {"protocol": {"depth": "rootnet"}}}

@@ -89,10 +89,7 @@ VARIANTS = (
   *(f"tiny,{switch}" for switch in ROWS.values() if switch),
 )  # fmt: skip
 # What InterNet's config decides of its own training.
-_OF_TRAINING = (
-  "system", "train_for", "batch_size", "optimizer", "schedule", "clip_norm", "ema", "log_every", "eval_every",
-  "checkpoint_every",
-)  # fmt: skip
+_OF_TRAINING = ("system", *base.OF_TRAINING)
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -171,7 +171,8 @@ class Run:
     find = find_data or (lambda name, variant, data: folders.find(name, variant, data.dir))
     self._data = run_data.RunData(config, self.system, top, find)
     config_rules.check_system(self.system)
-    config_rules.check_read(config, self.system)
+    if trains:
+      config_rules.check_read(config, self.system)
     self.mesh = distributed.make_mesh(fsdp=config.sharding.fsdp)
     if self.system.objectives and trains:
       distributed.check_batch_size(config.batch_size, config.accumulation, self.mesh)

@@ -147,6 +147,16 @@ def test_a_switch_that_nobody_reads_is_refused(variant, reads):
     config_rules.check_read(config, base.load(config))
 
 
+@pytest.mark.parametrize("name", sorted({*CONFIGS} - {"base"} - {name for name in CONFIGS if name.startswith("hdr_")}))
+def test_every_stage_reads_what_its_config_sets(name):
+  for variant in importlib.import_module(f"configs.{name}").VARIANTS:
+    for stage, config in stages.of(importlib.import_module(f"configs.{name}").get_config(variant)):
+      try:
+        config_rules.check_read(config, base.load(config))
+      except ValueError as error:
+        raise AssertionError(f"{name}:{variant}, stage {stage!r}") from error
+
+
 def test_parts_are_frozen_only_by_systems_that_can():
   config = base_config.get_config()
   config.freeze = ("trunk",)

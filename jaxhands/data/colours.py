@@ -1,4 +1,4 @@
-"""Random colours of a batch, on the device: a factor for each channel of a picture (InterNet, DIGIT, HDR, RootNet)."""
+"""Random colours of a batch, on the device: a factor for each channel of a picture, as InterNet and others have it."""
 
 from __future__ import annotations
 

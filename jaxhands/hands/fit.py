@@ -112,7 +112,7 @@ def fit(
 
   found = all_solved(seen)
   for _ in range(_SHAPE_ROUNDS if one_shape else 0):
-    shape = _common_shape(found, valid & _finite(found), how.shape)
+    shape = _common_shape(found, valid & _finite(found) & _shape_told(found), how.shape)
     seen = seen._replace(shape=np.broadcast_to(shape, seen.shape.shape), shape_known=np.ones_like(seen.shape_known))
     found = all_solved(seen)
   valid = valid & _finite(found)
@@ -137,6 +137,10 @@ def fit(
 
 def _finite(found: Solution) -> Bool[np.ndarray, "n 2"]:
   return np.isfinite(found.mano).all(-1) & np.isfinite(found.keypoints).all((-1, -2))
+
+
+def _shape_told(found: Solution) -> Bool[np.ndarray, "n 2"]:
+  return np.isfinite(found.shape_weight).all((-1, -2)) & np.isfinite(found.shape_pull).all(-1)
 
 
 def _common_shape(found: Solution, counted: np.ndarray, prior_weight: float) -> Float[np.ndarray, "2 10"]:

@@ -163,7 +163,8 @@ class Session:
   ) -> Iterator[tuple[Ready, Hands, bool]]:
     """The frames of a video with their hands as they go on, and whether right and left were exchanged for that.
 
-    Where meshes are fitted, their shape is known after the last frame: the video is read twice.
+    Where meshes are fitted, their shape is known after the last frame: the video is read twice, and
+    an interruption before the second time leaves nothing of it.
     """
     task = bar.add_task(printable(file.name), total=reader.frames or None)
     followed = self._followed(self._frames(file, reader, task, bar), fps)

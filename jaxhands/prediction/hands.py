@@ -34,8 +34,8 @@ class Hands:
       is not known and a normal lens was assumed: shapes and directions hold, distances do not.
     box_img: [N, 2, 4], what was looked at for each hand: x, y, width, height in pixels.
     crop_from_img: [N, 2, 2, 3], affine to the frame of `raw`'s maps, for each hand.
-    raw: further keys of `schema.PREDICTION` that the system gives: meshes, parameters, samples, masks. `vertices_cam`
-      and `mano` lie where `joints_cam` do, and are 0 of hands that have none, see `meshed`.
+    raw: further keys of `schema.PREDICTION` that the system gives: meshes, parameters, samples, masks. `vertices_cam`,
+      `mano` and `samples` lie where `joints_cam` do, and are 0 of hands that have none, see `meshed`.
   """
 
   hand_prob: Float[np.ndarray, "n 2"]

@@ -66,7 +66,7 @@ class Baseline(nn.Module):
   code: int = 64
 
   def start(self, rows: jax.Array, context: jax.Array, weight: jax.Array) -> None:
-    """See `handflow.Distribution`."""
+    """See `models.distribution.Distribution`."""
     self.units(rows, weight)
     state = self.condition(context, False)
     self.fit(rows, state, False)

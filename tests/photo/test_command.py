@@ -149,9 +149,8 @@ def test_meshes_belong_to_the_hands_that_are_written(run, tmp_path):
       distance = np.linalg.norm(keypoints - np.float32(hand["joints_cam_mm"]), axis=-1).mean()
       assert hand["mano_residual_mm"] == pytest.approx(distance, abs=0.1)
   shapes = np.array([[hand["mano"][schema.MANO_SHAPE] for hand in entry["hands"]] for entry in found["pictures"]])
-  np.testing.assert_array_equal(
-    shapes, np.broadcast_to(shapes[:1], shapes.shape)
-  )  # one person: one shape for each hand
+  # One person: one shape for each hand.
+  np.testing.assert_array_equal(shapes, np.broadcast_to(shapes[:1], shapes.shape))
   with video.Reader(out / "overlays" / "clip.mp4") as drawn:
     assert sum(1 for _ in drawn) == 6
   with np.load(out / "predictions.npz") as arrays:

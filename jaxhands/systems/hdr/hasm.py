@@ -189,5 +189,6 @@ def mask_losses(
 
 def build(config: Any) -> HASM:
   """The system that `config.system` describes; see `base.from_fields`."""
-  before = {} if "map_hw" in config.system else {"map_hw": tuple(config.data.map_hw)}  # where older runs have it
+  older = "map_hw" in config.data and "map_hw" not in config.system
+  before = {"map_hw": tuple(config.data.map_hw)} if older else {}
   return base.from_fields(HASM, config, tuples=("zoom", "map_hw"), **before)
