@@ -25,7 +25,7 @@ _SIZES: dict[str, tuple[int, tuple[int, int, int, int]]] = {
 HEADS = (1, 2, 5, 8)
 REDUCTIONS = (8, 4, 2, 1)
 _KERNELS, _STRIDES = (7, 3, 3, 3), (4, 2, 2, 2)
-_FEW = 2  # blocks of a stage that are compiled one by one
+_FEW = 3  # blocks of a stage that are compiled one by one
 
 
 def structure(size: str) -> tuple[int, tuple[int, int, int, int]]:

@@ -290,10 +290,10 @@ def build(config: Any) -> Pipeline:
   """
   system = config.system
   hand_hw = tuple(system.hand_hw)
+  for name in ("hasm", "hdrm"):
+    if system[name].name != f"hdr.{name}":
+      raise ValueError(f"system.{name} is {system[name].name!r}, expected 'hdr.{name}'")
   hasm = {**system.hasm, "map_hw": config.data.crop_hw}
   parts: dict[str, Any] = {"hasm": base.load(base.with_system(config, hasm))}
   parts |= {name: base.load(base.with_system(config, system[name], crop_hw=hand_hw)) for name in ("hdrm", "pose")}
-  for name, expected in (("hasm", HASM), ("hdrm", HDRM)):
-    if not isinstance(parts[name], expected):
-      raise ValueError(f"system.{name} is {system[name].name!r}, expected 'hdr.{name}'")
   return base.from_fields(Pipeline, config, tuples=("picture_hw",), hand_hw=hand_hw, **parts)
