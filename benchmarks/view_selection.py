@@ -1,9 +1,9 @@
 """View selection (HandFlow, section 5.8) on embedded scenes: `python -m benchmarks.view_selection RUN [--json FILE]`.
 
-RUN is a run of configs/handflow.py. Scenes of two hands are built
-that several cameras all around them see (`python -m data_builders.synthetic --cameras K --hands pair`); of every scene
-the view is chosen whose samples deviate least, or most, and its error is compared with that of the scene's best view.
-The paper has seven sequences and 140 cameras; here a scene is one moment.
+RUN is a run of configs/handflow.py. Scenes of two hands are built that several cameras all around them see (`python -m
+data_builders.synthetic --cameras K --hands pair`); of every scene the view is chosen whose samples deviate least, or
+most, and its error is compared with that of the scene's best view. The paper has seven sequences and 140 cameras; here
+a scene is one moment.
 """
 
 from __future__ import annotations

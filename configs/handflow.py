@@ -191,11 +191,7 @@ def _tiny(config: Any) -> None:
   config.system.update(depth=18, width=4, hidden=16, dropout=0.1, annotations=3, compared=3, samples=8)
   if config.system.name == "handflow":
     config.system.update(layers=2, blocks=1)
-  config.data.crop_hw = (64, 64)
+  base.tiny(config)
   config.data.train, config.data.eval = ("multihands/demo:train",), ("multihands/demo:val",)
-  config.data.synthetic.update(train=32, val=16, test=0)
+  config.data.synthetic.test = 0
   config.data.multihands.update(annotations=4, population=8, rounds=2)
-  config.train_for = "4 steps"
-  config.batch_size = config.eval.batch_size = 8
-  config.optimizer.learning_rate = 1e-3
-  config.log_every, config.eval_every, config.checkpoint_every = "1 step", "2 steps", "2 steps"

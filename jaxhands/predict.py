@@ -33,8 +33,6 @@ from jaxhands.train import checkpoint, distributed
 from jaxhands.train import state as states
 from jaxhands.train import step as steps
 
-SEEN = 0.5  # probability from which on a hand counts as seen
-
 
 class Model:
   """A system with its weights, ready to look at pictures.
@@ -238,7 +236,7 @@ class Model:
     relative = self.system.view == "pair"
     placed = lift.lift(raw, batch, source, "relative_if_seen" if relative else "own", bones.mean_bones())
     prob = np.clip(raw["hand_prob"], 0, 1)
-    present = prob > SEEN
+    present = prob > lift.SEEN
     valid = np.asarray(placed.valid) & present & np.isfinite(placed.joints_cam).all((-1, -2))
     joints_cam = np.where(valid[..., None, None], placed.joints_cam, 0).astype(np.float32)
     ahead = np.where(valid[..., None, None], joints_cam, np.array([0, 0, 1], np.float32))

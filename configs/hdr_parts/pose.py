@@ -90,7 +90,6 @@ def _tiny(config: Any, choice: base.Choice) -> None:
     width=4, blocks=(1, 1, 1), head_features=8, kernel_std=0.0, decode="soft_argmax", box_factor=shared.DEMO_FACTOR
   )  # fmt: skip
   config.data.crop_hw = (32, 32)
-  config.optimizer.learning_rate = 1e-3
 
 
 def internet_pose(config: Any, choice: base.Choice) -> None:

@@ -84,7 +84,6 @@ def _tiny(config: Any, choice: base.Choice) -> None:
   shared.tiny(config)
   config.system.update(width=4, levels=3, discriminator_width=4, dilation=3, box_factor=shared.DEMO_FACTOR)
   config.data.crop_hw = (32, 32)
-  config.optimizer.learning_rate = 1e-3
 
 
 def hdrm_finetune(config: Any, choice: base.Choice) -> None:

@@ -89,5 +89,4 @@ def _kept(config: Any) -> None:
 def _tiny(config: Any) -> None:
   shared.tiny(config)
   config.system.update(backbone="b0", width=8, drop_path=0.1, decoder_features=8, box_factor=1.25, map_hw=(32, 32))
-  config.optimizer.learning_rate = 1e-3
   config.optimizer.faster = ()

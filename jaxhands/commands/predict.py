@@ -9,9 +9,8 @@ cannot be used, or not whole, is named and counted; the status is then 1. What e
     python -m jaxhands predict photo.jpg --run runs/internet-demo --out hands --box 120,80,400,300 --fx 1450
 
 Where hands are, at most a right and a left one: --finder names the run that finds them, by boxes or by masks; it looks
-at the whole picture, and again at what it found. Without it, the finder that comes with jaxhands
-looks. --box says where the hands are; --whole looks for none, but takes the picture as it is, which suits pictures
-that the hands fill.
+at the whole picture, and again at what it found. Without it, the finder that comes with jaxhands looks. --box says
+where the hands are; --whole looks for none, but takes the picture as it is, which suits pictures that the hands fill.
 
 Distances need the camera: --fx (--fy --cx --cy), or --intrinsics with a JSON file, {"fx": 1450, "fy": 1450, "cx": 960,
 "cy": 540} in pixels of the picture, for all pictures or as {"photo.jpg": {...}, ...}; or the EXIF of a phone's picture.

@@ -15,7 +15,7 @@ from jaxhands.geometry.arrays import Array, namespace
 DepthSource = Literal["rootnet", "gt", "place", "normalised", "predicted"]
 LeftRoot = Literal["own", "relative", "relative_if_seen"]
 _WRIST = schema.NUM_JOINTS - 1
-_SEEN = 0.5  # probability from which on a hand counts as seen
+SEEN = 0.5  # probability from which on a hand counts as seen
 
 # Batch keys that a source reads.
 NEEDS: dict[str, frozenset[str]] = {
@@ -147,7 +147,7 @@ def _placed_together(prediction: schema.Prediction, intrinsics: Any) -> tuple[An
   joints_rel = joints_cam - joints_cam[:, schema.RIGHT, None, _WRIST:, :]
   whole = [each.reshape(len(each), -1, *each.shape[3:]) for each in (joints_rel, prediction["joints_img"], sure)]
   root, valid = place.place(whole[0], whole[1], intrinsics[:, 0], whole[2])
-  seen = ((prediction["hand_prob"] > _SEEN) & (sure > 0).any(-1)).all(-1)
+  seen = ((prediction["hand_prob"] > SEEN) & (sure > 0).any(-1)).all(-1)
   return joints_rel + root[:, None, None, :], valid & seen & prediction["hands_together"]
 
 
@@ -179,7 +179,7 @@ def _with_left(
   right, left = schema.RIGHT, schema.LEFT
   relative, relative_valid = depth[:, right] + prediction["rel_root_depth"], valid[:, right]
   if left_root == "relative_if_seen":
-    right_known = valid[:, right] & (prediction["hand_prob"][:, right] > _SEEN)
+    right_known = valid[:, right] & (prediction["hand_prob"][:, right] > SEEN)
     relative = xp.where(right_known, relative, depth[:, left])
     relative_valid = xp.where(right_known, True, valid[:, left])
   return xp.stack([depth[:, right], relative], axis=-1), xp.stack([valid[:, right], relative_valid], axis=-1)

@@ -97,22 +97,33 @@ class Network(nn.Module):
     return maps["layer4"].astype(jnp.float32).mean((1, 2))
 
 
-def trained(network: Network, image: jax.Array, rows: jax.Array, samples: int) -> dict[str, Any]:
-  """What all losses are made of."""
+def trained(network: Network, image: jax.Array, rows: jax.Array, count: int) -> dict[str, Any]:
+  """What all losses are made of, in training mode.
+
+  Args:
+    image: [B, H, W, 3], normalised.
+    rows: annotations [B, A, 218].
+    count: S, samples of each picture.
+  Returns:
+    "context" [B, C], features; "fit", losses [B, A] by name; "samples" [B, S, 218]; "mode" [B, 1, 218].
+  """
   context = network.features(image, True)
   state, fit = fitted(network, context, rows)
   train = network.training("distribution", True)
-  samples, _ = network.distribution.draw(state, samples, train)
+  samples, _ = network.distribution.draw(state, count, train)
   return {"context": context, "fit": fit, "samples": samples, "mode": network.distribution.mode(state, train)}
 
 
 def fitted(network: Network, context: jax.Array, rows: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
+  """The state of pictures with features [B, C], and the losses [B, A] of rows [B, A, 218] by name, in training mode."""
   train = network.training("distribution", True)
   state = network.distribution.condition(context, train)
   return state, network.distribution.fit(rows, state, train)
 
 
 def predicted(network: Network, image: jax.Array, rows: jax.Array, count: int) -> dict[str, Any]:
+  """In evaluation: "samples" [B, S, 218], their "log_prob" [B, S] or None, "mode" [B, 1, 218], and "density" [B, A],
+  the log-density of rows [B, A, 218], or None; S is `count`."""
   state = network.distribution.condition(network.features(image, False), False)
   samples, log_prob = network.distribution.draw(state, count, False)
   mode, density = network.distribution.mode(state, False), network.distribution.density(rows, state)

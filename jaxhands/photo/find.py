@@ -13,8 +13,9 @@ from jaxtyping import Float
 
 from jaxhands import schema
 from jaxhands.geometry import boxes, crop
+from jaxhands.geometry.lift import SEEN
 from jaxhands.geometry.masks import presence
-from jaxhands.predict import SEEN, Model
+from jaxhands.predict import Model
 
 _SMALLEST = 0.001  # share of the map that a hand has at least
 _AMODAL = 0

@@ -45,10 +45,6 @@ class LossOut:
   weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
-def _no_loss(variables: Variables, batch: schema.Batch, rng: jax.Array) -> LossOut:
-  raise NotImplementedError("an objective without fn")
-
-
 @dataclasses.dataclass(frozen=True)
 class Objective:
   """One loss with the parts it updates.
@@ -66,7 +62,7 @@ class Objective:
   name: str
   trains: tuple[str, ...]
   owns: tuple[str, ...] = ("batch_stats",)
-  fn: Callable[[Variables, schema.Batch, jax.Array], LossOut] = _no_loss
+  fn: Callable[[Variables, schema.Batch, jax.Array], LossOut] = dataclasses.field(kw_only=True)
   starts_small: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 

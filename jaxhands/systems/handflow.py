@@ -142,7 +142,7 @@ class PoseDistribution:
 
   @property
   def objectives(self) -> tuple[base.Objective, ...]:
-    return (base.Objective("pose", PARTS, ("batch_stats",), self.loss, self.starts_small),)
+    return (base.Objective("pose", PARTS, fn=self.loss, starts_small=self.starts_small),)
 
   # ---- data --------------------------------------------------------------------------
 

@@ -147,7 +147,7 @@ class Intershape:
   def objectives(self) -> tuple[base.Objective, ...]:
     of_release = {"joint": "the release's initial layers (see the module)"} if self.release else {}
     return (
-      base.Objective("hands", self.parts, ("batch_stats",), self.loss, intershape_losses.STARTS_SMALL | of_release),
+      base.Objective("hands", self.parts, fn=self.loss, starts_small=intershape_losses.STARTS_SMALL | of_release),
     )
 
   def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:

@@ -50,7 +50,7 @@ def test_norms_are_those_of_single_gradients():
     found = {"square": (trunk**2).sum(), "line": (trunk.sum() + head.sum()), "shown": trunk.sum()}
     return base.LossOut(3 * found["square"] + found["line"], found, {}, {"square": 3.0, "shown": 0.0})
 
-  objective = base.Objective("both", ("trunk", "head"), (), loss)
+  objective = base.Objective("both", ("trunk", "head"), (), fn=loss)
   system = Two()
   system.objectives = (objective,)
   variables = {"params": {"trunk": np.array([1.0, 2.0], np.float32), "head": np.ones(5, np.float32)}}

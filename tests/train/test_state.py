@@ -17,7 +17,7 @@ def _objective(name, trains, owns=()):
   def fn(variables, batch, rng):
     raise AssertionError("not called")
 
-  return base.Objective(name, trains, owns, fn)
+  return base.Objective(name, trains, owns, fn=fn)
 
 
 def test_keep_and_merge_are_inverse():

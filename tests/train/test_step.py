@@ -36,7 +36,7 @@ class Linear(toys.Regressor):
 
   @property
   def objectives(self):
-    return (base.Objective("pose", ("w",), (), self._loss),)
+    return (base.Objective("pose", ("w",), (), fn=self._loss),)
 
   def init(self, rng, batch):
     return {"params": {"w": jnp.full((192,), 0.01)}}
@@ -91,7 +91,7 @@ def test_statistics_pass_from_micro_batch_to_micro_batch():
   class Counting(Linear):
     @property
     def objectives(self):
-      return (base.Objective("pose", ("w",), ("batch_stats",), self._loss),)
+      return (base.Objective("pose", ("w",), ("batch_stats",), fn=self._loss),)
 
     def init(self, rng, batch):
       return super().init(rng, batch) | {"batch_stats": {"seen": {"sum": jnp.float32(0), "last": jnp.int32(-1)}}}
@@ -188,7 +188,7 @@ def test_state_that_does_not_fit_is_refused(owns, returned, message):
   class Wrong(toys.Regressor):
     @property
     def objectives(self):
-      return (base.Objective("pose", ("neck", "head"), owns, self._wrong),)
+      return (base.Objective("pose", ("neck", "head"), owns, fn=self._wrong),)
 
     def _wrong(self, variables, batch, rng):
       out = self._loss(variables, batch, rng)

@@ -54,7 +54,7 @@ class Regressor:
 
   @property
   def objectives(self) -> tuple[base.Objective, ...]:
-    return (base.Objective("pose", ("neck", "head"), ("batch_stats",), self._loss),)
+    return (base.Objective("pose", ("neck", "head"), ("batch_stats",), fn=self._loss),)
 
   def _parts(self) -> dict[str, Trunk]:
     return {"neck": Trunk(self.width, self.width), "head": Trunk(self.width, 126)}
@@ -119,8 +119,8 @@ class Adversarial(Regressor):
   @property
   def objectives(self) -> tuple[base.Objective, ...]:
     return (
-      base.Objective("generator", ("generator",), ("batch_stats/generator",), self._generator_loss),
-      base.Objective("discriminator", ("discriminator",), ("batch_stats/discriminator",), self._discriminator_loss),
+      base.Objective("generator", ("generator",), ("batch_stats/generator",), fn=self._generator_loss),
+      base.Objective("discriminator", ("discriminator",), ("batch_stats/discriminator",), fn=self._discriminator_loss),
     )
 
   def _parts(self) -> dict[str, Trunk]:

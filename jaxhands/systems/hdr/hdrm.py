@@ -122,11 +122,13 @@ class HDRM:
   def objectives(self) -> tuple[base.Objective, ...]:
     fresh = {"adversarial": "a fresh discriminator knows nothing yet that the generator should learn"}
     small = fresh if self.adversarial else {}
-    generator = base.Objective("generator", (GENERATOR,), (f"batch_stats/{GENERATOR}",), self.generator_loss, small)
+    generator = base.Objective(
+      "generator", (GENERATOR,), (f"batch_stats/{GENERATOR}",), fn=self.generator_loss, starts_small=small
+    )
     if not self.adversarial:
       return (generator,)
     owned = (f"{gan.STATE}/{DISCRIMINATOR}",)
-    return (generator, base.Objective("discriminator", (DISCRIMINATOR,), owned, self.discriminator_loss))
+    return (generator, base.Objective("discriminator", (DISCRIMINATOR,), owned, fn=self.discriminator_loss))
 
   def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
     """Fresh variables: He's for partial convolutions, PVT's for transformers, deviation 0.02 for the discriminator.
