@@ -1,6 +1,6 @@
 """HDR (Meng et al., ECCV 2022): hand de-occlusion and removal before a single-hand pose estimator.
 
-    python launch.py --config=configs/hdr.py                       # demo: 2 CPU cores, 13 busy minutes
+    python launch.py --config=configs/hdr.py                       # demo: 2 idle CPU cores, 7 minutes
     python launch.py --config=configs/hdr.py:synth                 # the paper's networks on embedded data: one GPU
     python launch.py --config=configs/hdr.py:paper \\
         --config.stage.hasm.init_from.backbone=mit_b5.npz --config.vgg=vgg16.h5 \\
