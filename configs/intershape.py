@@ -1,6 +1,6 @@
 """Intershape (Zhang et al., ICCV 2021): pose and shape of two interacting hands, by attention and refinement.
 
-    python launch.py --config=configs/intershape.py                   # demo: 2 idle CPU cores, 4 minutes
+    python launch.py --config=configs/intershape.py                   # demo: 2 idle CPU cores, 2.5 minutes and its data
     python launch.py --config=configs/intershape.py:kept              # on the InterNet that comes with the package
     python launch.py --config=configs/intershape.py:synth             # the paper's network on embedded data: one GPU
     python launch.py --config=configs/intershape.py:paper --config.hand_model=MANO_DIR \\
