@@ -6,9 +6,9 @@
                                                                       # InterHand2.6M as the authors trained it
     python -m benchmarks.digit_table2                                 # table 2 and section 4.3 at size small
 
-Sizes: demo, tiny, kept, small, synth, paper. Switches: scratch, no_segmentation_features, no_segmentation_loss, no_bone_loss,
-no_visual_features, labels, two_stage, released. What they are, which of the paper's rows they make, and where paper and
-release differ: docs/systems/digit.md.
+Sizes: demo, tiny, kept, small, synth, paper. Switches: scratch, no_segmentation_features, no_segmentation_loss,
+no_bone_loss, no_visual_features, labels, two_stage, released. What they are, which of the paper's rows they make, and
+where paper and release differ: docs/systems/digit.md.
 
 MPJPE of interacting hands and MRRPE on InterHand2.6M test (H+M), RootNet depths, mm:
   paper             14.27, 29.22 (baseline 15.06, 31.36; InterNet 16.02, 32.57)
@@ -25,8 +25,8 @@ from ml_collections import ConfigDict
 from configs import base
 
 SWITCHES = (
-  "scratch", "no_segmentation_features", "no_segmentation_loss", "no_bone_loss", "no_visual_features", "labels", "two_stage",
-  "released",
+  "scratch", "no_segmentation_features", "no_segmentation_loss", "no_bone_loss", "no_visual_features", "labels",
+  "two_stage", "released",
 )  # fmt: skip
 # The paper's rows: name -> switches.
 ROWS = {
