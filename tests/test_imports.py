@@ -6,8 +6,8 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# Layer -> layers of ours that it may import besides itself. A layer is a module or a package of `jaxhands`; a module with
-# a row of its own does not belong to its package's. Order of rows = direction of imports.
+# Layer -> layers of ours that it may import besides itself. A layer is a module or a package of `jaxhands`; a module
+# with a row of its own does not belong to its package's. Order of rows = direction of imports.
 ALLOWED: dict[str, set[str]] = {
   "schema": set(),
   "terminal": set(),
