@@ -336,7 +336,7 @@ class HandFlow(PoseDistribution):
   """HandFlowNet.
 
   Attributes:
-    layers, blocks, coupling, batch_norm: of `models.flow.glow.ConditionalGlow`.
+    layers, blocks, coupling, batch_norm, smallest_scale: of `models.flow.glow.ConditionalGlow`.
     nll_weight: of the negative log-likelihood.
     determinant_weight: of what lets samples spread; it must be less than `nll_weight`, or the flow grows without end.
   """
@@ -345,6 +345,7 @@ class HandFlow(PoseDistribution):
   blocks: int = 2
   coupling: Literal["additive", "affine"] = "affine"
   batch_norm: bool = True
+  smallest_scale: float = 0.25
   nll_weight: float = 1e-3
   determinant_weight: float = 5e-4
 
@@ -355,11 +356,14 @@ class HandFlow(PoseDistribution):
         f"determinant_weight={self.determinant_weight} is not less than nll_weight={self.nll_weight}: the flow would "
         "grow without end"
       )
+    if self.smallest_scale <= 0:
+      raise ValueError(f"smallest_scale={self.smallest_scale} is not more than 0: couplings could not be inverted")
 
   @property
   def distribution(self) -> Flow:
     return Flow(
-      vector.SIZE, self.context, self.hidden, self.layers, self.blocks, self.coupling, self.dropout, self.batch_norm
+      vector.SIZE, self.context, self.hidden, self.layers, self.blocks, self.coupling, self.dropout, self.batch_norm,
+      self.smallest_scale,
     )
 
   @property

@@ -52,6 +52,12 @@ def _encoded(system, mano, batch):
   return system.code.encode(np.asarray(mano), MODEL, affine, intrinsics)[0]
 
 
+def test_couplings_that_have_no_inverse_are_refused():
+  assert _system().distribution.smallest_scale == 0.25
+  with pytest.raises(ValueError, match="smallest_scale=0"):
+    _system(smallest_scale=0.0)
+
+
 def test_targets_are_the_annotations_that_there_are():
   system = _system()
   batch = _batch(system, train=False)

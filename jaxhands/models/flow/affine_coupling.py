@@ -1,9 +1,11 @@
 """Affine coupling (RealNVP, Dinh et al. 2017): half of the dimensions is scaled and moved by what the other half says.
 
     z_A = y_A                         log |det dz/dy| = sum_B log c
-    z_B = c y_B + t,                  (t, u) = net(y_A), c = sigmoid(u + 2) + 1e-3
+    z_B = c y_B + t,                  (t, u) = net(y_A), c = sigmoid(u + 2) + s
 
-Volumes change from place to place, so that density may lie closer for one picture than for another.
+Volumes change from place to place, so that density may lie closer for one picture than for another. The way back divides
+by c, so that s bounds what becomes of noise far from all that was seen: with the libraries' s = 1e-3 four couplings make
+some samples millions of times too large, in training, too.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from jaxtyping import Array, Float
 
 from jaxhands.models.flow.halves import Halves
 
-_SMALLEST_SCALE = 1e-3
+SMALLEST_SCALE = 1e-3  # of the libraries
 _OPEN = 2.0  # added to u, so that a fresh net hardly scales
 
 
@@ -28,11 +30,14 @@ class AffineCoupling(distrax.Bijector):
   Args:
     halves: A and B.
     conditioner: net, of [*b, |A|] to [*b, 2 |B|], t before u.
+    smallest_scale: s.
   """
 
-  def __init__(self, halves: Halves, conditioner: Callable[[jax.Array], jax.Array]):
+  def __init__(
+    self, halves: Halves, conditioner: Callable[[jax.Array], jax.Array], smallest_scale: float = SMALLEST_SCALE
+  ):
     super().__init__(event_ndims_in=1)
-    self._halves, self._conditioner = halves, conditioner
+    self._halves, self._conditioner, self._smallest_scale = halves, conditioner, smallest_scale
 
   def forward_and_log_det(self, x: Float[Any, "*b d"]) -> tuple[Float[Array, "*b d"], Float[Array, "*b"]]:
     kept, moved = self._halves.split(x)
@@ -46,4 +51,4 @@ class AffineCoupling(distrax.Bijector):
 
   def _scale_and_shift(self, kept: Float[Array, "*b k"]) -> tuple[Float[Array, "*b m"], Float[Array, "*b m"]]:
     shift, unscaled = jnp.split(self._conditioner(kept), 2, axis=-1)
-    return jax.nn.sigmoid(unscaled + _OPEN) + _SMALLEST_SCALE, shift
+    return jax.nn.sigmoid(unscaled + _OPEN) + self._smallest_scale, shift

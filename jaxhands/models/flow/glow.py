@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 from jaxhands.models.flow.actnorm import ActNormLayer
 from jaxhands.models.flow.additive_coupling import AdditiveCoupling
-from jaxhands.models.flow.affine_coupling import AffineCoupling
+from jaxhands.models.flow.affine_coupling import SMALLEST_SCALE, AffineCoupling
 from jaxhands.models.flow.halves import Halves
 from jaxhands.models.flow.lu_linear import LULinearLayer
 from jaxhands.models.flow.residual_net import ResidualNet
@@ -38,6 +38,7 @@ class ConditionalGlow(nn.Module):
     hidden, blocks, dropout, batch_norm: of `ResidualNet`.
     layers: of three bijections each.
     coupling: "additive", or "affine".
+    smallest_scale: of an affine coupling.
     dtype: of the arithmetic; float32 in training, float64 to prove it.
   """
 
@@ -49,6 +50,7 @@ class ConditionalGlow(nn.Module):
   coupling: Literal["additive", "affine"] = "affine"
   dropout: float = 0.5
   batch_norm: bool = True
+  smallest_scale: float = SMALLEST_SCALE
   dtype: jnp.dtype | type = jnp.float32
 
   def setup(self):
@@ -83,8 +85,9 @@ class ConditionalGlow(nn.Module):
     def conditioner(kept: jax.Array) -> jax.Array:
       return self.net[layer](kept, projected, train)
 
-    kind = AffineCoupling if self.coupling == "affine" else AdditiveCoupling
-    return kind(self.halves[layer], conditioner)
+    if self.coupling == "additive":
+      return AdditiveCoupling(self.halves[layer], conditioner)
+    return AffineCoupling(self.halves[layer], conditioner, self.smallest_scale)
 
   def start(
     self,

@@ -30,10 +30,10 @@ def _made(kind, rng, size):
   kept, moved = len(halves.kept), len(halves.moved)
   if kind == "additive":
     return AdditiveCoupling(halves, _conditioner(rng, kept, moved))
-  return AffineCoupling(halves, _conditioner(rng, kept, 2 * moved))
+  return AffineCoupling(halves, _conditioner(rng, kept, 2 * moved), smallest_scale=0.25 if kind == "bounded" else 1e-3)
 
 
-@pytest.mark.parametrize("kind", ["actnorm", "lu", "additive", "affine"])
+@pytest.mark.parametrize("kind", ["actnorm", "lu", "additive", "affine", "bounded"])
 @hypothesis.settings(max_examples=5)  # each size compiles anew
 @hypothesis.given(size=st.sampled_from([2, 3, 8, 9]), seed=st.integers(0, 10**6))
 def test_inverse_and_determinant(kind, size, seed):
@@ -48,6 +48,16 @@ def test_inverse_and_determinant(kind, size, seed):
     np.testing.assert_allclose(log_det_back, -log_det, rtol=0, atol=1e-9)
     jacobians = jax.vmap(jax.vmap(jax.jacfwd(bijector.forward)))(rows)
     np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobians)[1], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("smallest", "longest"), [(1e-3, 1e3), (0.25, 4)])
+def test_the_way_back_stretches_by_no_more_than_the_smallest_scale_allows(smallest, longest):
+  halves = Halves(4, keeps_odd=False)
+  closed = jnp.array([0, 0, -50.0, -50.0])  # no shift, and scales as small as there can be
+  bijector = AffineCoupling(halves, lambda kept: jnp.broadcast_to(closed, (*kept.shape[:-1], 4)), smallest)
+  rows = jnp.ones((1, 4))
+  np.testing.assert_allclose(bijector.inverse(rows)[0, halves.moved], longest, rtol=1e-5)
+  np.testing.assert_array_equal(bijector.inverse(rows)[0, halves.kept], 1)
 
 
 def test_lu_is_the_product_of_its_triangles():
