@@ -255,18 +255,12 @@ def test_a_folder_of_another_config_is_not_continued(data, tmp_path):
 
 
 def _staged(data):
-  stage = ConfigDict(
-    {
-      "first": {"train_for": "3 steps"},
-      "second": {"init_from": {"all": "stages/first"}, "freeze": ("neck",), "optimizer": {"learning_rate": 0.1}},
-      "whole": {
-        "system": {"assembled": True},
-        "init_from": {"all": "", "neck": "stages/first", "head": "stages/second"},
-      },
-    }
-  )
-  init_from = ConfigDict({"all": "", "neck": "", "head": ""})
-  return _config(data, stages=("first", "second", "whole"), stage=stage, init_from=init_from)
+  first, second, whole = (_config(data, init_from=ConfigDict({"all": "", "neck": "", "head": ""})) for _ in range(3))
+  first.train_for = "3 steps"
+  second.init_from.all, second.freeze, second.optimizer.learning_rate = "stages/first", ("neck",), 0.1
+  whole.system.assembled = True
+  whole.init_from.update(neck="stages/first", head="stages/second")
+  return base_config.staged(whole.unlock(), {"first": first.unlock(), "second": second.unlock(), "whole": whole}).lock()
 
 
 def test_stages_follow_each_other(data, tmp_path):
@@ -313,7 +307,7 @@ def test_a_stage_needs_those_that_it_starts_from(data, tmp_path):
     run.run(config, tmp_path, only="second")
   run.run(config, tmp_path, only="first")
   longer = config.copy_and_resolve_references()
-  longer.stage.first.train_for = "100 steps"  # durations may change
+  longer.stages.first.train_for = "100 steps"  # durations may change
   checkpoint.write_config(tmp_path / "stages" / "first", dict(stages.of(longer))["first"])
   with pytest.raises(ValueError, match="which is not finished"):
     run.run(longer, tmp_path, only="second")
@@ -322,41 +316,50 @@ def test_a_stage_needs_those_that_it_starts_from(data, tmp_path):
 def test_what_is_assembled_must_be_complete(data, tmp_path):
   config = _staged(data)
   with config.unlocked():
-    config.stage.whole.init_from.head = ""
+    config.stages.whole.init_from.head = ""
   with pytest.raises(ValueError, match="is not trained, and init_from does not fill 'batch_stats/head"):
     run.run(config, tmp_path)
 
 
-@pytest.mark.parametrize(
-  ("change", "message"),
-  [
-    ({"trian_for": "1 step"}, "config.stage.first: .*trian_for"),
-    ({"batch_size": "many"}, "config.stage.first"),
-  ],
-)
-def test_stages_with_typos_are_refused(change, message, data):
-  with pytest.raises(ValueError, match=message):
-    stages.of(_config(data, stages=("first",), stage=ConfigDict({"first": change})))
+def test_stages_share_a_section_and_are_their_own_in_all_else(data, tmp_path):
+  config = _staged(data)
+  config.seed, config.data.dir, config.data.synthetic.train = 3, "elsewhere", 5
+  config.stages.second.batch_size = 8
+  parts = dict(stages.of(config))
+  assert [(part.seed, part.data.dir, part.data.synthetic.train) for part in parts.values()] == [(3, "elsewhere", 5)] * 3
+  assert [part.batch_size for part in parts.values()] == [4, 8, 4]
+  assert not any(part.stages for part in parts.values())
+  with pytest.raises(AttributeError, match="train_for"):
+    config.train_for = "1 step"
+  # In order, also of a copy and of what is read again.
+  checkpoint.write_config(tmp_path, config)
+  for again in (config.copy_and_resolve_references(), checkpoint.read_config(tmp_path)):
+    assert list(again.stages) == ["first", "second", "whole"]
 
 
-def test_a_stage_with_another_system_has_its_fields_alone(data):
-  """What is called `system`, at any depth, is replaced where its name differs, and else changed."""
-  config = _config(data, stages=("other", "same"))
-  with config.unlocked():
-    config.pose = ConfigDict({"system": {"name": "toy", "width": 8}})
-    other = {"system": {"name": "other", "depth": 3}, "optimizers": {"judge": {"b1": 0.0}}, "init_from": {"judge": ""}}
-    config.stage = ConfigDict({
-      "other": other | {"pose": {"system": {"name": "third"}}}, "same": {"system": {"name": "toy", "width": 4}},
-    })  # fmt: skip
-  other, same = (dict(stages.of(config))[name] for name in config.stages)
-  assert other.system.to_dict() == {"name": "other", "depth": 3}
-  assert other.pose.system.to_dict() == {"name": "third"}
-  assert other.optimizers.judge.b1 == 0
-  assert "judge" in other.init_from
-  assert same.system.to_dict() == config.system.to_dict() | {"width": 4}
-  assert config.system.name == "toy"
-  with pytest.raises((AttributeError, KeyError)):
-    other.system.dept = 1
+def test_a_run_of_other_stages_is_not_continued(data, tmp_path):
+  config = _staged(data)
+  checkpoint.write_config(tmp_path, config)
+  stages.check_continues(tmp_path, config)
+  config.stages.second.batch_size = 8
+  with pytest.raises(ValueError, match=r"stages\.second\.batch_size was 4 and is 8\. Choose"):
+    stages.check_continues(tmp_path, config)
+  with pytest.raises(ValueError, match=r"stages were \['first', 'second', 'whole'\] and are \[\]"):
+    stages.check_continues(tmp_path, _config(data))
+
+
+def test_a_run_whose_stages_were_changes_of_its_config_is_still_read(data, tmp_path):
+  """Its `stages` were names; what each stage was is in the stage's own folder."""
+  config = _staged(data)
+  run.run(config, tmp_path)
+  for name in ("", *(f"stages/{name}" for name in config.stages)):
+    path = tmp_path / name / "config.json"
+    old = json.loads(path.read_text())
+    path.write_text(json.dumps(old | {"stages": list(old["stages"]), "stage": {}}))
+  assert checkpoint.checkpoint_folder(tmp_path) == tmp_path / "stages" / "whole" / "checkpoints" / "0"
+  before = (tmp_path / "eval" / "metrics.json").read_text()
+  assert run.run(config, tmp_path, "eval")
+  assert (tmp_path / "eval" / "metrics.json").read_text() == before
 
 
 def test_each_data_set_may_have_a_kind_of_its_own(data, tmp_path):
@@ -374,11 +377,6 @@ def test_each_data_set_may_have_a_kind_of_its_own(data, tmp_path):
   config.data.kind = "single,all,all"
   with pytest.raises(ValueError, match=r"data\.kind is 'single,all,all'"):
     run.Run(config, tmp_path, tmp_path)
-
-
-def test_stages_that_are_not_described_are_refused(data):
-  with pytest.raises(ValueError, match=r"names 'first', but config\.stage has"):
-    stages.of(_config(data, stages=("first",)))
 
 
 def _break(config, path, value):

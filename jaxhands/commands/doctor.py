@@ -154,11 +154,12 @@ def _run(folder: pathlib.Path) -> Finding:
   steps = sorted(int(path.name) for path in folder.glob("**/checkpoints/*") if path.name.isdigit())
   try:
     config = json.loads((folder / "config.json").read_bytes())  # of bytes: with or without a byte order mark
-    system = config["system"]["name"]
-    unfinished = _unfinished(folder, config.get("stages") or ("",)) if steps else "no checkpoint yet"
+    stages = config.get("stages") or {}
+    system = (config if "system" in config else list(stages.values())[-1])["system"]["name"]
+    unfinished = _unfinished(folder, list(stages) or [""]) if steps else "no checkpoint yet"
   except FileNotFoundError as error:
     return Finding("broken", "weights", f"{folder} is no run: there is no {error.filename}", "name the folder of a run")
-  except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+  except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
     return Finding("broken", "weights", f"{folder} has a file that cannot be read: {error}", "delete or mend it")
   evaluated = "evaluated" if (folder / "eval" / "metrics.json").is_file() else "not evaluated"
   if unfinished:

@@ -34,10 +34,10 @@ def check(config: Any, stages: Mapping[str, Any], chosen: Sequence[str]) -> None
     raise ValueError(f"config.accept: this config has nothing to accept that is called {unknown[0]!r}; {hint}")
   refused: dict[str, str] = {}  # what is missing, with its flags -> name of the difference
   for name in chosen:
-    own = config.stage.get(name, {})  # where a stage has a field of its own, its flag names the stage
     for difference, (what, fields) in _missing(stages[name]).items():
       if difference not in accepted:
-        paths = [f"stage.{name}.{field}" if _get(own, field) is not None else field for field in fields]
+        # Where stages do not share a field, its flag names the stage.
+        paths = [f"stages.{name}.{field}" if name and _get(config, field) is None else field for field in fields]
         refused[f"{what} ({' '.join(f'--config.{path}=...' for path in paths)})"] = difference
   if refused:
     names = ",".join(sorted(accepted | set(refused.values())))

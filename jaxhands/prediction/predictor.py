@@ -85,7 +85,7 @@ class Model:
     """
     config = checkpoint.read_config(workdir)
     while config.stages:
-      workdir = workdir / "stages" / config.stages[-1]
+      workdir = workdir / "stages" / list(config.stages)[-1]
       config = checkpoint.read_config(workdir)
     calibration = Calibration.read(workdir / "eval")
     return cls(config, lambda shapes: checkpoint.read_variables(workdir, shapes, which), batch_size, calibration)

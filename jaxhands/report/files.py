@@ -54,7 +54,7 @@ class RunFiles:
       if not (folder / name).is_file():
         raise FileNotFoundError(f"{folder} has no {name}: evaluate the run first, with --mode=eval")
     settings = _json(workdir / "config.json")
-    stages = settings.get("stages") or [""]
+    stages = list(settings.get("stages") or [""])
     found = {stage: _lines((workdir / "stages" / stage if stage else workdir) / "metrics.jsonl") for stage in stages}
     return cls(
       config=settings,

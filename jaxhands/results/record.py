@@ -127,16 +127,18 @@ def _without_folders(value: Any) -> Any:
 
 
 def _without_repeats(config: Mapping[str, Any]) -> dict[str, Any]:
-  """A config of stages, where a system or part of one that is also a part of the run's is "as system.PART"."""
-  parts = {name: part for name, part in config.get("system", {}).items() if isinstance(part, Mapping) and part}
+  """The config of a run of stages, where a section that an earlier stage has as well, in any place, is named by it."""
+  known: dict[str, str] = {}
 
-  def shortened(value: Any) -> Any:
-    if not isinstance(value, Mapping):
+  def shortened(value: Any, path: str) -> Any:
+    if not isinstance(value, Mapping) or not value:
       return value
-    same = next((name for name, part in parts.items() if part == value), None)
-    return f"as system.{same}" if same else {key: shortened(inner) for key, inner in value.items()}
+    first = known.setdefault(json.dumps(value, sort_keys=True), path)
+    return {key: shortened(inner, f"{path}.{key}") for key, inner in value.items()} if first == path else f"as {first}"
 
-  return dict(config) | ({"stage": shortened(config["stage"])} if "stage" in config else {})
+  if not config.get("stages"):
+    return dict(config)
+  return {key: shortened(value, key) for key, value in config.items()}
 
 
 def _rounded_entry(entry: Mapping[str, Any], first: str) -> dict[str, Any]:

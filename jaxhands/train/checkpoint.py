@@ -34,6 +34,7 @@ from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jaxhands import __version__
+from jaxhands.configuration.ordered import Ordered
 from jaxhands.runs import folder as files
 from jaxhands.train import state as states
 from jaxhands.weights import kept
@@ -220,7 +221,7 @@ def checkpoint_folder(workdir: pathlib.Path, which: Which = "latest") -> pathlib
   if not _folder(workdir).is_dir() and (workdir / "config.json").is_file():
     stages = read_config(workdir).stages
     if stages:
-      return checkpoint_folder(workdir / "stages" / stages[-1], which)
+      return checkpoint_folder(workdir / "stages" / list(stages)[-1], which)
   if not _folder(workdir).is_dir():
     raise FileNotFoundError(f"{workdir} holds no checkpoints; train first, or name the folder of a run")
   steps = [step for step in ocp.utils.checkpoint_steps(_folder(workdir)) if _whole(_folder(workdir) / str(step))]
@@ -265,7 +266,7 @@ def check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str, 
 def write_config(workdir: pathlib.Path, config: ConfigDict) -> None:
   """Writes `config.json`, whole or not at all."""
   with files.written(workdir / "config.json") as file:
-    file.write((config.to_json(indent=2, sort_keys=True) + "\n").encode())
+    file.write((config.to_json(indent=2) + "\n").encode())  # not sorted: stages have an order
 
 
 def read_config(workdir: pathlib.Path) -> Any:
@@ -278,7 +279,12 @@ def read_config(workdir: pathlib.Path) -> Any:
   path = workdir / "config.json"
   if not path.is_file():
     raise FileNotFoundError(f"{workdir} is not the folder of a run: it has no config.json")
-  return ConfigDict(_tuples(files.read_json(path, "put back a copy, or choose another --workdir", ())))
+  content = _tuples(files.read_json(path, "put back a copy, or choose another --workdir", ()))
+  config = ConfigDict(content)
+  # Of runs begun before stages were whole configs, their names alone.
+  if isinstance(content.get("stages"), dict):
+    config.stages = Ordered(content["stages"])
+  return config
 
 
 def _tuples(value: Any) -> Any:

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import digit_table2, intershape_table, row_runs
 from configs import digit, intershape
+from jaxhands.runs import stages
 
 TABLES = {"digit": (digit_table2.TABLE, digit), "intershape": (intershape_table.TABLE, intershape)}
 
@@ -25,9 +26,10 @@ def test_every_row_is_a_variant_of_its_own(name, size, tmp_path):
   todo = row_runs.jobs(table, tuple(table.rows), (0, 1), size, tmp_path)
   assert [job.seed for job in todo] == [0] * len(table.rows) + [1] * len(table.rows)
   assert len({job.workdir for job in todo}) == len(todo)
-  configs = [module.get_config(job.variant) for job in todo]
-  assert len({str([config.system, config.stage]) for config in configs}) == len(table.rows)
-  assert len({str([config.data.train, config.data.eval, config.data.synthetic]) for config in configs}) == 1
+  configs = [[config for _, config in stages.of(module.get_config(job.variant))] for job in todo]
+  assert len({str([stage.system for stage in config]) for config in configs}) == len(table.rows)
+  data = [stage.data for config in configs for stage in config]
+  assert len({str([one.train, one.eval, one.synthetic]) for one in data}) == 1
   assert f"--config=configs/{name}.py:{todo[0].variant}" in todo[0].command(["--config.batch_size=8"])
   assert todo[0].command(["--config.batch_size=8"])[-1] == "--config.batch_size=8"
 

@@ -19,8 +19,10 @@ def data(tmp_path_factory) -> pathlib.Path:
 
 def _config(module, variant, data, **changes):
   config = module.get_config(variant)
-  config.data.train, config.data.eval, config.data.threads = (f"{data}:train",), (f"{data}:val",), 2
-  config.train_for, config.eval_every = "2 steps", "2 steps"
+  config.data.threads = 2
+  for part in config.stages.values() or [config]:
+    part.data.train, part.data.eval = (f"{data}:train",), (f"{data}:val",)
+    part.train_for, part.eval_every = "2 steps", "2 steps"
   config.update_from_flattened_dict(changes)
   return config
 
@@ -30,7 +32,6 @@ def staged(data, tmp_path_factory) -> pathlib.Path:
   """RootNet, then InterNet evaluated with its depths, in one run."""
   workdir = tmp_path_factory.mktemp("staged") / "run"
   config = _config(internet, "tiny,rootnet", data)
-  config.stage.rootnet.update(train_for="2 steps", eval_every="2 steps")
   assert run.run(config, workdir, "train")
   # Training InterNet needs the table for its own evaluations; nothing else is evaluated.
   assert (workdir / "stages" / "rootnet" / "eval" / "root_depths.npz").is_file()
