@@ -18,7 +18,7 @@ import numpy as np
 from configs import hdr
 from jaxhands.evaluation import latency
 from jaxhands.runs import stages
-from jaxhands.systems import base
+from jaxhands.systems import construct
 from jaxhands.train import step
 
 
@@ -45,7 +45,7 @@ def measured(variant: str, batch: int, dtype: str) -> dict[str, Any]:
   whole = hdr.get_config(variant)
   whole.compute_dtype = dtype
   config = dict(stages.of(whole))["pipeline"]
-  system: Any = base.load(config)
+  system: Any = construct.load(config)
   seen = pictures(config, batch)
   variables = jax.jit(step.make_init(system, config.seed))(seen)
   return latency.prediction_steps(system, variables, seen)

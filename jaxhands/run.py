@@ -29,7 +29,7 @@ from jaxhands.hands.model import HandModel
 from jaxhands.report import examples
 from jaxhands.runs import folder as run_files
 from jaxhands.runs import provenance, run_data, stages
-from jaxhands.systems import base
+from jaxhands.systems import base, construct, subtrees
 from jaxhands.train import checkpoint, distributed, initialise, loop, time_budget
 from jaxhands.train import state as states
 from jaxhands.train import step as steps
@@ -158,7 +158,7 @@ class Run:
     """
     self.config, self.workdir, self._top = config, workdir, top
     with rules.while_building():
-      self.system = base.load(config)
+      self.system = construct.load(config)
     find = find_data or (lambda name, variant, data: folders.find(name, variant, data.dir))
     self._data = run_data.RunData(config, self.system, top, find)
     rules.check_system(self.system)
@@ -407,7 +407,7 @@ class Run:
     init = steps.make_init(self.system, self.config.seed)
     everywhere = distributed.replicated(self.mesh)
     constants = jax.jit(lambda batch: init(batch).get("constants", {}), out_shardings=everywhere)(batch)
-    return base.for_prediction(self.system, jax.eval_shape(init, batch)), constants
+    return subtrees.for_prediction(self.system, jax.eval_shape(init, batch)), constants
 
   def _restored(self) -> base.Variables:
     """The variables of a checkpoint, with the constants."""

@@ -35,19 +35,22 @@ ALLOWED: dict[str, set[str]] = {
 }
 _BELOW_TRAIN = {
   "schema", "terminal", "geometry", "hands", "codecs", "losses", "drawing", "data", "weights", "runs.folder",
-  "evaluation.verdict", "evaluation.metrics", "systems.base", "configuration.ordered",
+  "evaluation.verdict", "evaluation.metrics", "systems.base", "systems.construct",
+  "systems.subtrees", "configuration.ordered",
 }  # fmt: skip
 ALLOWED |= {
   "train": _BELOW_TRAIN,
   "evaluation.evaluator": _BELOW_TRAIN | {"train", "evaluation.result"},
-  "evaluation.ablations": {"systems.base"},
+  "evaluation.ablations": {"systems.base", "systems.construct"},
   "evaluation.chosen_metrics": {"evaluation.metrics", "data", "hands", "models", "weights"},
   "configuration.requirements": {"train"},
   "configuration.command_line": {"configuration.locate", "terminal", "data"},
   "configuration.rules": {"data", "evaluation.metrics", "train"},
   "runs.stages": {"train", "runs.folder", "runs.lock"},
   "runs.run_data": {"data", "hands", "configuration.requirements", "systems.base"},
-  "runs.released": {"configuration.locate", "runs.lock", "runs.stages", "systems.base", "train", "weights"},
+  "runs.released": {
+    "configuration.locate", "runs.lock", "runs.stages", "systems.base", "systems.construct", "train", "weights",
+  },
   "drawing.inputs": {"schema", "geometry", "render", "drawing", "systems.base", "train", "runs.run_data"},
   "prediction": _BELOW_TRAIN | {"render", "meshes", "train", "evaluation.evaluator", "runs.released"},
   "report": {
@@ -55,8 +58,8 @@ ALLOWED |= {
   },
   "results": {"evaluation.verdict", "runs.folder", "terminal"},
 }  # fmt: skip
-ALLOWED["run"] = set(ALLOWED) | {"systems.base"}
-ALLOWED["commands"] = set(ALLOWED) | {"systems.base"}
+ALLOWED["run"] = set(ALLOWED) | {"systems.base", "systems.construct", "systems.subtrees"}
+ALLOWED["commands"] = set(ALLOWED)
 ALLOWED["cli"] = {"terminal", "runs.lock"}
 ALLOWED["__main__"] = {"cli"}
 ALLOWED["__init__"] = {"prediction"}

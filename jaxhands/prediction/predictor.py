@@ -28,7 +28,7 @@ from jaxhands.hands import bones, mirror
 from jaxhands.hands.model import HandModel
 from jaxhands.prediction.hands import Hands
 from jaxhands.prediction.shown import Shown
-from jaxhands.systems import base
+from jaxhands.systems import base, construct, subtrees
 from jaxhands.train import checkpoint, distributed
 from jaxhands.train import state as states
 from jaxhands.train import step as steps
@@ -62,7 +62,7 @@ class Model:
     Raises:
       ValueError, FileNotFoundError: of `read`, or the config describes no system.
     """
-    self.config, self.system, self.calibration = config, base.load(config), calibration
+    self.config, self.system, self.calibration = config, construct.load(config), calibration
     self._mesh = distributed.make_mesh()
     self.batch_size = -(-max(batch_size, 1) // self._mesh.size) * self._mesh.size
     everywhere = distributed.replicated(self._mesh)
@@ -70,7 +70,7 @@ class Model:
     batch = feed.put(
       self._batch([self._example(Shown.of(np.zeros((64, 64, 3), np.uint8)), self._views[0])]), self._mesh
     )
-    shapes = base.for_prediction(self.system, jax.eval_shape(init, batch))
+    shapes = subtrees.for_prediction(self.system, jax.eval_shape(init, batch))
     constants = jax.jit(lambda batch: init(batch).get("constants", {}), out_shardings=everywhere)(batch)
     self.variables = jax.device_put(read(shapes), everywhere) | {"constants": constants}
     self._step = jax.jit(self._predicted, out_shardings=everywhere)

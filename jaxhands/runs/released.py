@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxhands.configuration import locate
 from jaxhands.runs import lock, stages
-from jaxhands.systems import base
+from jaxhands.systems import base, construct
 from jaxhands.train import checkpoint
 from jaxhands.train import state as states
 from jaxhands.weights import files
@@ -113,7 +113,7 @@ def import_file(path: pathlib.Path, config: Any, key: str = "") -> Imported:
   stored = files.read(path)
   tensors = files.state_dict(stored, key)
   try:
-    variables = base.load(config).import_weights(tensors)
+    variables = construct.load(config).import_weights(tensors)
   except ValueError as error:
     raise ValueError(f"{path} does not fit system {config.system.name!r}: {error}") from error
   return Imported(config, variables, stored, tensors)

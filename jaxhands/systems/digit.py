@@ -45,7 +45,7 @@ from jaxhands.models.conv import Conv
 from jaxhands.models.heads import segmentation
 from jaxhands.models.heads.dense import DenseHead
 from jaxhands.models.unet import UNet
-from jaxhands.systems import base
+from jaxhands.systems import base, construct
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.digit import digit as name_map
 from jaxhands.weights.digit import without_wrapper
@@ -358,5 +358,5 @@ class DIGIT(base.Defaults):
 
 
 def build(config: Any) -> DIGIT:
-  """The system that `config.system` describes; see `base.from_fields`."""
-  return base.from_fields(DIGIT, config)
+  """The system that `config.system` describes; see `construct.from_fields`."""
+  return construct.from_fields(DIGIT, config)

@@ -34,7 +34,7 @@ from jaxhands.geometry import crop
 from jaxhands.models.backbones.resnet import ResNet, structure
 from jaxhands.models.heads.dense import DenseHead
 from jaxhands.models.heads.heatmap import PlaneHead, Upsampler, UpsamplerKind, VolumeHead
-from jaxhands.systems import base
+from jaxhands.systems import base, construct
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.internet import internet as name_map
 from jaxhands.weights.resnet import import_torchvision
@@ -316,5 +316,5 @@ class InterNet(base.Defaults):
 
 
 def build(config: Any) -> InterNet:
-  """The system that `config.system` describes; see `base.from_fields`."""
-  return base.from_fields(InterNet, config)
+  """The system that `config.system` describes; see `construct.from_fields`."""
+  return construct.from_fields(InterNet, config)

@@ -35,7 +35,7 @@ from jaxhands.hands import skeleton
 from jaxhands.models.backbones.resnet import ResNet, structure
 from jaxhands.models.conv import Conv
 from jaxhands.models.heads.heatmap import Upsampler
-from jaxhands.systems import base
+from jaxhands.systems import base, construct
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.resnet import import_torchvision
 from jaxhands.weights.rootnet import rootnet as name_map
@@ -272,5 +272,5 @@ def k_value(
 
 
 def build(config: Any) -> RootNet:
-  """The system that `config.system` describes; see `base.from_fields`."""
-  return base.from_fields(RootNet, config)
+  """The system that `config.system` describes; see `construct.from_fields`."""
+  return construct.from_fields(RootNet, config)

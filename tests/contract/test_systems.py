@@ -14,7 +14,7 @@ from benchmarks import subjects
 from configs import base as base_config
 from jaxhands import schema
 from jaxhands.runs import stages
-from jaxhands.systems import base
+from jaxhands.systems import construct
 from jaxhands.train import checkpoint, distributed, loop, state, step
 from tests import pinned
 from tests.contract import records
@@ -76,7 +76,7 @@ TINY = [one for one in STAGES if "tiny" in one.values[1].split(",")]
 
 def _system(name, variant, stage):
   config = dict(_stages(name, variant))[stage]
-  return config, base.load(config)
+  return config, construct.load(config)
 
 
 def paper_name(name, variant, stage):

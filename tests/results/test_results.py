@@ -14,7 +14,7 @@ from configs import rootnet
 from jaxhands import cli, run
 from jaxhands.results import directions, page, record
 from jaxhands.runs import provenance, stages
-from jaxhands.systems import base
+from jaxhands.systems import construct
 from jaxhands.train import checkpoint, step
 from tests.contract import records as contract_records
 from tests.data.conftest import build
@@ -228,7 +228,7 @@ def test_published_experiments_are_variants_that_exist():
 def test_committed_weights_are_of_a_record_and_fit_the_code(folder):
   assert folder.name in record.read_all(ROOT / "results")
   config = checkpoint.read_config(folder)
-  system = base.load(config)
+  system = construct.load(config)
   shapes = jax.eval_shape(step.make_init(system, 0), contract_records.batch(system, 1, train=False))
   shapes.pop("constants", None)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(checkpoint.read_variables(folder, shapes)))
