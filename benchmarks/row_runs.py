@@ -1,6 +1,6 @@
 """Rows of a paper's table as runs of ours: every row with several seeds, one run after the other, resumable.
 
-A run lies in OUT/SIZE-SWITCHES-seedN; a finished one is skipped, one that was stopped goes on. Finished runs are
+A run lies in OUT/CONFIG-SIZE-SWITCHES-seedN; a finished one is skipped, one that was stopped goes on. Finished runs are
 recorded (`python -m jaxhands results add`) unless --no-record is given.
 """
 
@@ -21,7 +21,6 @@ import rich.table
 from jaxhands.terminal import console as consoles
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-_RUN_NUMBER = "seed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,15 +29,13 @@ class Table:
 
   Attributes:
     title: for what is printed.
-    config: name of the file in configs/.
-    rows: name -> switch of the config, "" = none.
+    rows: name -> name of the file in configs/, and its switches, "" = none.
     metrics: columns, keys of an evaluation's metrics.
     decisive: the metric that says whether a run has learnt, by the verdict on it beside the mean pose; "" = not asked.
   """
 
   title: str
-  config: str
-  rows: Mapping[str, str]
+  rows: Mapping[str, tuple[str, str]]
   metrics: tuple[str, ...]
   decisive: str = ""
 
@@ -70,14 +67,29 @@ class Job:
     return [sys.executable, "launch.py", config, *own, *more]
 
 
-def jobs(table: Table, rows: Sequence[str], seeds: Sequence[int], size: str, out: pathlib.Path) -> list[Job]:
-  """Seed by seed, so that every row has a number before any has two."""
-  variants = {row: ",".join(word for word in (size, table.rows[row]) if word) for row in rows}
-  return [
-    Job(table.config, row, variant, seed, out / f"{variant.replace(',', '-')}-{_RUN_NUMBER}{seed}")
-    for seed in seeds
-    for row, variant in variants.items()
-  ]
+def jobs(
+  rows: Mapping[str, tuple[str, str]],
+  seeds: Sequence[int],
+  size: str,
+  out: pathlib.Path,
+  flags: Mapping[str, tuple[str, ...]] | None = None,
+) -> list[Job]:
+  """Seed by seed, so that every row has a number before any has two.
+
+  Args:
+    rows: as of `Table`.
+    seeds: of each row.
+    size: of all configs.
+    out: folder of the runs.
+    flags: config -> what changes its fields.
+  """
+  result = []
+  for seed in seeds:
+    for row, (config, words) in rows.items():
+      variant = f"{size},{words}" if words else size
+      folder = out / f"{config}-{variant.replace(',', '-')}-seed{seed}"
+      result.append(Job(config, row, variant, seed, folder, (flags or {}).get(config, ())))
+  return result
 
 
 def has_learnt(table: Table, result: Mapping[str, Any]) -> bool:
@@ -114,7 +126,7 @@ def main(table: Table, program: str, description: str) -> None:
     description: for --help.
   """
   args, more = arguments(tuple(table.rows), program, description)
-  todo = jobs(table, args.rows, args.seeds, args.size, args.out.resolve())
+  todo = jobs({row: table.rows[row] for row in args.rows}, args.seeds, args.size, args.out.resolve())
   do(todo, more, args)
   consoles.make().print(summary(table, todo), soft_wrap=False)
 

@@ -37,7 +37,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxhands import codecs, losses, schema
-from jaxhands.data import augment, colours, host_ops, rough
+from jaxhands.data import augment, colour, host_ops, rough
 from jaxhands.geometry import crop
 from jaxhands.hands import skeleton
 from jaxhands.models.backbones.hrnet import HRNet
@@ -251,7 +251,7 @@ class DIGIT(base.Defaults):
     if not train:
       return {**batch, "image": image}
     targets = codecs.encode_pose(batch, self.joints_codec, self.root_codec)
-    image = colours.scale_channels(image, rng)
+    image = colour.scale_channels(image, rng)
     if self.rough:
       image = rough.roughened(image, jax.random.fold_in(rng, 1))
     return {**batch, "image": image, **targets}

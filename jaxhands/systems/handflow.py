@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxhands import losses, schema
-from jaxhands.data import augment, colour, colours, host_ops, rough
+from jaxhands.data import augment, colour, host_ops, rough
 from jaxhands.geometry import camera, crop, lift, rotations
 from jaxhands.hands import skeleton, vector
 from jaxhands.hands.model import EMBEDDED, HandModel
@@ -156,7 +156,7 @@ class PoseDistribution:
     """`image` as `normalised` says; in training also colour factors."""
     image = batch["image"].astype(jnp.float32) / 255
     if train:
-      image = colours.scale_channels(image, rng)
+      image = colour.scale_channels(image, rng)
       if self.rough:
         image = rough.roughened(image, jax.random.fold_in(rng, 1))
     return {**batch, "image": colour.normalise(image) if self.normalised else image}

@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxhands import codecs, losses, schema
-from jaxhands.data import augment, colours, host_ops, rough
+from jaxhands.data import augment, colour, host_ops, rough
 from jaxhands.geometry import crop
 from jaxhands.models.backbones.resnet import ResNet, structure
 from jaxhands.models.heads.dense import DenseHead
@@ -198,7 +198,7 @@ class InterNet(base.Defaults):
     image = batch["image"].astype(jnp.float32) / 255
     if not train:
       return {**batch, "image": image}
-    image = colours.scale_channels(image, rng)
+    image = colour.scale_channels(image, rng)
     if self.rough:
       image = rough.roughened(image, jax.random.fold_in(rng, 1))
     return {**batch, "image": image, **self.targets(batch)}

@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxhands import codecs, losses, schema
-from jaxhands.data import augment, colour, colours, host_ops, rough
+from jaxhands.data import augment, colour, host_ops, rough
 from jaxhands.geometry import arrays, camera, crop
 from jaxhands.hands import skeleton
 from jaxhands.models.backbones.resnet import ResNet, structure
@@ -155,7 +155,7 @@ class RootNet(base.Defaults):
     """`image` normalised; in training also colour factors and `targets`."""
     image = batch["image"].astype(jnp.float32)
     if train:
-      image = colours.jittered(image, colours.factors(rng, len(image)), white=255)
+      image = colour.jittered(image, colour.channel_factors(rng, len(image)), white=255)
       if self.rough:
         image = 255 * rough.roughened(image / 255, jax.random.fold_in(rng, 1))
     image = colour.normalise(image if self.released else image / 255)

@@ -31,7 +31,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxhands import losses, schema
-from jaxhands.data import augment, colour, colours, host_ops
+from jaxhands.data import augment, colour, host_ops
 from jaxhands.geometry import crop
 from jaxhands.geometry.arrays import Array
 from jaxhands.models import discriminator as gan
@@ -160,10 +160,10 @@ class HDRM:
     image = batch["image"].astype(jnp.float32) / 255
     ready = dict(batch)
     if train:
-      factor = colours.factors(colour_key, len(image))
-      image = colours.jittered(image, factor)
+      factor = colour.channel_factors(colour_key, len(image))
+      image = colour.jittered(image, factor)
       truth = batch["removed"][:, 0].astype(jnp.float32) / 255
-      ready["truth"] = colour.normalise(colours.jittered(truth, factor))
+      ready["truth"] = colour.normalise(colour.jittered(truth, factor))
     if self.hasm is not None:
       ready["hasm_image"] = self.hasm.device_ops({**batch, "image": 255 * image}, segmenter_key, False)["image"]
     return ready | {"image": colour.normalise(image)}

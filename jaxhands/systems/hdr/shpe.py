@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxhands import codecs, schema
-from jaxhands.data import augment, colour, colours, host_ops, rough
+from jaxhands.data import augment, colour, host_ops, rough
 from jaxhands.geometry import crop, lift
 from jaxhands.hands import bones, skeleton
 from jaxhands.models.detnet import DetNet
@@ -123,7 +123,7 @@ class SHPE:
     image = batch["image"].astype(jnp.float32) / 255
     if not train:
       return {**batch, "image": colour.normalise(image)}
-    image = colours.jittered(image, colours.factors(rng, len(image)))
+    image = colour.jittered(image, colour.channel_factors(rng, len(image)))
     if self.rough:
       image = rough.roughened(image, jax.random.fold_in(rng, 1))
     return {**batch, "image": colour.normalise(image), **self.targets(batch)}
