@@ -5,8 +5,8 @@
     python -m benchmarks.handflow_tables --seeds 0 --rows HandFlowNet Gaussian
 
 How runs are named, skipped and recorded: `benchmarks.row_runs`. All rows learn from the same pictures and are compared
-with the same annotations; InterNet and DIGIT, which say one pose, are the paper's deltas, and their wrists stand where a
-hand of average size would. A row that is no better than the mean pose has learnt nothing, is marked, and says nothing
+with the same annotations; InterNet and DIGIT, which say one pose, are the paper's deltas, and their wrists stand where
+a hand of average size would. A row that is no better than the mean pose has learnt nothing, is marked, and says nothing
 about the method.
 """
 
