@@ -58,7 +58,9 @@ ALLOWED |= {
   },
   "results": {"evaluation.verdict", "runs.folder", "terminal"},
 }  # fmt: skip
-ALLOWED["run"] = set(ALLOWED) | {"systems.base", "systems.construct", "systems.subtrees"}
+ALLOWED["runs.stage"] = set(ALLOWED) | {"systems.base", "systems.construct", "systems.subtrees"}
+ALLOWED["run"] = {"configuration.requirements", "configuration.rules", "train", "runs.folder", "runs.run_data"}
+ALLOWED["run"] |= {"runs.stage", "runs.stages"}
 ALLOWED["commands"] = set(ALLOWED)
 ALLOWED["cli"] = {"terminal", "runs.lock"}
 ALLOWED["__main__"] = {"cli"}

@@ -14,6 +14,7 @@ from jaxhands import cli, run
 from jaxhands.models.backbones.resnet import structure
 from jaxhands.prediction.load import load
 from jaxhands.runs import released
+from jaxhands.runs.stage import Stage
 from jaxhands.systems import construct
 from jaxhands.train import checkpoint
 from jaxhands.train import state as states
@@ -89,7 +90,7 @@ def test_an_import_is_evaluated_like_any_run(imported, tmp_path):
 def test_other_runs_start_from_a_file_or_its_import(source, snapshot, imported):
   path, variables = snapshot
   config = internet.get_config(VARIANT)
-  made = run.Run.__new__(run.Run)  # only what filling needs
+  made = Stage.__new__(Stage)  # only what filling needs
   made.config, made.system, made._top = config, construct.load(config), pathlib.Path()
   config.init_from = {"backbone": str(path if source == "file" else imported)}
   found = made._filled(jax.tree.map(np.zeros_like, variables))

@@ -9,6 +9,7 @@ import pytest
 from configs import internet, rootnet
 from jaxhands import report, run
 from jaxhands.data.records import RootDepths
+from jaxhands.runs.stage import Stage
 from tests.data.conftest import build
 
 
@@ -74,7 +75,7 @@ def test_the_table_holds_what_the_network_found(staged):
 @pytest.mark.parametrize("given", ["stages/rootnet", "stages/rootnet/eval/root_depths.npz"])
 def test_another_run_takes_the_folder_or_the_file(staged, data, given):
   changes = {"data.root_depths": str(staged / given), "eval.protocol.depth": "rootnet"}
-  part = run.Run(_config(internet, "tiny", data, **changes), staged / "stages" / "internet", staged)
+  part = Stage(_config(internet, "tiny", data, **changes), staged / "stages" / "internet", staged)
   found = part.evaluate()
   assert found.metrics["mrrpe"] == pytest.approx(_result(staged)["metrics"]["mrrpe"], rel=1e-6)
 
