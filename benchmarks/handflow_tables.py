@@ -72,8 +72,8 @@ def deltas(size: str) -> tuple[str, ...]:
 
 def jobs(rows: Sequence[str], seeds: Sequence[int], size: str, out: pathlib.Path) -> list[row_runs.Job]:
   """As `row_runs.jobs`; systems of one pose get the flags of `deltas`."""
-  flags = dict.fromkeys(("internet", "digit"), deltas(size))
-  return row_runs.jobs({row: ROWS[row] for row in rows}, seeds, size, out, flags)
+  own = deltas(size)
+  return row_runs.jobs({row: ROWS[row] for row in rows}, seeds, size, out, {"internet": own, "digit": own})
 
 
 def main() -> None:
