@@ -17,6 +17,7 @@ import numpy as np
 
 from configs import hdr
 from jaxhands.evaluation import latency
+from jaxhands.runs import folder as files
 from jaxhands.runs import stages
 from jaxhands.systems import construct
 from jaxhands.train import step
@@ -60,7 +61,7 @@ def main() -> None:
   parser.add_argument("--json", type=pathlib.Path, help="also write the figures there")
   args = parser.parse_args()
   if args.run:
-    found = json.loads((args.run / "eval" / latency.FILE).read_text())
+    found = json.loads((args.run / files.TIMINGS).read_text())
   else:
     found = measured(args.variant, args.batch, args.dtype)
   print(f"{found['device']}, {found['pictures']} pictures at once; ms a picture (two hands)")

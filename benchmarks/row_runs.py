@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import rich.table
 
+from jaxhands.runs import folder as files
 from jaxhands.terminal import console as consoles
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -54,11 +55,11 @@ class Job:
   @property
   def finished(self) -> bool:
     """Whether it was evaluated; the report is written after that, and last."""
-    return (self.workdir / "report" / "index.html").is_file()
+    return (self.workdir / files.REPORT).is_file()
 
   def result(self) -> dict[str, Any]:
     """Of the evaluation: "metrics", "verdicts" and more."""
-    return json.loads((self.workdir / "eval" / "metrics.json").read_text())
+    return json.loads((self.workdir / files.METRICS).read_text())
 
   def command(self, more: Sequence[str] = ()) -> list[str]:
     """That trains, evaluates and writes the report; `more`: further flags."""

@@ -56,7 +56,7 @@ def run(
   stages.check_continues(workdir, config)
   if only and only not in described:
     raise ValueError(f"there is no stage {only!r}; config.stages are {tuple(config.stages) or 'none'}")
-  folder = {name: workdir / "stages" / name if name else workdir for name in described}
+  folder = {name: run_files.of_stage(workdir, name) for name in described}
   for earlier in stages.sources(described[only]) if only else ():
     if not stages.is_finished(folder[earlier]):
       raise ValueError(f"stage {only!r} starts from {earlier!r}, which is not finished: do --stage={earlier} first")
@@ -78,12 +78,12 @@ def run(
       variables = None
       if mode != "eval" and (variables := part.train(profile_steps)) is None:
         return False
-      if mode != "train" or pathlib.PurePath("stages", name) in read_later:
+      if mode != "train" or pathlib.PurePath(run_files.STAGES, name) in read_later:
         part.evaluate(variables, timed=name == last)
     if mode != "train" and ends and jax.process_index() == 0:
       if last:
-        shutil.copytree(folder[last] / "eval", workdir / "eval", dirs_exist_ok=True)
-        _add_stages(workdir / "eval" / "metrics.json", {name: folder[name] for name in others})
+        shutil.copytree(folder[last] / run_files.EVALUATION, workdir / run_files.EVALUATION, dirs_exist_ok=True)
+        _add_stages(workdir / run_files.METRICS, {name: folder[name] for name in others})
       if report is not None:
         report(workdir)
   return True
@@ -95,7 +95,7 @@ def _add_stages(answer: pathlib.Path, others: Mapping[str, pathlib.Path]) -> Non
   result = run_files.read_json(answer, again, ("metrics", "also"))
   same = ("system", "dataset", "split", "examples", "protocol")
   for name, folder in others.items():
-    path = folder / "eval" / "metrics.json"
+    path = folder / run_files.METRICS
     earlier = run_files.read_json(path, again) if path.is_file() else {}  # trained on its own, and not evaluated
     if earlier and all(earlier[key] == result[key] for key in same):
       compared = {key: value for key, value in earlier["metrics"].items() if key in result["metrics"]}

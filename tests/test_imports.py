@@ -43,11 +43,11 @@ ALLOWED |= {
   "evaluation.evaluator": _BELOW_TRAIN | {"train", "evaluation.result"},
   "evaluation.ablations": {"systems.base", "systems.construct"},
   "evaluation.chosen_metrics": {"evaluation.metrics", "data", "hands", "models", "weights"},
-  "configuration.requirements": {"train"},
+  "configuration.requirements": {"train", "runs.folder"},
   "configuration.command_line": {"configuration.locate", "terminal", "data"},
   "configuration.rules": {"data", "evaluation.metrics", "train"},
   "runs.stages": {"train", "runs.folder", "runs.lock"},
-  "runs.run_data": {"data", "hands", "configuration.requirements", "systems.base"},
+  "runs.run_data": {"data", "hands", "configuration.requirements", "runs.folder", "systems.base"},
   "runs.released": {
     "configuration.locate", "runs.lock", "runs.stages", "systems.base", "systems.construct", "train", "weights",
   },

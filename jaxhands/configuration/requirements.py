@@ -13,6 +13,7 @@ import pathlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from jaxhands.runs import folder as files
 from jaxhands.train import initialise
 
 
@@ -87,12 +88,12 @@ def of_weights(workdir: pathlib.Path, config: Any, top: pathlib.Path) -> tuple[s
 
 def _of_sources(config: Any, top: pathlib.Path) -> list[str]:
   places = [initialise.parse(text)[0] for text in config.init_from.values() if text]
-  return [text for place in places for text in _noted(top / place if place.parts[0] == "stages" else place)]
+  return [text for place in places for text in _noted(top / place if place.parts[0] == files.STAGES else place)]
 
 
 def _noted(folder: pathlib.Path) -> list[str]:
   """What the trainings in a run's folder noted; nothing of others' weights."""
-  notes = folder / "origin.json"
+  notes = folder / files.TRAINED_WITH
   entries = json.loads(notes.read_text()) if notes.is_file() else []
   return [text for entry in entries for text in entry.get("accepted", ())]
 

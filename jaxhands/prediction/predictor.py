@@ -28,6 +28,7 @@ from jaxhands.hands import bones, mirror
 from jaxhands.hands.model import HandModel
 from jaxhands.prediction.hands import Hands
 from jaxhands.prediction.picture import Picture, all_of
+from jaxhands.runs import folder as files
 from jaxhands.systems import base, construct, subtrees
 from jaxhands.train import checkpoint, distributed
 from jaxhands.train import state as states
@@ -85,9 +86,9 @@ class Model:
     """
     config = checkpoint.read_config(workdir)
     while config.stages:
-      workdir = workdir / "stages" / list(config.stages)[-1]
+      workdir = workdir / files.STAGES / list(config.stages)[-1]
       config = checkpoint.read_config(workdir)
-    calibration = Calibration.read(workdir / "eval")
+    calibration = Calibration.read(workdir)
     return cls(config, lambda shapes: checkpoint.read_variables(workdir, shapes, which), batch_size, calibration)
 
   def predict(

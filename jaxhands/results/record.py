@@ -25,11 +25,11 @@ def of_run(workdir: pathlib.Path, note: str = "") -> dict[str, Any]:
   Raises:
     FileNotFoundError: the run was not evaluated, or by a version that did not note where its numbers come from.
   """
-  config = _read(workdir / "config.json")
-  result = _read(workdir / "eval" / "metrics.json")
-  evaluated = _read(workdir / "eval" / "origin.json")
+  config = _read(workdir / files.CONFIG)
+  result = _read(workdir / files.METRICS)
+  evaluated = _read(workdir / files.EVALUATED_WITH)
   trained = [entry for path in _training_notes(workdir, config) for entry in _read(path)]
-  written = datetime.datetime.fromtimestamp((workdir / "eval" / "metrics.json").stat().st_mtime, datetime.UTC)
+  written = datetime.datetime.fromtimestamp((workdir / files.METRICS).stat().st_mtime, datetime.UTC)
   when = evaluated.pop("date", written.date().isoformat())  # evaluations of before it was noted have the file's date
   evaluated.pop("command", None)  # the config says it all, and where things lay is nobody's business
   return {
@@ -107,8 +107,8 @@ def read_all(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
 
 def _training_notes(workdir: pathlib.Path, config: Mapping[str, Any]) -> list[pathlib.Path]:
   """Of all stages; a system that was only assembled has none."""
-  folders = [workdir / "stages" / stage for stage in config.get("stages") or ()] or [workdir]
-  return [folder / "origin.json" for folder in folders if (folder / "origin.json").is_file()]
+  folders = [files.of_stage(workdir, stage) for stage in config.get("stages") or ("",)]
+  return [folder / files.TRAINED_WITH for folder in folders if (folder / files.TRAINED_WITH).is_file()]
 
 
 def _read(path: pathlib.Path) -> Any:

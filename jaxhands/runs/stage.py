@@ -158,7 +158,7 @@ class Stage:
 
     Whoever only evaluates, as the weights of others, and does not have these data, has no baseline and is told so.
     """
-    wanted, path = self.config.eval.mean_pose, self.workdir / "mean_pose.npy"
+    wanted, path = self.config.eval.mean_pose, self.workdir / run_files.MEAN_POSE
     if not wanted:
       return None
     if path.is_file():
@@ -262,11 +262,11 @@ class Stage:
     chosen = examples.choose(result.examples_values)
     looked_at = self._look(variables, chosen.positions)
     if jax.process_index() == 0:
-      result.write(self.workdir / "eval")
+      result.write(self.workdir)
       provenance.note_evaluation(self.workdir, self._data_versions(self._eval_records))
       self._write_root_depths(result.examples_values)
       self._write_calibration(result.examples_values)
-      examples.save(self.workdir / "eval" / "shown.npz", chosen, looked_at)
+      examples.save(self.workdir / run_files.SHOWN, chosen, looked_at)
       result.print()
     if timed:
       self._time(variables)
@@ -280,13 +280,13 @@ class Stage:
       batch = self.system.device_ops(batch, jax.random.key(self.config.seed), False)
       seconds = latency.prediction_steps(self.system, variables, batch)
       if jax.process_index() == 0:
-        run_files.write_json(self.workdir / "eval" / latency.FILE, seconds)
+        run_files.write_json(self.workdir / run_files.TIMINGS, seconds)
 
   def _write_root_depths(self, values: Mapping[str, np.ndarray]) -> None:
     """Keeps the wrists' depths of a system that estimates them, for others to be evaluated with."""
     if "root_depth_mm" in values:
       keys = ("example_id", "record_hash", "root_depth_mm", "root_depth_mm_valid")
-      RootDepths.of_views(*(values[key] for key in keys)).write(self.workdir / "eval" / run_data.ROOT_DEPTHS)
+      RootDepths.of_views(*(values[key] for key in keys)).write(self.workdir / run_files.ROOT_DEPTHS)
 
   def _write_calibration(self, values: Mapping[str, np.ndarray]) -> None:
     """Keeps what makes a probability of the system's confidence, for the predictor and the report."""
@@ -294,7 +294,7 @@ class Stage:
     if name in values:
       calibration = confidence.calibrate(values[name], values[f"{name}_weight"], values["scene_id"])
       if calibration is not None:
-        run_files.write_json(self.workdir / "eval" / confidence.FILE, calibration)
+        run_files.write_json(self.workdir / run_files.CALIBRATION, calibration)
 
   def _look(self, variables: base.Variables, positions: np.ndarray) -> dict[str, np.ndarray]:
     """The batch and the prediction of a few examples, for the report."""
@@ -335,7 +335,7 @@ class Stage:
       raise ValueError(f"system {self.config.system.name!r} is not trained, and init_from does not fill {idle[0]!r}")
     variables = jax.device_put(self._filled(shapes), distributed.replicated(self.mesh))
     if jax.process_index() == 0:
-      shutil.rmtree(self.workdir / "checkpoints", ignore_errors=True)
+      shutil.rmtree(self.workdir / run_files.CHECKPOINTS, ignore_errors=True)
     multihost_utils.sync_global_devices("assembled")
     with checkpoint.Checkpoints(self.workdir) as saved:
       saved.save(0, states.State(jnp.int32(0), variables, {}, {}))

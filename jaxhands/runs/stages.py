@@ -53,7 +53,7 @@ def progress(folder: pathlib.Path, examples: int = 0) -> tuple[int, int] | None:
     config = checkpoint.read_config(folder)
   except FileNotFoundError:
     return None
-  notes = folder / "origin.json"
+  notes = folder / files.TRAINED_WITH
   if not examples and not notes.is_file():
     return done, done
   try:
@@ -95,7 +95,7 @@ def only_writer(folders: Sequence[pathlib.Path]) -> Iterator[None]:
 
 def check_continues(workdir: pathlib.Path, config: Any) -> None:
   """Raises `ValueError` if `workdir` was begun with other numbers: sizes, rates, data; durations may change."""
-  if not (workdir / "config.json").is_file():
+  if not (workdir / files.CONFIG).is_file():
     return
   begun = checkpoint.read_config(workdir)
   changes = []
