@@ -100,12 +100,12 @@ def _noted(folder: pathlib.Path) -> list[str]:
 
 def _missing(config: Any) -> dict[str, tuple[str, list[str]]]:
   """Difference -> what is needed, and the fields that would give it, of the requirements that do not hold."""
-  found = {}
+  missing = {}
   for difference, (what, *conditions) in config.get("requires", {}).items():
     unmet = [condition for condition in conditions if not any(_holds(config, one) for one in condition.split(" or "))]
     if unmet:
-      found[difference] = what, [condition.split(" or ")[0] for condition in unmet]
-  return found
+      missing[difference] = what, [condition.split(" or ")[0] for condition in unmet]
+  return missing
 
 
 def _holds(config: Any, condition: str) -> bool:

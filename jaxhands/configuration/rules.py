@@ -265,7 +265,7 @@ _PARTS: dict[str, Mapping[str, _Rule]] = {
     "freeze": _texts, "keep": _whole(1), "best_mode": _word("min", "max"),
   },
 }  # fmt: skip
-_RULES = {f"{part}.{name}".lstrip("."): rule for part, found in _PARTS.items() for name, rule in found.items()}
+_RULES = {f"{part}.{name}".lstrip("."): rule for part, fields in _PARTS.items() for name, rule in fields.items()}
 
 
 def _usual(path: str) -> str:

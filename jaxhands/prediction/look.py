@@ -73,11 +73,11 @@ class Look:
     """
     prob = None
     if self.box is None and self.finder is not None:
-      seen = find_hands(self.finder, [picture.pixels for picture in pictures])
-      prob = seen.prob
+      located = find_hands(self.finder, [picture.pixels for picture in pictures])
+      prob = located.prob
       pictures = [
         dataclasses.replace(picture, boxes=boxes if boxes.any() else None)
-        for picture, boxes in zip(pictures, seen.boxes, strict=True)
+        for picture, boxes in zip(pictures, located.boxes, strict=True)
       ]
     depth = None
     if self.rootnet is not None and all(picture.camera_img is not None for picture in pictures):

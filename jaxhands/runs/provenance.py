@@ -91,9 +91,9 @@ def command(typed: Sequence[str]) -> str:
 def _git(*arguments: str) -> str:
   """What git answers; "" where there is no git, no repository, or one that it does not trust."""
   try:
-    found = subprocess.run(
+    answer = subprocess.run(
       ["git", "-C", str(_ROOT), *arguments], capture_output=True, text=True, timeout=20, check=False
     )
   except (OSError, subprocess.TimeoutExpired):
     return ""
-  return found.stdout.strip() if found.returncode == 0 else ""
+  return answer.stdout.strip() if answer.returncode == 0 else ""

@@ -49,15 +49,15 @@ class Imported:
   def summary(self) -> list[str]:
     """Lines to compare an import with another one, or with the same file read elsewhere."""
     arrays = self.arrays
-    inside, made = (sum(array.size for array in found.values()) for found in (self.tensors, arrays))
+    in_file, used = (sum(array.size for array in tree.values()) for tree in (self.tensors, arrays))
     params = sum(array.size for path, array in arrays.items() if path.startswith("params/"))
     digest = files.checksum(arrays)
     return [
       f"file       {self.file.path} ({self.file.format}), SHA-256 {files.file_checksum(self.file.path)}",
-      f"tensors    {len(self.tensors)} with {inside:,} values, checksum {files.checksum(self.tensors)}; "
+      f"tensors    {len(self.tensors)} with {in_file:,} values, checksum {files.checksum(self.tensors)}; "
       "each was used once",
-      f"variables  {len(arrays)} with {made:,} values, of them {params:,} parameters, checksum {digest}",
-      f"left out   {inside - made:,} values that the network has no use for, as counters of batches",
+      f"variables  {len(arrays)} with {used:,} values, of them {params:,} parameters, checksum {digest}",
+      f"left out   {in_file - used:,} values that the network has no use for, as counters of batches",
     ]
 
 

@@ -68,7 +68,7 @@ class RunData:
       for (name, variant, split), own in zip(map(folders.parse, names), kinds, strict=True)
     ]
     records = source.open_all(sets, self.system.view, needs)
-    for identity in {found.hand_model for found in records if {"mano", "annotations_mano"} & set(needs)} - {""}:
+    for identity in {one.hand_model for one in records if {"mano", "annotations_mano"} & set(needs)} - {""}:
       HandModel.named(self.config.hand_model).check_identity(identity)
     return records
 
