@@ -103,7 +103,7 @@ def all_of(pictures: Sequence[Any], boxes: Any = None, cameras: Any = None) -> l
     try:
       if not isinstance(picture, Picture):
         picture = Picture(pathlib.Path(), np.ascontiguousarray(picture))
-      given = {"boxes": box, "camera_img": camera_img}
+      given = {"boxes": box, "camera_img": None if camera_img is None else np.asarray(camera_img, np.float32)}
       checked.append(dataclasses.replace(picture, **{key: value for key, value in given.items() if value is not None}))
     except ValueError as error:
       raise ValueError(f"picture {index}: {error}") from error
