@@ -13,7 +13,7 @@ from benchmarks import row_runs
 from configs.digit import ROWS
 
 TABLE = row_runs.Table(
-  "DIGIT, table 2 and section 4.3", "digit", ROWS,
+  "DIGIT, table 2 and section 4.3", {row: ("digit", switch) for row, switch in ROWS.items()},
   ("mpjpe/interacting", "mrrpe", "mpjpe/single", "bone_asymmetry", "iou/parts"),
 )  # fmt: skip
 

@@ -4,10 +4,10 @@
     python -m benchmarks.handflow_tables --summary           # only the tables of what is finished
     python -m benchmarks.handflow_tables --seeds 0 --rows HandFlowNet Gaussian
 
-How runs are skipped and recorded: `benchmarks.row_runs`; each lies in OUT/CONFIG-SIZE-SWITCHES-seedN. All rows learn
-from the same pictures and are compared with the same annotations; InterNet and DIGIT, which say one pose, are the
-paper's deltas, and their wrists stand where a hand of average size would. A row that is no better than the mean pose
-has learnt nothing, is marked, and says nothing about the method.
+How runs are named, skipped and recorded: `benchmarks.row_runs`. All rows learn from the same pictures and are compared
+with the same annotations; InterNet and DIGIT, which say one pose, are the paper's deltas, and their wrists stand where
+a hand of average size would. A row that is no better than the mean pose has learnt nothing, is marked, and says nothing
+about the method.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _MAIN = "mpjpe/all"
 
 
 def _table(title: str, rows: Sequence[str], metrics: Sequence[str]) -> row_runs.Table:
-  return row_runs.Table(title, "handflow", {row: ROWS[row][1] for row in rows}, tuple(metrics), _MAIN)
+  return row_runs.Table(title, {row: ROWS[row] for row in rows}, tuple(metrics), _MAIN)
 
 
 TABLES = (
@@ -71,16 +71,9 @@ def deltas(size: str) -> tuple[str, ...]:
 
 
 def jobs(rows: Sequence[str], seeds: Sequence[int], size: str, out: pathlib.Path) -> list[row_runs.Job]:
-  """Seed by seed, so that every row has a number before any has two."""
-  made = []
-  for seed in seeds:
-    for row in rows:
-      config, words = ROWS[row]
-      variant = f"{size},{words}" if words else size
-      folder = out / f"{config}-{variant.replace(',', '-')}-seed{seed}"
-      flags = () if config == "handflow" else deltas(size)
-      made.append(row_runs.Job(config, row, variant, seed, folder, flags))
-  return made
+  """As `row_runs.jobs`; systems of one pose get the flags of `deltas`."""
+  own = deltas(size)
+  return row_runs.jobs({row: ROWS[row] for row in rows}, seeds, size, out, {"internet": own, "digit": own})
 
 
 def main() -> None:

@@ -17,8 +17,9 @@ import numpy as np
 
 from configs import hdr
 from jaxhands.evaluation import latency
+from jaxhands.runs import folder as files
 from jaxhands.runs import stages
-from jaxhands.systems import base
+from jaxhands.systems import construct
 from jaxhands.train import step
 
 
@@ -45,7 +46,7 @@ def measured(variant: str, batch: int, dtype: str) -> dict[str, Any]:
   whole = hdr.get_config(variant)
   whole.compute_dtype = dtype
   config = dict(stages.of(whole))["pipeline"]
-  system: Any = base.load(config)
+  system: Any = construct.load(config)
   seen = pictures(config, batch)
   variables = jax.jit(step.make_init(system, config.seed))(seen)
   return latency.prediction_steps(system, variables, seen)
@@ -60,7 +61,7 @@ def main() -> None:
   parser.add_argument("--json", type=pathlib.Path, help="also write the figures there")
   args = parser.parse_args()
   if args.run:
-    found = json.loads((args.run / "eval" / latency.FILE).read_text())
+    found = json.loads((args.run / files.TIMINGS).read_text())
   else:
     found = measured(args.variant, args.batch, args.dtype)
   print(f"{found['device']}, {found['pictures']} pictures at once; ms a picture (two hands)")

@@ -30,6 +30,7 @@ from benchmarks import schedule
 from configs import hdr
 from data_builders import find
 from jaxhands.data import folders
+from jaxhands.runs import folder as files
 from jaxhands.runs import stages
 from jaxhands.terminal import console as consoles
 from jaxhands.train import checkpoint
@@ -66,7 +67,7 @@ class Job:
 
   def folder(self, stage: str) -> pathlib.Path:
     """Of a stage."""
-    return self.workdir / "stages" / stage
+    return files.of_stage(self.workdir, stage)
 
   def is_done(self, stage: str) -> bool:
     """Whether a stage is trained to its end and evaluated; of the last one, whether its report is there.
@@ -75,11 +76,9 @@ class Job:
       ValueError: it was trained with another config.
     """
     folder = self.folder(stage)
-    if (folder / "config.json").is_file() and _decisive(checkpoint.read_config(folder)) != _decisive(
-      self.stages[stage]
-    ):
+    if (folder / files.CONFIG).is_file() and _decisive(checkpoint.read_config(folder)) != _decisive(self.stages[stage]):
       raise ValueError(f"{folder} is of another config; remove it, or choose another --out")
-    answer = self.workdir / "report" / "index.html" if stage == _ASSEMBLED else folder / "eval" / "metrics.json"
+    answer = self.workdir / files.REPORT if stage == _ASSEMBLED else folder / files.METRICS
     return answer.is_file() and stages.is_finished(folder)
 
   def command(self, stage: str) -> list[str]:
@@ -199,7 +198,7 @@ def summary(all_jobs: Sequence[Job]) -> rich.table.Table:
   for column in ("run", "method", *_METRICS):
     table.add_column(column, justify="right" if column in _METRICS else "left")
   for job in all_jobs:
-    answer = job.workdir / "eval" / "metrics.json"
+    answer = job.workdir / files.METRICS
     if not answer.is_file():
       table.add_row(job.what, "not finished")
       continue

@@ -16,7 +16,7 @@ from benchmarks import row_runs
 from configs.intershape import ROWS
 
 TABLE = row_runs.Table(
-  "Intershape, table 2 and figure 8, true scale", "intershape", ROWS,
+  "Intershape, table 2 and figure 8, true scale", {row: ("intershape", switch) for row, switch in ROWS.items()},
   ("mpjpe/interacting", "pck_auc/interacting", "mpvpe/interacting", "mpjpe/single", "placement", "mrrpe"),
   decisive="mpjpe/all",
 )  # fmt: skip

@@ -40,7 +40,7 @@ from jaxhands.prediction import predictor
 from jaxhands.prediction.find import find_hands
 from jaxhands.prediction.load import load
 from jaxhands.prediction.look import Look, groups
-from jaxhands.prediction.picture_files import Picture
+from jaxhands.prediction.picture import Picture
 from jaxhands.runs import folder as files
 from jaxhands.runs import provenance
 from jaxhands.train import distributed
@@ -134,12 +134,12 @@ class Seen:
 def look_at(look: Look, pictures: Sequence[tuple[str, np.ndarray]]) -> list[Seen]:
   """Pictures (name, pixels) as `predict` looks at them, one after the other, without a camera."""
   seen = []
-  for ready in groups((look.ready(Picture(pathlib.Path(name), pixels, None)) for name, pixels in pictures), 8):
-    pixels = [each.picture.pixels for each in ready]
-    of_finder = None if look.finder is None else find_hands(look.finder, pixels).boxes
-    for index, hands in enumerate(look.hands(ready)):
-      there = np.flatnonzero(hands.present[0])
-      joints = hands.joints_img[0, there]
+  for group in groups((look.ready(Picture(pathlib.Path(name), pixels)) for name, pixels in pictures), 8):
+    of_finder = None if look.finder is None else find_hands(look.finder, [each.pixels for each in group]).boxes
+    hands = look.hands(group)
+    for index in range(len(group)):
+      there = np.flatnonzero(hands.present[index])
+      joints = hands.joints_img[index, there]
       boxes = np.asarray(crop.box_around(joints, np.ones(joints.shape[:2], bool)))
       if of_finder is not None:
         boxes = of_finder[index][of_finder[index].any(-1)]

@@ -1,6 +1,6 @@
 """Rows of a paper's table as runs of ours: every row with several seeds, one run after the other, resumable.
 
-A run lies in OUT/SIZE-SWITCHES-seedN; a finished one is skipped, one that was stopped goes on. Finished runs are
+A run lies in OUT/CONFIG-SIZE-SWITCHES-seedN; a finished one is skipped, one that was stopped goes on. Finished runs are
 recorded (`python -m jaxhands results add`) unless --no-record is given.
 """
 
@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import rich.table
 
+from jaxhands.runs import folder as files
 from jaxhands.terminal import console as consoles
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-_RUN_NUMBER = "seed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,15 +30,13 @@ class Table:
 
   Attributes:
     title: for what is printed.
-    config: name of the file in configs/.
-    rows: name -> switch of the config, "" = none.
+    rows: name -> name of the file in configs/, and its switches, "" = none.
     metrics: columns, keys of an evaluation's metrics.
     decisive: the metric that says whether a run has learnt, by the verdict on it beside the mean pose; "" = not asked.
   """
 
   title: str
-  config: str
-  rows: Mapping[str, str]
+  rows: Mapping[str, tuple[str, str]]
   metrics: tuple[str, ...]
   decisive: str = ""
 
@@ -57,11 +55,11 @@ class Job:
   @property
   def finished(self) -> bool:
     """Whether it was evaluated; the report is written after that, and last."""
-    return (self.workdir / "report" / "index.html").is_file()
+    return (self.workdir / files.REPORT).is_file()
 
   def result(self) -> dict[str, Any]:
     """Of the evaluation: "metrics", "verdicts" and more."""
-    return json.loads((self.workdir / "eval" / "metrics.json").read_text())
+    return json.loads((self.workdir / files.METRICS).read_text())
 
   def command(self, more: Sequence[str] = ()) -> list[str]:
     """That trains, evaluates and writes the report; `more`: further flags."""
@@ -70,14 +68,29 @@ class Job:
     return [sys.executable, "launch.py", config, *own, *more]
 
 
-def jobs(table: Table, rows: Sequence[str], seeds: Sequence[int], size: str, out: pathlib.Path) -> list[Job]:
-  """Seed by seed, so that every row has a number before any has two."""
-  variants = {row: ",".join(word for word in (size, table.rows[row]) if word) for row in rows}
-  return [
-    Job(table.config, row, variant, seed, out / f"{variant.replace(',', '-')}-{_RUN_NUMBER}{seed}")
-    for seed in seeds
-    for row, variant in variants.items()
-  ]
+def jobs(
+  rows: Mapping[str, tuple[str, str]],
+  seeds: Sequence[int],
+  size: str,
+  out: pathlib.Path,
+  flags: Mapping[str, tuple[str, ...]] | None = None,
+) -> list[Job]:
+  """Seed by seed, so that every row has a number before any has two.
+
+  Args:
+    rows: as of `Table`.
+    seeds: of each row.
+    size: of all configs.
+    out: folder of the runs.
+    flags: config -> what changes its fields.
+  """
+  result = []
+  for seed in seeds:
+    for row, (config, words) in rows.items():
+      variant = f"{size},{words}" if words else size
+      folder = out / f"{config}-{variant.replace(',', '-')}-seed{seed}"
+      result.append(Job(config, row, variant, seed, folder, (flags or {}).get(config, ())))
+  return result
 
 
 def has_learnt(table: Table, result: Mapping[str, Any]) -> bool:
@@ -114,7 +127,7 @@ def main(table: Table, program: str, description: str) -> None:
     description: for --help.
   """
   args, more = arguments(tuple(table.rows), program, description)
-  todo = jobs(table, args.rows, args.seeds, args.size, args.out.resolve())
+  todo = jobs({row: table.rows[row] for row in args.rows}, args.seeds, args.size, args.out.resolve())
   do(todo, more, args)
   consoles.make().print(summary(table, todo), soft_wrap=False)
 

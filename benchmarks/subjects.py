@@ -21,7 +21,7 @@ from data_builders.synthetic import SyntheticConfig
 from jaxhands.data import source
 from jaxhands.data.records import DataSet, Records
 from jaxhands.runs import stages
-from jaxhands.systems import base
+from jaxhands.systems import base, construct
 from jaxhands.train import time_budget
 
 _RECORDS = 32
@@ -43,7 +43,7 @@ class Subject:
 
   @functools.cached_property
   def system(self) -> base.System:
-    return base.load(self.config)
+    return construct.load(self.config)
 
   def batches(self, size: int, train: bool, reading: source.Reading | None = None) -> Iterator[dict[str, np.ndarray]]:
     """Host batches of `size` examples of the records that everything is measured on, again and again in training."""

@@ -21,7 +21,7 @@ from data_builders.synthetic.records import make_record
 from jaxhands import schema
 from jaxhands.data import host_ops
 from jaxhands.runs import stages
-from jaxhands.systems import base
+from jaxhands.systems import base, construct
 from jaxhands.train import loop, state, step
 
 DEFAULT = ("internet:demo", "rootnet:demo", "digit:demo", "hdr:demo", "intershape:demo", "handflow:demo")
@@ -82,7 +82,7 @@ def gradient_norms(
 
 def at_start(config: Any, size: int, steps: int = 0) -> dict[str, dict[str, float]]:
   """`gradient_norms` of each objective of a config, with fresh variables or after some steps on one batch."""
-  system = base.load(config)
+  system = construct.load(config)
   batch = jax.tree.map(jnp.asarray, example_batch(system, size))
   variables = jax.jit(step.make_init(system, config.seed))(batch)
   if steps and system.objectives:

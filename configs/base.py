@@ -6,10 +6,12 @@ command line, `--config.optimizer.learning_rate=3e-4`; unknown names and wrong t
 
 import dataclasses
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
+
+from jaxhands.configuration.ordered import Ordered
 
 SIZES = ("demo", "tiny", "small", "synth", "paper")
 
@@ -105,9 +107,8 @@ def get_config() -> ConfigDict:
   # "no_imagenet,no_vgg". They are written beside its numbers.
   config.requires = ConfigDict()
   config.accept = ""
-  # Runs of this config, in order, each in WORKDIR/stages/NAME, with what `stage.NAME` changes; () = one run.
-  config.stages = ()
-  config.stage = ConfigDict()
+  # Whole configs by name of the trainings that a run consists of, see `staged`; empty = one training, this one.
+  config.stages = Ordered()
 
   # ---- log, evaluate, keep --------------------------------------------------
   config.log_every = "50 steps"
@@ -137,10 +138,35 @@ def get_config() -> ConfigDict:
   return config
 
 
-# What a config decides of a training, and another one takes over that has it as a stage.
-OF_TRAINING = (
-  "train_for", "batch_size", "optimizer", "schedule", "clip_norm", "ema", "log_every", "eval_every", "checkpoint_every",
-)  # fmt: skip
+# What the stages of a run have in common, of the config, of its `data` and of `data.aih`.
+_SHARED = ("name", "variant", "seed", "compute_dtype", "hand_model", "vgg", "accept")
+_SHARED_DATA = ("dir", "threads", "processes", "keep_mb")
+_SHARED_AIH = ("singles", "poses", "mano", "textures")
+
+
+def staged(config: Any, stages: Mapping[str, Any]) -> ConfigDict:
+  """A run of several trainings, one after the other, each in WORKDIR/stages/NAME.
+
+  Its config is a short section that all of them share (a flag that sets one of its fields sets it for all) and, in
+  `stages`, their whole configs: `--config.stages.NAME.FIELD=VALUE` sets a field of one.
+
+  Args:
+    config: has the values of the shared fields.
+    stages: name -> config, as `get_config` of its system gives it, in order.
+  """
+  run: Any = ConfigDict({key: config[key] for key in _SHARED})
+  run.data = ConfigDict({key: config.data[key] for key in (*_SHARED_DATA, "synthetic")})
+  run.data.aih = ConfigDict({key: config.data.aih[key] for key in _SHARED_AIH})
+  run.stages = Ordered()
+  for name, stage in stages.items():
+    for own, shared, keys in (
+      (stage, run, _SHARED), (stage.data, run.data, _SHARED_DATA), (stage.data.aih, run.data.aih, _SHARED_AIH),
+    ):  # fmt: skip
+      for key in keys:
+        own[key] = shared.get_ref(key)
+    stage.data.synthetic = run.data.synthetic
+    run.stages[name] = stage
+  return run
 
 
 def paper_data(config: Any) -> None:

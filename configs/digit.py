@@ -90,9 +90,7 @@ def get_config(variant: str = "") -> ConfigDict:
   if choice.size == "paper" and "no_visual_features" in choice:
     config.train_for, config.schedule.drops = "25 epochs", ()  # each stage
     config.schedule.name = "constant"
-  if "two_stage" in choice:
-    _two_stages(config)
-  return config
+  return _two_stages(config) if "two_stage" in choice else config
 
 
 def _check(variant: str, choice: base.Choice) -> None:
@@ -110,19 +108,15 @@ def _check(variant: str, choice: base.Choice) -> None:
       raise ValueError(f"variant {variant!r}: {one} and {other} {why}")
 
 
-def _two_stages(config: Any) -> None:
+def _two_stages(pose: Any) -> ConfigDict:
   """First the segmentation with its backbone; then, both frozen, the pose."""
-  config.init_from.segmentation = ""
-  config.stages = ("segmentation", "pose")
-  first = "stages/segmentation"
-  config.stage = ConfigDict({
-    "segmentation": {"system": {"pose": False}},
-    "pose": {
-      "system": {"segmentation_weight": 0.0},
-      "init_from": {"backbone": first, "segmentation": first},
-      "freeze": ("backbone", "segmentation"),
-    },
-  })  # fmt: skip
+  pose.init_from.segmentation = ""
+  segmentation = pose.copy_and_resolve_references()
+  segmentation.system.pose = False
+  pose.system.segmentation_weight = 0.0
+  pose.init_from.update(backbone="stages/segmentation", segmentation="stages/segmentation")
+  pose.freeze = ("backbone", "segmentation")
+  return base.staged(pose, {"segmentation": segmentation, "pose": pose})
 
 
 def _paper(config: Any) -> None:

@@ -3,7 +3,7 @@
     python launch.py --config=configs/hdr.py                       # demo: 2 idle CPU cores, 7 minutes
     python launch.py --config=configs/hdr.py:synth                 # the paper's networks on embedded data: one GPU
     python launch.py --config=configs/hdr.py:paper \\
-        --config.stage.hasm.init_from.backbone=mit_b5.npz --config.vgg=vgg16.h5 \\
+        --config.stages.hasm.init_from.backbone=mit_b5.npz --config.vgg=vgg16.h5 \\
         --config.data.aih.singles=interhand26m --config.data.aih.poses=interhand26m --config.data.aih.mano=MANO \\
         --config.data.aih.textures=SKINS                           # InterHand2.6M, and AIH made of it
     python launch.py --config=configs/hdr.py:paper,hasm,released --config.init_from.backbone=mit_b5.npz
@@ -62,5 +62,4 @@ def get_config(variant: str = "") -> ConfigDict:
       raise ValueError(f"variant {variant!r}: {one} and {other} exclude each other")
   if idle := sorted(choice.switches - pipeline.understood(choice.part, choice)):
     raise ValueError(f"variant {variant!r}: {idle[0]} changes nothing of {choice.part} at size {choice.size}")
-  PARTS[choice.part](config, choice)
-  return config
+  return PARTS[choice.part](config, choice) or config  # the pipeline is a run of its own

@@ -79,26 +79,19 @@ def get_config(variant: str = "") -> ConfigDict:
     {"tiny": _tiny, "kept": _kept, "small": _small, "synth": _synth, "paper": _paper}[choice.size](config)
   if branches:
     config.data.train = (f"{BRANCHES[branches[0]]}:train",)
-  if "rootnet" in choice:
-    _evaluate_with_rootnet(config, choice.size)
-  return config
+  return _evaluate_with_rootnet(config, choice.size) if "rootnet" in choice else config
 
 
-def _evaluate_with_rootnet(config: Any, size: str) -> None:
+def _evaluate_with_rootnet(config: Any, size: str) -> ConfigDict:
   """Two stages on the same data; RootNet's own network and schedule, and always pictures of one hand and of two."""
   estimator: Any = rootnet.get_config(size)
-  config.stages = ("rootnet", "internet")
-  config.stage.rootnet = ConfigDict({key: estimator[key] for key in ("system", *base.OF_TRAINING)})
   own = {key: estimator.data[key] for key in ("augmentation", "shrink", "rough")}
-  config.stage.rootnet.data = ConfigDict({"kind": "all"} | own)
-  config.stage.rootnet.init_from = ConfigDict({"all": estimator.init_from.all})
-  config.stage.rootnet.fit = estimator.fit
-  config.stage.rootnet.eval = ConfigDict({"mean_pose": 0})
-  config.stage.internet = ConfigDict(
-    {"data": {"root_depths": "stages/rootnet"}, "eval": {"protocol": {"depth": "rootnet"}}}
-  )
+  estimator.data = config.data.copy_and_resolve_references()
+  estimator.data.update(own, kind="all")
   # The paper's 92.14 mm against 32.57: MRRPE with RootNet's depth for the left wrist too.
-  config.eval.also.left_of_rootnet = ConfigDict({"left_root": "own"})
+  config.eval.also.left_of_rootnet = estimator.eval.also.left_of_rootnet = ConfigDict({"left_root": "own"})
+  config.data.root_depths, config.eval.protocol.depth = "stages/rootnet", "rootnet"
+  return base.staged(config, {"rootnet": estimator, "internet": config})
 
 
 def _paper(config: Any) -> None:

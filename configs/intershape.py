@@ -4,8 +4,8 @@
     python launch.py --config=configs/intershape.py:kept              # on the InterNet that comes with the package
     python launch.py --config=configs/intershape.py:synth             # the paper's network on embedded data: one GPU
     python launch.py --config=configs/intershape.py:paper --config.hand_model=MANO_DIR \\
-      --config.stage.heatmaps.init_from.backbone=resnet50-19c8e357.pth \\
-      --config.stage.hands.init_from.encoder=resnet50-19c8e357.pth    # InterHand2.6M, built with --mano
+      --config.stages.heatmaps.init_from.backbone=resnet50-19c8e357.pth \\
+      --config.stages.hands.init_from.encoder=resnet50-19c8e357.pth    # InterHand2.6M, built with --mano
 
 Parts:
   whole   InterNet is trained for the heatmaps, then kept, and the hands' parameters are trained on them (default)
@@ -88,8 +88,6 @@ VARIANTS = (
   "tiny,shared_shape,attention_loss",
   *(f"tiny,{switch}" for switch in ROWS.values() if switch),
 )  # fmt: skip
-# What InterNet's config decides of its own training.
-_OF_TRAINING = ("system", *base.OF_TRAINING)
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -133,8 +131,10 @@ def get_config(variant: str = "") -> ConfigDict:
   _demo(config, choice) if choice.size == "demo" else sizes[choice.size](config)
   if choice.size in ("demo", "kept", "small") and "scratch" not in choice:
     _on_kept_heatmaps(config)
+  elif choice.part == "hands":
+    _second(config)
   else:
-    _second(config) if choice.part == "hands" else _both(config, first)
+    return _both(config, first)
   return config
 
 
@@ -145,16 +145,12 @@ def _on_kept_heatmaps(config: Any) -> None:
   _evaluate(config)
 
 
-def _both(config: Any, first: Any) -> None:
+def _both(config: Any, first: Any) -> ConfigDict:
   """InterNet, then the hands on its heatmaps; each stage is evaluated as its own paper has it."""
-  config.stages = ("heatmaps", "hands")
-  heatmaps = ConfigDict({key: first[key] for key in _OF_TRAINING} | {"freeze": (), "requires": first.requires})
-  hands = ConfigDict({"init_from": {"heatmaps": "stages/heatmaps:.", "encoder": ""}, "requires": config.requires})
-  hands.eval = _evaluation()
-  if first.requires:
-    heatmaps.init_from = ConfigDict({"backbone": ""})
-  config.requires = ConfigDict()
-  config.stage = ConfigDict({"heatmaps": heatmaps, "hands": hands})
+  config.init_from.update(heatmaps="stages/heatmaps:.", encoder="")
+  _evaluate(config)
+  first.data = config.data.copy_and_resolve_references()
+  return base.staged(config, {"heatmaps": first, "hands": config})
 
 
 def _second(config: Any) -> None:
@@ -165,15 +161,9 @@ def _second(config: Any) -> None:
 
 
 def _evaluate(config: Any) -> None:
-  evaluation = _evaluation()
-  config.eval.protocol.update(evaluation.protocol)
-  config.eval.also = evaluation.also
-
-
-def _evaluation() -> Any:
   """The paper's protocol, and the same with the predicted size of each hand."""
-  protocol = {"depth": "predicted", "root": "middle1", "scale": "gt"}
-  return ConfigDict({"protocol": protocol, "also": {"predicted_scale": {"scale": "predicted"}}})
+  config.eval.protocol.update(depth="predicted", root="middle1", scale="gt")
+  config.eval.also = ConfigDict({"predicted_scale": {"scale": "predicted"}})
 
 
 def _paper(config: Any) -> None:

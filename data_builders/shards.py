@@ -14,18 +14,13 @@ import errno
 import hashlib
 import json
 import logging
-import multiprocessing
-import multiprocessing.connection
 import os
 import pathlib
 import shutil
-import signal
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-import cv2
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from etils import epath
@@ -317,64 +312,9 @@ def _write_shards(plan: Plan, shards: list[Shard], jobs: int, beam: Sequence[str
     for shard in missing:
       write_shard(plan, shard, after_record)
   else:
-    _write_shards_in_processes(plan, missing, min(jobs, len(missing)), lambda new: progress(there + new, total))
+    from data_builders import workers  # which imports this module
 
-
-# What a worker process shares with the one that started it: finished records, and whether to stop.
-_shared: tuple[Any, Any] | None = None
-
-
-class _Stopped(Exception):
-  """The build was given up while a worker wrote a shard."""
-
-
-def _write_shards_in_processes(plan: Plan, missing: list[Shard], jobs: int, progress: Callable[[int], None]) -> None:
-  # Spawned, because JAX's threads, which the caller may have started, do not survive a fork.
-  context = multiprocessing.get_context("spawn")
-  finished, stop = context.Value("q", 0), context.Event()
-  executor = concurrent.futures.ProcessPoolExecutor(jobs, context, _start_worker, (finished, stop))
-  try:
-    # Ctrl-C reaches every process of a terminal; workers inherit the mask and leave the tidying to this process.
-    old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-      waiting = {executor.submit(_write_shard_in_worker, plan, shard) for shard in missing}
-    finally:
-      signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
-    while waiting:
-      done, waiting = concurrent.futures.wait(waiting, 0.2, concurrent.futures.FIRST_COMPLETED)
-      for future in done:
-        future.result()
-      progress(finished.value)
-  finally:
-    stop.set()
-    executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker(finished: Any, stop: Any) -> None:
-  global _shared
-  _shared = (finished, stop)
-  cv2.setNumThreads(1)
-  parent = multiprocessing.parent_process()
-  assert parent is not None
-
-  def die_with_parent() -> None:
-    multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)
-
-  threading.Thread(target=die_with_parent, daemon=True).start()
-
-
-def _write_shard_in_worker(plan: Plan, shard: Shard) -> None:
-  assert _shared is not None
-  finished, stop = _shared
-
-  def after_record() -> None:
-    with finished.get_lock():
-      finished.value += 1
-    if stop.is_set():
-      raise _Stopped
-
-  write_shard(plan, shard, after_record)
+    workers.write_shards(plan, missing, min(jobs, len(missing)), lambda new: progress(there + new, total))
 
 
 def _write_metadata(plan: Plan, folder: pathlib.Path, shards: list[Shard]) -> None:

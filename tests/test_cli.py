@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from configs import base as base_config
 from jaxhands import cli
 from jaxhands.commands import doctor
 from jaxhands.runs import lock
@@ -124,8 +125,7 @@ def test_the_doctor_lists_runs(tmp_path):
 
 
 def test_the_doctor_says_which_runs_and_stages_are_unfinished(tmp_path, capsys):
-  config = toys.config(stages=("first", "second", "third"))
-  config.stage = {name: {} for name in config.stages}
+  config = base_config.staged(toys.config(), {name: toys.config() for name in ("first", "second", "third")})
   checkpoint.write_config(tmp_path / "run", config)
   single = toys.config()
   for name, step in (("run/stages/first", 8), ("run/stages/second", 5), ("alone", 5)):

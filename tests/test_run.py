@@ -15,7 +15,8 @@ from configs import base as base_config
 from jaxhands import run
 from jaxhands.data import augment, host_ops
 from jaxhands.evaluation import evaluator
-from jaxhands.runs import lock, stages
+from jaxhands.runs import stages
+from jaxhands.runs.stage import Stage
 from jaxhands.train import checkpoint
 from tests.data.conftest import build
 from tests.train import toys
@@ -138,7 +139,7 @@ def test_nothing_is_evaluated_or_compiled_twice(data, tmp_path, monkeypatch):
     return measure(self, variables, batches)
 
   monkeypatch.setattr(evaluator.Evaluator, "measure", counted)
-  made = run.Run(_config(data), tmp_path, tmp_path)
+  made = Stage(_config(data), tmp_path, tmp_path)
   answer = made.evaluate(made.train())
   assert len(measured) == 2  # after 2 and 4 steps
   assert set(answer.intervals) == set(answer.metrics)
@@ -174,7 +175,7 @@ def test_batches_of_an_evaluation_are_no_larger_than_it_is(data, tmp_path, most,
   config = _config(data)
   with config.unlocked():
     config.eval.batch_size = most
-  batches = list(run.Run(config, tmp_path, tmp_path, trains=False).eval_batches())
+  batches = list(Stage(config, tmp_path, tmp_path, trains=False).eval_batches())
   assert {len(batch["weight"]) for batch in batches} == {rows}
   assert sum(batch["weight"].sum() for batch in batches) == 7
 
@@ -182,7 +183,7 @@ def test_batches_of_an_evaluation_are_no_larger_than_it_is(data, tmp_path, most,
 def test_real_data_and_augmentation_go_on_bit_equal(data, tmp_path, monkeypatch):
   config = _config(data, train_for="9 steps", eval_every="2 steps", checkpoint_every="2 steps", ema=0.9)
   assert run.run(config, tmp_path / "whole", "train")
-  batches = run.Run.train_batches
+  batches = Stage.train_batches
 
   def interrupted(self, start):
     for step, batch in enumerate(batches(self, start), start):
@@ -190,10 +191,10 @@ def test_real_data_and_augmentation_go_on_bit_equal(data, tmp_path, monkeypatch)
         signal.raise_signal(signal.SIGTERM)
       yield batch
 
-  monkeypatch.setattr(run.Run, "train_batches", interrupted)
+  monkeypatch.setattr(Stage, "train_batches", interrupted)
   assert not run.run(config, tmp_path / "stopped")
   assert not (tmp_path / "stopped" / "eval").exists()
-  monkeypatch.setattr(run.Run, "train_batches", batches)
+  monkeypatch.setattr(Stage, "train_batches", batches)
   with config.unlocked():
     config.data.threads, config.data.keep_mb = 1, 0  # how data are read changes nothing
   assert run.run(config, tmp_path / "stopped", "train")
@@ -204,7 +205,7 @@ def test_real_data_and_augmentation_go_on_bit_equal(data, tmp_path, monkeypatch)
 
 
 def test_a_signal_in_the_last_step_is_obeyed_before_the_evaluation(data, tmp_path, monkeypatch):
-  batches = run.Run.train_batches
+  batches = Stage.train_batches
 
   def interrupted(self, start):
     for step, batch in enumerate(batches(self, start), start):
@@ -213,27 +214,12 @@ def test_a_signal_in_the_last_step_is_obeyed_before_the_evaluation(data, tmp_pat
       yield batch
 
   config = _config(data, eval_every="0 steps")
-  monkeypatch.setattr(run.Run, "train_batches", interrupted)
+  monkeypatch.setattr(Stage, "train_batches", interrupted)
   assert not run.run(config, tmp_path)
   assert not (tmp_path / "eval").exists()
-  monkeypatch.setattr(run.Run, "train_batches", batches)
+  monkeypatch.setattr(Stage, "train_batches", batches)
   assert run.run(config, tmp_path)
   assert (tmp_path / "eval" / "metrics.json").is_file()
-
-
-def test_a_run_has_one_writer_and_each_of_its_stages_one(data, tmp_path):
-  config = _staged(data)
-  with lock.only(tmp_path / "stages" / "first"):
-    for only in ("", "first"):
-      with pytest.raises(lock.FolderInUseError, match="stages/first already"):
-        run.run(config, tmp_path, only=only)
-  assert not (tmp_path / "stages" / "first").exists()
-  assert run.run(config, tmp_path, "train", only="first")
-  with lock.only(tmp_path), lock.only(tmp_path / "stages" / "first"):
-    assert run.run(config, tmp_path, "train", only="second")
-    with pytest.raises(lock.FolderInUseError):  # the last stage ends with the run's own answer
-      run.run(config, tmp_path, only="whole")
-  assert not (tmp_path / lock.LOCK).exists()
 
 
 def test_the_config_survives_its_file(data, tmp_path):
@@ -254,131 +240,21 @@ def test_a_folder_of_another_config_is_not_continued(data, tmp_path):
     run.run(changed, tmp_path)
 
 
-def _staged(data):
-  stage = ConfigDict(
-    {
-      "first": {"train_for": "3 steps"},
-      "second": {"init_from": {"all": "stages/first"}, "freeze": ("neck",), "optimizer": {"learning_rate": 0.1}},
-      "whole": {
-        "system": {"assembled": True},
-        "init_from": {"all": "", "neck": "stages/first", "head": "stages/second"},
-      },
-    }
-  )
-  init_from = ConfigDict({"all": "", "neck": "", "head": ""})
-  return _config(data, stages=("first", "second", "whole"), stage=stage, init_from=init_from)
-
-
-def test_stages_follow_each_other(data, tmp_path):
-  config = _staged(data)
-  assert run.run(config, tmp_path)
-  first, second, whole = (toys.everything(tmp_path / "stages" / name) for name in config.stages)
-  neck, head = (f"variables['params']['{part}']['Dense_0']['kernel']" for part in ("neck", "head"))
-  np.testing.assert_array_equal(second[neck], first[neck])  # frozen at what the first left
-  assert np.abs(second[head] - first[head]).max() > 0
-  np.testing.assert_array_equal(whole[neck], first[neck])
-  np.testing.assert_array_equal(whole[head], second[head])
-  stage = json.loads((tmp_path / "stages" / "second" / "config.json").read_text())
-  assert stage["optimizer"]["learning_rate"] == 0.1
-  assert stage["train_for"] == "4 steps"
-  answers = [json.loads((tmp_path / "stages" / name / "eval" / "metrics.json").read_text()) for name in config.stages]
-  # The run's answer is the last stage's, with those before it as further methods.
-  answer = json.loads((tmp_path / "eval" / "metrics.json").read_text())
-  own = len(answers[2]["also"])
-  assert answer | {"also": answer["also"][:own]} == answers[2]
-  assert [entry["method"] for entry in answer["also"][own:]] == ["first", "second"]
-  assert answer["also"][own]["metrics"] == answers[0]["metrics"]
-  assert answers[0]["metrics"] != answers[1]["metrics"]
-  np.testing.assert_allclose(answers[2]["metrics"]["mpjpe/all"], answers[1]["metrics"]["mpjpe/all"], rtol=1e-6)
-  # The run of all stages is its last one's.
-  assert checkpoint.checkpoint_folder(tmp_path) == tmp_path / "stages" / "whole" / "checkpoints" / "0"
-
-
-def test_stages_one_at_a_time_are_the_run(data, tmp_path):
-  config, reported = _staged(data), []
-  run.run(config, tmp_path / "whole")
-  for name in config.stages:
-    assert not reported
-    run.run(config, tmp_path / "single", report=reported.append, only=name)
-  assert reported == [tmp_path / "single"]
-  whole, single = (json.loads((tmp_path / name / "eval" / "metrics.json").read_text()) for name in ("whole", "single"))
-  assert single == whole
-  with pytest.raises(ValueError, match=r"there is no stage 'third'; config.stages are \('first', 'second', 'whole'\)"):
-    run.run(config, tmp_path / "single", only="third")
-
-
-def test_a_stage_needs_those_that_it_starts_from(data, tmp_path):
-  config = _staged(data)
-  with pytest.raises(ValueError, match="stage 'second' starts from 'first', which is not finished: do --stage=first"):
-    run.run(config, tmp_path, only="second")
-  run.run(config, tmp_path, only="first")
-  longer = config.copy_and_resolve_references()
-  longer.stage.first.train_for = "100 steps"  # durations may change
-  checkpoint.write_config(tmp_path / "stages" / "first", dict(stages.of(longer))["first"])
-  with pytest.raises(ValueError, match="which is not finished"):
-    run.run(longer, tmp_path, only="second")
-
-
-def test_what_is_assembled_must_be_complete(data, tmp_path):
-  config = _staged(data)
-  with config.unlocked():
-    config.stage.whole.init_from.head = ""
-  with pytest.raises(ValueError, match="is not trained, and init_from does not fill 'batch_stats/head"):
-    run.run(config, tmp_path)
-
-
-@pytest.mark.parametrize(
-  ("change", "message"),
-  [
-    ({"trian_for": "1 step"}, "config.stage.first: .*trian_for"),
-    ({"batch_size": "many"}, "config.stage.first"),
-  ],
-)
-def test_stages_with_typos_are_refused(change, message, data):
-  with pytest.raises(ValueError, match=message):
-    stages.of(_config(data, stages=("first",), stage=ConfigDict({"first": change})))
-
-
-def test_a_stage_with_another_system_has_its_fields_alone(data):
-  """What is called `system`, at any depth, is replaced where its name differs, and else changed."""
-  config = _config(data, stages=("other", "same"))
-  with config.unlocked():
-    config.pose = ConfigDict({"system": {"name": "toy", "width": 8}})
-    other = {"system": {"name": "other", "depth": 3}, "optimizers": {"judge": {"b1": 0.0}}, "init_from": {"judge": ""}}
-    config.stage = ConfigDict({
-      "other": other | {"pose": {"system": {"name": "third"}}}, "same": {"system": {"name": "toy", "width": 4}},
-    })  # fmt: skip
-  other, same = (dict(stages.of(config))[name] for name in config.stages)
-  assert other.system.to_dict() == {"name": "other", "depth": 3}
-  assert other.pose.system.to_dict() == {"name": "third"}
-  assert other.optimizers.judge.b1 == 0
-  assert "judge" in other.init_from
-  assert same.system.to_dict() == config.system.to_dict() | {"width": 4}
-  assert config.system.name == "toy"
-  with pytest.raises((AttributeError, KeyError)):
-    other.system.dept = 1
-
-
 def test_each_data_set_may_have_a_kind_of_its_own(data, tmp_path):
   config = _config(data)
   with config.unlocked():
     config.data.train, config.data.kind = (f"{data}:train", f"{data}:val"), "single,all"
-  sizes = [len(records) for records in run.Run(config, tmp_path, tmp_path)._train_records]
+  sizes = [len(records) for records in Stage(config, tmp_path, tmp_path)._train_records]
   config.data.kind = "all"
-  whole = [len(records) for records in run.Run(config, tmp_path, tmp_path)._train_records]
+  whole = [len(records) for records in Stage(config, tmp_path, tmp_path)._train_records]
   assert 0 < sizes[0] < whole[0]
   assert sizes[1] == whole[1]
   config.data.kind = "singel"
   with pytest.raises(ValueError, match=r"no kind 'singel'"):
-    run.Run(config, tmp_path / "typo", tmp_path)
+    Stage(config, tmp_path / "typo", tmp_path)
   config.data.kind = "single,all,all"
   with pytest.raises(ValueError, match=r"data\.kind is 'single,all,all'"):
-    run.Run(config, tmp_path, tmp_path)
-
-
-def test_stages_that_are_not_described_are_refused(data):
-  with pytest.raises(ValueError, match=r"names 'first', but config\.stage has"):
-    stages.of(_config(data, stages=("first",)))
+    Stage(config, tmp_path, tmp_path)
 
 
 def _break(config, path, value):

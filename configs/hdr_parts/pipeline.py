@@ -37,8 +37,8 @@ def understood(part: str, choice: base.Choice) -> set[str]:
   return {"released", "no_removal", "no_deocclusion", "no_discriminator", "no_transformer"} | scratch | of_aih
 
 
-def pipeline(config: Any, choice: base.Choice) -> None:
-  """Each part is a stage, in its own folder, and differs from the run's config only where it must."""
+def pipeline(config: Any, choice: base.Choice) -> ConfigDict:
+  """Each part is a stage, in its own folder; then the whole, assembled of them and evaluated."""
   names = _parts(choice)
   parts = {name: _config_of(name, choice) for name in names}
   estimator = parts[names[-1]]
@@ -56,17 +56,17 @@ def pipeline(config: Any, choice: base.Choice) -> None:
   })  # fmt: skip
   _DATA[choice.size](config)
   config.data.crop_hw = tuple(parts["hasm"].data.crop_hw)
-  config.stages = (*names, "pipeline")
-  if shared.starts_from_kept(choice) and "internet_pose" not in choice:
-    config.stages = (_START, *config.stages)
-    config.stage[_START] = _evaluation(names[-1], choice)
-    config.stage[_START].init_from = ConfigDict({"all": shared.KEPT})
-    config.stage[_START].eval.methods = ConfigDict()
-  for name, part in parts.items():
-    if choice.size in ("demo", "tiny", "kept"):  # one data set, built once
+  if choice.size in ("demo", "tiny", "kept"):  # one data set, built once
+    for part in parts.values():
       part.data.train, part.data.eval = config.data.train, config.data.eval
-    config.stage[name] = _difference(part, config, ("name", "variant", "stages", "stage"))
-  config.stage.pipeline = _evaluation(names[-1], choice)
+  _evaluate(config, choice)
+  start = {}
+  if shared.starts_from_kept(choice) and "internet_pose" not in choice:
+    start[_START] = config.copy_and_resolve_references()
+    start[_START].init_from.all = shared.KEPT
+    start[_START].eval.methods = ConfigDict()
+  config.init_from.update(hasm="stages/hasm:.", hdrnet="stages/hdrm_finetune", pose=f"stages/{names[-1]}:.")
+  return base.staged(config, start | parts | {"pipeline": config})
 
 
 def _parts(choice: base.Choice) -> tuple[str, ...]:
@@ -85,25 +85,8 @@ def _config_of(name: str, choice: base.Choice) -> Any:
   return config
 
 
-def _difference(part: Any, config: Any, leave: tuple[str, ...] = ()) -> ConfigDict:
-  """What of a part's config, but for the keys `leave`, is not as in the run's."""
-  changes = ConfigDict()
-  for key, value in part.items():
-    if key in leave:
-      continue
-    if key == "system" or key not in config:
-      changes[key] = value
-    elif isinstance(value, ConfigDict):
-      inner = _difference(value, config[key], ("synthetic",) if key == "data" else ())  # made once, for all
-      if inner:
-        changes[key] = inner
-    elif value != config[key]:
-      changes[key] = value
-  return changes
-
-
-def _evaluation(estimator: str, choice: base.Choice) -> ConfigDict:
-  """The last stage: weights of all parts, and what stands beside the whole in its table."""
+def _evaluate(config: Any, choice: base.Choice) -> None:
+  """What stands beside the whole in its table."""
   methods = {
     "pose_alone": {"recover": False},
     "true_masks": {"masks": "true"},
@@ -112,17 +95,9 @@ def _evaluation(estimator: str, choice: base.Choice) -> ConfigDict:
   if not set(choice.switches) - {"released", "internet_pose", "with_aih"}:  # an ablation has none of another
     methods["no_removal"] = {"hdrm": {"over": "occluded"}}
     methods["no_deocclusion"] = {"hdrm": {"over": "distractor"}}
-  stage: Any = ConfigDict({
-    "init_from": {"hasm": "stages/hasm:.", "hdrnet": "stages/hdrm_finetune", "pose": f"stages/{estimator}:."},
-    "eval": {
-      "batch_size": 8 if choice.size == "tiny" else 16,
-      "metrics": ("mpjpe", "pck_auc", "mrrpe", "epe2d", "bone_asymmetry", "handedness_ap", "handedness_accuracy"),
-      "methods": methods,
-    },
-  })  # fmt: skip
-  whole: Any = base.get_config()
-  plain = whole.copy_and_resolve_references()
-  pose.compared_as_released(whole)
-  stage.eval.protocol = _difference(whole.eval.protocol, plain.eval.protocol)
-  stage.eval.also = whole.eval.also
-  return stage
+  config.eval.batch_size = 8 if choice.size == "tiny" else 16
+  config.eval.metrics = (
+    "mpjpe", "pck_auc", "mrrpe", "epe2d", "bone_asymmetry", "handedness_ap", "handedness_accuracy",
+  )  # fmt: skip
+  config.eval.methods = ConfigDict(methods)
+  pose.compared_as_released(config)

@@ -9,6 +9,11 @@ from ml_collections import ConfigDict
 from configs import base, internet
 from configs.hdr_parts import shared
 
+# What InterNet's config decides of its training.
+_OF_TRAINING = (
+  "train_for", "batch_size", "optimizer", "schedule", "clip_norm", "ema", "log_every", "eval_every", "checkpoint_every",
+)  # fmt: skip
+
 
 def shpe(config: Any, choice: base.Choice) -> None:
   config.system = ConfigDict({
@@ -95,7 +100,7 @@ def _tiny(config: Any, choice: base.Choice) -> None:
 def internet_pose(config: Any, choice: base.Choice) -> None:
   """InterNet that sees one hand at a time, trained on single hands as SHPE is, on the same crops."""
   single: Any = internet.get_config("demo,scratch" if "scratch" in choice else choice.size)
-  for key in ("system", *base.OF_TRAINING, "requires"):
+  for key in ("system", *_OF_TRAINING, "requires"):
     config[key] = single[key]
   config.init_from = single.init_from
   config.data.augmentation.update(single.data.augmentation, mirror_probability=0.0)  # the view shows right hands

@@ -90,9 +90,9 @@ def _tiny(config: Any, choice: base.Choice) -> None:
 def hdrm_finetune(config: Any, choice: base.Choice) -> None:
   """The same network and data, with masks of a frozen HASM and a lower rate."""
   hdrm(config, choice)
-  found: Any = base.get_config()
-  segmentation.hasm(found, choice)
-  config.system.masks, config.system.hasm = "predicted", found.system
+  segmenter: Any = base.get_config()
+  segmentation.hasm(segmenter, choice)
+  config.system.masks, config.system.hasm = "predicted", segmenter.system
   config.freeze = ("hasm",)
   switches = [switch for switch in shared.SWITCHES if switch in choice]
   of_hasm = [switch for switch in switches if switch == "released"]

@@ -29,6 +29,7 @@ import rich.text
 
 from jaxhands import __version__
 from jaxhands.data import folders
+from jaxhands.runs import folder as files
 from jaxhands.terminal import console
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "array-record", "numpy", "opencv-python")
@@ -153,14 +154,15 @@ def _runs(folder: pathlib.Path) -> Iterator[Finding]:
 def _run(folder: pathlib.Path) -> Finding:
   steps = sorted(int(path.name) for path in folder.glob("**/checkpoints/*") if path.name.isdigit())
   try:
-    config = json.loads((folder / "config.json").read_bytes())  # of bytes: with or without a byte order mark
-    system = config["system"]["name"]
-    unfinished = _unfinished(folder, config.get("stages") or ("",)) if steps else "no checkpoint yet"
+    config = json.loads((folder / files.CONFIG).read_bytes())  # of bytes: with or without a byte order mark
+    stages = config.get("stages") or {}
+    system = (config if "system" in config else list(stages.values())[-1])["system"]["name"]
+    unfinished = _unfinished(folder, list(stages) or [""]) if steps else "no checkpoint yet"
   except FileNotFoundError as error:
     return Finding("broken", "weights", f"{folder} is no run: there is no {error.filename}", "name the folder of a run")
-  except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+  except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
     return Finding("broken", "weights", f"{folder} has a file that cannot be read: {error}", "delete or mend it")
-  evaluated = "evaluated" if (folder / "eval" / "metrics.json").is_file() else "not evaluated"
+  evaluated = "evaluated" if (folder / files.METRICS).is_file() else "not evaluated"
   if unfinished:
     again = "the command that began it goes on with it"
     return Finding("note", "weights", f"{folder}: {system}, unfinished: {unfinished}, {evaluated}", again)
@@ -172,7 +174,7 @@ def _unfinished(folder: pathlib.Path, names: Sequence[str]) -> str:
   from jaxhands.runs import stages
 
   for name in names:
-    found = stages.progress(folder / "stages" / name if name else folder)
+    found = stages.progress(files.of_stage(folder, name))
     if found is None or found[0] < found[1]:
       steps = f"step {found[0]} of {found[1]}" if found else "not begun"
       return f"stage {name!r}, {steps}" if name else steps

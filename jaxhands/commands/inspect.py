@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from jaxhands.hands.inert_pickle import one_line, short
+from jaxhands.runs import folder as run_files
 from jaxhands.weights import files
 
 
@@ -65,8 +66,9 @@ def _run(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
   shapes = traverse_util.unflatten_dict(checkpoint.stored(path), sep="/")
   arrays = {name: np.asarray(leaf) for name, leaf in states.leaves(checkpoint.read_variables(path, shapes)).items()}
   others = {"checkpoint": str(path / kept.FILE if checkpoint.is_kept(path) else checkpoint.checkpoint_folder(path))}
-  if (path / "config.json").is_file():
+  if (path / run_files.CONFIG).is_file():
     config = checkpoint.read_config(path)
+    config = config if "system" in config else list(config.stages.values())[-1]  # whose weights the run's are
     others |= {"config": f"{config.name}:{config.variant}", "system": config.system.name}
   return arrays, others
 

@@ -17,7 +17,7 @@ import shutil
 import numpy as np
 from flax import traverse_util
 
-from jaxhands.evaluation.metrics import confidence
+from jaxhands.runs import folder as run_files
 from jaxhands.runs import lock
 from jaxhands.train import checkpoint
 from jaxhands.train import state as states
@@ -58,10 +58,10 @@ def main(args: argparse.Namespace) -> int:
   config = checkpoint.read_config(source)
   config.init_from = {"all": ""}  # nothing is to be filled from elsewhere any more
   checkpoint.write_config(args.out, config)
-  calibration = source / "eval" / confidence.FILE
+  calibration = source / run_files.CALIBRATION
   if calibration.is_file():
-    (args.out / "eval").mkdir()
-    shutil.copy(calibration, args.out / "eval")
+    (args.out / run_files.EVALUATION).mkdir()
+    shutil.copy(calibration, args.out / run_files.EVALUATION)
   files.write(args.out, kept, dict(args.shared))
   size = sum(file.stat().st_size for file in args.out.rglob("*") if file.is_file())
   print(f"{args.out}: {sum(leaf.size for leaf in kept.values()):,} values, {size / 1e6:.1f} MB")

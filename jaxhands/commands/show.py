@@ -33,7 +33,7 @@ def main(program: str, arguments: Sequence[str]) -> int:
   from jaxhands.drawing import inputs
   from jaxhands.runs import folder as files
   from jaxhands.runs import run_data
-  from jaxhands.systems import base
+  from jaxhands.systems import construct
 
   config = values["config"]
   out = pathlib.Path(values["out"] or f"{config.name}-{config.variant}.png")
@@ -43,7 +43,7 @@ def main(program: str, arguments: Sequence[str]) -> int:
   find = locate.module_beside("data_builders.find").find
   chosen = list(_chosen(config, values["stage"]))
   for name, stage in chosen:
-    system = base.load(stage)
+    system = construct.load(stage)
     if not system.objectives:
       continue  # it is assembled of the others
     given = inputs.of_step(run_data.RunData(stage, system, pathlib.Path(), find), step)

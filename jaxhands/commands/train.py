@@ -82,7 +82,8 @@ def _report(workdir: pathlib.Path) -> None:
   """The last lines: the main numbers, and where all of them are."""
   from jaxhands import report
   from jaxhands.evaluation import result
+  from jaxhands.runs import folder as files
 
   path = report.write(workdir)
-  print(result.headline(json.loads((workdir / "eval" / "metrics.json").read_text())))
+  print(result.headline(json.loads((workdir / files.METRICS).read_text())))
   print(f"report: {path}")

@@ -65,7 +65,11 @@ def _with_field(reason: str, error: Exception, arguments: Sequence[str]) -> str:
     return reason
   word = reason.strip("\"'")
   flag = next((one for one in arguments if word in re.split(r"[.=]", one.partition("config.")[2])), "")
-  return f"{flag}: the config has no field {word!r}" if flag and word.isidentifier() else reason
+  if not flag or not word.isidentifier():
+    return reason
+  of_one = word in locate.module("base").get_config()
+  hint = f"; where a run has stages, each has its own: --config.stages.NAME.{word}" if of_one else ""
+  return f"{flag}: the config has no field {word!r}{hint}"
 
 
 def _with_file(arguments: list[str], usage: str) -> list[str]:

@@ -13,6 +13,7 @@ import pathlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from jaxhands.runs import folder as files
 from jaxhands.train import initialise
 
 
@@ -34,10 +35,10 @@ def check(config: Any, stages: Mapping[str, Any], chosen: Sequence[str]) -> None
     raise ValueError(f"config.accept: this config has nothing to accept that is called {unknown[0]!r}; {hint}")
   refused: dict[str, str] = {}  # what is missing, with its flags -> name of the difference
   for name in chosen:
-    own = config.stage.get(name, {})  # where a stage has a field of its own, its flag names the stage
     for difference, (what, fields) in _missing(stages[name]).items():
       if difference not in accepted:
-        paths = [f"stage.{name}.{field}" if _get(own, field) is not None else field for field in fields]
+        # Where stages do not share a field, its flag names the stage.
+        paths = [f"stages.{name}.{field}" if name and _get(config, field) is None else field for field in fields]
         refused[f"{what} ({' '.join(f'--config.{path}=...' for path in paths)})"] = difference
   if refused:
     names = ",".join(sorted(accepted | set(refused.values())))
@@ -87,24 +88,24 @@ def of_weights(workdir: pathlib.Path, config: Any, top: pathlib.Path) -> tuple[s
 
 def _of_sources(config: Any, top: pathlib.Path) -> list[str]:
   places = [initialise.parse(text)[0] for text in config.init_from.values() if text]
-  return [text for place in places for text in _noted(top / place if place.parts[0] == "stages" else place)]
+  return [text for place in places for text in _noted(top / place if place.parts[0] == files.STAGES else place)]
 
 
 def _noted(folder: pathlib.Path) -> list[str]:
   """What the trainings in a run's folder noted; nothing of others' weights."""
-  notes = folder / "origin.json"
+  notes = folder / files.TRAINED_WITH
   entries = json.loads(notes.read_text()) if notes.is_file() else []
   return [text for entry in entries for text in entry.get("accepted", ())]
 
 
 def _missing(config: Any) -> dict[str, tuple[str, list[str]]]:
   """Difference -> what is needed, and the fields that would give it, of the requirements that do not hold."""
-  found = {}
+  missing = {}
   for difference, (what, *conditions) in config.get("requires", {}).items():
     unmet = [condition for condition in conditions if not any(_holds(config, one) for one in condition.split(" or "))]
     if unmet:
-      found[difference] = what, [condition.split(" or ")[0] for condition in unmet]
-  return found
+      missing[difference] = what, [condition.split(" or ")[0] for condition in unmet]
+  return missing
 
 
 def _holds(config: Any, condition: str) -> bool:

@@ -36,7 +36,7 @@ def check(config: Any, stage: str = "") -> None:
   Raises:
     ValueError: names the first field that cannot be, with its value and what was expected.
   """
-  values = traverse_util.flatten_dict(config.to_dict(), sep=".")
+  values = traverse_util.flatten_dict({**config.to_dict(), "stages": {}}, sep=".")  # stages are looked at as runs
   # Of the parts that other objectives, protocols and methods change, as of what they change.
   for path, value in values.items():
     expected = _expected(_usual(path), value)
@@ -262,10 +262,10 @@ _PARTS: dict[str, Mapping[str, _Rule]] = {
     "name": _text, "seed": _whole(0, 2**32 - 1), "compute_dtype": _word("float32", "bfloat16"), "hand_model": _text,
     "train_for": _duration, "log_every": _duration, "eval_every": _duration, "checkpoint_every": _duration,
     "batch_size": _whole(1), "accumulation": _whole(1), "clip_norm": _number(), "ema": _number(0, 1, below=True),
-    "freeze": _texts, "stages": _texts, "keep": _whole(1), "best_mode": _word("min", "max"),
+    "freeze": _texts, "keep": _whole(1), "best_mode": _word("min", "max"),
   },
 }  # fmt: skip
-_RULES = {f"{part}.{name}".lstrip("."): rule for part, found in _PARTS.items() for name, rule in found.items()}
+_RULES = {f"{part}.{name}".lstrip("."): rule for part, fields in _PARTS.items() for name, rule in fields.items()}
 
 
 def _usual(path: str) -> str:

@@ -1,4 +1,5 @@
-"""Colours on the device: ImageNet's normalisation, and mmsegmentation's photometric distortion."""
+"""Colours on the device: ImageNet's normalisation, a random factor of each channel as InterNet and others have it, and
+mmsegmentation's photometric distortion."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from jaxhands.geometry.arrays import Array
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
 
+_CHANNEL = (0.8, 1.2)  # factors of a channel
 _BRIGHTNESS = 32.0 / 255
 _FACTORS = (0.5, 1.5)  # of contrast and saturation
 _HUE = 18 / 30  # of the six sectors of the circle; OpenCV's hue has 180 steps
@@ -25,6 +27,23 @@ def normalise(image: Float[Array, "*b h w 3"]) -> Float[Array, "*b h w 3"]:
 def denormalise(image: Float[Array, "*b h w 3"]) -> Float[Array, "*b h w 3"]:
   """Undoes `normalise`."""
   return image * IMAGENET_STD + IMAGENET_MEAN
+
+
+def channel_factors(rng: jax.Array, batch: int) -> Float[jax.Array, "b 1 1 3"]:
+  """Random factors for the channels of each of `batch` pictures."""
+  return jax.random.uniform(rng, (batch, 1, 1, 3), minval=_CHANNEL[0], maxval=_CHANNEL[1])
+
+
+def jittered(
+  image: Float[jax.Array, "b h w 3"], factor: Float[jax.Array, "b 1 1 3"], white: int = 1
+) -> Float[jax.Array, "b h w 3"]:
+  """RGB of 0..`white` with its channels multiplied, clipped."""
+  return jnp.clip(image * factor, 0, white)
+
+
+def scale_channels(image: Float[jax.Array, "b h w 3"], rng: jax.Array) -> Float[jax.Array, "b h w 3"]:
+  """`jittered`, by factors of its own."""
+  return jittered(image, channel_factors(rng, len(image)))
 
 
 def photometric(image: Float[jax.Array, "b h w 3"], rng: jax.Array) -> Float[jax.Array, "b h w 3"]:

@@ -170,7 +170,7 @@ def _uri(kind: str, picture: np.ndarray, options: list[int]) -> str:
 
 def space_script() -> str:
   """The script of pages with hands to be turned: the class `Space`."""
-  return importlib.resources.files("jaxhands").joinpath("space.js").read_text(encoding="utf-8")
+  return importlib.resources.files("jaxhands.drawing").joinpath("space.js").read_text(encoding="utf-8")
 
 
 def packed(vertices_cam: Float[np.ndarray, "v 3"]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flax import traverse_util
 
-from jaxhands.systems import base
+from jaxhands.systems import base, construct
 
 
 def methods_of(config: Any, system: base.System) -> dict[str, base.System]:
@@ -25,7 +25,7 @@ def methods_of(config: Any, system: base.System) -> dict[str, base.System]:
       changed.system.update(changes)
     except (AttributeError, KeyError, TypeError) as error:
       raise ValueError(f"config.eval.methods.{name}: {error}") from error
-    methods[name] = method = base.load(changed)
+    methods[name] = method = construct.load(changed)
     examples = {"view": (method.view, system.view), "host_ops(False)": (method.host_ops(False), system.host_ops(False))}
     for what, (own, runs) in examples.items():
       if own != runs:

@@ -42,15 +42,14 @@ class Evaluated:
       FileNotFoundError: it was not evaluated.
       ValueError: it was, by a version that did not keep what tells examples and scenes apart; or a file is damaged.
     """
-    folder = workdir / "eval"
-    for name in ("metrics.json", "examples.npz"):
-      if not (folder / name).is_file():
-        raise FileNotFoundError(f"{folder} has no {name}: evaluate the run first, with --mode=eval")
+    for name in (files.METRICS, files.EXAMPLES):
+      if not (workdir / name).is_file():
+        raise FileNotFoundError(f"{workdir} has no {name}: evaluate the run first, with --mode=eval")
     again = "evaluate the run again, with --mode=eval"
-    values = files.read_arrays(folder / "examples.npz", again)
+    values = files.read_arrays(workdir / files.EXAMPLES, again)
     if missing := sorted({"example_id", "record_hash", "scene_id"} - set(values)):
-      raise ValueError(f"{folder / 'examples.npz'} has no {missing}; {again}")
-    return cls(workdir, files.read_json(folder / "metrics.json", again, ("protocol",)), values)
+      raise ValueError(f"{workdir / files.EXAMPLES} has no {missing}; {again}")
+    return cls(workdir, files.read_json(workdir / files.METRICS, again, ("protocol",)), values)
 
   @property
   def keys(self) -> np.ndarray:

@@ -11,7 +11,6 @@ import numpy as np
 from jaxhands import schema
 from jaxhands.systems import base
 
-FILE = "timings.json"
 _REPEATS = 5
 
 

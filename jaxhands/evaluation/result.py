@@ -56,13 +56,13 @@ class EvalResult:
   verdicts: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
   accepted: tuple[str, ...] = ()
 
-  def write(self, folder: pathlib.Path) -> None:
-    """Writes `metrics.json` and `examples.npz` into the folder, each whole or not at all."""
+  def write(self, workdir: pathlib.Path) -> None:
+    """Writes `metrics.json` and `examples.npz` of a run, each whole or not at all."""
     fields = [field.name for field in dataclasses.fields(self) if field.name != "examples_values"]
     values: dict[str, Any] = dict(self.examples_values)
-    with files.written(folder / "examples.npz") as file:
+    with files.written(workdir / files.EXAMPLES) as file:
       np.savez_compressed(file, **values)
-    files.write_json(folder / "metrics.json", {name: getattr(self, name) for name in fields})
+    files.write_json(workdir / files.METRICS, {name: getattr(self, name) for name in fields})
 
   def table(self) -> rich.table.Table:
     """Metric, value with its interval, what it means beside a plain method, baselines that this does not name."""

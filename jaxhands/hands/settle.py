@@ -17,9 +17,10 @@ from jaxtyping import Bool, Float, Int
 from jaxhands import schema
 from jaxhands.geometry import rotations
 from jaxhands.geometry.compiled import kernel
-from jaxhands.hands import anatomy, contact
+from jaxhands.hands import anatomy, closed_mesh, contact
 from jaxhands.hands.anatomy import Anatomy
-from jaxhands.hands.contact import HandSolids, Probes, Solid
+from jaxhands.hands.closed_mesh import Solid
+from jaxhands.hands.contact import HandSolids, Probes
 from jaxhands.hands.model import HandModel
 
 _MIRROR = np.diag([-1.0, 1.0, 1.0])
@@ -260,7 +261,7 @@ def _near(
   if not effort.face_centres:
     probes = probes.coarse()
   points, surface = probes.on(skins[hand]), skins[other]
-  nearest = contact.signed_distance(solid, surface, points, _DEEPEST_MM)
+  nearest = closed_mesh.signed_distance(solid, surface, points, _DEEPEST_MM)
   found = _meet(points, surface, probes.corners, solid.faces, *nearest, _LOOK_AHEAD_MM, effort.margin_mm)
   return np.tile(np.array([hand, other]), (len(found[0]), 1)), *found
 

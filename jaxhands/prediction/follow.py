@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from jaxtyping import Bool
 
 from jaxhands import schema
 from jaxhands.geometry import rotations
@@ -17,7 +18,7 @@ _LEVER_MM = 100.0  # how far a turn moves what is turned: one filter is for leng
 
 
 class Follow:
-  """Identity and smoothing of one video's hands; called with each frame's in order."""
+  """Identity and smoothing of one video's hands; called with those of the next frames, one or more, in order."""
 
   def __init__(self, fps: float, smooth: bool, hand_model: HandModel | None = None):
     """Begins a video.
@@ -31,40 +32,42 @@ class Follow:
     self._filters = [(OneEuro(fps), OneEuro(fps)) for _ in range(2)]
     self._meshes = [OneEuro(fps) for _ in range(2)]
 
-  def __call__(self, hands: Hands) -> tuple[Hands, bool]:
-    """The frame's hands (N = 1) as they go on, and whether right and left were exchanged for that."""
-    exchanged = self._identity.exchanged(hands.joints_img[0], hands.hand_prob[0], hands.present[0])
-    hands = hands.exchanged() if exchanged else hands
-    if self._smooth:
-      joints_img, joints_cam = hands.joints_img.copy(), hands.joints_cam.copy()
+  def __call__(self, hands: Hands) -> tuple[Hands, Bool[np.ndarray, " n"]]:
+    """The hands of the next N frames as they go on, and in which of them right and left were exchanged for that."""
+    exchanged = np.array(list(map(self._identity.exchanged, hands.joints_img, hands.hand_prob, hands.present)), bool)
+    hands = hands.exchanged(exchanged)
+    return self._calm(hands) if self._smooth else hands, exchanged
+
+  def _calm(self, hands: Hands) -> Hands:
+    joints_img, joints_cam = hands.joints_img.copy(), hands.joints_cam.copy()
+    for row in range(len(hands)):
       for hand, (img, cam) in enumerate(self._filters):
         for filter_, values, there in (
           (img, joints_img, hands.present), (cam, joints_cam, hands.joints_cam_valid),
         ):  # fmt: skip
-          if there[0, hand]:
-            values[0, hand] = filter_(values[0, hand])
+          if there[row, hand]:
+            values[row, hand] = filter_(values[row, hand])
           else:
             filter_.reset()
-      hands = dataclasses.replace(
-        hands, joints_img=joints_img, joints_cam=joints_cam, raw={**hands.raw, **self._calm(hands)}
-      )
-    return hands, exchanged
+    raw = {**hands.raw, **self._calm_meshes(hands)}
+    return dataclasses.replace(hands, joints_img=joints_img, joints_cam=joints_cam, raw=raw)
 
-  def _calm(self, hands: Hands) -> dict[str, np.ndarray]:
+  def _calm_meshes(self, hands: Hands) -> dict[str, np.ndarray]:
     """`mano` and `vertices_cam` calmed: rotations by their first two columns, which change without jumps."""
     if self._model is None or "mano" not in hands.raw:
       return {}
-    mano, vertices = hands.raw["mano"].copy(), hands.raw["vertices_cam"].copy()
-    for hand, filter_ in enumerate(self._meshes):
-      if not hands.meshed[0, hand]:
-        filter_.reset()
-        continue
-      own = mano[0, hand]
-      turns = rotations.matrix_from_axis_angle(own[schema.MANO_POSE].reshape(-1, 3))
-      columns = rotations.rotation_6d_from_matrix(turns)
-      calm = filter_(np.concatenate([_LEVER_MM * columns.ravel(), own[schema.MANO_SHAPE.start :]]))
-      turns = rotations.matrix_from_6d(calm[: columns.size].reshape(columns.shape) / _LEVER_MM)
-      own[schema.MANO_POSE] = rotations.axis_angle_from_matrix(turns).ravel()
-      own[schema.MANO_SHAPE.start :] = calm[columns.size :]
-      vertices[0, hand] = self._model.forward_mano(own, hand).vertices
+    mano, vertices, meshed = hands.raw["mano"].copy(), hands.raw["vertices_cam"].copy(), hands.meshed
+    for row in range(len(hands)):
+      for hand, filter_ in enumerate(self._meshes):
+        if not meshed[row, hand]:
+          filter_.reset()
+          continue
+        own = mano[row, hand]
+        turns = rotations.matrix_from_axis_angle(own[schema.MANO_POSE].reshape(-1, 3))
+        columns = rotations.rotation_6d_from_matrix(turns)
+        calm = filter_(np.concatenate([_LEVER_MM * columns.ravel(), own[schema.MANO_SHAPE.start :]]))
+        turns = rotations.matrix_from_6d(calm[: columns.size].reshape(columns.shape) / _LEVER_MM)
+        own[schema.MANO_POSE] = rotations.axis_angle_from_matrix(turns).ravel()
+        own[schema.MANO_SHAPE.start :] = calm[columns.size :]
+        vertices[row, hand] = self._model.forward_mano(own, hand).vertices
     return {"mano": mano, "vertices_cam": vertices}

@@ -104,16 +104,23 @@ class Hands:
     scale = self.scale[0] if len(set(self.scale)) == 1 else "unknown"
     return meshes.write(pathlib.Path(path), meshes.Clip(hand_model, self.raw["mano"], self.meshed, times, view, scale))
 
-  def exchanged(self) -> Hands:
-    """The same with each hand in the other's place; without meshes, which are of the other side's model."""
+  def exchanged(self, rows: Bool[np.ndarray, " n"] | None = None) -> Hands:
+    """The same with each hand in the other's place, of all pictures or of `rows`.
+
+    There they have no meshes, which are of the other side's model.
+    """
+    rows = np.ones(len(self), bool) if rows is None else rows
 
     def change(name: str, value: Any) -> Any:
-      if name in ("mano", "vertices_cam"):
-        return np.zeros_like(value)
+      if name in ("camera_img", "scale"):
+        return value
       axis = schema.PREDICTION[name].hand_axis if name in schema.PREDICTION else 1
-      return value if axis is None or name in ("camera_img", "scale") else np.flip(value, axis)
+      if axis is None:
+        return value
+      other = np.zeros_like(value) if name in ("mano", "vertices_cam") else np.flip(value, axis)
+      return np.where(rows.reshape(-1, *(1,) * (value.ndim - 1)), other, value)
 
-    return self._changed(change)
+    return self._changed(change) if rows.any() else self
 
   def _changed(self, change: Callable[[str, Any], Any]) -> Hands:
     values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

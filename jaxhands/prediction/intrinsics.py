@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxhands.prediction.picture_files import Picture
-from jaxhands.prediction.shown import check_camera
+from jaxhands.prediction.picture import Picture, check_camera
 
 _WIDEST, _LONGEST = 0.2, 20.0  # focal lengths over the picture's longer side; 0.2 would be a view of 136 degrees
 

@@ -44,7 +44,7 @@ class MeshFiles:
     return [whole + self._written(pathlib.Path(FOLDER) / name / f"{each.frame:06}", single, [each]) for each in found]
 
   def _written(self, stem: pathlib.Path, formats: Sequence[str], found: Sequence[Found]) -> tuple[str, ...]:
-    if not formats or not any(each.hands.meshed.any() for each in found):
+    if not formats or not any(each.hands.meshed[each.row].any() for each in found):
       return ()
     clip, paths = self._clip(found), []
     for form in formats:
@@ -54,12 +54,12 @@ class MeshFiles:
     return tuple(paths)
 
   def _clip(self, found: Sequence[Found]) -> meshes.Clip:
-    hands = [each.hands for each in found]
-    scales = {each.scale[0] for each in hands}
+    scales = {each.hands.scale[each.row] for each in found}
     times = np.array([each.time_s or 0.0 for each in found])
     return meshes.Clip(
-      self.model, np.concatenate([each.raw["mano"] for each in hands]), np.concatenate([each.meshed for each in hands]),
-      _rising(times), meshes.View(hands[0].camera_img[0], found[0].picture_hw),
+      self.model, np.stack([each.hands.raw["mano"][each.row] for each in found]),
+      np.stack([each.hands.meshed[each.row] for each in found]), _rising(times),
+      meshes.View(found[0].hands.camera_img[found[0].row], found[0].picture_hw),
       scales.pop() if len(scales) == 1 else "unknown",
     )  # fmt: skip
 

@@ -133,11 +133,11 @@ def by_kind(files: Sequence[pathlib.Path]) -> str:
   return ", ".join(f"{count} {printable(kind)}" for kind, count in kinds.most_common())
 
 
-def large_error(hands: Hands) -> list[bool]:
-  """Of the right and the left hand of one picture: whether its pose in space does not explain the picture."""
-  size = np.ptp(hands.joints_img[0], axis=1).max(-1)
-  mean = hands.reprojection_px[0].mean(-1)
-  return (hands.joints_cam_valid[0] & (mean > LARGE_ERROR * size)).tolist()
+def large_error(hands: Hands, row: int) -> list[bool]:
+  """Of the right and the left hand of a picture: whether its pose in space does not explain the picture."""
+  size = np.ptp(hands.joints_img[row], axis=1).max(-1)
+  mean = hands.reprojection_px[row].mean(-1)
+  return (hands.joints_cam_valid[row] & (mean > LARGE_ERROR * size)).tolist()
 
 
 def _within(drawn: np.ndarray, side_px: int) -> np.ndarray:
@@ -150,9 +150,9 @@ def _within(drawn: np.ndarray, side_px: int) -> np.ndarray:
 
 def _entry(shown: Shown, files: Sequence[str], samples: int) -> dict[str, Any]:
   """What the page says of a picture, or of a frame of a video whose meshes are in `files`; with so many samples."""
-  found, hands = shown.found, shown.found.hands
-  spread = [sampled(hands, hand) for hand in range(2)]
-  valid, meshed = hands.joints_cam_valid[0], hands.meshed[0]
+  found, hands, row = shown.found, shown.found.hands, shown.found.row
+  spread = [sampled(hands, row, hand) for hand in range(2)]
+  valid, meshed = hands.joints_cam_valid[row], hands.meshed[row]
   name = printable(pathlib.PurePath(found.file).name)
   return {
     "name": name if found.frame is None else f"{name}, frame {found.frame}",
@@ -160,13 +160,13 @@ def _entry(shown: Shown, files: Sequence[str], samples: int) -> dict[str, Any]:
     "thumb": shown.thumb,
     "overlay": urllib.parse.quote(found.overlay),
     "remarks": list(found.remarks),
-    "scale": hands.scale[0],
-    "present": hands.present[0].tolist(),
-    "probability": hands.hand_prob[0].round(3).tolist(),
-    "confidence": hands.confidence[0].round(3).tolist(),
-    "joints": [hands.joints_cam[0, hand].round(1).tolist() if valid[hand] else None for hand in range(2)],
-    "reprojection": hands.reprojection_px[0].mean(-1).round(2).tolist(),
-    "large": large_error(hands),
+    "scale": hands.scale[row],
+    "present": hands.present[row].tolist(),
+    "probability": hands.hand_prob[row].round(3).tolist(),
+    "confidence": hands.confidence[row].round(3).tolist(),
+    "joints": [hands.joints_cam[row, hand].round(1).tolist() if valid[hand] else None for hand in range(2)],
+    "reprojection": hands.reprojection_px[row].mean(-1).round(2).tolist(),
+    "large": large_error(hands, row),
     "meshes": [[pathlib.PurePath(path).name, urllib.parse.quote(path)] for path in found.meshes or files],
     "sure": shown.sure,
     "samples": [
@@ -175,7 +175,7 @@ def _entry(shown: Shown, files: Sequence[str], samples: int) -> dict[str, Any]:
     "deviation": [
       None if poses is None else [values.round(1).tolist() for values in deviations_of(poses)] for poses in spread
     ],
-    "vertices": [two_hands.packed(hands.raw["vertices_cam"][0, hand]) if meshed[hand] else None for hand in range(2)]
+    "vertices": [two_hands.packed(hands.raw["vertices_cam"][row, hand]) if meshed[hand] else None for hand in range(2)]
     if meshed.any()
     else None,
   }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib
 import io
@@ -18,6 +17,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from jaxhands.prediction import exif
+from jaxhands.prediction.picture import Picture
 
 PICTURES = frozenset(
   {
@@ -72,23 +72,6 @@ class BadPicture(ValueError):
 
 class CutPicture(BadPicture):
   """The end of a picture is missing."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Picture:
-  """RGB pixels as they are looked at, and what the file says of the lens.
-
-  Attributes:
-    path: of the file.
-    pixels: uint8 [H, W, 3].
-    focal_px: focal length by EXIF, in pixels; None = the file does not say.
-    remarks: what a user should know of how it was read.
-  """
-
-  path: pathlib.Path
-  pixels: np.ndarray
-  focal_px: float | None
-  remarks: tuple[str, ...] = ()
 
 
 def find(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:

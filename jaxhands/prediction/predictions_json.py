@@ -32,7 +32,8 @@ class Found:
     frame: number of the frame in a video, from 0; None = a picture.
     picture_hw: height and width in pixels.
     camera_source: "given", "EXIF", or "unknown" (a normal lens was assumed).
-    hands: of this picture alone, N = 1.
+    hands: of this picture and of others that were predicted with it.
+    row: of this picture in `hands`.
     exchanged: in a video, right and left were exchanged to go on as before.
     time_s: of the frame, since the video began.
     overlay: path of the drawn picture or video in the folder.
@@ -45,6 +46,7 @@ class Found:
   picture_hw: tuple[int, int]
   camera_source: str
   hands: Hands
+  row: int = 0
   exchanged: bool = False
   time_s: float | None = None
   overlay: str = ""
@@ -110,8 +112,8 @@ def write(folder: pathlib.Path, content: dict[str, Any], found: Sequence[Found])
 
 
 def _picture(found: Found, samples: int) -> dict[str, Any]:
-  hands = found.hands
-  (fx, skew, cx), (_, fy, cy) = hands.camera_img[0, :2].tolist()
+  hands, row = found.hands, found.row
+  (fx, skew, cx), (_, fy, cy) = hands.camera_img[row, :2].tolist()
   entry: dict[str, Any] = {"file": found.file}
   if found.frame is not None:
     entry |= {"frame": found.frame, "time_s": _number(found.time_s), "exchanged": found.exchanged}
@@ -123,34 +125,34 @@ def _picture(found: Found, samples: int) -> dict[str, Any]:
     "height": found.picture_hw[0],
     "width": found.picture_hw[1],
     "camera": {"source": found.camera_source, "fx": fx, "fy": fy, "cx": cx, "cy": cy, "skew": skew},
-    "scale": hands.scale[0],
-    "probability": {name: _number(hands.hand_prob[0, hand]) for hand, name in enumerate(schema.HANDS)},
+    "scale": hands.scale[row],
+    "probability": {name: _number(hands.hand_prob[row, hand]) for hand, name in enumerate(schema.HANDS)},
     "hands": [
-      _hand(hands, hand) | _spread(hands, hand, samples) | _parameters(hands, hand)
+      _hand(hands, row, hand) | _spread(hands, row, hand, samples) | _parameters(hands, row, hand)
       for hand in range(2)
-      if hands.present[0, hand]
+      if hands.present[row, hand]
     ],
   }
 
 
-def _hand(hands: Hands, hand: int) -> dict[str, Any]:
-  placed = bool(hands.joints_cam_valid[0, hand])
+def _hand(hands: Hands, row: int, hand: int) -> dict[str, Any]:
+  placed = bool(hands.joints_cam_valid[row, hand])
   return {
     "hand": schema.HANDS[hand],
-    "probability": _number(hands.hand_prob[0, hand]),
-    "box_img": _numbers(hands.box_img[0, hand]),
-    "joints_img": _numbers(hands.joints_img[0, hand]),
-    "confidence": _numbers(hands.confidence[0, hand], 4),
-    "joints_cam_mm": _numbers(hands.joints_cam[0, hand]) if placed else None,
-    "reprojection_px": _numbers(hands.reprojection_px[0, hand]) if placed else None,
+    "probability": _number(hands.hand_prob[row, hand]),
+    "box_img": _numbers(hands.box_img[row, hand]),
+    "joints_img": _numbers(hands.joints_img[row, hand]),
+    "confidence": _numbers(hands.confidence[row, hand], 4),
+    "joints_cam_mm": _numbers(hands.joints_cam[row, hand]) if placed else None,
+    "reprojection_px": _numbers(hands.reprojection_px[row, hand]) if placed else None,
   }
 
 
-def sampled(hands: Hands, hand: int) -> np.ndarray | None:
+def sampled(hands: Hands, row: int, hand: int) -> np.ndarray | None:
   """Samples [S, 21, 3] (mm, camera frame) of one hand of one picture; None of a system, or a hand, without."""
-  if "samples" not in hands.raw or not hands.joints_cam_valid[0, hand]:
+  if "samples" not in hands.raw or not hands.joints_cam_valid[row, hand]:
     return None
-  return hands.raw["samples"][0, :, hand]
+  return hands.raw["samples"][row, :, hand]
 
 
 def deviations_of(poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -159,9 +161,9 @@ def deviations_of(poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   return of_own_wrist, in_camera
 
 
-def _spread(hands: Hands, hand: int, samples: int) -> dict[str, Any]:
+def _spread(hands: Hands, row: int, hand: int, samples: int) -> dict[str, Any]:
   """What a distribution says of a hand besides its mode; nothing of a system without samples."""
-  poses = sampled(hands, hand)
+  poses = sampled(hands, row, hand)
   if poses is None:
     return {}
   of_own_wrist, in_camera = deviations_of(poses)
@@ -172,36 +174,36 @@ def _spread(hands: Hands, hand: int, samples: int) -> dict[str, Any]:
   return entry | ({"samples_cam_mm": _numbers(poses[:samples], 1)} if samples else {})
 
 
-def _parameters(hands: Hands, hand: int) -> dict[str, Any]:
+def _parameters(hands: Hands, row: int, hand: int) -> dict[str, Any]:
   """Those of the hand model; nothing of a system that gives none."""
   if "mano" not in hands.raw:
     return {}
-  mano = hands.raw["mano"][0, hand]
-  known = bool(hands.joints_cam_valid[0, hand]) and bool(mano.any())
+  mano = hands.raw["mano"][row, hand]
+  known = bool(hands.joints_cam_valid[row, hand]) and bool(mano.any())
   entry: dict[str, Any] = {"mano": _numbers(mano, 5) if known else None}
   if "mano_residual_mm" in hands.raw:
-    was_fitted = known and hands.raw["mano_residual_mm"][0, hand] > 0
-    entry["mano_residual_mm"] = _number(hands.raw["mano_residual_mm"][0, hand]) if was_fitted else None
-    entry["mano_converged"] = bool(hands.raw["mano_converged"][0, hand])
+    was_fitted = known and hands.raw["mano_residual_mm"][row, hand] > 0
+    entry["mano_residual_mm"] = _number(hands.raw["mano_residual_mm"][row, hand]) if was_fitted else None
+    entry["mano_converged"] = bool(hands.raw["mano_converged"][row, hand])
   return entry
 
 
 def _arrays(found: Sequence[Found]) -> dict[str, Any]:
   names = [field.name for field in dataclasses.fields(Hands) if field.name not in ("raw", "scale")]
   arrays: dict[str, Any] = (
-    {name: np.concatenate([getattr(each.hands, name) for each in found]) for name in names} if found else {}
+    {name: np.stack([getattr(each.hands, name)[each.row] for each in found]) for name in names} if found else {}
   )
   arrays |= {
     "files": np.array([each.file for each in found], str),
     "frame": np.array([-1 if each.frame is None else each.frame for each in found], np.int32),
     "picture_hw": np.array([each.picture_hw for each in found], np.int32).reshape(-1, 2),
     "camera_source": np.array([each.camera_source for each in found], str),
-    "scale": np.array([each.hands.scale[0] for each in found], str),
+    "scale": np.array([each.hands.scale[each.row] for each in found], str),
     "version": np.int32(VERSION),
   }
   for key in ("vertices_cam", "mano", "mano_residual_mm", "mano_converged", "samples", "log_prob", "root_cam"):
     if found and all(key in each.hands.raw for each in found):
-      arrays[key] = np.concatenate([each.hands.raw[key] for each in found])
+      arrays[key] = np.stack([each.hands.raw[key][each.row] for each in found])
   return arrays
 
 

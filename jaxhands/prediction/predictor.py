@@ -27,11 +27,14 @@ from jaxhands.geometry import camera, crop, lift
 from jaxhands.hands import bones, mirror
 from jaxhands.hands.model import HandModel
 from jaxhands.prediction.hands import Hands
-from jaxhands.prediction.shown import Shown
-from jaxhands.systems import base
+from jaxhands.prediction.picture import Picture, all_of
+from jaxhands.runs import folder as files
+from jaxhands.systems import base, construct, subtrees
 from jaxhands.train import checkpoint, distributed
 from jaxhands.train import state as states
 from jaxhands.train import step as steps
+
+_BLANK = Picture(pathlib.Path(), np.zeros((64, 64, 3), np.uint8))
 
 
 class Model:
@@ -62,15 +65,13 @@ class Model:
     Raises:
       ValueError, FileNotFoundError: of `read`, or the config describes no system.
     """
-    self.config, self.system, self.calibration = config, base.load(config), calibration
+    self.config, self.system, self.calibration = config, construct.load(config), calibration
     self._mesh = distributed.make_mesh()
     self.batch_size = -(-max(batch_size, 1) // self._mesh.size) * self._mesh.size
     everywhere = distributed.replicated(self._mesh)
     init = steps.make_init(self.system, config.seed)
-    batch = feed.put(
-      self._batch([self._example(Shown.of(np.zeros((64, 64, 3), np.uint8)), self._views[0])]), self._mesh
-    )
-    shapes = base.for_prediction(self.system, jax.eval_shape(init, batch))
+    batch = feed.put(self._batch([self._example(_BLANK, self._views[0])]), self._mesh)
+    shapes = subtrees.for_prediction(self.system, jax.eval_shape(init, batch))
     constants = jax.jit(lambda batch: init(batch).get("constants", {}), out_shardings=everywhere)(batch)
     self.variables = jax.device_put(read(shapes), everywhere) | {"constants": constants}
     self._step = jax.jit(self._predicted, out_shardings=everywhere)
@@ -85,14 +86,14 @@ class Model:
     """
     config = checkpoint.read_config(workdir)
     while config.stages:
-      workdir = workdir / "stages" / config.stages[-1]
+      workdir = workdir / files.STAGES / list(config.stages)[-1]
       config = checkpoint.read_config(workdir)
-    calibration = Calibration.read(workdir / "eval")
+    calibration = Calibration.read(workdir)
     return cls(config, lambda shapes: checkpoint.read_variables(workdir, shapes, which), batch_size, calibration)
 
   def predict(
     self,
-    pictures: Sequence[np.ndarray],
+    pictures: Sequence[np.ndarray | Picture],
     boxes: Any = None,
     cameras: Sequence[np.ndarray | None] | None = None,
     root_depth_mm: Any = None,
@@ -101,7 +102,7 @@ class Model:
     """Finds the hands of pictures.
 
     Args:
-      pictures: uint8 [H, W, 3] each, RGB, of any sizes.
+      pictures: uint8 [H, W, 3] each, RGB, of any sizes; or `Picture`s, which may have boxes and cameras.
       boxes: where hands are, in pixels: [N, 4] (x, y, width, height) around all of them, or [N, 2, 4] for each hand,
         all 0 = this hand is not there; None = anywhere.
       cameras: intrinsics [3, 3] of each picture, None where they are not known; None = of none.
@@ -111,8 +112,8 @@ class Model:
       ValueError: a picture, box or camera is not what it should be (named by its position); or the system predicts no
         poses.
     """
-    shown = self._shown(pictures, boxes, cameras)
-    raw, crops = self._raw(shown)
+    checked = all_of(pictures, boxes, cameras)
+    raw, crops = self._raw(checked)
     missing = sorted(schema.POSE - set(raw))
     if missing:
       raise ValueError(
@@ -120,10 +121,13 @@ class Model:
       )
     if hand_prob is not None:
       raw["hand_prob"] = np.asarray(hand_prob, np.float32)
-    return self._hands(shown, raw, crops, root_depth_mm)
+    return self._hands(checked, raw, crops, root_depth_mm)
 
   def maps(
-    self, pictures: Sequence[np.ndarray], boxes: Any = None, cameras: Sequence[np.ndarray | None] | None = None
+    self,
+    pictures: Sequence[np.ndarray | Picture],
+    boxes: Any = None,
+    cameras: Sequence[np.ndarray | None] | None = None,
   ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Everything that the system predicts, for systems without poses, such as finders of hands and RootNet.
 
@@ -132,7 +136,7 @@ class Model:
     Returns:
       Keys of `schema.PREDICTION` for N pictures, and `crop_from_img` [N, 2, 2, 3] for each hand.
     """
-    return self._raw(self._shown(pictures, boxes, cameras))
+    return self._raw(all_of(pictures, boxes, cameras))
 
   # ---- from pictures to batches ---------------------------------------------------
 
@@ -144,47 +148,32 @@ class Model:
   @property
   def predicts(self) -> frozenset[str]:
     """Keys of `schema.PREDICTION` that the system gives."""
-    batch = self._batch([self._example(Shown.of(np.zeros((64, 64, 3), np.uint8)), self._views[0])])
+    batch = self._batch([self._example(_BLANK, self._views[0])])
     return frozenset(jax.eval_shape(self._predicted, self.variables, batch))
 
   @property
   def _views(self) -> tuple[schema.View, ...]:
     return ("pair",) if self.system.view == "pair" else ("right", "left")
 
-  def _shown(self, pictures: Sequence[np.ndarray], boxes: Any, cameras: Any) -> list[Shown]:
-    if not len(pictures):
-      raise ValueError("there are no pictures")
-    boxes = [None] * len(pictures) if boxes is None else boxes
-    cameras = [None] * len(pictures) if cameras is None else cameras
-    if len(boxes) != len(pictures) or len(cameras) != len(pictures):
-      raise ValueError(f"{len(pictures)} pictures have {len(boxes)} boxes and {len(cameras)} cameras")
-    shown = []
-    for index, given in enumerate(zip(pictures, boxes, cameras, strict=True)):
-      try:
-        shown.append(Shown.of(*given))
-      except ValueError as error:
-        raise ValueError(f"picture {index}: {error}") from error
-    return shown
-
-  def _example(self, shown: Shown, view: schema.View) -> dict[str, np.ndarray]:
+  def _example(self, picture: Picture, view: schema.View) -> dict[str, np.ndarray]:
     """One example of one view, made by the system's own host ops from a record without labels."""
     ops = self.system.host_ops(False)
-    box = shown.box(view)
-    picture, scale = shown.picture, shown.scale(box, tuple(self.config.data.crop_hw), _room(ops))
+    box = picture.box(view)
+    pixels, scale = picture.pixels, picture.scale(box, tuple(self.config.data.crop_hw), _room(ops))
     if scale < 1:
-      height, width = (max(round(side * scale), 1) for side in picture.shape[:2])
-      picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+      height, width = (max(round(side * scale), 1) for side in pixels.shape[:2])
+      pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
     # What was shrunk is not exactly `scale` of its size; the factors of x and y are.
-    fx, fy = picture.shape[1] / shown.picture.shape[1], picture.shape[0] / shown.picture.shape[0]
+    fx, fy = pixels.shape[1] / picture.pixels.shape[1], pixels.shape[0] / picture.pixels.shape[0]
     smaller = np.array([[fx, 0, (fx - 1) / 2], [0, fy, (fy - 1) / 2]], np.float32)
-    record: dict[str, Any] = {key: _unknown(key, picture) for key in host_ops.record_keys(self.system.needs)}
+    record: dict[str, Any] = {key: _unknown(key, pixels) for key in host_ops.record_keys(self.system.needs)}
     corners = crop.apply_affine(smaller, np.array([box[:2], box[:2] + box[2:]], np.float32))
-    record |= {"picture": picture, "box_img": np.concatenate([corners[0], corners[1] - corners[0]]), "view": view}
-    if "camera_img" in record and shown.camera is not None:
-      record["camera_img"] = np.vstack([smaller, [0, 0, 1]]).astype(np.float32) @ shown.camera
+    record |= {"picture": pixels, "box_img": np.concatenate([corners[0], corners[1] - corners[0]]), "view": view}
+    if "camera_img" in record and picture.camera_img is not None:
+      record["camera_img"] = np.vstack([smaller, [0, 0, 1]]).astype(np.float32) @ picture.camera_img
       record["camera_valid"] = np.bool_(True)
     if "picture_hw" in record:
-      record["picture_hw"] = np.array(picture.shape[:2], np.int32)
+      record["picture_hw"] = np.array(pixels.shape[:2], np.int32)
     rng = np.random.default_rng(0)
     for op in ops:
       record = op(record, rng)
@@ -202,9 +191,9 @@ class Model:
     rng = jax.random.key(self.config.seed)
     return self.system.predict(variables, self.system.device_ops(batch, rng, False), rng)
 
-  def _raw(self, shown: list[Shown]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+  def _raw(self, pictures: Sequence[Picture]) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The system's prediction for both hands, in pixels of the pictures, and the crops that it saw."""
-    examples = ((self._example(each, view)) for each in shown for view in self._views)
+    examples = ((self._example(each, view)) for each in pictures for view in self._views)
     rows, affines = [], []
     for some in groups(examples, self.batch_size):
       predicted = jax.device_get(self._step(self.variables, feed.put(self._batch(some), self._mesh)))
@@ -221,13 +210,17 @@ class Model:
 
   # ---- from predictions to hands --------------------------------------------------
 
-  def _hands(self, shown: list[Shown], raw: dict[str, np.ndarray], crops: np.ndarray, root_depth_mm: Any) -> Hands:
-    known = np.array([each.camera is not None for each in shown])
-    picture_hw = np.array([each.picture.shape[:2] for each in shown], np.int32)
+  def _hands(
+    self, pictures: Sequence[Picture], raw: dict[str, np.ndarray], crops: np.ndarray, root_depth_mm: Any
+  ) -> Hands:
+    known = np.array([each.camera_img is not None for each in pictures])
+    picture_hw = np.array([each.pixels.shape[:2] for each in pictures], np.int32)
     assumed = np.asarray(lift.normalised_camera(picture_hw), np.float32)
-    given = np.stack([np.zeros((3, 3), np.float32) if each.camera is None else each.camera for each in shown])
+    given = np.stack(
+      [np.zeros((3, 3), np.float32) if each.camera_img is None else each.camera_img for each in pictures]
+    )
     cameras = np.where(known[:, None, None], given, assumed)
-    batch: dict[str, Any] = {"camera_img": cameras, "camera_valid": np.ones(len(shown), bool)}
+    batch: dict[str, Any] = {"camera_img": cameras, "camera_valid": np.ones(len(pictures), bool)}
     source: lift.DepthSource = "place"
     if root_depth_mm is not None:
       source = "rootnet"
@@ -260,7 +253,7 @@ class Model:
       reprojection_px=error.astype(np.float32),
       camera_img=cameras.astype(np.float32),
       scale=tuple(scales),  # pyright: ignore[reportArgumentType]
-      box_img=np.stack([np.stack([each.box(hand) for hand in schema.HANDS]) for each in shown]),
+      box_img=np.stack([np.stack([each.box(hand) for hand in schema.HANDS]) for each in pictures]),
       crop_from_img=crops,
       raw={key: value for key, value in raw.items() if key not in schema.POSE | {"joints_cam"}},
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 import rich.progress
+from jaxtyping import Bool
 from PIL import Image
 
 from jaxhands.drawing import certainty, surfaces, two_hands
@@ -20,9 +21,10 @@ from jaxhands.prediction import page, predictions_json, video
 from jaxhands.prediction.file_names import Names, printable
 from jaxhands.prediction.follow import Follow
 from jaxhands.prediction.hands import Hands
-from jaxhands.prediction.look import Look, Ready, groups
+from jaxhands.prediction.look import Look, groups
 from jaxhands.prediction.mesh_files import MeshFiles
-from jaxhands.prediction.picture_files import BadPicture, Picture, is_video, read
+from jaxhands.prediction.picture import Picture
+from jaxhands.prediction.picture_files import BadPicture, is_video, read
 from jaxhands.prediction.predictions_json import Failed, Found, deviations_of, sampled
 from jaxhands.schema import NUM_JOINTS
 
@@ -99,12 +101,12 @@ class Session:
 
   def summary(self) -> str:
     """A line or two for the terminal."""
-    hands = sum(int(each.hands.present.sum()) for each in self.found)
+    hands = sum(int(each.hands.present[each.row].sum()) for each in self.found)
     line = f"{hands} hands in {len(self.found)} pictures and frames"
     for part, words in ((False, "could not be used"), (True, "were used in part")):
       count = sum(each.part is part for each in self.failed)
       line += f"; {count} files {words}" if count else ""
-    scales = collections.Counter(each.hands.scale[0] for each in self.found)
+    scales = collections.Counter(each.hands.scale[each.row] for each in self.found)
     lines = [line, ", ".join(f"{count} {_SCALES[scale]}" for scale, count in scales.items())]
     lines += [printable(self._out / gallery.file) for gallery in self._galleries if gallery.shown]
     return "\n".join(filter(None, lines))
@@ -114,29 +116,30 @@ class Session:
   def _stills(self, files: Sequence[pathlib.Path], bar: rich.progress.Progress) -> None:
     gallery = self._gallery("pictures")
     task = bar.add_task("pictures", total=len(files))
-    for ready in groups(self._readable(files, task, bar), self._look.model.batch_size):
-      for each, hands in zip(ready, self._look.meshed(self._look.hands(ready)), strict=True):
-        name = self._names.of(each.picture.path)
+    for pictures in groups(self._readable(files, task, bar), self._look.model.batch_size):
+      hands = self._look.meshed(self._look.hands(pictures))
+      for row, picture in enumerate(pictures):
+        name = self._names.of(picture.path)
         overlay = f"overlays/{name}.jpg"
-        drawn = self._drawn(each.picture.pixels, hands)
+        drawn = self._drawn(picture, hands, row)
         Image.fromarray(drawn).save(self._out / overlay, quality=_JPEG_QUALITY)
-        found = self._add(each, hands, overlay)
+        found = self._add(picture, hands, row, overlay)
         if self._meshes:
           found = self.found[-1] = dataclasses.replace(found, meshes=self._meshes.picture(name, found))
-        gallery.add(found, drawn, self._sure(each.picture.pixels, hands))
+        gallery.add(found, drawn, self._sure(picture, hands, row))
 
   def _readable(
     self, files: Sequence[pathlib.Path], task: rich.progress.TaskID, bar: rich.progress.Progress
-  ) -> Iterator[Ready]:
+  ) -> Iterator[Picture]:
     for file in files:
       try:
-        ready = self._look.ready(read(file))
+        picture = self._look.ready(read(file))
       except ValueError as error:
         self._fail(file, error, bar)
       else:
-        for remark in ready.picture.remarks:
+        for remark in picture.remarks:
           bar.console.print(f"note: {printable(file)}: {remark}", style="yellow", markup=False)
-        yield ready
+        yield picture
       bar.advance(task)
 
   # ---- videos ---------------------------------------------------------------------
@@ -148,10 +151,10 @@ class Session:
       first = len(self.found)
       gallery, overlay = self._gallery(name, fps), f"overlays/{name}.mp4"
       with video.Writer(self._out / overlay, fps, reader.size) as writer:
-        for each, hands, exchanged in self._clip(file, reader, fps, bar):
-          drawn = self._drawn(each.picture.pixels, hands)
-          writer.add(drawn, each.time_s or 0.0)
-          gallery.add(self._add(each, hands, overlay, exchanged), drawn)
+        for picture, hands, row, exchanged in self._clip(file, reader, fps, bar):
+          drawn = self._drawn(picture, hands, row)
+          writer.add(drawn, picture.time_s or 0.0)
+          gallery.add(self._add(picture, hands, row, overlay, exchanged), drawn)
       if self._meshes:
         paths = self._meshes.video(name, self.found[first:])
         self.found[first:] = [
@@ -163,8 +166,8 @@ class Session:
 
   def _clip(
     self, file: pathlib.Path, reader: video.Reader, fps: float, bar: rich.progress.Progress
-  ) -> Iterator[tuple[Ready, Hands, bool]]:
-    """The frames of a video with their hands as they go on, and whether right and left were exchanged for that.
+  ) -> Iterator[tuple[Picture, Hands, int, bool]]:
+    """The frames of a video, their hands as they go on with the frame's row, and whether these were exchanged for that.
 
     Where meshes are fitted, their shape is known after the last frame: the video is read twice, and
     an interruption before the second time leaves nothing of it.
@@ -172,29 +175,34 @@ class Session:
     task = bar.add_task(printable(file.name), total=reader.frames or None)
     followed = self._followed(self._frames(file, reader, task, bar), fps)
     if not self._look.mesh:
-      yield from followed
+      for pictures, hands, exchanged in followed:
+        for row, picture in enumerate(pictures):
+          yield picture, hands, row, bool(exchanged[row])
       return
-    found = [(hands, exchanged) for _, hands, exchanged in followed]
-    meshed = self._look.meshed([hands for hands, _ in found], clip=True)
+    parts = [(hands, exchanged) for _, hands, exchanged in followed]
+    if not parts:
+      return
+    hands = self._look.meshed(Hands.joined([each for each, _ in parts]), clip=True)
+    exchanged = np.concatenate([each for _, each in parts])
     task = bar.add_task(f"{printable(file.name)}, drawn", total=reader.frames or None)
     with video.Reader(file) as again:
-      frames = self._frames(file, again, task, bar)
-      for ready, hands, (_, exchanged) in zip(frames, meshed, found, strict=True):
-        yield ready, hands, exchanged
+      for row, picture in enumerate(self._frames(file, again, task, bar)):
+        yield picture, hands, row, bool(exchanged[row])
 
   def _frames(
     self, file: pathlib.Path, reader: video.Reader, task: rich.progress.TaskID, bar: rich.progress.Progress
-  ) -> Iterator[Ready]:
+  ) -> Iterator[Picture]:
     for frame in reader:
       bar.advance(task)
       if frame.number % self._every == 0:
-        yield self._look.ready(Picture(file, frame.pixels, None), frame.number, frame.time_s)
+        yield self._look.ready(Picture(file, frame.pixels, frame=frame.number, time_s=frame.time_s))
 
-  def _followed(self, frames: Iterator[Ready], fps: float) -> Iterator[tuple[Ready, Hands, bool]]:
+  def _followed(
+    self, frames: Iterator[Picture], fps: float
+  ) -> Iterator[tuple[list[Picture], Hands, Bool[np.ndarray, " n"]]]:
     follow = Follow(fps, self._smooth, self._hand_model)
-    for ready in groups(frames, self._look.model.batch_size):
-      for each, hands in zip(ready, self._look.hands(ready), strict=True):
-        yield each, *follow(hands)
+    for pictures in groups(frames, self._look.model.batch_size):
+      yield pictures, *follow(self._look.hands(pictures))
 
   # ---- both -----------------------------------------------------------------------
 
@@ -204,12 +212,11 @@ class Session:
     self._galleries.append(gallery)
     return gallery
 
-  def _add(self, ready: Ready, hands: Hands, overlay: str, exchanged: bool = False) -> Found:
-    picture = ready.picture
+  def _add(self, picture: Picture, hands: Hands, row: int, overlay: str, exchanged: bool = False) -> Found:
     height, width = picture.pixels.shape[:2]
     found = Found(
-      str(picture.path), ready.frame, (height, width), ready.source, hands, exchanged, ready.time_s, overlay,
-      remarks=picture.remarks,
+      str(picture.path), picture.frame, (height, width), picture.camera_source, hands, row, exchanged, picture.time_s,
+      overlay, remarks=picture.remarks,
     )  # fmt: skip
     self.found.append(found)
     return found
@@ -226,31 +233,32 @@ class Session:
     own = {"mano", "vertices_cam"} <= self._look.model.predicts
     return self._look.model.hand_model if own or self._look.mesh else None
 
-  def _drawn(self, pixels: np.ndarray, hands: Hands) -> np.ndarray:
+  def _drawn(self, picture: Picture, hands: Hands, row: int) -> np.ndarray:
     """The picture with the skeletons of the hands, through which the meshes are seen, where there are any."""
-    valid = np.repeat(hands.present[0][:, None], hands.joints_img.shape[2], 1)
-    model, shown = self._hand_model, hands.meshed[0]
-    if model is None or not shown.any():
-      return two_hands.skeletons(pixels, hands.joints_img[0], valid, hands.confidence[0])
-    vertices, faces = hands.raw["vertices_cam"][0], np.asarray(model.faces)
-    meshed = surfaces.paint(pixels, vertices, faces, shown, hands.camera_img[0])
-    lines = two_hands.skeletons(meshed, hands.joints_img[0], valid, hands.confidence[0])
-    return cv2.addWeighted(lines, _LINES_OVER_MESHES, meshed, 1 - _LINES_OVER_MESHES, 0)
+    joints_img, sure, meshed = hands.joints_img[row], hands.confidence[row], hands.meshed[row]
+    valid = np.repeat(hands.present[row][:, None], NUM_JOINTS, 1)
+    model = self._hand_model
+    if model is None or not meshed.any():
+      return two_hands.skeletons(picture.pixels, joints_img, valid, sure)
+    vertices, faces = hands.raw["vertices_cam"][row], np.asarray(model.faces)
+    painted = surfaces.paint(picture.pixels, vertices, faces, meshed, hands.camera_img[row])
+    lines = two_hands.skeletons(painted, joints_img, valid, sure)
+    return cv2.addWeighted(lines, _LINES_OVER_MESHES, painted, 1 - _LINES_OVER_MESHES, 0)
 
-  def _sure(self, pixels: np.ndarray, hands: Hands) -> np.ndarray | None:
+  def _sure(self, picture: Picture, hands: Hands, row: int) -> np.ndarray | None:
     """The picture with the samples of a distribution, and its mode in the colours of their deviations."""
-    found = [sampled(hands, hand) for hand in range(2)]
-    if all(poses is None for poses in found):
+    both = [sampled(hands, row, hand) for hand in range(2)]
+    if all(poses is None for poses in both):
       return None
     spread = np.zeros((2, NUM_JOINTS), np.float32)
-    points = np.zeros((min(self._samples, *(len(poses) for poses in found if poses is not None)), 2, NUM_JOINTS, 2))
-    for hand, poses in enumerate(found):
+    points = np.zeros((min(self._samples, *(len(poses) for poses in both if poses is not None)), 2, NUM_JOINTS, 2))
+    for hand, poses in enumerate(both):
       if poses is not None:
         spread[hand] = deviations_of(poses)[0]
         ahead = poses[: len(points)].astype(np.float32)
         ahead[..., 2] = ahead[..., 2].clip(_NEAREST_MM)
-        points[:, hand] = camera.project(ahead, hands.camera_img[0])
-    valid = np.repeat(np.array(hands.joints_cam_valid[0])[:, None], NUM_JOINTS, 1)
-    line = two_hands.line_px(*pixels.shape[:2])
-    seen = certainty.paint_samples(pixels, points, valid, line / 2) if len(points) else pixels
-    return certainty.paint_deviations(seen, hands.joints_img[0], spread, valid, line)
+        points[:, hand] = camera.project(ahead, hands.camera_img[row])
+    valid = np.repeat(np.array(hands.joints_cam_valid[row])[:, None], NUM_JOINTS, 1)
+    line = two_hands.line_px(*picture.pixels.shape[:2])
+    painted = certainty.paint_samples(picture.pixels, points, valid, line / 2) if len(points) else picture.pixels
+    return certainty.paint_deviations(painted, hands.joints_img[row], spread, valid, line)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, UInt8
 
-from jaxhands.render import nails, shading, zbuffer
+from jaxhands.render import material, nails, shading, zbuffer
 from jaxhands.render.arm import Forearm, Sleeve, forearm, lid
 from jaxhands.render.cameras import View
 from jaxhands.render.labels import DrawnHand, combine
@@ -293,7 +293,7 @@ def _attributes(layer: _Layer, other: _Layer | None) -> Float32[np.ndarray, "N 1
   table[:count, 7:9] = surface.nail
   table[:count, 9] = surface.flush
   offset = np.array(layer.hand.skin.noise_offset_mm, np.float32)
-  table[:, 10] = shading.volume_at_points(noise_volume(), (layer.skin_mm + offset) / np.float32(_BLOTCH_TEXEL_MM))
+  table[:, 10] = material.volume_at_points(noise_volume(), (layer.skin_mm + offset) / np.float32(_BLOTCH_TEXEL_MM))
   table[:, 11:] = 1.0
   hidden = occlusion(vertices, normals[:count], surface.blob_from_vertex @ vertices, surface.blob_radius_mm)
   # What a hand hides of itself at rest says more of the spheres than of the hand.

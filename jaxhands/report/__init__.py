@@ -11,6 +11,7 @@ from jaxhands.report import mesh_cards
 from jaxhands.report.files import RunFiles
 from jaxhands.report.headline import contents, headline
 from jaxhands.report.sections import SECTIONS
+from jaxhands.runs import folder as runs
 
 
 def write(workdir: pathlib.Path) -> pathlib.Path:
@@ -19,7 +20,7 @@ def write(workdir: pathlib.Path) -> pathlib.Path:
   Raises:
     FileNotFoundError: the run was not evaluated.
   """
-  path = workdir / "report" / "index.html"
+  path = workdir / runs.REPORT
   path.parent.mkdir(exist_ok=True)
   partial = path.with_name("index.html.partial")
   partial.write_text(page(RunFiles.read(workdir)), encoding="utf-8")

@@ -49,23 +49,22 @@ class RunFiles:
       FileNotFoundError: the run was not evaluated.
       DamagedFile: one of its files is damaged.
     """
-    folder = workdir / "eval"
-    for name in ("metrics.json", "examples.npz"):
-      if not (folder / name).is_file():
-        raise FileNotFoundError(f"{folder} has no {name}: evaluate the run first, with --mode=eval")
-    settings = _json(workdir / "config.json")
-    stages = settings.get("stages") or [""]
-    found = {stage: _lines((workdir / "stages" / stage if stage else workdir) / "metrics.jsonl") for stage in stages}
+    for name in (runs.METRICS, runs.EXAMPLES):
+      if not (workdir / name).is_file():
+        raise FileNotFoundError(f"{workdir} has no {name}: evaluate the run first, with --mode=eval")
+    settings = _json(workdir / runs.CONFIG)
+    stages = list(settings.get("stages") or [""])
+    found = {stage: _lines(runs.of_stage(workdir, stage) / runs.LOG) for stage in stages}
     return cls(
       config=settings,
       lines={stage: lines for stage, lines in found.items() if lines},
-      result=runs.read_json(folder / "metrics.json", _AGAIN, ("metrics", "protocol")),
-      values=runs.read_arrays(folder / "examples.npz", _AGAIN),
-      shown=runs.read_arrays(folder / "shown.npz", _AGAIN) if (folder / "shown.npz").is_file() else {},
-      calibration=_json(folder / "calibration.json"),
-      origin=_json(folder / "origin.json"),
-      timings=_json(folder / "timings.json"),
-      parts={stage: answer for stage in stages[:-1] if (answer := _answer(workdir / "stages" / stage))},
+      result=runs.read_json(workdir / runs.METRICS, _AGAIN, ("metrics", "protocol")),
+      values=runs.read_arrays(workdir / runs.EXAMPLES, _AGAIN),
+      shown=runs.read_arrays(workdir / runs.SHOWN, _AGAIN) if (workdir / runs.SHOWN).is_file() else {},
+      calibration=_json(workdir / runs.CALIBRATION),
+      origin=_json(workdir / runs.EVALUATED_WITH),
+      timings=_json(workdir / runs.TIMINGS),
+      parts={stage: answer for stage in stages[:-1] if (answer := _json(workdir / runs.STAGES / stage / runs.METRICS))},
     )
 
 
@@ -73,10 +72,6 @@ def _lines(path: pathlib.Path) -> list[Line]:
   """The lines of a log; a last one that was cut short is left out."""
   found = runs.read_lines(path, "delete it, or its damaged lines: the report does without") if path.is_file() else []
   return [{key: float(value) if isinstance(value, int) else value for key, value in line.items()} for line in found]
-
-
-def _answer(stage: pathlib.Path) -> dict[str, Any]:
-  return _json(stage / "eval" / "metrics.json")
 
 
 def _json(path: pathlib.Path) -> dict[str, Any]:

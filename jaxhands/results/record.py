@@ -25,11 +25,11 @@ def of_run(workdir: pathlib.Path, note: str = "") -> dict[str, Any]:
   Raises:
     FileNotFoundError: the run was not evaluated, or by a version that did not note where its numbers come from.
   """
-  config = _read(workdir / "config.json")
-  result = _read(workdir / "eval" / "metrics.json")
-  evaluated = _read(workdir / "eval" / "origin.json")
+  config = _read(workdir / files.CONFIG)
+  result = _read(workdir / files.METRICS)
+  evaluated = _read(workdir / files.EVALUATED_WITH)
   trained = [entry for path in _training_notes(workdir, config) for entry in _read(path)]
-  written = datetime.datetime.fromtimestamp((workdir / "eval" / "metrics.json").stat().st_mtime, datetime.UTC)
+  written = datetime.datetime.fromtimestamp((workdir / files.METRICS).stat().st_mtime, datetime.UTC)
   when = evaluated.pop("date", written.date().isoformat())  # evaluations of before it was noted have the file's date
   evaluated.pop("command", None)  # the config says it all, and where things lay is nobody's business
   return {
@@ -107,8 +107,8 @@ def read_all(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
 
 def _training_notes(workdir: pathlib.Path, config: Mapping[str, Any]) -> list[pathlib.Path]:
   """Of all stages; a system that was only assembled has none."""
-  folders = [workdir / "stages" / stage for stage in config.get("stages") or ()] or [workdir]
-  return [folder / "origin.json" for folder in folders if (folder / "origin.json").is_file()]
+  folders = [files.of_stage(workdir, stage) for stage in config.get("stages") or ("",)]
+  return [folder / files.TRAINED_WITH for folder in folders if (folder / files.TRAINED_WITH).is_file()]
 
 
 def _read(path: pathlib.Path) -> Any:
@@ -127,16 +127,18 @@ def _without_folders(value: Any) -> Any:
 
 
 def _without_repeats(config: Mapping[str, Any]) -> dict[str, Any]:
-  """A config of stages, where a system or part of one that is also a part of the run's is "as system.PART"."""
-  parts = {name: part for name, part in config.get("system", {}).items() if isinstance(part, Mapping) and part}
+  """The config of a run of stages, where a section that an earlier stage has as well, in any place, is named by it."""
+  known: dict[str, str] = {}
 
-  def shortened(value: Any) -> Any:
-    if not isinstance(value, Mapping):
+  def shortened(value: Any, path: str) -> Any:
+    if not isinstance(value, Mapping) or not value:
       return value
-    same = next((name for name, part in parts.items() if part == value), None)
-    return f"as system.{same}" if same else {key: shortened(inner) for key, inner in value.items()}
+    first = known.setdefault(json.dumps(value, sort_keys=True), path)
+    return {key: shortened(inner, f"{path}.{key}") for key, inner in value.items()} if first == path else f"as {first}"
 
-  return dict(config) | ({"stage": shortened(config["stage"])} if "stage" in config else {})
+  if not config.get("stages"):
+    return dict(config)
+  return {key: shortened(value, key) for key, value in config.items()}
 
 
 def _rounded_entry(entry: Mapping[str, Any], first: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Files of a run's folder, or of a data set's: written whole or not at all, and named when they are damaged.
+"""The folder of a run: the names of what is in it, files written whole or not at all, and named when they are damaged.
 
-Knows names and bytes only.
+Knows names and bytes only. Files of data sets are written and read likewise.
 """
 
 from __future__ import annotations
@@ -15,6 +15,30 @@ from collections.abc import Collection, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
+
+# In the folder of a run. One of several stages has a config, an answer and a report; each stage its own folder below
+# STAGES, with all but the report.
+CONFIG = "config.json"  # that it was begun with
+STAGES = "stages"
+CHECKPOINTS = "checkpoints"
+LOG = "metrics.jsonl"  # of the training
+TRAINED_WITH = "origin.json"  # code, software and data of each of its trainings
+START = "start.json"  # what was measured before a training that has a few minutes
+MEAN_POSE = "mean_pose.npy"
+EVALUATION = "eval"  # the folder of what follows
+METRICS = "eval/metrics.json"  # the run's answer
+EXAMPLES = "eval/examples.npz"  # values of every example
+SHOWN = "eval/shown.npz"  # the examples that a report draws
+CALIBRATION = "eval/calibration.json"  # what makes probabilities of confidences
+TIMINGS = "eval/timings.json"
+ROOT_DEPTHS = "eval/root_depths.npz"  # of a system that estimates the wrists' depths
+EVALUATED_WITH = "eval/origin.json"
+REPORT = "report/index.html"
+
+
+def of_stage(workdir: pathlib.Path, name: str) -> pathlib.Path:
+  """The folder of a stage; "" = the run has none, and is it."""
+  return workdir / STAGES / name if name else workdir
 
 
 class DamagedFile(ValueError):

@@ -42,13 +42,13 @@ def only(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
     FolderInUseError: another one is in it; at once, or, where that one is on another machine, after ten seconds.
     OSError: the folder cannot be written.
   """
-  made = not folder.exists()
-  if not made and not folder.is_dir():
+  is_new = not folder.exists()
+  if not is_new and not folder.is_dir():
     raise NotADirectoryError(f"{folder} is no folder; name another one")
   folder.mkdir(parents=True, exist_ok=True)
   folder = folder.resolve()
   with contextlib.ExitStack() as stack:
-    if made:
+    if is_new:
       stack.callback(_remove_if_empty, folder)
     for attempt in itertools.count():
       try:

@@ -68,7 +68,7 @@ def note_training(workdir: pathlib.Path, data: Sequence[dict[str, Any]], accepte
     data: `data_set` of each.
     accepted: differences from the paper, of `jaxhands.configuration.requirements`.
   """
-  path = workdir / "origin.json"
+  path = workdir / files.TRAINED_WITH
   entries = files.read_json(path, "delete it: it notes what earlier parts of the run were") if path.is_file() else []
   entry = {"code": code(), **machine(), "data": list(data)} | ({"accepted": list(accepted)} if accepted else {})
   if not entries or entries[-1] != entry:
@@ -79,7 +79,7 @@ def note_evaluation(workdir: pathlib.Path, data: Sequence[dict[str, Any]]) -> No
   """Writes `WORKDIR/eval/origin.json`, with the date (UTC, ISO 8601) and the command as it was typed."""
   when = datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes")
   noted = {"code": code(), **machine(), "data": list(data), "date": when, "command": command(sys.orig_argv)}
-  files.write_json(workdir / "eval" / "origin.json", noted)
+  files.write_json(workdir / files.EVALUATED_WITH, noted)
 
 
 def command(typed: Sequence[str]) -> str:
@@ -91,9 +91,9 @@ def command(typed: Sequence[str]) -> str:
 def _git(*arguments: str) -> str:
   """What git answers; "" where there is no git, no repository, or one that it does not trust."""
   try:
-    found = subprocess.run(
+    answer = subprocess.run(
       ["git", "-C", str(_ROOT), *arguments], capture_output=True, text=True, timeout=20, check=False
     )
   except (OSError, subprocess.TimeoutExpired):
     return ""
-  return found.stdout.strip() if found.returncode == 0 else ""
+  return answer.stdout.strip() if answer.returncode == 0 else ""

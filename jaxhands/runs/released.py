@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxhands.configuration import locate
 from jaxhands.runs import lock, stages
-from jaxhands.systems import base
+from jaxhands.systems import base, construct
 from jaxhands.train import checkpoint
 from jaxhands.train import state as states
 from jaxhands.weights import files
@@ -49,15 +49,15 @@ class Imported:
   def summary(self) -> list[str]:
     """Lines to compare an import with another one, or with the same file read elsewhere."""
     arrays = self.arrays
-    inside, made = (sum(array.size for array in found.values()) for found in (self.tensors, arrays))
+    in_file, used = (sum(array.size for array in tree.values()) for tree in (self.tensors, arrays))
     params = sum(array.size for path, array in arrays.items() if path.startswith("params/"))
     digest = files.checksum(arrays)
     return [
       f"file       {self.file.path} ({self.file.format}), SHA-256 {files.file_checksum(self.file.path)}",
-      f"tensors    {len(self.tensors)} with {inside:,} values, checksum {files.checksum(self.tensors)}; "
+      f"tensors    {len(self.tensors)} with {in_file:,} values, checksum {files.checksum(self.tensors)}; "
       "each was used once",
-      f"variables  {len(arrays)} with {made:,} values, of them {params:,} parameters, checksum {digest}",
-      f"left out   {inside - made:,} values that the network has no use for, as counters of batches",
+      f"variables  {len(arrays)} with {used:,} values, of them {params:,} parameters, checksum {digest}",
+      f"left out   {in_file - used:,} values that the network has no use for, as counters of batches",
     ]
 
 
@@ -113,7 +113,7 @@ def import_file(path: pathlib.Path, config: Any, key: str = "") -> Imported:
   stored = files.read(path)
   tensors = files.state_dict(stored, key)
   try:
-    variables = base.load(config).import_weights(tensors)
+    variables = construct.load(config).import_weights(tensors)
   except ValueError as error:
     raise ValueError(f"{path} does not fit system {config.system.name!r}: {error}") from error
   return Imported(config, variables, stored, tensors)

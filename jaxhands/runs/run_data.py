@@ -15,10 +15,10 @@ from jaxhands.configuration import requirements
 from jaxhands.data import folders, source
 from jaxhands.data.records import DataSet, Kind, Records
 from jaxhands.hands.model import HandModel
+from jaxhands.runs import folder as files
 from jaxhands.systems import base
 
 FindData = Callable[[str, str, Any], pathlib.Path]
-ROOT_DEPTHS = "root_depths.npz"  # beside the metrics of a run that estimates the wrists' depths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ class RunData:
       for (name, variant, split), own in zip(map(folders.parse, names), kinds, strict=True)
     ]
     records = source.open_all(sets, self.system.view, needs)
-    for identity in {found.hand_model for found in records if {"mano", "annotations_mano"} & set(needs)} - {""}:
+    for identity in {one.hand_model for one in records if {"mano", "annotations_mano"} & set(needs)} - {""}:
       HandModel.named(self.config.hand_model).check_identity(identity)
     return records
 
@@ -77,7 +77,7 @@ class RunData:
     """The table of wrist depths: a file, or that of a run or stage which estimated them; "" = none."""
     given = self.config.data.root_depths
     path = self.top / given if given.startswith("stages/") else pathlib.Path(given).expanduser()
-    return "" if not given else str(path / "eval" / ROOT_DEPTHS if path.suffix != ".npz" else path)
+    return "" if not given else str(path / files.ROOT_DEPTHS if path.suffix != ".npz" else path)
 
   @property
   def reading(self) -> source.Reading:

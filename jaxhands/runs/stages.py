@@ -21,53 +21,15 @@ from jaxhands.train import checkpoint, plan
 # What decides the numbers of a run: a folder that was begun with other values is not continued.
 _DECISIVE = (
   "seed", "compute_dtype", "hand_model", "system", "batch_size", "accumulation", "optimizer", "schedule", "clip_norm",
-  "ema", "freeze", "init_from", "stages", "data.train", "data.kind", "data.limit", "data.crop_hw",
+  "ema", "freeze", "init_from", "data.train", "data.kind", "data.limit", "data.crop_hw",
   "data.shrink", "data.augmentation", "data.synthetic", "data.aih", "data.multihands",
 )  # fmt: skip
 _NAMED = 8  # changes at most, in an error
 
 
 def of(config: Any) -> list[tuple[str, Any]]:
-  """The runs that a config consists of, in order, as (name, config of this run); one without stages is called "".
-
-  Raises:
-    ValueError: a stage that is not described, or a change of a key or to a type that the config does not have. A stage
-      that names another system describes that system whole.
-  """
-  result = []
-  for name in config.stages or ("",):
-    single = config.copy_and_resolve_references()
-    with single.unlocked():
-      single.stages, single.stage = (), type(config)()
-    if name:
-      if name not in config.stage:
-        raise ValueError(f"config.stages names {name!r}, but config.stage has {sorted(config.stage)}")
-      changes = config.stage[name].copy_and_resolve_references().unlock()
-      _replace_systems(single, changes)
-      single.lock()
-      try:
-        open_ended = [single.init_from, single.optimizers, single.eval.also, single.eval.methods]  # any keys
-        open_ended += [single.requires] if "requires" in single else []  # runs of before it was there have none
-        with contextlib.ExitStack() as stack:
-          for part in open_ended:
-            stack.enter_context(part.unlocked())
-          single.update(changes)
-      except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"config.stage.{name}: {error}") from error
-    result.append((name, single))
-  return result
-
-
-def _replace_systems(config: Any, changes: Any) -> None:
-  """Puts what is called "system" and has another name in place of the config's as a whole: it has other fields."""
-  for key, value in list(changes.items()):
-    if isinstance(value, ConfigDict) and key in config:
-      if key == "system" and value.get("name", config[key].name) != config[key].name:
-        with config.unlocked():
-          config[key] = value
-        del changes[key]
-      elif isinstance(config[key], ConfigDict):
-        _replace_systems(config[key], value)
+  """The trainings that a run consists of, in order, as (name, whole config); one without stages is called ""."""
+  return [(name, stage.copy_and_resolve_references()) for name, stage in config.stages.items() or [("", config)]]
 
 
 def sources(config: Any) -> tuple[str, ...]:
@@ -91,7 +53,7 @@ def progress(folder: pathlib.Path, examples: int = 0) -> tuple[int, int] | None:
     config = checkpoint.read_config(folder)
   except FileNotFoundError:
     return None
-  notes = folder / "origin.json"
+  notes = folder / files.TRAINED_WITH
   if not examples and not notes.is_file():
     return done, done
   try:
@@ -133,18 +95,22 @@ def only_writer(folders: Sequence[pathlib.Path]) -> Iterator[None]:
 
 def check_continues(workdir: pathlib.Path, config: Any) -> None:
   """Raises `ValueError` if `workdir` was begun with other numbers: sizes, rates, data; durations may change."""
-  if not (workdir / "config.json").is_file():
+  if not (workdir / files.CONFIG).is_file():
     return
-  # Through JSON both, so that tuples and lists are the same.
-  begun, now = (
-    traverse_util.flatten_dict(json.loads(found.to_json()), keep_empty_nodes=True, sep=".")
-    for found in (checkpoint.read_config(workdir), config)
-  )
-  changes = [
-    f"{key} was {begun.get(key)!r} and is {now.get(key)!r}"
-    for key in sorted(begun.keys() | now.keys())
-    if _in_stage(key).startswith(_DECISIVE) and begun.get(key) != now.get(key)
-  ]
+  begun = checkpoint.read_config(workdir)
+  changes = []
+  if list(begun.stages) != list(config.stages):
+    changes = [f"stages were {list(begun.stages)} and are {list(config.stages)}"]
+  elif not begun.stages or isinstance(begun.stages, ConfigDict):  # else of before stages were whole configs: see theirs
+    # Through JSON both, so that tuples and lists are the same.
+    before, now = (
+      traverse_util.flatten_dict(json.loads(one.to_json()), keep_empty_nodes=True, sep=".") for one in (begun, config)
+    )
+    changes = [
+      f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
+      for key in sorted(before.keys() | now.keys())
+      if _in_stage(key).startswith(_DECISIVE) and before.get(key) != now.get(key)
+    ]
   if changes:
     more = f"; and {len(changes) - _NAMED} more" if len(changes) > _NAMED else ""
     raise ValueError(
@@ -153,6 +119,6 @@ def check_continues(workdir: pathlib.Path, config: Any) -> None:
 
 
 def _in_stage(key: str) -> str:
-  """What a stage changes: "batch_size" of "stage.first.batch_size"; other keys as they are."""
+  """The field of a stage: "batch_size" of "stages.first.batch_size"; other keys as they are."""
   words = key.split(".")
-  return ".".join(words[2:]) if words[0] == "stage" else key
+  return ".".join(words[2:]) if words[0] == "stages" else key

@@ -1,8 +1,8 @@
 """What a system is: the one interface that trainer, evaluator and predictor know.
 
 A system is a frozen dataclass without arrays, optimizer or IO. `jaxhands/systems/NAME.py` exports
-`build(config) -> System`; `config.system.name = "NAME"` finds it (in a folder, "FOLDER.NAME"). Arrays travel in
-`variables`:
+`build(config) -> System`; `systems.construct` finds it by `config.system.name = "NAME"` (in a folder, "FOLDER.NAME").
+Arrays travel in `variables`:
 
     {"params": {...}, "batch_stats": {...}, "constants": {...}}
 
@@ -12,17 +12,15 @@ A system is a frozen dataclass without arrays, optimizer or IO. `jaxhands/system
 from __future__ import annotations
 
 import dataclasses
-import importlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from jaxhands import losses, schema
-from jaxhands.data import augment, host_ops
+from jaxhands.data import host_ops
 
 Variables = dict[str, Any]
 HostOp = Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]
@@ -179,103 +177,3 @@ class DrawnSystem(Protocol):
       "heatmaps" [B, 2, 21, u, v], 0..1, whose cell 0 lies at pixel 0 of the crop.
     """
     ...
-
-
-def for_prediction(system: System, variables: Variables) -> Variables:
-  """What of the variables, or of their shapes, predictions need; without "constants"."""
-  trained = {collection: tree for collection, tree in variables.items() if collection != "constants"}
-  if not isinstance(system, PartlyPredictingSystem):
-    return trained
-  kept = {
-    collection: {name: part for name, part in tree.items() if name in system.predicts_with}
-    for collection, tree in trained.items()
-  }
-  return {collection: tree for collection, tree in kept.items() if tree}
-
-
-def nested(name: str, variables: Mapping[str, Any]) -> Variables:
-  """A network's variables as the part `name` of a system's: {"params": {name: ...}, ...}."""
-  return {collection: {name: tree} for collection, tree in variables.items()}
-
-
-def part(variables: Mapping[str, Any], name: str) -> Variables:
-  """A part's variables; undoes `nested`."""
-  return {collection: tree[name] for collection, tree in variables.items() if name in tree}
-
-
-def joined(*parts: Mapping[str, Any]) -> Variables:
-  """The variables of all parts."""
-  collections = dict.fromkeys(collection for found in parts for collection in found)
-  return {
-    collection: {name: tree for found in parts for name, tree in found.get(collection, {}).items()}
-    for collection in collections
-  }
-
-
-def with_system(config: Any, system: Any, **data: Any) -> Any:
-  """The config of a system that is a part of another one: `system` in place of its own, nothing frozen.
-
-  Args:
-    config: of the run.
-    system: what `config.system` is of the part, a mapping.
-    data: fields of `config.data` that differ.
-  """
-  own = config.copy_and_resolve_references()
-  with own.unlocked():
-    own.system = ConfigDict(system)
-    own.freeze = ()
-    own.data.update(data)
-  return own
-
-
-T = TypeVar("T")
-
-
-def from_fields(system: Callable[..., T], config: Any, tuples: Sequence[str] = (), **given: Any) -> T:
-  """A system (a dataclass) from the fields of `config.system`, which need not name all.
-
-  Crop size, augmentation, `shrink` and `rough` (of a system that has them), arithmetic and frozen parts come from
-  elsewhere in the config.
-
-  Args:
-    system: the class.
-    config: of a run.
-    tuples: fields that are sequences.
-    given: further fields, which `config.system` does not have as they are.
-  Raises:
-    ValueError: an unknown field, with the known ones.
-  """
-  fields = {key: config.system[key] for key in config.system if key not in ("name", *given)}
-  fields |= {key: tuple(fields[key]) for key in tuples if key in fields}
-  fixed: dict[str, Any] = {
-    "crop_hw": tuple(config.data.crop_hw), "dtype": jnp.dtype(config.compute_dtype), "frozen": tuple(config.freeze),
-  }  # fmt: skip
-  names = {field.name for field in dataclasses.fields(system)}  # pyright: ignore[reportArgumentType]
-  fixed = {name: value for name, value in fixed.items() if name in names}  # one of parts has none of its own
-  for name in {"shrink", "rough"} & names:
-    fixed[name] = bool(config.data.get(name, False))  # runs of before it was there have none
-  if "augmentation" in names:
-    fixed["augmentation"] = augment.Augmentation(**config.data.augmentation)
-  if config.freeze and "frozen" not in names:
-    raise ValueError(f"freeze={tuple(config.freeze)}: {system.__name__} freezes no parts")  # pyright: ignore[reportAttributeAccessIssue]
-  known = names - fixed.keys()
-  if unknown := sorted(set(fields) - known):
-    raise ValueError(f"config.system has unknown fields {unknown}; {system.__name__} has {sorted(known)}")  # pyright: ignore[reportAttributeAccessIssue]
-  return system(**fields, **fixed, **given)
-
-
-def load(config: Any) -> System:
-  """Builds the system that `config.system.name` names; a dot goes down a folder ("hdr.hasm").
-
-  Raises:
-    ValueError: no module `jaxhands.systems.NAME`.
-  """
-  name = config.system.name
-  try:
-    module = importlib.import_module(f"jaxhands.systems.{name}")
-  except ModuleNotFoundError as error:
-    if not f"jaxhands.systems.{name}.".startswith(f"{error.name}."):
-      raise
-    path = name.replace(".", "/")
-    raise ValueError(f"config.system.name is {name!r}, but there is no jaxhands/systems/{path}.py") from error
-  return module.build(config)

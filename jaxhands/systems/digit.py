@@ -37,7 +37,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxhands import codecs, losses, schema
-from jaxhands.data import augment, colours, host_ops, rough
+from jaxhands.data import augment, colour, host_ops, rough
 from jaxhands.geometry import crop
 from jaxhands.hands import skeleton
 from jaxhands.models.backbones.hrnet import HRNet
@@ -45,7 +45,7 @@ from jaxhands.models.conv import Conv
 from jaxhands.models.heads import segmentation
 from jaxhands.models.heads.dense import DenseHead
 from jaxhands.models.unet import UNet
-from jaxhands.systems import base
+from jaxhands.systems import base, construct
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.digit import digit as name_map
 from jaxhands.weights.digit import without_wrapper
@@ -251,7 +251,7 @@ class DIGIT(base.Defaults):
     if not train:
       return {**batch, "image": image}
     targets = codecs.encode_pose(batch, self.joints_codec, self.root_codec)
-    image = colours.scale_channels(image, rng)
+    image = colour.scale_channels(image, rng)
     if self.rough:
       image = rough.roughened(image, jax.random.fold_in(rng, 1))
     return {**batch, "image": image, **targets}
@@ -358,5 +358,5 @@ class DIGIT(base.Defaults):
 
 
 def build(config: Any) -> DIGIT:
-  """The system that `config.system` describes; see `base.from_fields`."""
-  return base.from_fields(DIGIT, config)
+  """The system that `config.system` describes; see `construct.from_fields`."""
+  return construct.from_fields(DIGIT, config)

@@ -26,7 +26,7 @@ from jaxhands.models.backbones.resnet import ResNet
 from jaxhands.models.conv import Conv, ConvNorm
 from jaxhands.models.pooling import max_pool
 from jaxhands.models.resize import enlarge_nearest
-from jaxhands.systems import base
+from jaxhands.systems import base, construct
 
 _PARTS = ("backbone", "neck", "head")
 _STRIDE = 32  # of the backbone
@@ -296,5 +296,5 @@ def _centres(count: int) -> np.ndarray:
 
 
 def build(config: Any) -> Finder:
-  """The system that `config.system` describes; see `base.from_fields`."""
-  return base.from_fields(Finder, config)
+  """The system that `config.system` describes; see `construct.from_fields`."""
+  return construct.from_fields(Finder, config)

@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxhands import losses, schema
-from jaxhands.data import augment, colour, colours, host_ops, rough
+from jaxhands.data import augment, colour, host_ops, rough
 from jaxhands.geometry import camera, crop, lift, rotations
 from jaxhands.hands import skeleton, vector
 from jaxhands.hands.model import EMBEDDED, HandModel
@@ -33,7 +33,7 @@ from jaxhands.models import distribution
 from jaxhands.models.backbones.resnet import ResNet, structure
 from jaxhands.models.distribution import Flow, Network
 from jaxhands.models.flow.halves import Halves
-from jaxhands.systems import base
+from jaxhands.systems import base, construct, subtrees
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.glow import glow as name_map
 from jaxhands.weights.resnet import import_torchvision
@@ -156,7 +156,7 @@ class PoseDistribution:
     """`image` as `normalised` says; in training also colour factors."""
     image = batch["image"].astype(jnp.float32) / 255
     if train:
-      image = colours.scale_channels(image, rng)
+      image = colour.scale_channels(image, rng)
       if self.rough:
         image = rough.roughened(image, jax.random.fold_in(rng, 1))
     return {**batch, "image": colour.normalise(image) if self.normalised else image}
@@ -385,7 +385,7 @@ class HandFlow(PoseDistribution):
     rows, context = jnp.zeros((1, 1, vector.SIZE)), jnp.zeros((1, self.context))
     shapes: Any = jax.eval_shape(lambda: self.distribution.init(jax.random.key(0), rows, context, method="start"))
     check_shapes(flow, shapes)
-    return base.nested("distribution", flow)
+    return subtrees.nested("distribution", flow)
 
 
 def _mean(values: Float[Array, "b a"], valid: Bool[Array, "b a"]) -> Float[Array, " b"]:
@@ -399,4 +399,4 @@ def build(config: Any) -> HandFlow:
   Raises:
     ValueError: an unknown field, with the known ones.
   """
-  return base.from_fields(HandFlow, config, hand_model=config.hand_model)
+  return construct.from_fields(HandFlow, config, hand_model=config.hand_model)

@@ -24,7 +24,7 @@ from jaxhands.hands import vector
 from jaxhands.models.distribution import normal
 from jaxhands.models.flow.actnorm import ActNormLayer
 from jaxhands.models.flow.glow import standard_normal
-from jaxhands.systems import base
+from jaxhands.systems import construct
 from jaxhands.systems.handflow import PoseDistribution
 
 Kind = Literal["gaussian", "vae", "mcdropout"]
@@ -201,4 +201,4 @@ def build(config: Any) -> HandFlowBaseline:
   Raises:
     ValueError: an unknown field, with the known ones.
   """
-  return base.from_fields(HandFlowBaseline, config, hand_model=config.hand_model)
+  return construct.from_fields(HandFlowBaseline, config, hand_model=config.hand_model)

@@ -29,12 +29,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxhands import codecs, losses, schema
-from jaxhands.data import augment, colours, host_ops, rough
+from jaxhands.data import augment, colour, host_ops, rough
 from jaxhands.geometry import crop
 from jaxhands.models.backbones.resnet import ResNet, structure
 from jaxhands.models.heads.dense import DenseHead
 from jaxhands.models.heads.heatmap import PlaneHead, Upsampler, UpsamplerKind, VolumeHead
-from jaxhands.systems import base
+from jaxhands.systems import base, construct
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.internet import internet as name_map
 from jaxhands.weights.resnet import import_torchvision
@@ -198,7 +198,7 @@ class InterNet(base.Defaults):
     image = batch["image"].astype(jnp.float32) / 255
     if not train:
       return {**batch, "image": image}
-    image = colours.scale_channels(image, rng)
+    image = colour.scale_channels(image, rng)
     if self.rough:
       image = rough.roughened(image, jax.random.fold_in(rng, 1))
     return {**batch, "image": image, **self.targets(batch)}
@@ -316,5 +316,5 @@ class InterNet(base.Defaults):
 
 
 def build(config: Any) -> InterNet:
-  """The system that `config.system` describes; see `base.from_fields`."""
-  return base.from_fields(InterNet, config)
+  """The system that `config.system` describes; see `construct.from_fields`."""
+  return construct.from_fields(InterNet, config)

@@ -41,7 +41,7 @@ from jaxhands.hands.model import EMBEDDED, HandModel
 from jaxhands.models import intershape as models
 from jaxhands.models.backbones.resnet import Norm, structure
 from jaxhands.models.intershape import MIDDLE1, HandRegression, Reading
-from jaxhands.systems import base, intershape_losses
+from jaxhands.systems import base, construct, intershape_losses, subtrees
 from jaxhands.systems.internet import InterNet
 from jaxhands.systems.internet import build as build_internet
 from jaxhands.weights.convert import check_shapes, convert
@@ -158,7 +158,7 @@ class Intershape:
     reading = jax.eval_shape(self._reading, heatmaps, image)[0]
     blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), reading)
     hands = dict(self.network.init(other, self._normalised(image), blank, model, True))
-    return base.joined(base.nested(HEATMAPS, heatmaps), hands) | {"constants": {"hand_model": model}}
+    return subtrees.joined(subtrees.nested(HEATMAPS, heatmaps), hands) | {"constants": {"hand_model": model}}
 
   def loaded_hand_model(self) -> HandModel:
     """That of the config, with the fingertips of the release."""
@@ -227,7 +227,7 @@ class Intershape:
       `HandRegression`'s estimates, with "hands" [B, 2], scores of their presence, and "weights" [B, 2, 21] of joints in
       the camera's fit; and {"batch_stats": ...}, or nothing.
     """
-    reading, hands = self._reading(base.part(variables, HEATMAPS), image)
+    reading, hands = self._reading(subtrees.part(variables, HEATMAPS), image)
     own = {
       collection: {name: tree for name, tree in variables.get(collection, {}).items() if name != HEATMAPS}
       for collection in ("params", "batch_stats")
@@ -343,9 +343,9 @@ class Intershape:
       own = wanted["params"]["layer3_0"]["conv1"]["kernel"].shape[2]
       trunk = import_trunk(state_dict, *structure(self.depth), own - self._layer2, paths)
       check_shapes(trunk, wanted)
-      return base.nested("encoder", trunk)
+      return subtrees.nested("encoder", trunk)
     if any(key.startswith("backbone_net.") for key in keys):
-      return base.nested(HEATMAPS, self.heatmaps.import_weights(state_dict))
+      return subtrees.nested(HEATMAPS, self.heatmaps.import_weights(state_dict))
     theirs = released_as(keys)
     if not theirs or theirs != self.release:
       what = f"of Intershape's release {theirs}" if theirs else "neither of a release of Intershape nor of a part of it"
@@ -395,5 +395,5 @@ def build(config: Any) -> Intershape:
   Raises:
     ValueError: an unknown field, with the known ones; or networks that do not fit together.
   """
-  heatmaps = build_internet(base.with_system(config, config.system.heatmaps))
-  return base.from_fields(Intershape, config, ("refinements",), heatmaps=heatmaps, hand_model=config.hand_model)
+  heatmaps = build_internet(construct.config_of_part(config, config.system.heatmaps))
+  return construct.from_fields(Intershape, config, ("refinements",), heatmaps=heatmaps, hand_model=config.hand_model)

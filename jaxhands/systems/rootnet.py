@@ -29,13 +29,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxhands import codecs, losses, schema
-from jaxhands.data import augment, colour, colours, host_ops, rough
+from jaxhands.data import augment, colour, host_ops, rough
 from jaxhands.geometry import arrays, camera, crop
 from jaxhands.hands import skeleton
 from jaxhands.models.backbones.resnet import ResNet, structure
 from jaxhands.models.conv import Conv
 from jaxhands.models.heads.heatmap import Upsampler
-from jaxhands.systems import base
+from jaxhands.systems import base, construct
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.resnet import import_torchvision
 from jaxhands.weights.rootnet import rootnet as name_map
@@ -155,7 +155,7 @@ class RootNet(base.Defaults):
     """`image` normalised; in training also colour factors and `targets`."""
     image = batch["image"].astype(jnp.float32)
     if train:
-      image = colours.jittered(image, colours.factors(rng, len(image)), white=255)
+      image = colour.jittered(image, colour.channel_factors(rng, len(image)), white=255)
       if self.rough:
         image = 255 * rough.roughened(image / 255, jax.random.fold_in(rng, 1))
     image = colour.normalise(image if self.released else image / 255)
@@ -272,5 +272,5 @@ def k_value(
 
 
 def build(config: Any) -> RootNet:
-  """The system that `config.system` describes; see `base.from_fields`."""
-  return base.from_fields(RootNet, config)
+  """The system that `config.system` describes; see `construct.from_fields`."""
+  return construct.from_fields(RootNet, config)

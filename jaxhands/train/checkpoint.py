@@ -34,6 +34,7 @@ from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jaxhands import __version__
+from jaxhands.configuration.ordered import Ordered
 from jaxhands.runs import folder as files
 from jaxhands.train import state as states
 from jaxhands.weights import kept
@@ -217,10 +218,10 @@ def checkpoint_folder(workdir: pathlib.Path, which: Which = "latest") -> pathlib
   Raises:
     FileNotFoundError: there is none.
   """
-  if not _folder(workdir).is_dir() and (workdir / "config.json").is_file():
+  if not _folder(workdir).is_dir() and (workdir / files.CONFIG).is_file():
     stages = read_config(workdir).stages
     if stages:
-      return checkpoint_folder(workdir / "stages" / stages[-1], which)
+      return checkpoint_folder(workdir / files.STAGES / list(stages)[-1], which)
   if not _folder(workdir).is_dir():
     raise FileNotFoundError(f"{workdir} holds no checkpoints; train first, or name the folder of a run")
   steps = [step for step in ocp.utils.checkpoint_steps(_folder(workdir)) if _whole(_folder(workdir) / str(step))]
@@ -264,8 +265,8 @@ def check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str, 
 
 def write_config(workdir: pathlib.Path, config: ConfigDict) -> None:
   """Writes `config.json`, whole or not at all."""
-  with files.written(workdir / "config.json") as file:
-    file.write((config.to_json(indent=2, sort_keys=True) + "\n").encode())
+  with files.written(workdir / files.CONFIG) as file:
+    file.write((config.to_json(indent=2) + "\n").encode())  # not sorted: stages have an order
 
 
 def read_config(workdir: pathlib.Path) -> Any:
@@ -275,10 +276,15 @@ def read_config(workdir: pathlib.Path) -> Any:
     FileNotFoundError: not the folder of a run.
     DamagedFile: its config is damaged.
   """
-  path = workdir / "config.json"
+  path = workdir / files.CONFIG
   if not path.is_file():
     raise FileNotFoundError(f"{workdir} is not the folder of a run: it has no config.json")
-  return ConfigDict(_tuples(files.read_json(path, "put back a copy, or choose another --workdir", ())))
+  content = _tuples(files.read_json(path, "put back a copy, or choose another --workdir", ()))
+  config = ConfigDict(content)
+  # Of runs begun before stages were whole configs, their names alone.
+  if isinstance(content.get("stages"), dict):
+    config.stages = Ordered(content["stages"])
+  return config
 
 
 def _tuples(value: Any) -> Any:
@@ -288,7 +294,7 @@ def _tuples(value: Any) -> Any:
 
 
 def _folder(workdir: pathlib.Path) -> pathlib.Path:
-  return workdir.absolute() / "checkpoints"
+  return workdir.absolute() / files.CHECKPOINTS
 
 
 def _whole(folder: pathlib.Path) -> bool:

@@ -45,7 +45,7 @@ class Report:
     self._whole = 0.0  # seconds of the first step
     if not speaks:
       return
-    self._lines = workdir / "metrics.jsonl"
+    self._lines = workdir / files.LOG
     _drop_after(self._lines, first)
     self._board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=first + 1 if first else None)
     self._console, self._said = console.make(), time.monotonic()

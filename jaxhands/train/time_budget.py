@@ -12,7 +12,6 @@ from typing import Any
 
 from jaxhands.runs import folder as files
 
-FILE = "start.json"
 METHOD = "at_the_start"
 _ADVICE = "delete it, and the run evaluates again what it starts from"
 
@@ -42,7 +41,7 @@ def write(workdir: pathlib.Path, metrics: Mapping[str, float], pictures_per_s: f
     length: that was chosen; "" = that of the config.
   """
   content = {"metrics": dict(metrics), "pictures_per_s": pictures_per_s, "train_for": length}
-  files.write_json(workdir / FILE, content)
+  files.write_json(workdir / files.START, content)
 
 
 def read(workdir: pathlib.Path) -> dict[str, Any] | None:
@@ -51,5 +50,5 @@ def read(workdir: pathlib.Path) -> dict[str, Any] | None:
   Raises:
     DamagedFile: it is damaged.
   """
-  path = workdir / FILE
+  path = workdir / files.START
   return files.read_json(path, _ADVICE, ("metrics", "pictures_per_s", "train_for")) if path.is_file() else None

@@ -135,9 +135,9 @@ def test_pictures_are_looked_at_as_predict_does(monkeypatch):
   joints = np.stack([hand(20, 30, 50), hand(100, 40, 50)])
   present = iter([[True, False], [False, False], [True, True]])
 
-  def hands(self, ready):
-    there = [np.array([next(present)]) for _ in ready]
-    return [types.SimpleNamespace(present=each, joints_img=joints[None]) for each in there]
+  def hands(self, pictures):
+    there = np.array([next(present) for _ in pictures])
+    return types.SimpleNamespace(present=there, joints_img=np.stack([joints] * len(pictures)))
 
   monkeypatch.setattr(Look, "hands", hands)
   grey = np.zeros((200, 300, 3), np.uint8)

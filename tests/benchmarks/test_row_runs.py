@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import digit_table2, intershape_table, row_runs
 from configs import digit, intershape
+from jaxhands.runs import stages
 
 TABLES = {"digit": (digit_table2.TABLE, digit), "intershape": (intershape_table.TABLE, intershape)}
 
@@ -22,19 +23,20 @@ def _finish(job, kind, **metrics):
 @pytest.mark.parametrize("size", ["tiny", "small"])
 def test_every_row_is_a_variant_of_its_own(name, size, tmp_path):
   table, module = TABLES[name]
-  todo = row_runs.jobs(table, tuple(table.rows), (0, 1), size, tmp_path)
+  todo = row_runs.jobs(table.rows, (0, 1), size, tmp_path)
   assert [job.seed for job in todo] == [0] * len(table.rows) + [1] * len(table.rows)
   assert len({job.workdir for job in todo}) == len(todo)
-  configs = [module.get_config(job.variant) for job in todo]
-  assert len({str([config.system, config.stage]) for config in configs}) == len(table.rows)
-  assert len({str([config.data.train, config.data.eval, config.data.synthetic]) for config in configs}) == 1
+  configs = [[config for _, config in stages.of(module.get_config(job.variant))] for job in todo]
+  assert len({str([stage.system for stage in config]) for config in configs}) == len(table.rows)
+  data = [stage.data for config in configs for stage in config]
+  assert len({str([one.train, one.eval, one.synthetic]) for one in data}) == 1
   assert f"--config=configs/{name}.py:{todo[0].variant}" in todo[0].command(["--config.batch_size=8"])
   assert todo[0].command(["--config.batch_size=8"])[-1] == "--config.batch_size=8"
 
 
 def test_runs_go_on_and_what_has_learnt_nothing_is_marked(tmp_path):
   table = intershape_table.TABLE
-  todo = row_runs.jobs(table, ("baseline", "our full model"), (0, 1), "tiny", tmp_path)
+  todo = row_runs.jobs({row: table.rows[row] for row in ("baseline", "our full model")}, (0, 1), "tiny", tmp_path)
   for job, kind, value in zip(todo[:3], ("no better", "better", "better"), (60.0, 40.0, 50.0), strict=True):
     _finish(job, kind, **{"mpjpe/interacting": value})
   assert [job.finished for job in todo] == [True, True, True, False]
@@ -48,8 +50,8 @@ def test_runs_go_on_and_what_has_learnt_nothing_is_marked(tmp_path):
 
 def test_the_command_does_what_is_left(tmp_path, monkeypatch, capsys):
   """Finished runs are not run again; a word that is no field of the config is refused."""
-  table = row_runs.Table("t", "intershape", {"a": ""}, ("mpjpe/all",))
-  _finish(row_runs.jobs(table, ("a",), (0,), "tiny", tmp_path)[0], "better", **{"mpjpe/all": 12.5})
+  table = row_runs.Table("t", {"a": ("intershape", "")}, ("mpjpe/all",))
+  _finish(row_runs.jobs(table.rows, (0,), "tiny", tmp_path)[0], "better", **{"mpjpe/all": 12.5})
   monkeypatch.setattr("sys.argv", ["x", "--size", "tiny", "--seeds", "0", "--out", str(tmp_path), "--no-record"])
   row_runs.main(table, "x", "d")
   assert "12.5" in capsys.readouterr().out

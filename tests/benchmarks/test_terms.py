@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from benchmarks import terms
-from jaxhands.systems import base
+from jaxhands.systems import base, construct
 from jaxhands.train import step
 from tests.contract import test_systems
 
@@ -23,7 +23,7 @@ def _begins_alone(name, variant, stage):
 @pytest.mark.parametrize(("name", "variant", "stage"), [one for one in test_systems.TINY if _begins_alone(*one.values)])
 def test_no_term_starts_below_one_percent(name, variant, stage):
   config = dict(test_systems._stages(name, variant))[stage]
-  system = base.load(config)
+  system = construct.load(config)
   if not system.objectives:
     pytest.skip("is assembled, not trained")
   batch = terms.example_batch(system, 4)

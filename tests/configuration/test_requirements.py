@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from configs import base as base_config
 from configs import hdr, internet
 from jaxhands import report, run
 from jaxhands.configuration import requirements
@@ -39,7 +40,7 @@ def test_one_line_names_all_that_is_missing_with_the_flags_that_give_it():
   message = str(caught.value)
   assert "\n" not in message
   for flag in (
-    "--config.stage.hasm.init_from.backbone=", "--config.vgg=", "--config.data.aih.singles=",
+    "--config.stages.hasm.init_from.backbone=", "--config.vgg=", "--config.data.aih.singles=",
     "--config.data.aih.poses=", "--config.data.aih.mano=", "--config.data.aih.textures=",
   ):  # fmt: skip
     assert message.count(flag) == 1, flag
@@ -48,7 +49,7 @@ def test_one_line_names_all_that_is_missing_with_the_flags_that_give_it():
 
 def test_what_is_given_is_not_asked_for():
   config = hdr.get_config("paper")
-  config.stage.hasm.init_from.backbone, config.vgg = "mit.npz", "vgg.h5"
+  config.stages.hasm.init_from.backbone, config.vgg = "mit.npz", "vgg.h5"
   config.data.aih.update(singles="interhand26m", poses="interhand26m", mano="mano", textures="skins")
   _check(config)
   config.vgg = ""
@@ -107,14 +108,13 @@ def test_a_difference_that_is_none_is_refused(variant, accept, hint):
 
 def test_accepted_differences_follow_the_weights_to_numbers_report_and_results(data, tmp_path):  # noqa: F811
   text = "no_imagenet: ImageNet weights of <toys>"
-  config = _config(data).unlock()
-  config.requires.no_imagenet = ("ImageNet weights of <toys>", "init_from.hidden or init_from.all")
-  config.stages = ("first", "second")
-  config.stage.first = {}
-  config.stage.second = {"init_from": {"all": "stages/first"}}
-  with pytest.raises(
-    ValueError, match=r"lacks what the paper has: ImageNet weights of <toys> \(--config\.init_from\.hidden="
-  ):
+  first, second = _config(data).unlock(), _config(data).unlock()
+  for stage in (first, second):
+    stage.requires.no_imagenet = ("ImageNet weights of <toys>", "init_from.hidden or init_from.all")
+  second.init_from.all = "stages/first"
+  config = base_config.staged(second, {"first": first, "second": second})
+  missing = r"lacks what the paper has: ImageNet weights of <toys> \(--config\.stages\.first\.init_from\.hidden="
+  with pytest.raises(ValueError, match=missing):
     run.run(config, tmp_path / "run")
   assert not (tmp_path / "run").exists(), "nothing was built"
   config.accept = "no_imagenet"

@@ -16,7 +16,7 @@ import configs
 from configs import base as base_config
 from jaxhands.configuration import rules
 from jaxhands.runs import stages
-from jaxhands.systems import base
+from jaxhands.systems import construct
 
 CONFIGS = [info.name for info in pkgutil.iter_modules(configs.__path__)]
 
@@ -141,11 +141,11 @@ def test_fields_of_a_system_are_of_their_types(changes, message):
 )
 def test_a_switch_that_nobody_reads_is_refused(variant, reads):
   config = importlib.import_module("configs.hdr").get_config(variant)
-  rules.check_read(config, base.load(config))
+  rules.check_read(config, construct.load(config))
   config.data.rough = True
   expected = contextlib.nullcontext() if reads else pytest.raises(ValueError, match="rough=True: HDRM does not read it")
   with expected:
-    rules.check_read(config, base.load(config))
+    rules.check_read(config, construct.load(config))
 
 
 @pytest.mark.parametrize("name", sorted({*CONFIGS} - {"base"} - {name for name in CONFIGS if name.startswith("hdr_")}))
@@ -153,7 +153,7 @@ def test_every_stage_reads_what_its_config_sets(name):
   for variant in importlib.import_module(f"configs.{name}").VARIANTS:
     for stage, config in stages.of(importlib.import_module(f"configs.{name}").get_config(variant)):
       try:
-        rules.check_read(config, base.load(config))
+        rules.check_read(config, construct.load(config))
       except ValueError as error:
         raise AssertionError(f"{name}:{variant}, stage {stage!r}") from error
 
@@ -162,7 +162,7 @@ def test_parts_are_frozen_only_by_systems_that_can():
   config = base_config.get_config()
   config.freeze = ("trunk",)
   with pytest.raises(ValueError, match=r"freeze=\('trunk',\): _System freezes no parts"):
-    base.from_fields(_System, config)
+    construct.from_fields(_System, config)
 
 
 def test_what_a_library_says_of_a_network_that_cannot_be_made_is_a_line():

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import itertools
 import json
 import pathlib
 
@@ -14,7 +15,7 @@ from benchmarks import subjects
 from configs import base as base_config
 from jaxhands import schema
 from jaxhands.runs import stages
-from jaxhands.systems import base
+from jaxhands.systems import construct
 from jaxhands.train import checkpoint, distributed, loop, state, step
 from tests import pinned
 from tests.contract import records
@@ -76,7 +77,7 @@ TINY = [one for one in STAGES if "tiny" in one.values[1].split(",")]
 
 def _system(name, variant, stage):
   config = dict(_stages(name, variant))[stage]
-  return config, base.load(config)
+  return config, construct.load(config)
 
 
 def paper_name(name, variant, stage):
@@ -96,14 +97,15 @@ def test_every_config_is_found_and_has_a_demo_and_a_tiny_size():
 def test_a_config_is_plain_and_survives_its_file(name, variant, tmp_path):
   config = importlib.import_module(f"configs.{name}").get_config(variant)
   assert config.name == name
-  # What base.py has keeps its type; system and stage are the config's own.
-  for key, value in base_config.get_config().items():
-    assert type(config[key]) is type(value), key
+  trainings = config.stages.values() or [config]
+  # What base.py has keeps its type; what system has is the config's own.
+  for (key, value), training in itertools.product(base_config.get_config().items(), trainings):
+    assert type(training[key]) is type(value), key
   checkpoint.write_config(tmp_path, config)
   again = checkpoint.read_config(tmp_path)
   assert json.loads(again.to_json(sort_keys=True)) == json.loads(config.to_json(sort_keys=True))
   with pytest.raises((AttributeError, KeyError), match="batch_size"):
-    config.lock().batchsize = 3
+    trainings[0].lock().batchsize = 3
 
 
 @pytest.mark.parametrize(("name", "variant", "stage"), STAGES)

@@ -15,7 +15,7 @@ from jaxhands.data import colour, host_ops, source
 from jaxhands.drawing import inputs, overlay, two_hands
 from jaxhands.geometry import crop
 from jaxhands.runs import run_data, stages
-from jaxhands.systems import base
+from jaxhands.systems import base, construct
 from jaxhands.train import loop, step
 from tests.contract import records
 from tests.data.conftest import build
@@ -94,7 +94,7 @@ def test_pictures_of_a_step_come_back_from_their_normalisation(data):
 )  # fmt: skip
 def test_drawn_targets_lie_on_the_joints_of_the_crop(name, variant, heat):
   _, config = stages.of(importlib.import_module(f"configs.{name}").get_config(variant))[-1]
-  system = base.load(config)
+  system = construct.load(config)
   assert isinstance(system, base.DrawnSystem)
   batch = {key: jnp.asarray(value) for key, value in records.batch(system, 3, True).items()}
   drawn = system.drawn_targets(system.device_ops(batch, jax.random.key(0), True))

@@ -262,7 +262,7 @@ def test_one_compilation_for_any_variables(truth, prediction, evaluator):
 
 
 def test_files_are_whole_and_complete(result, tmp_path):
-  result.write(tmp_path / "eval")
+  result.write(tmp_path)
   assert sorted(path.name for path in (tmp_path / "eval").iterdir()) == ["examples.npz", "metrics.json"]
   content = json.loads((tmp_path / "eval" / "metrics.json").read_text())
   assert {"system", "dataset", "split", "protocol", "examples", "metrics", "mean_pose", "also"} <= set(content)
@@ -275,7 +275,7 @@ def test_files_are_whole_and_complete(result, tmp_path):
 
 def test_the_numbers_can_be_made_again_from_the_file(result, tmp_path):
   result.write(tmp_path)
-  with np.load(tmp_path / "examples.npz") as values:
+  with np.load(tmp_path / "eval" / "examples.npz") as values:
     weight = values["joint_error_weight"] * values["group_interacting"][:, None, None]
     again = pose.mpjpe(PROTOCOL).reduce(values["joint_error"], weight)
     labelled, weight = values["hand_prob"], values["hand_prob_weight"]
@@ -300,7 +300,7 @@ def test_a_log_has_every_column_whole(result, capsys):
 
 def test_the_main_numbers_are_a_line(result, tmp_path):
   result.write(tmp_path)
-  line = headline(json.loads((tmp_path / "metrics.json").read_text()))
+  line = headline(json.loads((tmp_path / "eval" / "metrics.json").read_text()))
   value, mean = result.metrics["mpjpe/all"], result.mean_pose["mpjpe/all"]
   assert line.startswith(f"{result.system} on {result.dataset} {result.split}, {result.examples} examples: mpjpe/all ")
   assert f"mpjpe/all {value:.4g} mm, better than the mean pose ({mean:.4g}); " in line

@@ -42,7 +42,7 @@ READERS = {
   "metrics.jsonl": (RunFiles.read,),
   "origin.json": (lambda run: provenance.note_training(run, []),),
   "eval/metrics.json": (compare.Evaluated.read, RunFiles.read),
-  "eval/calibration.json": (lambda run: confidence.Calibration.read(run / "eval"), RunFiles.read),
+  "eval/calibration.json": (lambda run: confidence.Calibration.read(run), RunFiles.read),
   "eval/timings.json": (RunFiles.read,),
   "eval/examples.npz": (compare.Evaluated.read, RunFiles.read),
   "eval/shown.npz": (RunFiles.read,),

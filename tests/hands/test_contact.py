@@ -9,7 +9,7 @@ import pytest
 
 from jaxhands import schema
 from jaxhands.geometry import rotations
-from jaxhands.hands import anatomy, contact, settle
+from jaxhands.hands import anatomy, closed_mesh, contact, settle
 from jaxhands.hands.model import HandModel
 
 
@@ -76,7 +76,7 @@ def test_signed_distance_is_that_of_all_triangles():
   vertices, solid = _posed(index_0=(80, 0, 0), index_1=(95, 0, 0), index_2=(60, 0, 0)), _rig().solids.whole
   rng = np.random.default_rng(1)
   points = vertices[rng.integers(len(vertices), size=250)] + rng.normal(scale=5.0, size=(250, 3))
-  nearest = contact.signed_distance(solid, vertices, points, 60.0)
+  nearest = closed_mesh.signed_distance(solid, vertices, points, 60.0)
   corners = vertices[solid.faces]
   np.testing.assert_allclose(np.abs(nearest.distance_mm), _brute_distance(points, corners), atol=1e-9)
   winding = np.array([_winding_number(point, corners) for point in points])
@@ -90,8 +90,8 @@ def test_a_mirrored_hand_has_the_same_inside():
   vertices, solid = _posed(), _rig().solids.whole
   points = vertices + np.random.default_rng(2).normal(scale=4.0, size=vertices.shape)
   mirror = np.array([-1.0, 1.0, 1.0])
-  one = contact.signed_distance(solid, vertices, points)
-  other = contact.signed_distance(solid, vertices * mirror, points * mirror)
+  one = closed_mesh.signed_distance(solid, vertices, points)
+  other = closed_mesh.signed_distance(solid, vertices * mirror, points * mirror)
   np.testing.assert_allclose(one.distance_mm, other.distance_mm, atol=1e-9)
 
 
@@ -101,15 +101,15 @@ def test_signed_distance_moves_with_the_hand(seed, shift):
   vertices, solid = _posed(), _rig().solids.whole
   points = vertices[:40] + rng.normal(scale=4.0, size=(40, 3))
   turn = rotations.matrix_from_axis_angle(rng.normal(size=3))
-  before = contact.signed_distance(solid, vertices, points).distance_mm
-  after = contact.signed_distance(solid, vertices @ turn.T + shift, points @ turn.T + shift).distance_mm
+  before = closed_mesh.signed_distance(solid, vertices, points).distance_mm
+  after = closed_mesh.signed_distance(solid, vertices @ turn.T + shift, points @ turn.T + shift).distance_mm
   np.testing.assert_allclose(before, after, atol=1e-6)
 
 
 def test_beyond_the_cutoff_all_points_are_outside():
   vertices, faces = _sphere(30.0)
-  solid = contact.make_solid(faces, vertices)
-  distance = contact.signed_distance(
+  solid = closed_mesh.make_solid(faces, vertices)
+  distance = closed_mesh.signed_distance(
     solid, vertices, np.array([[0.0, 0, 0], [0, 0, 26.0], [0, 0, 70.0]]), 20.0
   ).distance_mm
   assert distance[0] == 20 == distance[2]
@@ -119,9 +119,9 @@ def test_beyond_the_cutoff_all_points_are_outside():
 def test_openings_are_closed():
   vertices, faces = _sphere(10.0, 12)
   bowl = faces[vertices[faces].mean(axis=1)[:, 2] < 4]
-  assert len(contact.boundary_loops(bowl)) == 1
-  closed = contact.close(bowl, vertices)
-  assert contact.boundary_loops(closed) == []
+  assert len(closed_mesh.boundary_loops(bowl)) == 1
+  closed = closed_mesh.close(bowl, vertices)
+  assert closed_mesh.boundary_loops(closed) == []
   np.testing.assert_array_equal(closed[: len(bowl)], bowl)
   a, b, c = (vertices[closed[:, i]] for i in range(3))
   height = 10 - vertices[np.unique(bowl)][:, 2].max()
@@ -131,13 +131,13 @@ def test_openings_are_closed():
 
 def test_openings_that_meet_are_refused():
   with pytest.raises(ValueError, match="vertex 0"):
-    contact.boundary_loops(np.array([[0, 1, 2], [0, 3, 4]]))
+    closed_mesh.boundary_loops(np.array([[0, 1, 2], [0, 3, 4]]))
 
 
 @pytest.mark.parametrize(("distance", "depth", "gap"), [(34.0, 6.0, 0.0), (43.0, 0.0, 3.0)])
 def test_penetration_of_two_spheres(distance, depth, gap):
   vertices, faces = _sphere(20.0)
-  solid = contact.make_solid(faces, vertices)
+  solid = closed_mesh.make_solid(faces, vertices)
   one = contact.HandSolids(solid, contact.make_probes(np.arange(len(vertices)), solid.skin_faces), (), ())
   found = contact.penetration(one, vertices, vertices + [distance, 0, 0])
   assert found == (pytest.approx(depth, abs=0.2), pytest.approx(gap, abs=0.2))
@@ -169,5 +169,5 @@ def test_skin_of_a_bent_joint_is_not_penetration(pose):
 def test_parts_are_closed_and_hold_the_whole_skin():
   solids = _rig().solids
   for solid in (solids.whole, *solids.parts):
-    assert contact.boundary_loops(solid.faces) == []
+    assert closed_mesh.boundary_loops(solid.faces) == []
   assert sum(part.is_skin.sum() for part in solids.parts) == solids.whole.is_skin.sum()

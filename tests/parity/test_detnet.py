@@ -9,7 +9,7 @@ from jaxhands import codecs
 from jaxhands.evaluation.metrics import pose
 from jaxhands.evaluation.metrics.base import Protocol
 from jaxhands.hands import skeleton
-from jaxhands.systems import base
+from jaxhands.systems import subtrees
 from jaxhands.systems.hdr import shpe
 from tests.parity.cases import Case, close
 from tests.parity.hdr import nchw, normalised, thinned
@@ -40,7 +40,7 @@ def runs(case, variables):
   @jax.jit
   def run(variables, image):
     maps, state = SYSTEM.network.apply(
-      base.part(variables, shpe.PART), image, False, mutable=["intermediates"], capture_intermediates=True
+      subtrees.part(variables, shpe.PART), image, False, mutable=["intermediates"], capture_intermediates=True
     )
     seen = {name: value["__call__"][0] for name, value in state["intermediates"].items() if name != "__call__"}
     trunk = {theirs: jax.nn.relu(seen[ours]) for theirs, ours in TRUNK.items()}

@@ -10,7 +10,7 @@ import pytest
 from configs import hdr
 from jaxhands.geometry import crop
 from jaxhands.runs import stages
-from jaxhands.systems import base
+from jaxhands.systems import construct
 from jaxhands.systems.hdr import holes
 
 HW = (256, 256)
@@ -33,7 +33,7 @@ def cut(sample):
   picture, golden = sample
   config = dict(stages.of(hdr.get_config("paper,released")))["pipeline"]
   config.system.masks = "true"
-  system = base.load(config)
+  system = construct.load(config)
   left_and_right = golden["seg_lamodal_lvisible_ramodal_rvisible"].reshape(2, 2, *HW)
   values = {
     "picture": jnp.asarray(picture)[None],

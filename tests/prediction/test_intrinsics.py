@@ -8,7 +8,7 @@ import pytest
 
 from jaxhands.prediction import intrinsics
 from jaxhands.prediction.intrinsics import Cameras
-from jaxhands.prediction.picture_files import Picture
+from jaxhands.prediction.picture import Picture
 
 PICTURE = Picture(pathlib.Path("folder/a.jpg"), np.zeros((480, 640, 3), np.uint8), None)
 

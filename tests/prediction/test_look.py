@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from jaxhands.prediction import look
-from jaxhands.prediction.look import Ready
-from jaxhands.prediction.picture_files import Picture
+from jaxhands.prediction.picture import Picture
 
 
 @pytest.mark.parametrize(
@@ -20,9 +19,8 @@ from jaxhands.prediction.picture_files import Picture
   ],
 )
 def test_large_pictures_are_not_all_in_memory(megapixels, size, expected):
-  def ready():
+  def pictures():
     for count in megapixels:
-      pixels = np.broadcast_to(np.uint8(0), (1000, 1000 * count, 3))
-      yield Ready(Picture(pathlib.Path("a.png"), pixels, None), None, "unknown")
+      yield Picture(pathlib.Path("a.png"), np.broadcast_to(np.uint8(0), (1000, 1000 * count, 3)))
 
-  assert [len(group) for group in look.groups(ready(), size)] == expected
+  assert [len(group) for group in look.groups(pictures(), size)] == expected

@@ -13,6 +13,7 @@ from jaxhands.geometry import camera
 from jaxhands.hands.model import HandModel
 from jaxhands.prediction import video
 from jaxhands.prediction.follow import Follow
+from jaxhands.prediction.hands import Hands
 from tests.meshes.clips import Glb, in_files
 from tests.prediction import spots
 
@@ -108,6 +109,25 @@ def test_meshes_are_calmed_as_joints_are(model):
     np.testing.assert_allclose(MODEL.forward_mano(hands.raw["mano"]).vertices, calm[-1], atol=1e-2)
   before, after = (np.linalg.norm(np.diff(np.stack(each), axis=0), axis=-1).mean() for each in (steps, calm))
   assert after < 0.6 * before
+
+
+def test_frames_are_followed_in_groups_as_one_by_one(model):
+  """Also where right and left are called wrongly in the middle of a group."""
+  frames = [spots.picture(240, 320, right=(100 + 3 * t, 60), left=(250 - 3 * t, 160)) for t in range(6)]
+  wrong = np.array([False, False, False, True, False, False])
+  called = model.predict(frames).exchanged(wrong)
+  single, grouped = Follow(25.0, True, MODEL), Follow(25.0, True, MODEL)
+  alone = [single(called.one(row)) for row in range(6)]
+  groups = [grouped(Hands.joined([called.one(row) for row in rows])) for rows in (range(4), range(4, 6))]
+  assert np.concatenate([exchanged for _, exchanged in groups]).tolist() == wrong.tolist()
+  assert np.concatenate([exchanged for _, exchanged in alone]).tolist() == wrong.tolist()
+  one, other = (Hands.joined([hands for hands, _ in parts]) for parts in (alone, groups))
+  assert one.meshed[:3].all()
+  assert not one.meshed[3].any()
+  for key in ("joints_img", "joints_cam", "hand_prob", "box_img"):
+    np.testing.assert_array_equal(getattr(one, key), getattr(other, key), err_msg=key)
+  for key in ("mano", "vertices_cam"):
+    np.testing.assert_array_equal(one.raw[key], other.raw[key], err_msg=key)
 
 
 def test_a_picture_has_files_and_a_page_with_meshes(run, tmp_path):

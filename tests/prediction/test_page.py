@@ -38,9 +38,9 @@ def _data(gallery, failed=(), passed_over=(), samples=0):
 def test_a_hand_is_marked_from_a_tenth_of_its_size_on(hands):
   size = np.ptp(hands.joints_img[0], axis=1).max(-1)
   errors = np.repeat((size * (0.09, 0.11))[None, :, None], 21, -1).astype(np.float32)
-  assert page.large_error(dataclasses.replace(hands, reprojection_px=errors)) == [False, True]
+  assert page.large_error(dataclasses.replace(hands, reprojection_px=errors), 0) == [False, True]
   nowhere = dataclasses.replace(hands, reprojection_px=errors, joints_cam_valid=np.zeros((1, 2), bool))
-  assert page.large_error(nowhere) == [False, False]
+  assert page.large_error(nowhere, 0) == [False, False]
 
 
 @pytest.mark.parametrize(("count", "stride", "shown"), [(10, 1, 10), (300, 1, 300), (301, 2, 151), (1000, 4, 250)])

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxhands import run
+from jaxhands.runs.stage import Stage
 from jaxhands.train import state as states
 from jaxhands.train import step as steps
 from tests.data.conftest import build
@@ -38,7 +38,7 @@ def _begun(config_name, data, workdir, **changes):
   config = importlib.import_module(f"configs.{name}").get_config(variant)
   config.data.train, config.data.eval, config.eval.mean_pose = (f"{data}:train",), (f"{data}:val",), 0
   config.update(batch_size=4, **changes)  # of few pictures; nothing that is tested depends on it
-  made = run.Run(config, workdir, workdir)
+  made = Stage(config, workdir, workdir)
   return made, steps.make_init(made.system, config.seed, config.accumulation), next(made.train_batches(0))
 
 

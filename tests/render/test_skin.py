@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxhands.hands import skeleton
-from jaxhands.render import marks, nails, shading, skin, surface
+from jaxhands.render import marks, material, nails, skin, surface
 from jaxhands.render.lighting import light_matrix, sample_lighting, shadow_map
 from tests.render import posed
 
@@ -29,10 +29,10 @@ def test_noise_volume_tiles():
   assert volume.std() == pytest.approx(1, abs=1e-5)
   rng = np.random.default_rng(0)
   points = rng.uniform(-50, 50, (100, 3)).astype(np.float32)
-  here = shading.volume_at_points(volume, points)
-  np.testing.assert_allclose(here, shading.volume_at_points(volume, points + np.float32(64)), atol=2e-3)
+  here = material.volume_at_points(volume, points)
+  np.testing.assert_allclose(here, material.volume_at_points(volume, points + np.float32(64)), atol=2e-3)
   corners = rng.integers(0, 64, (20, 3))
-  exact = shading.volume_at_points(volume, corners.astype(np.float32))
+  exact = material.volume_at_points(volume, corners.astype(np.float32))
   np.testing.assert_allclose(exact, volume[tuple(corners.T)], atol=1e-6)
 
 

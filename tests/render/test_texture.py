@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from jaxhands.render import material
 from jaxhands.render import scene as scenes
-from jaxhands.render import shading
 from jaxhands.render import texture as textures
 from jaxhands.render.skin import srgb_from_linear
 from tests.render import posed
@@ -61,13 +61,13 @@ def test_points_on_a_face_get_the_pictures_colours_there(texture):
   corners = np.array([[[10, 10], [50, 10], [10, 50]]], np.float32)
   places = np.array([[0, 0], [20, 0], [0, 20], [10, 0]], np.float32)
   materials = np.full((4, 6), -1, np.float32)
-  shading.paint(points, triangles, np.zeros(4, np.int32), places, 1, corners, texture.picture, materials)
+  material.paint(points, triangles, np.zeros(4, np.int32), places, 1, corners, texture.picture, materials)
   srgb = srgb_from_linear(materials[:, :3].astype(np.float64))
   at = np.array([[10, 10], [50, 10], [10, 50], [10 + 40 * (1 / 800) / (1 / 500 + 1 / 800), 10]]) * 255 / (SIDE - 1)
   np.testing.assert_allclose(srgb[:, :2], at, atol=2)
   assert (materials[:, 3:] == -1).all()
   untouched = np.full((4, 6), -1, np.float32)
-  shading.paint(points, triangles, np.full(4, 3, np.int32), places, 3, corners, texture.picture, untouched)
+  material.paint(points, triangles, np.full(4, 3, np.int32), places, 3, corners, texture.picture, untouched)
   assert (untouched == -1).all()
 
 

@@ -37,7 +37,7 @@ def test_a_system_of_masks_alone_has_a_page(tmp_path):
   evaluator = Evaluator(replay.Replay(), mesh, protocol=Protocol())
   variables = replay.variables({"masks": rng.random((COUNT, 2, 2, 8, 8)).astype(np.float32)})
   result = evaluator(variables, replay.batches(truth, COUNT), ("masks", "noise", "test"), resamples=5)
-  result.write(tmp_path / "eval")
+  result.write(tmp_path)
   chosen = examples.choose(result.examples_values, random=2, worst=2)
   error, unit = examples.example_errors(result.examples_values)
   assert unit == "of the masks wrong"

@@ -52,7 +52,7 @@ def test_the_page_shows_picture_masks_crops_and_poses(tmp_path):
   evaluator = Evaluator(replay.Replay(), mesh, protocol=protocol, methods={"pose_alone": replay.Replay()})
   variables = replay.variables(prediction)
   result = evaluator(variables, replay.batches(truth, COUNT), ("hdr.pipeline", "noise", "test"), resamples=5)
-  result.write(tmp_path / "eval")
+  result.write(tmp_path)
   chosen = examples.choose(result.examples_values, random=2, worst=1)
   some = {key: value[chosen.positions] for key, value in truth.items()}
   some["example_id"] = (4 * chosen.positions).astype(np.int32)

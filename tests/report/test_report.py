@@ -83,7 +83,7 @@ def evaluated(workdir, metrics=None, pictures=True, baseline=True, readings=Fals
   evaluator = Evaluator(replay.Replay(), mesh, metrics, protocol, also=() if metrics else (other,), baseline=mean)
   variables = replay.variables(prediction)
   result = evaluator(variables, replay.batches(truth, 7), ("re<play", "scenes", "test"), resamples=20)
-  result.write(workdir / "eval")
+  result.write(workdir)
   if pictures:
     chosen = examples.choose(result.examples_values, random=3, worst=2)
     some = {key: value[chosen.positions] for key, value in truth.items()}
@@ -277,7 +277,7 @@ def test_masks_are_named_where_they_tell_the_overlap(tmp_path, workdir):
 
 
 def test_a_run_that_was_not_evaluated_is_told_so(tmp_path):
-  with pytest.raises(FileNotFoundError, match=r"has no metrics\.json: evaluate the run first"):
+  with pytest.raises(FileNotFoundError, match=r"has no eval/metrics\.json: evaluate the run first"):
     report.write(tmp_path)
 
 

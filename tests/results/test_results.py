@@ -13,8 +13,8 @@ from configs import base as base_config
 from configs import rootnet
 from jaxhands import cli, run
 from jaxhands.results import directions, page, record
-from jaxhands.runs import provenance
-from jaxhands.systems import base
+from jaxhands.runs import provenance, stages
+from jaxhands.systems import construct
 from jaxhands.train import checkpoint, step
 from tests.contract import records as contract_records
 from tests.data.conftest import build
@@ -124,7 +124,7 @@ def test_published_methods_are_those_of_their_config():
     for row in (row for table in paper["tables"] for row in table["rows"] if "method" in row):
       module = importlib.import_module(f"configs.{paper['config']}")
       config = module.get_config(",".join(word for word in ("paper", row["variant"]) if word))
-      last = config.stage[config.stages[-1]] if config.stages else config
+      _, last = stages.of(config)[-1]
       assert row["method"] in last.eval.methods
       checked += 1
   assert checked
@@ -228,7 +228,7 @@ def test_published_experiments_are_variants_that_exist():
 def test_committed_weights_are_of_a_record_and_fit_the_code(folder):
   assert folder.name in record.read_all(ROOT / "results")
   config = checkpoint.read_config(folder)
-  system = base.load(config)
+  system = construct.load(config)
   shapes = jax.eval_shape(step.make_init(system, 0), contract_records.batch(system, 1, train=False))
   shapes.pop("constants", None)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(checkpoint.read_variables(folder, shapes)))
@@ -306,22 +306,19 @@ def test_what_is_no_record_is_named(tmp_path):
 
 def test_records_say_nothing_twice():
   part = {"name": "hdr.hasm", "width": 8}
-  config = {
-    "name": "hdr", "system": {"name": "hdr.pipeline", "hasm": part, "none": {}},
-    "stage": {
-      "hasm": {"system": part, "eval": {}},
-      "fine": {"system": {"masks": "predicted", "hasm": part}, "batch_size": 4},
-      "other": {"system": part | {"width": 9}},
-    },
-  }  # fmt: skip
+  first = {"system": part, "eval": {}, "schedule": {"name": "poly"}}
+  second = {"system": {"masks": "predicted", "hasm": part}, "batch_size": 4, "schedule": {"name": "poly"}}
+  other = {"system": part | {"width": 9}}
+  config = {"name": "hdr", "data": {"dir": ""}, "stages": {"hasm": first, "fine": second, "other": other}}
   assert record._without_repeats(config) == config | {
-    "stage": {
-      "hasm": {"system": "as system.hasm", "eval": {}},
-      "fine": {"system": {"masks": "predicted", "hasm": "as system.hasm"}, "batch_size": 4},
-      "other": {"system": part | {"width": 9}},
+    "stages": {
+      "hasm": first,
+      "fine": second
+      | {"system": {"masks": "predicted", "hasm": "as stages.hasm.system"}, "schedule": "as stages.hasm.schedule"},
+      "other": other,
     }
   }
-  assert record._without_repeats({"system": part}) == {"system": part}
+  assert record._without_repeats({"system": part, "again": part}) == {"system": part, "again": part}
   ends = [0.123456789, 1.0]
   metrics = {"mpjpe/all": 1.0, "mrrpe": 2.0}
   entry = {"method": "a", "metrics": metrics, "differences": {"mpjpe/all": ends, "mrrpe": ends}}

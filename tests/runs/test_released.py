@@ -14,7 +14,8 @@ from jaxhands import cli, run
 from jaxhands.models.backbones.resnet import structure
 from jaxhands.prediction.load import load
 from jaxhands.runs import released
-from jaxhands.systems import base
+from jaxhands.runs.stage import Stage
+from jaxhands.systems import construct
 from jaxhands.train import checkpoint
 from jaxhands.train import state as states
 from jaxhands.weights import files
@@ -29,7 +30,7 @@ VARIANT = "tiny,released"
 def _variables():
   """Random ones of the tiny system."""
   config = internet.get_config(VARIANT)
-  system = base.load(config)
+  system = construct.load(config)
   shapes = jax.eval_shape(lambda: system.init(jax.random.key(0), {"image": jnp.zeros((1, *config.data.crop_hw, 3))}))
   rng = np.random.default_rng(0)
   return jax.tree.map(lambda leaf: rng.uniform(0.5, 1, leaf.shape).astype(np.float32), shapes)
@@ -89,8 +90,8 @@ def test_an_import_is_evaluated_like_any_run(imported, tmp_path):
 def test_other_runs_start_from_a_file_or_its_import(source, snapshot, imported):
   path, variables = snapshot
   config = internet.get_config(VARIANT)
-  made = run.Run.__new__(run.Run)  # only what filling needs
-  made.config, made.system, made._top = config, base.load(config), pathlib.Path()
+  made = Stage.__new__(Stage)  # only what filling needs
+  made.config, made.system, made._top = config, construct.load(config), pathlib.Path()
   config.init_from = {"backbone": str(path if source == "file" else imported)}
   found = made._filled(jax.tree.map(np.zeros_like, variables))
   _same(found["params"]["backbone"], variables["params"]["backbone"])

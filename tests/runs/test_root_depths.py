@@ -9,6 +9,7 @@ import pytest
 from configs import internet, rootnet
 from jaxhands import report, run
 from jaxhands.data.records import RootDepths
+from jaxhands.runs.stage import Stage
 from tests.data.conftest import build
 
 
@@ -19,8 +20,10 @@ def data(tmp_path_factory) -> pathlib.Path:
 
 def _config(module, variant, data, **changes):
   config = module.get_config(variant)
-  config.data.train, config.data.eval, config.data.threads = (f"{data}:train",), (f"{data}:val",), 2
-  config.train_for, config.eval_every = "2 steps", "2 steps"
+  config.data.threads = 2
+  for part in config.stages.values() or [config]:
+    part.data.train, part.data.eval = (f"{data}:train",), (f"{data}:val",)
+    part.train_for, part.eval_every = "2 steps", "2 steps"
   config.update_from_flattened_dict(changes)
   return config
 
@@ -30,7 +33,6 @@ def staged(data, tmp_path_factory) -> pathlib.Path:
   """RootNet, then InterNet evaluated with its depths, in one run."""
   workdir = tmp_path_factory.mktemp("staged") / "run"
   config = _config(internet, "tiny,rootnet", data)
-  config.stage.rootnet.update(train_for="2 steps", eval_every="2 steps")
   assert run.run(config, workdir, "train")
   # Training InterNet needs the table for its own evaluations; nothing else is evaluated.
   assert (workdir / "stages" / "rootnet" / "eval" / "root_depths.npz").is_file()
@@ -73,7 +75,7 @@ def test_the_table_holds_what_the_network_found(staged):
 @pytest.mark.parametrize("given", ["stages/rootnet", "stages/rootnet/eval/root_depths.npz"])
 def test_another_run_takes_the_folder_or_the_file(staged, data, given):
   changes = {"data.root_depths": str(staged / given), "eval.protocol.depth": "rootnet"}
-  part = run.Run(_config(internet, "tiny", data, **changes), staged / "stages" / "internet", staged)
+  part = Stage(_config(internet, "tiny", data, **changes), staged / "stages" / "internet", staged)
   found = part.evaluate()
   assert found.metrics["mrrpe"] == pytest.approx(_result(staged)["metrics"]["mrrpe"], rel=1e-6)
 

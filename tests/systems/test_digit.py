@@ -14,7 +14,7 @@ from jaxhands.hands.skeleton import BONES, WRIST
 from jaxhands.models.heads import segmentation
 from jaxhands.models.heads.heatmap import pixel_shuffle, pixel_unshuffle
 from jaxhands.runs import stages
-from jaxhands.systems import base
+from jaxhands.systems import construct
 from jaxhands.systems.digit import DIGIT
 
 SMALL = functools.partial(DIGIT, crop_hw=(64, 96), bins=16)
@@ -182,7 +182,7 @@ def test_variants_have_the_parts_that_they_need():
     "segmentation to pose, labels": fusion | segmentation_parts,
   }  # fmt: skip
   for row, wanted in expected.items():
-    system = base.load(config_file.get_config(f"tiny,{config_file.ROWS[row]}"))
+    system = construct.load(config_file.get_config(f"tiny,{config_file.ROWS[row]}"))
     assert set(system.objectives[0].trains) == wanted, row
     supervised = row not in ("Baseline", "Baseline + BL", "Baseline + BL + SF*")
     assert ("parts" in system.needs) == supervised, row
@@ -191,7 +191,7 @@ def test_variants_have_the_parts_that_they_need():
 def test_two_stages_keep_the_segmentation():
   (first, before), (second, after) = stages.of(config_file.get_config("tiny,no_visual_features,two_stage"))
   assert (first, second) == ("segmentation", "pose")
-  one, two = base.load(before), base.load(after)
+  one, two = construct.load(before), construct.load(after)
   assert set(one.objectives[0].trains) == {"backbone", "segmentation"} == set(after.freeze)
   assert dict(after.init_from) == {"all": "", "backbone": "stages/segmentation", "segmentation": "stages/segmentation"}
   assert "parts" in two.needs

@@ -8,7 +8,7 @@ import pytest
 from configs import finder as config_of
 from jaxhands.geometry import boxes, crop
 from jaxhands.schema import LEFT, RIGHT
-from jaxhands.systems import base
+from jaxhands.systems import construct
 from jaxhands.systems.finder import Finder, Whole, Windows
 from tests.contract import records
 
@@ -148,7 +148,7 @@ def test_training_looks_at_whole_pictures_at_hands_and_anywhere():
 
 
 def test_the_kept_size_is_light():
-  system = base.load(config_of.get_config("kept"))
+  system = construct.load(config_of.get_config("kept"))
   assert isinstance(system, Finder)
   shapes = jax.eval_shape(lambda: system.init(jax.random.key(0), {"image": jnp.zeros((1, 128, 128, 3))}))
   count = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(shapes["params"]))

@@ -13,7 +13,7 @@ from jaxhands.hands import vector
 from jaxhands.hands.model import HandModel
 from jaxhands.models.backbones.resnet import ResNet
 from jaxhands.models.flow import actnorm
-from jaxhands.systems import base
+from jaxhands.systems import construct
 from jaxhands.systems.handflow import HandFlow
 from jaxhands.systems.handflow_baselines import Gaussian, HandFlowBaseline
 from jaxhands.train import checkpoint, initialise, step
@@ -206,13 +206,13 @@ def test_a_gaussians_density_is_its_samples():
 
 @pytest.mark.parametrize("variant", ["tiny,gaussian", "tiny,vae", "tiny,mcdropout", "tiny"])
 def test_a_switch_drops_its_loss_and_no_other(variant):
-  whole = base.load(config_of.get_config(variant)).weights
+  whole = construct.load(config_of.get_config(variant)).weights
   for switch, fields in config_of.DROPPED.items():
     if variant != "tiny" and switch in ("no_determinant", "no_nll") and not (switch == "no_nll" and "gauss" in variant):
       with pytest.raises(ValueError, match="has no"):
         config_of.get_config(f"{variant},{switch}")
       continue
-    left = base.load(config_of.get_config(f"{variant},{switch}")).weights
+    left = construct.load(config_of.get_config(f"{variant},{switch}")).weights
     gone = set(whole) - set(left)
     dropped = {name.removesuffix("_weight") for name in fields}
     assert gone == (dropped | {"determinant"} if switch == "no_nll" and variant == "tiny" else dropped)
@@ -223,7 +223,7 @@ def test_a_switch_drops_its_loss_and_no_other(variant):
 def test_the_trunk_is_that_of_the_packages_internet(variant):
   """It fills the whole trunk, and what it was trained to see is what it sees: the same picture, the same features."""
   config = config_of.get_config(variant)
-  system, internet = base.load(config), base.load(checkpoint.read_config(kept.folder("internet")))
+  system, internet = construct.load(config), construct.load(checkpoint.read_config(kept.folder("internet")))
   batch = records.batch(system, 1, train=False)
   variables = jax.eval_shape(step.make_init(system, 0), batch)
   own = {kind: {"backbone": tree["backbone"]} for kind, tree in variables.items() if kind != "constants"}

@@ -16,7 +16,7 @@ from jaxhands.geometry import crop
 from jaxhands.hands import mirror, skeleton
 from jaxhands.hands.model import HandModel
 from jaxhands.runs import stages
-from jaxhands.systems import base
+from jaxhands.systems import base, construct
 from jaxhands.train import checkpoint, step, time_budget
 from jaxhands.weights import kept
 from tests.contract import records
@@ -35,7 +35,7 @@ def _config(variant="tiny"):
 def _system(**changes):
   config = _config().copy_and_resolve_references()
   config.system.update(changes)
-  return base.load(config)
+  return construct.load(config)
 
 
 @functools.cache
@@ -245,7 +245,7 @@ def test_masks_lose_their_edge_where_the_release_does():
   plain = _system(masks="true")
   config = _config().copy_and_resolve_references()
   config.system.hdrm.released = True
-  released = base.load(config)
+  released = construct.load(config)
   values = _batch() | {"all_masks": _batch()["masks"].astype(jnp.float32)}
   more, less = (np.asarray(system.cut_hands({}, values)["hand_masks"]) for system in (plain, released))
   assert (less <= more).all()
@@ -266,12 +266,12 @@ def test_parts_that_do_not_fit_are_refused():
   config.system.pose = _config("tiny,internet_pose").system.pose.copy_and_resolve_references()
   config.system.pose.view = "pair"
   with pytest.raises(ValueError, match="expected one that sees one hand"):
-    base.load(config)
+    construct.load(config)
   config = _config().copy_and_resolve_references()
   with config.unlocked():
     config.system.hasm = config.system.pose
   with pytest.raises(ValueError, match=r"system\.hasm is 'hdr\.shpe', expected 'hdr\.hasm'"):
-    base.load(config)
+    construct.load(config)
 
 
 @pytest.mark.parametrize("size", ["demo,scratch", "tiny", "small", "kept"])

@@ -13,7 +13,7 @@ from jaxhands import codecs, schema
 from jaxhands.geometry import crop
 from jaxhands.hands.skeleton import WRIST
 from jaxhands.models.backbones.resnet import structure
-from jaxhands.systems import base
+from jaxhands.systems import base, construct
 from jaxhands.systems.internet import InterNet
 from jaxhands.weights.resnet import resnet
 
@@ -292,7 +292,7 @@ def test_confidence_of_planes_falls_with_their_spread(batch, monkeypatch):
 @pytest.mark.parametrize("variant", config_file.VARIANTS)
 def test_configs_build(variant):
   config = config_file.get_config(variant)
-  system = base.load(config)
+  system = construct.load(config)
   assert isinstance(system, InterNet)
   assert system.crop_hw == tuple(config.data.crop_hw)
   assert system.released == ("released" in variant)
@@ -300,12 +300,12 @@ def test_configs_build(variant):
 
 def test_only_the_small_sizes_decode_small_pictures():
   for variant, shrink_to in (("demo", 96), ("paper", 0), ("paper,released", 0)):
-    _, decode, *_ = base.load(config_file.get_config(variant)).host_ops(True)
+    _, decode, *_ = construct.load(config_file.get_config(variant)).host_ops(True)
     assert decode.shrink_to == shrink_to
 
 
 def test_paper_has_the_published_size():
-  system = base.load(config_file.get_config("paper"))
+  system = construct.load(config_file.get_config("paper"))
   shapes = jax.eval_shape(lambda: system.init(jax.random.key(0), {"image": jnp.zeros((1, 256, 256, 3))}))
   assert sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])) == 47_305_474
 
@@ -315,7 +315,7 @@ def test_wrong_configs_are_refused():
   with config.unlocked():
     config.system.heads = 2
   with pytest.raises(ValueError, match=r"unknown fields \['heads'\]"):
-    base.load(config)
+    construct.load(config)
   with pytest.raises(ValueError, match=r"crop_hw=\(100, 64\) is not a multiple of 32"):
     SMALL(crop_hw=(100, 64))
   with pytest.raises(ValueError, match=r"freeze=\['neck'\]"):

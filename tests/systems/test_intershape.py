@@ -16,7 +16,7 @@ from jaxhands.hands.model import HandModel
 from jaxhands.models import intershape as models
 from jaxhands.models.backbones.resnet import ResNet, structure
 from jaxhands.runs import stages
-from jaxhands.systems import base
+from jaxhands.systems import base, construct
 from jaxhands.systems import intershape as module
 from jaxhands.systems.internet import InterNet
 from jaxhands.systems.intershape import Intershape
@@ -325,7 +325,7 @@ def test_rows_of_the_paper_differ_in_what_they_say():
   def system(switch):
     (_, config) = stages.of(config_file.get_config(f"tiny,{switch}" if switch else "tiny"))[-1]
     assert config.freeze == ("heatmaps",)
-    return base.load(config)
+    return construct.load(config)
 
   full = system("")
   changed = {
@@ -372,7 +372,7 @@ def test_networks_that_do_not_fit_are_refused(changes, message):
 def test_the_kept_size_starts_from_the_internet_of_the_package():
   """The heatmaps are its own; the encoder is its backbone, whose third stage sees the heatmaps besides."""
   config = config_file.get_config("kept")
-  system = base.load(config)
+  system = construct.load(config)
   assert isinstance(system, base.WidenedSystem)
   fresh = system.init(jax.random.key(0), {"image": jnp.zeros((1, *system.crop_hw, 3))})
   fresh = {kind: tree for kind, tree in fresh.items() if kind != "constants"}

@@ -11,7 +11,7 @@ from configs import rootnet as config_of
 from jaxhands import schema
 from jaxhands.geometry import crop
 from jaxhands.hands import skeleton
-from jaxhands.systems import base
+from jaxhands.systems import construct
 from jaxhands.systems.rootnet import RootNet, k_value
 from tests.contract import records
 
@@ -162,13 +162,13 @@ def test_wrong_fields_are_refused():
   with config.unlocked():
     config.system.heads = 3
   with pytest.raises(ValueError, match=r"unknown fields \['heads'\]"):
-    base.load(config)
+    construct.load(config)
 
 
 def _replace(config, path, value):
   changed = config.copy_and_resolve_references()
   changed.update_from_flattened_dict({path: value})
-  base.load(changed)
+  construct.load(changed)
 
 
 def test_the_backbone_comes_from_torchvision_alone():

@@ -22,7 +22,6 @@ from jaxhands.runs import folder as files
 
 NEAR = 0.1  # of the hand's size: the longer side of the tight box of its joints in the picture
 QUANTITY = "confidence_near"
-FILE = "calibration.json"
 _BINS = 10  # of the calibration error
 _AT_ONCE = 10_000  # examples
 _KNOTS = 20  # of the calibration, with as many joints each
@@ -99,13 +98,13 @@ class Calibration:
     return cls(x[first], y[first])
 
   @classmethod
-  def read(cls, folder: pathlib.Path) -> Calibration | None:
+  def read(cls, workdir: pathlib.Path) -> Calibration | None:
     """That of a run's evaluation; None if it has none.
 
     Raises:
       DamagedFile: it is damaged.
     """
-    path = folder / FILE
+    path = workdir / files.CALIBRATION
     if not path.is_file():
       return None
     again = "evaluate the run again, or delete it: confidences then stand for no probabilities"

@@ -14,7 +14,7 @@ import pathlib
 import numpy as np
 from jaxtyping import Float
 
-from jaxhands.hands import contact
+from jaxhands.hands import closed_mesh
 from jaxhands.hands.assets import makehuman, mesh, rig
 from jaxhands.hands.assets.simplify import simplify
 
@@ -136,7 +136,7 @@ def build(wheel: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
   fingertip = fine["weights"][:, list(rig.TAIL_OF_BONE)].sum(axis=1)
   importance = 1 + _TIP_IMPORTANCE * fingertip[faces].min(axis=1) + _NAIL_IMPORTANCE * fine["nail"][faces].max(axis=1)
   coarse_vertices, coarse_faces = simplify(vertices, faces, importance, COARSE_VERTICES)
-  (rim,) = contact.boundary_loops(coarse_faces)
+  (rim,) = closed_mesh.boundary_loops(coarse_faces)
   coarse_vertices[rim, 0] = _CUT
   take = mesh.barycentric_on(coarse_vertices, vertices, faces)
   coarse = {
@@ -148,7 +148,7 @@ def build(wheel: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
   }
   for arrays in (fine, coarse):
     arrays["shapedirs"][:, :, 0] = arrays["v_template"] * (HAND_LENGTH_STD / HAND_LENGTH)
-    arrays["cap_f"] = contact.close(arrays["f"], arrays["v_template"])[len(arrays["f"]) :]
+    arrays["cap_f"] = closed_mesh.close(arrays["f"], arrays["v_template"])[len(arrays["f"]) :]
     arrays["tip_vertices"] = tip_vertices(arrays["v_template"], arrays["f"], arrays["weights"], arrays["nail"])
     arrays["joints_template"], arrays["joints_shapedirs"] = points[count:], directions[count:]
   return dict(zip(FILES, (coarse, fine), strict=True))

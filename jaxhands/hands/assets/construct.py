@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from jaxhands import schema
-from jaxhands.hands import anatomy, contact
+from jaxhands.hands import anatomy, closed_mesh, contact
 from jaxhands.hands.assets.pair_kinds import PairFamily
 from jaxhands.hands.assets.sites import find_sites
 from jaxhands.hands.model import HandModel
@@ -93,7 +93,7 @@ class Constructor:
 
   def _clear(self, placed: Placed, gap_mm: float) -> bool:
     skins = vertices_of(self.rig, placed)
-    depth, gap = contact.penetration(self.rig.solids, skins[0], skins[1], max(gap_mm, contact.CUTOFF_MM))
+    depth, gap = contact.penetration(self.rig.solids, skins[0], skins[1], max(gap_mm, closed_mesh.CUTOFF_MM))
     return depth == 0 and gap >= gap_mm
 
   def _touch(self, pairs: list[tuple[int, str, int, str]]) -> Touch:

@@ -26,7 +26,7 @@ from jaxhands.geometry import arrays
 from jaxhands.models.backbones.mit import MiT, structure
 from jaxhands.models.heads.masks import MASKS, MaskDecoder
 from jaxhands.models.resize import resize_bilinear
-from jaxhands.systems import base
+from jaxhands.systems import base, construct
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.hasm import hasm as name_map
 from jaxhands.weights.mit import import_imagenet, is_imagenet
@@ -188,7 +188,7 @@ def mask_losses(
 
 
 def build(config: Any) -> HASM:
-  """The system that `config.system` describes; see `base.from_fields`."""
+  """The system that `config.system` describes; see `construct.from_fields`."""
   older = "map_hw" in config.data and "map_hw" not in config.system
   before = {"map_hw": tuple(config.data.map_hw)} if older else {}
-  return base.from_fields(HASM, config, tuples=("zoom", "map_hw"), **before)
+  return construct.from_fields(HASM, config, tuples=("zoom", "map_hw"), **before)

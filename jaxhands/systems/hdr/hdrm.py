@@ -31,7 +31,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxhands import losses, schema
-from jaxhands.data import augment, colour, colours, host_ops
+from jaxhands.data import augment, colour, host_ops
 from jaxhands.geometry import crop
 from jaxhands.geometry.arrays import Array
 from jaxhands.models import discriminator as gan
@@ -39,7 +39,7 @@ from jaxhands.models.backbones import vgg
 from jaxhands.models.discriminator import Discriminator
 from jaxhands.models.hdrnet import HDRNet
 from jaxhands.models.partial_conv import Mask
-from jaxhands.systems import base
+from jaxhands.systems import base, construct, subtrees
 from jaxhands.systems.hdr import holes
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.hdr import discriminator as discriminator_map
@@ -138,15 +138,15 @@ class HDRM:
     generator_key, discriminator_key, segmenter_key = jax.random.split(rng, 3)
     image = batch["image"]
     x, mask = holes.network_input(image, holes.find(_binary(batch["masks"])))
-    parts = [base.nested(GENERATOR, self.generator.init(generator_key, x, mask, True))]
+    parts = [subtrees.nested(GENERATOR, self.generator.init(generator_key, x, mask, True))]
     if self.adversarial:
       seen = jnp.zeros((*image.shape[:3], 5))
-      parts.append(base.nested(DISCRIMINATOR, self.discriminator.init(discriminator_key, seen, True)))
+      parts.append(subtrees.nested(DISCRIMINATOR, self.discriminator.init(discriminator_key, seen, True)))
     if self.hasm is not None:
-      parts.append(base.nested(SEGMENTER, self.hasm.init(segmenter_key, {**batch, "image": batch["hasm_image"]})))
+      parts.append(subtrees.nested(SEGMENTER, self.hasm.init(segmenter_key, {**batch, "image": batch["hasm_image"]})))
     if self.vgg:
       parts.append({"constants": {"vgg": read_vgg(self.vgg)}})
-    return base.joined(*parts)
+    return subtrees.joined(*parts)
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
     """Crop of the hand with label maps as large; HDR's augmentation in training."""
@@ -160,10 +160,10 @@ class HDRM:
     image = batch["image"].astype(jnp.float32) / 255
     ready = dict(batch)
     if train:
-      factor = colours.factors(colour_key, len(image))
-      image = colours.jittered(image, factor)
+      factor = colour.channel_factors(colour_key, len(image))
+      image = colour.jittered(image, factor)
       truth = batch["removed"][:, 0].astype(jnp.float32) / 255
-      ready["truth"] = colour.normalise(colours.jittered(truth, factor))
+      ready["truth"] = colour.normalise(colour.jittered(truth, factor))
     if self.hasm is not None:
       ready["hasm_image"] = self.hasm.device_ops({**batch, "image": 255 * image}, segmenter_key, False)["image"]
     return ready | {"image": colour.normalise(image)}
@@ -173,7 +173,7 @@ class HDRM:
     masks = batch["masks"]
     if self.hasm is not None:
       shown = {**batch, "image": batch["hasm_image"]}
-      found = self.hasm.predict(base.part(variables, SEGMENTER), shown, jax.random.key(0))["masks"]
+      found = self.hasm.predict(subtrees.part(variables, SEGMENTER), shown, jax.random.key(0))["masks"]
       found = found if self.released else holes.trusted(found)[0]
       masks = jax.image.resize(found, (*found.shape[:3], *self.crop_hw), "linear")
     masks = jax.lax.stop_gradient(_binary(masks))
@@ -183,7 +183,7 @@ class HDRM:
     """HDRNet's output, and its batch statistics."""
     x, mask = holes.network_input(image, found)
     training = train and GENERATOR not in self.frozen
-    return self.generator.apply(base.part(variables, GENERATOR), x, mask, training, mutable=["batch_stats"])
+    return self.generator.apply(subtrees.part(variables, GENERATOR), x, mask, training, mutable=["batch_stats"])
 
   def recover(self, variables: base.Variables, image: Float[Array, "b h w 3"], found: holes.Holes) -> jax.Array:
     """Normalised crops with their holes filled."""
@@ -202,7 +202,7 @@ class HDRM:
       values["adversarial"] = losses.adversarial(scores, "generator")
     weight = _weight(batch)
     terms = {name: losses.weighted_mean(value, weight) for name, value in values.items()}
-    return base.LossOut(self.weighted(terms), terms, base.nested(GENERATOR, state), self.weights)
+    return base.LossOut(self.weighted(terms), terms, subtrees.nested(GENERATOR, state), self.weights)
 
   def discriminator_loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
     """Half the cross-entropies of true pictures and of the generator's, one power iteration for each."""
@@ -212,7 +212,7 @@ class HDRM:
     roles: tuple[tuple[Literal["real", "fake"], jax.Array], ...] = (("real", batch["truth"]), ("fake", fake))
     for role, picture in roles:
       scores, state = self._scores(variables, picture, both_holes, train=True)
-      variables = {**variables, gan.STATE: {**variables[gan.STATE], **base.nested(DISCRIMINATOR, state)[gan.STATE]}}
+      variables = {**variables, gan.STATE: {**variables[gan.STATE], **subtrees.nested(DISCRIMINATOR, state)[gan.STATE]}}
       terms[role] = losses.weighted_mean(losses.adversarial(scores, role), weight)
     state = {gan.STATE: {DISCRIMINATOR: variables[gan.STATE][DISCRIMINATOR]}}
     return base.LossOut((terms["real"] + terms["fake"]) / 2, terms, state, {"real": 0.5, "fake": 0.5})
@@ -223,7 +223,7 @@ class HDRM:
     """The discriminator's scores of pictures with the masks of the hand's visible part and of the background."""
     shown = jnp.concatenate([picture, found.visible[..., None], found.background[..., None]], axis=-1)
     training = train and DISCRIMINATOR not in self.frozen
-    return self.discriminator.apply(base.part(variables, DISCRIMINATOR), shown, training, mutable=[gan.STATE])  # pyright: ignore[reportReturnType]
+    return self.discriminator.apply(subtrees.part(variables, DISCRIMINATOR), shown, training, mutable=[gan.STATE])  # pyright: ignore[reportReturnType]
 
   @property
   def weights(self) -> dict[str, float]:
@@ -261,7 +261,7 @@ class HDRM:
       mask = Mask((x[..., 0],), (8,))
       shapes = jax.eval_shape(lambda: self.generator.init(jax.random.key(0), x, mask, True))
     check_shapes(variables, shapes)
-    return base.nested(name, variables)
+    return subtrees.nested(name, variables)
 
 
 def recovery_terms(
@@ -309,5 +309,5 @@ def build(config: Any) -> HDRM:
     ValueError: an unknown field, with the known ones.
   """
   inner = config.system.get("hasm")
-  hasm = base.load(base.with_system(config, {**inner, "map_hw": config.data.crop_hw})) if inner else None
-  return base.from_fields(HDRM, config, hasm=hasm, vgg=config.vgg)
+  hasm = construct.load(construct.config_of_part(config, {**inner, "map_hw": config.data.crop_hw})) if inner else None
+  return construct.from_fields(HDRM, config, hasm=hasm, vgg=config.vgg)

@@ -34,7 +34,7 @@ from jaxhands import schema
 from jaxhands.data import colour, host_ops
 from jaxhands.geometry import crop, lift, masks
 from jaxhands.hands import bones, mirror, skeleton
-from jaxhands.systems import base
+from jaxhands.systems import base, construct, subtrees
 from jaxhands.systems.hdr import hdrm, holes
 from jaxhands.systems.hdr.hasm import HASM
 from jaxhands.systems.hdr.hdrm import HDRM
@@ -95,10 +95,10 @@ class Pipeline:
     segmenter_key, generator_key, estimator_key = jax.random.split(rng, 3)
     hand = jnp.zeros((1, *self.hand_hw, 3))
     x, mask = holes.network_input(hand, holes.find(jnp.zeros((1, 2, 2, *self.hand_hw))))
-    return base.joined(
-      base.nested(SEGMENTER, self.hasm.init(segmenter_key, {"image": jnp.zeros((1, *self.crop_hw, 3))})),
-      base.nested(GENERATOR, self.hdrm.generator.init(generator_key, x, mask, True)),
-      base.nested(ESTIMATOR, self.pose.init(estimator_key, {"image": hand})),
+    return subtrees.joined(
+      subtrees.nested(SEGMENTER, self.hasm.init(segmenter_key, {"image": jnp.zeros((1, *self.crop_hw, 3))})),
+      subtrees.nested(GENERATOR, self.hdrm.generator.init(generator_key, x, mask, True)),
+      subtrees.nested(ESTIMATOR, self.pose.init(estimator_key, {"image": hand})),
     )
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
@@ -150,7 +150,7 @@ class Pipeline:
     cut = functools.partial(crop.warp, out_hw=self.crop_hw)
     key = jax.random.key(_KEY)
     batch = self.hasm.device_ops({"image": jax.vmap(cut)(values["picture"], values["crop_from_img"])}, key, False)
-    all_masks = self.hasm.predict(base.part(variables, SEGMENTER), batch, key)["masks"]
+    all_masks = self.hasm.predict(subtrees.part(variables, SEGMENTER), batch, key)["masks"]
     if self.masks == "true":
       all_masks = jnp.where(values["masks_valid"][..., None, None], values["masks"].astype(all_masks.dtype), all_masks)
     return {"all_masks": all_masks}
@@ -227,7 +227,7 @@ class Pipeline:
     }
     key = jax.random.key(_KEY)
     batch = self.pose.device_ops(batch, key, False)
-    pose: dict[str, Any] = dict(self.pose.predict(base.part(variables, ESTIMATOR), batch, key))
+    pose: dict[str, Any] = dict(self.pose.predict(subtrees.part(variables, ESTIMATOR), batch, key))
     if "joints_cam" not in pose:
       pose["joints_cam"] = lift.lift(pose, batch, "place", bones=bones.mean_bones()).joints_cam
     of_views = {name: _by_hand(pose[name]) for name in _OF_HANDS}
@@ -266,10 +266,10 @@ class Pipeline:
     """
     keys = tuple(state_dict)
     if any(key.startswith(("backbone.layers", "decode_head.")) for key in keys):
-      return base.nested(SEGMENTER, self.hasm.import_weights(state_dict))
+      return subtrees.nested(SEGMENTER, self.hasm.import_weights(state_dict))
     if any(key.startswith(("enc_", "dec_")) for key in keys):
       return self.hdrm.import_weights(state_dict)
-    return base.nested(ESTIMATOR, self.pose.import_weights(state_dict))
+    return subtrees.nested(ESTIMATOR, self.pose.import_weights(state_dict))
 
 
 def _as_one_batch(values: Any) -> Any:
@@ -294,6 +294,8 @@ def build(config: Any) -> Pipeline:
     if system[name].name != f"hdr.{name}":
       raise ValueError(f"system.{name} is {system[name].name!r}, expected 'hdr.{name}'")
   hasm = {**system.hasm, "map_hw": config.data.crop_hw}
-  parts: dict[str, Any] = {"hasm": base.load(base.with_system(config, hasm))}
-  parts |= {name: base.load(base.with_system(config, system[name], crop_hw=hand_hw)) for name in ("hdrm", "pose")}
-  return base.from_fields(Pipeline, config, tuples=("picture_hw",), hand_hw=hand_hw, **parts)
+  parts: dict[str, Any] = {"hasm": construct.load(construct.config_of_part(config, hasm))}
+  parts |= {
+    name: construct.load(construct.config_of_part(config, system[name], crop_hw=hand_hw)) for name in ("hdrm", "pose")
+  }
+  return construct.from_fields(Pipeline, config, tuples=("picture_hw",), hand_hw=hand_hw, **parts)

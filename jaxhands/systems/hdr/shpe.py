@@ -25,11 +25,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxhands import codecs, schema
-from jaxhands.data import augment, colour, colours, host_ops, rough
+from jaxhands.data import augment, colour, host_ops, rough
 from jaxhands.geometry import crop, lift
 from jaxhands.hands import bones, skeleton
 from jaxhands.models.detnet import DetNet
-from jaxhands.systems import base
+from jaxhands.systems import base, construct, subtrees
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.hdr import detnet as name_map
 
@@ -110,7 +110,7 @@ class SHPE:
 
   def init(self, rng: jax.Array, batch: schema.Batch) -> base.Variables:
     """Fresh variables; convolutions start as small normal values, as in the release."""
-    return base.nested(PART, self.network.init(rng, batch["image"], True))
+    return subtrees.nested(PART, self.network.init(rng, batch["image"], True))
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
     """Crop of the hand; HDR's augmentation in training."""
@@ -123,7 +123,7 @@ class SHPE:
     image = batch["image"].astype(jnp.float32) / 255
     if not train:
       return {**batch, "image": colour.normalise(image)}
-    image = colours.jittered(image, colours.factors(rng, len(image)))
+    image = colour.jittered(image, colour.channel_factors(rng, len(image)))
     if self.rough:
       image = rough.roughened(image, jax.random.fold_in(rng, 1))
     return {**batch, "image": colour.normalise(image), **self.targets(batch)}
@@ -171,11 +171,11 @@ class SHPE:
 
   def loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
     """Heat, location and delta loss (paper, equation 5); its regulariser is the optimizer's weight decay."""
-    own = base.part(variables, PART)
+    own = subtrees.part(variables, PART)
     maps, state = self.network.apply(own, batch["image"], PART not in self.frozen, mutable=["batch_stats"])
     terms = self.loss_terms(maps, batch)
     total = sum((self.weights[name] * value for name, value in terms.items()), jnp.float32(0))
-    return base.LossOut(total, terms, base.nested(PART, state), self.weights)
+    return base.LossOut(total, terms, subtrees.nested(PART, state), self.weights)
 
   def loss_terms(self, maps: Mapping[str, jax.Array], batch: schema.Batch) -> dict[str, Float[Array, ""]]:
     """The terms over a batch with `targets`, from the network's maps.
@@ -203,7 +203,7 @@ class SHPE:
 
   def predict(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> schema.Prediction:
     """Of hand 0; the other one is absent with certainty. See `schema.PREDICTION`; confidence is the heat map's peak."""
-    maps: Any = self.network.apply(base.part(variables, PART), batch["image"], False)
+    maps: Any = self.network.apply(subtrees.part(variables, PART), batch["image"], False)
     cells, location, peak = self.read(maps)
     order = skeleton.INTERHAND_FROM_SNAP
     img_from_crop = crop.invert_affine(batch["crop_from_img"])
@@ -314,5 +314,5 @@ def _bone_mm() -> float:
 
 
 def build(config: Any) -> SHPE:
-  """The system that `config.system` describes; see `base.from_fields`."""
-  return base.from_fields(SHPE, config, tuples=("blocks",))
+  """The system that `config.system` describes; see `construct.from_fields`."""
+  return construct.from_fields(SHPE, config, tuples=("blocks",))

@@ -53,7 +53,8 @@ def test_a_confidence_that_lies_is_mended():
 
 def test_it_is_read_from_a_run(tmp_path):
   assert confidence.Calibration.read(tmp_path) is None
-  (tmp_path / confidence.FILE).write_text(json.dumps({"confidence": [0.0, 1.0], "probability": [0.2, 0.4]}))
+  (tmp_path / "eval").mkdir()
+  (tmp_path / "eval" / "calibration.json").write_text(json.dumps({"confidence": [0.0, 1.0], "probability": [0.2, 0.4]}))
   np.testing.assert_allclose(confidence.Calibration.read(tmp_path)(np.array([0.5, 2.0])), [0.3, 0.4])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.spatial
 
-from jaxhands.hands import contact
+from jaxhands.hands import closed_mesh
 from jaxhands.hands.assets import mesh, rig
 from jaxhands.hands.assets.simplify import simplify
 
@@ -45,7 +45,7 @@ def test_cutting_a_sphere_leaves_a_cap_with_a_flat_edge():
   assert cut[:, 0].max() == pytest.approx(0.4)
   rim = np.unique(open_edges(cut_faces))
   np.testing.assert_allclose(cut[rim, 0], 0.4)
-  closed = contact.close(cut_faces, cut)
+  closed = closed_mesh.close(cut_faces, cut)
   assert not open_edges(closed)
   height = 1.4
   np.testing.assert_allclose(volume(cut, closed), np.pi * height**2 * (3 - height) / 3, rtol=5e-3)
