@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.subjects import Subject, operations, parameters
+from benchmarks.counts import operations
+from benchmarks.subjects import Subject, parameters
 from jaxhands.data import feed, source
 from jaxhands.train import distributed, loop, step
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import subjects
+from benchmarks import counts
 from configs import base as base_config
 from jaxhands import schema, stages
 from jaxhands.systems import base
@@ -129,7 +129,7 @@ def test_shapes_fit_for_every_variant(name, variant, stage):
   traced = jax.jit(functools.partial(_predict, system)).trace(shapes, seen)
   schema.check(traced.out_info, schema.PREDICTION, dims={"B": 2})
   if paper:
-    pinned.check(f"paper {paper} predict", flops=lambda: subjects.operations(traced))
+    pinned.check(f"paper {paper} predict", flops=lambda: counts.operations(traced))
 
 
 def _check_losses(system, config, prepared, batch):
@@ -159,7 +159,7 @@ def _check_update(system, config, prepared, batch, paper):
   chex.assert_trees_all_equal_shapes_and_dtypes(after, fresh)
   assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(after.variables["params"]))
   assert {f"{objective.name}/loss" for objective in system.objectives} <= set(scalars)
-  pinned.check(f"paper {paper} train", flops=lambda: subjects.operations(traced))
+  pinned.check(f"paper {paper} train", flops=lambda: counts.operations(traced))
 
 
 @functools.cache
