@@ -21,10 +21,11 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from jaxhands import evaluate, schema
+from jaxhands import schema
+from jaxhands.evaluation import evaluator as evaluate
+from jaxhands.evaluation.metrics.base import Protocol
 from jaxhands.geometry import camera
 from jaxhands.hands import skeleton
-from jaxhands.metrics.base import Protocol
 from jaxhands.systems import base
 from jaxhands.train import distributed
 

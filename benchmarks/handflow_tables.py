@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks import row_runs
 from configs import handflow
-from jaxhands import console as consoles
+from jaxhands.terminal import console as consoles
 
 _SIZES = ("tiny", "small", "demo")
 # Row -> its config, and the words after its size.

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import hdr
-from jaxhands import stages, timing
+from jaxhands.evaluation import latency
+from jaxhands.runs import stages
 from jaxhands.systems import base
 from jaxhands.train import step
 
@@ -47,7 +48,7 @@ def measured(variant: str, batch: int, dtype: str) -> dict[str, Any]:
   system: Any = base.load(config)
   seen = pictures(config, batch)
   variables = jax.jit(step.make_init(system, config.seed))(seen)
-  return timing.prediction_steps(system, variables, seen)
+  return latency.prediction_steps(system, variables, seen)
 
 
 def main() -> None:
@@ -59,7 +60,7 @@ def main() -> None:
   parser.add_argument("--json", type=pathlib.Path, help="also write the figures there")
   args = parser.parse_args()
   if args.run:
-    found = json.loads((args.run / "eval" / timing.FILE).read_text())
+    found = json.loads((args.run / "eval" / latency.FILE).read_text())
   else:
     found = measured(args.variant, args.batch, args.dtype)
   print(f"{found['device']}, {found['pictures']} pictures at once; ms a picture (two hands)")

@@ -29,9 +29,9 @@ import rich.table
 from benchmarks import schedule
 from configs import hdr
 from data_builders import find
-from jaxhands import console as consoles
-from jaxhands import stages
 from jaxhands.data import folders
+from jaxhands.runs import stages
+from jaxhands.terminal import console as consoles
 from jaxhands.train import checkpoint
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -15,9 +15,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxhands.evaluation.metrics import distribution, mmd
+from jaxhands.evaluation.metrics.base import Protocol
 from jaxhands.hands.model import HandModel
-from jaxhands.metrics import distribution, mmd
-from jaxhands.metrics.base import Protocol
 
 _BATCH = 50
 

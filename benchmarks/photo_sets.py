@@ -28,7 +28,7 @@ import numpy as np
 from data_builders.interhand26m import InterHandConfig, build
 from jaxhands.data.records import DataSet, Records
 from jaxhands.geometry import crop
-from jaxhands.photo import pictures, video
+from jaxhands.prediction import picture_files, video
 from jaxhands.schema import LEFT, RIGHT
 
 # Our order from MediaPipe's: each finger from its tip to its base, then the wrist.
@@ -91,7 +91,7 @@ def photo(samples: pathlib.Path) -> list[Sample]:
   known = json.loads((samples / "photos" / "tfjs_hands_keypoints.json").read_text())
   joints = np.array(known["hands"], np.float32)[:, _FROM_MEDIAPIPE]
   path = samples / "photos" / known["image"]
-  return [Sample(path.name, pictures.read(path).pixels, joints, np.ones(joints.shape[:2], bool), (LEFT, LEFT))]
+  return [Sample(path.name, picture_files.read(path).pixels, joints, np.ones(joints.shape[:2], bool), (LEFT, LEFT))]
 
 
 def clip(samples: pathlib.Path, every: int) -> list[Sample]:
@@ -114,7 +114,7 @@ def tzionas(samples: pathlib.Path) -> list[Sample]:
   joints, valid = np.zeros((2, 21, 2), np.float32), np.zeros((2, 21), bool)
   joints[:, _FROM_TZIONAS], valid[:, _FROM_TZIONAS] = given, (given > 0).any(-1)
   path = samples / "hdr" / "Tzionas_dataset-02-1-rgb-100.png"
-  return [Sample(path.name, pictures.read(path).pixels, joints, valid, (RIGHT, LEFT))]
+  return [Sample(path.name, picture_files.read(path).pixels, joints, valid, (RIGHT, LEFT))]
 
 
 def interhand(samples: pathlib.Path) -> list[Sample]:

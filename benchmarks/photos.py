@@ -33,14 +33,16 @@ import numpy as np
 from benchmarks import photo_scores, photo_sets
 from benchmarks.photo_scores import Counts
 from benchmarks.photo_sets import Sample
-from jaxhands import origin, predict, trained
+from jaxhands.evaluation.metrics import pose
+from jaxhands.evaluation.metrics.base import Protocol
 from jaxhands.geometry import crop
-from jaxhands.metrics import pose
-from jaxhands.metrics.base import Protocol
-from jaxhands.photo.find import find_hands
-from jaxhands.photo.look import Look, groups
-from jaxhands.photo.pictures import Picture
+from jaxhands.prediction import predictor
+from jaxhands.prediction.find import find_hands
+from jaxhands.prediction.load import load
+from jaxhands.prediction.look import Look, groups
+from jaxhands.prediction.picture_files import Picture
 from jaxhands.runs import folder as files
+from jaxhands.runs import provenance
 from jaxhands.train import distributed
 from jaxhands.weights import kept as weights
 
@@ -61,7 +63,7 @@ def kept() -> list[pathlib.Path]:
 # ---- told where ------------------------------------------------------------------------------------------------
 
 
-def told(model: predict.Model, samples: Sequence[Sample]) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+def told(model: predictor.Model, samples: Sequence[Sample]) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
   """Predicted joints [T, 21, 2] of the hands of each sample, each looked for where it is and taken for what it is.
 
   And the whole prediction of the first hands of each sample, one row each. A picture with two hands of one side is
@@ -165,7 +167,7 @@ def boxes(seen: Sequence[Seen], samples: Sequence[Sample]) -> dict[str, int]:
 # ---- a row -----------------------------------------------------------------------------------------------------
 
 
-def numbers(model: predict.Model, finder: predict.Model | None, every: int, scenes: int) -> dict[str, Any]:
+def numbers(model: predictor.Model, finder: predictor.Model | None, every: int, scenes: int) -> dict[str, Any]:
   """All numbers of one model; what there are no pictures for is None."""
   samples = photo_sets.folder()
   photo, clip = photo_sets.photo(samples), photo_sets.clip(samples, every)
@@ -313,10 +315,10 @@ def main() -> None:
     parser.error(str(error))
   distributed.use_compilation_cache()
   found = None if args.whole else args.finder or weights.finder()
-  finder = trained.load(found) if found else None
-  code = origin.code()  # before the table is changed
+  finder = load(found) if found else None
+  code = provenance.code()  # before the table is changed
   for run in args.run or kept():
-    model = trained.load(run)
+    model = load(run)
     row = {
       "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "commit": code["commit"],
       "modified": code["modified"], "weights": run.name, "finder": found.name if found else "",

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from jaxhands import compiled
+from jaxhands.geometry import compiled
 from jaxhands.hands.model import HandModel
 from jaxhands.render.appearance import Surroundings, sample_hands, sample_surroundings
 from jaxhands.render.backgrounds import SPLITS, sample_background

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import rich.table
 
-from jaxhands import console as consoles
+from jaxhands.terminal import console as consoles
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 _RUN_NUMBER = "seed"

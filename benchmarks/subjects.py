@@ -18,10 +18,11 @@ import numpy as np
 import configs
 from data_builders import synthetic
 from data_builders.synthetic import SyntheticConfig
-from jaxhands import fitting, stages
 from jaxhands.data import source
 from jaxhands.data.records import DataSet, Records
+from jaxhands.runs import stages
 from jaxhands.systems import base
+from jaxhands.train import time_budget
 
 _RECORDS = 32
 
@@ -73,7 +74,7 @@ def all_of(size: str, names: Sequence[str] = ()) -> list[Subject]:
     found += [
       Subject(f"{name}/{stage}" if stage else name, size, config)
       for stage, config in stages.of(whole)
-      if stage != fitting.METHOD  # the last stage's system once more, with other weights
+      if stage != time_budget.METHOD  # the last stage's system once more, with other weights
     ]
   known = {part for one in found for part in (one.name, one.name.split("/")[0])}
   if unknown := sorted(set(names) - known):

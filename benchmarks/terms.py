@@ -18,8 +18,9 @@ import numpy as np
 
 from data_builders.synthetic import SyntheticConfig
 from data_builders.synthetic.records import make_record
-from jaxhands import schema, stages
+from jaxhands import schema
 from jaxhands.data import host_ops
+from jaxhands.runs import stages
 from jaxhands.systems import base
 from jaxhands.train import loop, state, step
 

@@ -20,10 +20,10 @@ import rich.table
 from data_builders.built import Built
 from data_builders.schema import RECORD
 from data_builders.synthetic import SyntheticConfig, build
-from jaxhands import console as consoles
-from jaxhands import trained
-from jaxhands.metrics import views
-from jaxhands.metrics.distribution import Alignment
+from jaxhands.evaluation.metrics import views
+from jaxhands.evaluation.metrics.distribution import Alignment
+from jaxhands.prediction.load import load
+from jaxhands.terminal import console as consoles
 
 _ALIGNMENTS: dict[Alignment, str] = {"rrr": "at the right wrist", "rr": "at each wrist", "global": "nothing moved"}
 
@@ -78,7 +78,7 @@ def main() -> None:
   # The people, poses and backgrounds of no training.
   made = SyntheticConfig(0, 0, count, args.seed, "demo", upright_deg=180.0, cameras=args.cameras, hands="pair")
   source = Built(str(build(made)))
-  model = trained.load(args.run, batch_size=min(args.cameras, 16))
+  model = load(args.run, batch_size=min(args.cameras, 16))
   keys = {"picture", "box_img", "camera_img", "joints_cam"} & RECORD.keys()
   records = [source.read("test", row, keys) for row in range(count)]
   mode, samples = predicted(model, records)

@@ -66,7 +66,7 @@ def get_config() -> ConfigDict:
   # ---- training -------------------------------------------------------------
   config.train_for = "20 epochs"
   # Of a run that starts from finished weights: how many seconds of training there are, lengths to choose among, and how
-  # many times longer a picture takes in training than in evaluation: see `jaxhands.fitting`. () = `train_for`.
+  # many times longer a picture takes in training than in evaluation, see jaxhands.train.time_budget. () = `train_for`.
   config.fit = ConfigDict({"seconds": 0.0, "choices": (), "cost": 4.0})
   config.batch_size = 64  # examples of one update, over all devices and processes
   config.accumulation = 1  # micro-batches that an update is split into, to save memory
@@ -121,7 +121,7 @@ def get_config() -> ConfigDict:
   config.eval.batch_size = 64
   config.eval.checkpoint = "latest"  # or "best"
   config.eval.metrics = ()  # names, e.g. ("mpjpe", "mrrpe"); () = all that the system's predictions and data allow
-  # How poses are compared: jaxhands.metrics.base.Protocol. `also`: name -> what other protocols change.
+  # How poses are compared: jaxhands.evaluation.metrics.base.Protocol. `also`: name -> what other protocols change.
   config.eval.protocol = ConfigDict({
     "depth": "gt", "root": "wrist", "scale": "predicted", "joints": "annotated", "average": "per_joint",
     "count_root": True, "left_root": "relative",
@@ -181,7 +181,7 @@ def require(config: Any, difference: str, what: str, *conditions: str) -> None:
     config: gets it in `config.requires`.
     difference: its name for whoever accepts it, e.g. "no_imagenet".
     what: is needed, in words.
-    conditions: fields that must be set, as `jaxhands.requirements` reads them.
+    conditions: fields that must be set, as `jaxhands.configuration.requirements` reads them.
   """
   config.requires[difference] = (what, *conditions)
 

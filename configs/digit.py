@@ -6,9 +6,9 @@
                                                                       # InterHand2.6M as the authors trained it
     python -m benchmarks.digit_table2                                 # table 2 and section 4.3 at size small
 
-Sizes: demo, tiny, small, synth, paper. Switches: no_segmentation_features, no_segmentation_loss, no_bone_loss,
-no_visual_features, labels, two_stage, released. What they are, which of the paper's rows they make, and where paper and
-release differ: docs/systems/digit.md.
+Sizes: demo, tiny, kept, small, synth, paper. Switches: scratch, no_segmentation_features, no_segmentation_loss,
+no_bone_loss, no_visual_features, labels, two_stage, released. What they are, which of the paper's rows they make, and
+where paper and release differ: docs/systems/digit.md.
 
 MPJPE of interacting hands and MRRPE on InterHand2.6M test (H+M), RootNet depths, mm:
   paper             14.27, 29.22 (baseline 15.06, 31.36; InterNet 16.02, 32.57)
@@ -25,8 +25,8 @@ from ml_collections import ConfigDict
 from configs import base
 
 SWITCHES = (
-  "no_segmentation_features", "no_segmentation_loss", "no_bone_loss", "no_visual_features", "labels", "two_stage",
-  "released",
+  "scratch", "no_segmentation_features", "no_segmentation_loss", "no_bone_loss", "no_visual_features", "labels",
+  "two_stage", "released",
 )  # fmt: skip
 # The paper's rows: name -> switches.
 ROWS = {
@@ -40,7 +40,7 @@ ROWS = {
   "segmentation to pose, two stages": "no_visual_features,two_stage",
 }
 VARIANTS = (
-  "demo", "tiny", "small", "synth", "paper", "tiny,released", "paper,released",
+  "demo", "demo,scratch", "tiny", "kept", "small", "synth", "paper", "tiny,released", "paper,released",
   *(f"tiny,{switches}" for switches in ROWS.values() if switches),
 )  # fmt: skip
 
@@ -53,7 +53,7 @@ def get_config(variant: str = "") -> ConfigDict:
   """
   config: Any = base.get_config()
   config.name = "digit"
-  choice = base.choose(config, variant, switches=SWITCHES)
+  choice = base.choose(config, variant, switches=SWITCHES, sizes=(*base.SIZES, "kept"))
   _check(variant, choice)
   semantic = "none" if "no_segmentation_features" in choice else "labels" if "labels" in choice else "scores"
   config.system = ConfigDict({
@@ -81,7 +81,10 @@ def get_config(variant: str = "") -> ConfigDict:
     "bn_groups": 1,
   })  # fmt: skip
   config.init_from.backbone = ""
-  {"demo": _demo, "tiny": _tiny, "small": _small, "synth": _synth, "paper": _paper}[choice.size](config)
+  if choice.size == "demo":
+    _demo(config, bool(choice.switches))
+  else:
+    {"tiny": _tiny, "kept": _kept, "small": _small, "synth": _synth, "paper": _paper}[choice.size](config)
   if choice.size == "paper" and "released" in choice:
     config.accumulation = 2
   if choice.size == "paper" and "no_visual_features" in choice:
@@ -93,6 +96,8 @@ def get_config(variant: str = "") -> ConfigDict:
 
 
 def _check(variant: str, choice: base.Choice) -> None:
+  if "scratch" in choice and choice.size != "demo":
+    raise ValueError(f"variant {variant!r}: only the demo starts from weights, which 'scratch' leaves out")
   wrong = [
     ("no_segmentation_features", "no_visual_features", "leave nothing to estimate a pose from"),
     ("no_segmentation_features", "labels", "exclude each other"),
@@ -134,7 +139,8 @@ def _synth(config: Any) -> None:
   base.synth_data(config)
 
 
-def _demo(config: Any) -> None:
+def _compact(config: Any) -> None:
+  """What the small sizes have in common."""
   config.system.update(
     width=24, modules=(1, 1), blocks=1, stem=8, stride=8, segmentation_kind="shuffle", segmentation_features=(24,),
     semantic_features=(32, 32), fusion_features=(24, 48, 96), pooled_features=(24, 32, 64, 64),
@@ -143,20 +149,46 @@ def _demo(config: Any) -> None:
   config.data.crop_hw, config.data.shrink = (96, 96), True
   config.data.rough = True
   config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:test",)
-  config.data.synthetic.update(train=8_000, val=0, test=1_000)
   config.data.augmentation.update(translation=0.05, scale=0.1, rotation_deg=10.0)
-  config.train_for = "4400 steps"
   config.batch_size = 16
   config.optimizer.learning_rate = 4e-3
   config.schedule.name, config.schedule.warmup = "cosine", "200 steps"
   config.ema = 0.999
-  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "0 steps", "1100 steps"
+
+
+def _demo(config: Any, scratch: bool) -> None:
+  """The weights that come with the package, fitted to other upright hands; or nothing but these hands.
+
+  A switch changes the network or what it learns, so that a demo with one starts from nothing.
+  """
+  _compact(config)
+  config.data.synthetic = ConfigDict({"train": 1_500, "val": 0, "test": 500, "seed": 0})
+  if scratch:
+    config.train_for = "4400 steps"
+  else:
+    config.data.augmentation.update(translation=0.1, scale=0.2, rotation_deg=30.0)
+    config.init_from.all = "kept/digit"
+    config.train_for, config.fit.choices = "600 steps", ("200 steps", "600 steps", "1800 steps")
+    config.fit.seconds = 150.0
+    config.optimizer.learning_rate, config.schedule.warmup = 5e-4, "50 steps"
+    config.ema = 0.99
+  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "200 steps"
+
+
+def _kept(config: Any) -> None:
+  """The weights that come with the package."""
+  _compact(config)
+  base.kept_data(config)
+  config.data.augmentation.update(translation=0.1, scale=0.2, rotation_deg=30.0)
+  config.train_for, config.clip_norm = "12000 steps", 1.0
+  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "0 steps", "500 steps"
 
 
 def _small(config: Any) -> None:
-  _demo(config)  # and its pictures, so that there is nothing to build
+  _compact(config)
+  config.data.synthetic.update(train=8_000, val=0, test=1_000)
   config.train_for = "1200 steps"
-  config.checkpoint_every = "400 steps"
+  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "0 steps", "400 steps"
 
 
 def _tiny(config: Any) -> None:

@@ -5,7 +5,7 @@
 
 Of no paper. Trained on `synthetic/wide`: rendered hands of any size anywhere in pictures with arms, faces and other
 skin, one picture in four without hands. Training looks at whole pictures and at parts of them, as the predictor does,
-which looks again where it found something (`jaxhands/photo/find.py`). An evaluation looks at whole pictures once.
+which looks again where it found something (`jaxhands/prediction/find.py`). An evaluation looks at whole pictures once.
 
 Metrics: share of hands whose box is found (IoU of at least 0.5, `box_recall`; 0.3, `box_recall_loose`), by size of the
 hand; share of these whose side is right; boxes on no hand for each picture; share of pictures without hands in which

@@ -91,9 +91,8 @@ def _evaluate_with_rootnet(config: Any, size: str) -> None:
   config.stage.rootnet = ConfigDict({key: estimator[key] for key in ("system", *base.OF_TRAINING)})
   own = {key: estimator.data[key] for key in ("augmentation", "shrink", "rough")}
   config.stage.rootnet.data = ConfigDict({"kind": "all"} | own)
-  if config.init_from.all:  # InterNet's weights, and lengths chosen for going on from them
-    config.stage.rootnet.init_from = ConfigDict({"all": ""})
-    config.stage.rootnet.fit = ConfigDict({"choices": ()})
+  config.stage.rootnet.init_from = ConfigDict({"all": estimator.init_from.all})
+  config.stage.rootnet.fit = estimator.fit
   config.stage.rootnet.eval = ConfigDict({"mean_pose": 0})
   config.stage.internet = ConfigDict(
     {"data": {"root_depths": "stages/rootnet"}, "eval": {"protocol": {"depth": "rootnet"}}}

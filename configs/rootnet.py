@@ -5,8 +5,8 @@
     python launch.py --config=configs/rootnet.py:paper --config.init_from.backbone=resnet50-19c8e357.pth
                                                                       # InterHand2.6M, or any set with absolute depth
 
-Sizes: demo, tiny, small, synth, paper. Switches: hand, released. What they are, how others are evaluated with the
-depths of a run, and where paper and release differ: docs/systems/rootnet.md.
+Sizes: demo, tiny, kept, small, synth, paper. Switches: scratch, hand, released. What they are, how others are evaluated
+with the depths of a run, and where paper and release differ: docs/systems/rootnet.md.
 
 Depth of the wrists, mean error in mm, on the demo's data of version 6 (4,000 pictures for training, 500 others), with
 `depth_weight` 1:
@@ -25,9 +25,10 @@ from ml_collections import ConfigDict
 
 from configs import base
 
-SWITCHES = ("hand", "released")
+SWITCHES = ("scratch", "hand", "released")
 VARIANTS = (
-  "demo", "tiny", "small", "synth", "paper", "tiny,hand", "tiny,released", "paper,hand", "paper,released",
+  "demo", "demo,scratch", "tiny", "kept", "small", "synth", "paper", "tiny,hand", "tiny,released", "paper,hand",
+  "paper,released",
 )  # fmt: skip
 
 
@@ -35,12 +36,16 @@ def get_config(variant: str = "") -> ConfigDict:
   """The config of `[size][,switch...]`; see the module.
 
   Raises:
-    ValueError: an unknown word.
+    ValueError: an unknown word, or a switch that the size has no use for.
   """
   config: Any = base.get_config()
   config.name = "rootnet"
-  choice = base.choose(config, variant, switches=SWITCHES)
+  choice = base.choose(config, variant, switches=SWITCHES, sizes=(*base.SIZES, "kept"))
   released = "released" in choice
+  if "scratch" in choice and choice.size != "demo":
+    raise ValueError(f"variant {variant!r}: only the demo starts from weights, which 'scratch' leaves out")
+  if choice.size == "demo" and (released or "hand" in choice):
+    raise ValueError(f"variant {variant!r}: the demo starts from weights of both hands in one crop; take 'small'")
   config.system = ConfigDict({
     "name": "rootnet",
     "released": released,
@@ -57,7 +62,10 @@ def get_config(variant: str = "") -> ConfigDict:
   if config.system.view == "hand":
     config.data.augmentation.mirror_probability = 0.0
   config.eval.mean_pose = 0  # a pose, which says nothing of the wrist
-  {"demo": _demo, "tiny": _tiny, "small": _small, "synth": _synth, "paper": _paper}[choice.size](config)
+  if choice.size == "demo":
+    _demo(config, "scratch" in choice)
+  else:
+    {"tiny": _tiny, "kept": _kept, "small": _small, "synth": _synth, "paper": _paper}[choice.size](config)
   return config
 
 
@@ -76,24 +84,48 @@ def _synth(config: Any) -> None:
   base.synth_data(config)
 
 
-def _demo(config: Any) -> None:
-  config.system.update(depth=18, width=16, upsampler="shuffle", upsampler_features=32, depth_weight=0.02)
+def _compact(config: Any) -> None:
+  """What the small sizes have in common."""
+  config.system.update(depth=18, width=24, upsampler="shuffle", upsampler_features=32, depth_weight=0.02)
   config.data.crop_hw = (96, 96)
   config.data.rough = True
-  config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:val",)
-  config.data.synthetic.update(train=4_000, val=500, test=0)
-  config.train_for = "2000 steps"
+  config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:test",)
   config.batch_size = 32
   config.optimizer.learning_rate = 1e-3
-  config.schedule.name = "cosine"
+  config.schedule.name, config.schedule.warmup = "cosine", "100 steps"
+  config.clip_norm = 1.0
   config.ema = 0.999
-  config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "1000 steps", "1000 steps"
+
+
+def _demo(config: Any, scratch: bool) -> None:
+  """The weights that come with the package, fitted to other upright hands; or nothing but these hands."""
+  _compact(config)
+  config.data.synthetic = ConfigDict({"train": 1_500, "val": 0, "test": 500, "seed": 0})
+  if scratch:
+    config.train_for = "2000 steps"
+  else:
+    config.init_from.all = "kept/rootnet"
+    config.train_for, config.fit.choices = "300 steps", ("100 steps", "300 steps", "900 steps")
+    config.fit.seconds = 150.0
+    config.optimizer.learning_rate, config.schedule.warmup = 2e-4, "25 steps"
+    config.ema = 0.99
+  config.log_every, config.eval_every, config.checkpoint_every = "50 steps", "0 steps", "100 steps"
+
+
+def _kept(config: Any) -> None:
+  """The weights that come with the package, from the trunk of InterNet's, which has seen these hands."""
+  _compact(config)
+  base.kept_data(config)
+  config.init_from.backbone = "kept/internet"
+  config.train_for = "4000 steps"
+  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "200 steps"
 
 
 def _small(config: Any) -> None:
-  _demo(config)
-  config.data.synthetic.update(train=2_000, val=500)
+  _compact(config)
+  config.data.synthetic.update(train=2_000, val=0, test=500)
   config.train_for = "1000 steps"
+  config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "500 steps"
 
 
 def _tiny(config: Any) -> None:

@@ -18,7 +18,7 @@ import rich.text
 
 from data_builders.problems import Problems
 from data_builders.shards import BuildError, Progress
-from jaxhands import console as consoles
+from jaxhands.terminal import console as consoles
 
 _SECONDS_BETWEEN_LINES, _SECONDS_BETWEEN_STEPS = 30.0, 15.0
 

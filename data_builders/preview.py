@@ -17,12 +17,12 @@ import tensorflow_datasets as tfds
 
 from data_builders.command import clear_exit
 from data_builders.shards import BuildError
-from jaxhands.arguments import Parser
+from jaxhands.drawing.overlay import HAND_RGB, paint, paint_masks, skeleton, write_words
 from jaxhands.hands.mano_files import ManoFileError
 from jaxhands.hands.model import HandModel
 from jaxhands.hands.skeleton import PARENTS
-from jaxhands.render.overlay import HAND_RGB, paint, paint_masks, skeleton, write_words
 from jaxhands.schema import HANDS, NUM_PARTS, unpack_masks
+from jaxhands.terminal.arguments import Parser
 
 PANEL_PX = 240
 ROWS = 8

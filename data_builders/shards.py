@@ -32,8 +32,8 @@ from etils import epath
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from data_builders.schema import FORMAT, Record, check_record, encode_example, features
-from jaxhands import writer
 from jaxhands.data import folders
+from jaxhands.runs import lock as writer
 
 _FULL = {errno.ENOSPC: "No space left on device", errno.EDQUOT: "Disk quota exceeded"}
 _PARTIAL = ".partial"

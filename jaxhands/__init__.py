@@ -8,10 +8,10 @@ __version__ = "0.1.0"
 
 
 def load(path: Any, **options: Any) -> Any:
-  """A trained system from the folder of a run, or from a file of released weights: see `jaxhands.trained.load`.
+  """A trained system from the folder of a run, or from a file of released weights: see `prediction.load`.
 
   hands = jaxhands.load("runs/internet-demo").predict([picture])
   """
-  from jaxhands import trained  # JAX is imported when it is needed
+  from jaxhands.prediction.load import load  # JAX is imported when it is needed
 
-  return trained.load(path, **options)
+  return load(path, **options)

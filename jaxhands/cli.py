@@ -22,8 +22,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from jaxhands import __version__, console, writer
-from jaxhands.arguments import Parser
+from jaxhands import __version__
+from jaxhands.runs import lock
+from jaxhands.terminal import console
+from jaxhands.terminal.arguments import Parser
 
 PROGRAM = "jaxhands" if pathlib.Path(sys.argv[0]).stem == "jaxhands" else "python -m jaxhands"
 INTERRUPTED = 130
@@ -53,8 +55,8 @@ COMMANDS = {
   "import": Command("jaxhands.commands.import_weights", "make a run of weights that authors released", True),
   "inspect": Command("jaxhands.commands.inspect", "list what a file of weights or a run holds"),
   "keep": Command("jaxhands.commands.keep", "the weights of a run alone, small, to predict with", True),
-  "compare": Command("jaxhands.compare", "difference of two runs, example by example: interval and p-value"),
-  "results": Command("jaxhands.results", "keep a run's result; write RESULTS.md beside the papers' numbers"),
+  "compare": Command("jaxhands.commands.compare", "difference of two runs, example by example: interval and p-value"),
+  "results": Command("jaxhands.commands.results", "keep a run's result; write RESULTS.md beside the papers' numbers"),
   "joints": Command("jaxhands.commands.joints", "show how joints are numbered here and elsewhere"),
   "doctor": Command("jaxhands.commands.doctor", "what works on this machine, and what to do about the rest"),
 }
@@ -102,8 +104,8 @@ def _filled(out: pathlib.Path) -> Iterator[None]:
   """Within this context the folder of `--out` is there, and nobody else writes into it."""
   with contextlib.ExitStack() as stack:
     try:
-      stack.enter_context(writer.only(out))
-    except writer.FolderInUseError:
+      stack.enter_context(lock.only(out))
+    except lock.FolderInUseError:
       raise
     except OSError as error:
       raise ValueError(f"--out {out} cannot be made a folder: {error.strerror or error}") from error

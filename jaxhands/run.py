@@ -17,29 +17,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from jaxhands import (
-  comparisons,
-  config_rules,
-  evaluate,
-  fitting,
-  metrics,
-  origin,
-  requirements,
-  run_data,
-  schema,
-  stages,
-  timing,
-)
+from jaxhands import schema
+from jaxhands.configuration import requirements, rules
 from jaxhands.data import feed, folders, host_ops, source
 from jaxhands.data.records import Records, RootDepths
+from jaxhands.evaluation import ablations, chosen_metrics, evaluator, latency, metrics
+from jaxhands.evaluation.metrics import confidence, mean_pose, pictures
+from jaxhands.evaluation.metrics.base import Protocol
 from jaxhands.evaluation.result import EvalResult
 from jaxhands.hands.model import HandModel
-from jaxhands.metrics import confidence, mean_pose, pictures
-from jaxhands.metrics.base import Protocol
 from jaxhands.report import examples
 from jaxhands.runs import folder as run_files
+from jaxhands.runs import provenance, run_data, stages
 from jaxhands.systems import base
-from jaxhands.train import checkpoint, distributed, loop, transfer
+from jaxhands.train import checkpoint, distributed, initialise, loop, time_budget
 from jaxhands.train import state as states
 from jaxhands.train import step as steps
 from jaxhands.weights import files
@@ -76,15 +67,15 @@ def run(
     False if a signal stopped the training; what is done is saved.
   Raises:
     ValueError: the config is wrong; before anything is computed.
-    OSError: data, a run or a file is missing, or another process writes into the folder (`writer.FolderInUseError`).
+    OSError: data, a run or a file is missing, or another process writes into the folder (`lock.FolderInUseError`).
   """
   checkpoint.check_name(workdir)
   if profile_steps and mode == "eval":
     raise ValueError(f"{profile_steps} steps of training cannot be profiled in mode 'eval'")
-  config_rules.check(config)
+  rules.check(config)
   described = dict(stages.of(config))
   for name, stage in described.items():
-    config_rules.check(stage, name)
+    rules.check(stage, name)
   stages.check_continues(workdir, config)
   if only and only not in described:
     raise ValueError(f"there is no stage {only!r}; config.stages are {tuple(config.stages) or 'none'}")
@@ -166,37 +157,37 @@ class Run:
       ValueError, FileNotFoundError: see `run`.
     """
     self.config, self.workdir, self._top = config, workdir, top
-    with config_rules.while_building():
+    with rules.while_building():
       self.system = base.load(config)
     find = find_data or (lambda name, variant, data: folders.find(name, variant, data.dir))
     self._data = run_data.RunData(config, self.system, top, find)
-    config_rules.check_system(self.system)
+    rules.check_system(self.system)
     if trains:
-      config_rules.check_read(config, self.system)
+      rules.check_read(config, self.system)
     self.mesh = distributed.make_mesh(fsdp=config.sharding.fsdp)
     if self.system.objectives and trains:
       distributed.check_batch_size(config.batch_size, config.accumulation, self.mesh)
     distributed.check_batch_size(config.eval.batch_size, 1, self.mesh)
     protocol = Protocol(**config.eval.protocol)
     needs = self.system.needs
-    more = pictures.metrics(comparisons.features(config.vgg)) if "removed" in needs else ()
+    more = pictures.metrics(chosen_metrics.features(config.vgg)) if "removed" in needs else ()
     hand_model = HandModel.named(config.hand_model) if "mano" in needs else None
     if "annotations_mano" in needs or self._annotations:
       more += metrics.distributions(protocol, HandModel.named(config.hand_model))
-    reported = comparisons.metrics_of(config, protocol, hand_model, "parts" in needs, more)
+    reported = chosen_metrics.metrics_of(config, protocol, hand_model, "parts" in needs, more)
     also = [dataclasses.replace(protocol, **changes) for changes in config.eval.also.values()]
-    methods = comparisons.methods_of(config, self.system)
-    self.evaluator = evaluate.Evaluator(
+    methods = ablations.methods_of(config, self.system)
+    self.evaluator = evaluator.Evaluator(
       self.system, self.mesh, reported, protocol, also, self._mean_pose(trains), config.seed, methods, hand_model
     )
     self._at_the_end: Mapping[str, Any] | None = None  # what the training's last evaluation measured
-    transfer.check_sources(dict(config.init_from))
+    initialise.check_sources(dict(config.init_from))
     self._check_depths((protocol, *also))
     # What an earlier stage will write is not there yet; everything else must be.
     if not config.data.root_depths.startswith("stages/"):
       _ = self._eval_records
       if self.system.objectives and trains:
-        with config_rules.while_building():
+        with rules.while_building():
           loop.prepare(self.system, config, next(self.train_batches(0)), self._examples)
 
   # ---- data -----------------------------------------------------------------
@@ -218,7 +209,7 @@ class Run:
 
   @staticmethod
   def _data_versions(opened: Sequence[Records]) -> list[dict[str, Any]]:
-    return [origin.data_set(one.data_set.folder, one.data_set.split, len(one)) for one in opened]
+    return [provenance.data_set(one.data_set.folder, one.data_set.split, len(one)) for one in opened]
 
   @property
   def _examples(self) -> int:
@@ -285,7 +276,7 @@ class Run:
       return self._assembled()
     if jax.process_index() == 0 and not stages.is_finished(self.workdir, self._examples):
       accepted = requirements.differences(self.config, self._top)
-      origin.note_training(self.workdir, self._data_versions(self._train_records), accepted)
+      provenance.note_training(self.workdir, self._data_versions(self._train_records), accepted)
     if self.config.get("fit", {}).get("choices"):  # runs of before it was there have none
       self._fit()
     result = loop.train(
@@ -296,11 +287,11 @@ class Run:
 
   def _fit(self) -> None:
     """Evaluates the weights that the run starts from, once, and chooses a length that fits the time."""
-    decided = fitting.read(self.workdir)
+    decided = time_budget.read(self.workdir)
     if decided is None:
       fit = self.config.fit
       shapes, constants = self._shapes_and_constants()
-      idle = sorted(set(states.leaves(shapes)) - transfer.filled(shapes, dict(self.config.init_from)))
+      idle = sorted(set(states.leaves(shapes)) - initialise.filled(shapes, dict(self.config.init_from)))
       if idle:
         raise ValueError(f"fit.choices are for what starts from finished weights; init_from does not fill {idle[0]!r}")
       start = self._filled(shapes) | {"constants": constants}
@@ -310,9 +301,9 @@ class Run:
       self.evaluator.measure(start, batches)
       seconds = multihost_utils.broadcast_one_to_all(np.float64(time.perf_counter() - begun))
       rate = sum(len(batch["weight"]) for batch in batches) * jax.process_count() / float(seconds)
-      length = fitting.chosen(fit.choices, fit.seconds, rate, self.config.batch_size, fit.cost)
+      length = time_budget.chosen(fit.choices, fit.seconds, rate, self.config.batch_size, fit.cost)
       if jax.process_index() == 0:
-        fitting.write(self.workdir, at_start, rate, length)
+        time_budget.write(self.workdir, at_start, rate, length)
         print(
           f"this machine evaluates {rate:.0f} pictures a second: of trainings of {', '.join(fit.choices)}, "
           f"that of {length} should take at most {fit.seconds:.0f} s"
@@ -330,7 +321,7 @@ class Run:
 
   def _filled(self, variables: states.Tree) -> states.Tree:
     widened = self.system.widened if isinstance(self.system, base.WidenedSystem) else ()
-    return transfer.fill(variables, dict(self.config.init_from), self._imported, self._top, widened)
+    return initialise.fill(variables, dict(self.config.init_from), self._imported, self._top, widened)
 
   def _imported(self, path: pathlib.Path) -> states.Tree:
     """Weights of the authors, from a file in any format."""
@@ -353,14 +344,14 @@ class Run:
       measured = self.evaluator.measure(variables, self.eval_batches())
     accepted = requirements.of_weights(self.workdir, self.config, self._top)
     result = dataclasses.replace(self.evaluator.result(measured, self._labels()), accepted=accepted)
-    if start := fitting.read(self.workdir):
-      beside = {"protocol": result.protocol, "method": fitting.METHOD, "metrics": start["metrics"]}
+    if start := time_budget.read(self.workdir):
+      beside = {"protocol": result.protocol, "method": time_budget.METHOD, "metrics": start["metrics"]}
       result = dataclasses.replace(result, also=(*result.also, beside))
     chosen = examples.choose(result.examples_values)
     looked_at = self._look(variables, chosen.positions)
     if jax.process_index() == 0:
       result.write(self.workdir / "eval")
-      origin.note_evaluation(self.workdir, self._data_versions(self._eval_records))
+      provenance.note_evaluation(self.workdir, self._data_versions(self._eval_records))
       self._write_root_depths(result.examples_values)
       self._write_calibration(result.examples_values)
       examples.save(self.workdir / "eval" / "shown.npz", chosen, looked_at)
@@ -375,9 +366,9 @@ class Run:
       batch = feed.put(next(iter(self.eval_batches())), self.mesh)
       # As `device_ops` leaves it; nothing here depends on chance.
       batch = self.system.device_ops(batch, jax.random.key(self.config.seed), False)
-      seconds = timing.prediction_steps(self.system, variables, batch)
+      seconds = latency.prediction_steps(self.system, variables, batch)
       if jax.process_index() == 0:
-        run_files.write_json(self.workdir / "eval" / timing.FILE, seconds)
+        run_files.write_json(self.workdir / "eval" / latency.FILE, seconds)
 
   def _write_root_depths(self, values: Mapping[str, np.ndarray]) -> None:
     """Keeps the wrists' depths of a system that estimates them, for others to be evaluated with."""
@@ -427,7 +418,7 @@ class Run:
   def _assembled(self) -> base.Variables:
     """The variables from other runs and files, as `config.init_from` says; saved as a checkpoint of this run."""
     shapes, constants = self._shapes_and_constants()
-    idle = sorted(set(states.leaves(shapes)) - transfer.filled(shapes, dict(self.config.init_from)))
+    idle = sorted(set(states.leaves(shapes)) - initialise.filled(shapes, dict(self.config.init_from)))
     if idle:
       raise ValueError(f"system {self.config.system.name!r} is not trained, and init_from does not fill {idle[0]!r}")
     variables = jax.device_put(self._filled(shapes), distributed.replicated(self.mesh))

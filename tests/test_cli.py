@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
-from jaxhands import cli, writer
+from jaxhands import cli
 from jaxhands.commands import doctor
+from jaxhands.runs import lock
 from jaxhands.train import checkpoint
 from tests.train import toys
 
@@ -161,7 +162,7 @@ def test_the_doctor_needs_no_home(tmp_path, monkeypatch):
 def test_our_configs_are_found_beside_foreign_ones(tmp_path):
   (tmp_path / "configs").mkdir()
   (tmp_path / "configs" / "__init__.py").write_text("raise RuntimeError('not ours')")
-  code = "from jaxhands import trained; print(trained.released_config('rootnet').variant)"
+  code = "from jaxhands.runs import released; print(released.released_config('rootnet').variant)"
   environment = os.environ | {"PYTHONPATH": str(ROOT)}
   command = [sys.executable, "-c", code]
   found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
@@ -169,14 +170,17 @@ def test_our_configs_are_found_beside_foreign_ones(tmp_path):
 
 
 def test_one_process_at_a_time_fills_a_folder(tmp_path, capsys):
-  with writer.only(tmp_path / "run"):
+  with lock.only(tmp_path / "run"):
     assert cli.main(["import", "--system", "internet", str(tmp_path / "x.pth"), "--out", str(tmp_path / "run")]) == 1
   assert "writes into" in capsys.readouterr().err
   assert not (tmp_path / "run").exists()
 
 
 def test_no_character_stops_a_program_whose_terminal_lacks_it():
-  code = "from jaxhands import console; console.accept_all_characters(); console.make().print('30 \u00b0, caf\u00e9')"
+  code = (
+    "from jaxhands.terminal import console; console.accept_all_characters(); "
+    "console.make().print('30 \u00b0, caf\u00e9')"
+  )
   for encoding, shown in (("ascii", "30 \\xb0, caf\\xe9\n"), ("utf-8", "30 \u00b0, caf\u00e9\n")):
     environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
     command = [sys.executable, "-c", code]

@@ -13,8 +13,10 @@ import tomllib
 
 import pytest
 
-from jaxhands import __version__, cli, config_flags, requirements, stages
+from jaxhands import __version__, cli
 from jaxhands.commands import train
+from jaxhands.configuration import command_line, requirements
+from jaxhands.runs import stages
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "data_builders" / "README.md"]
@@ -119,7 +121,7 @@ def _launch(words, monkeypatch, folder, command=train):
   (folder / "interhand26m" / "features.json").touch()
   words = [word.replace("/data/jaxhands", str(folder)) for word in words]
   monkeypatch.chdir(ROOT)
-  values = config_flags.read("launch.py", "--config=configs/NAME.py", "", words, command.define_flags)
+  values = command_line.read("launch.py", "--config=configs/NAME.py", "", words, command.define_flags)
   config, only = values["config"], values["stage"]
   described = dict(stages.of(config))
   assert only in ("", *described)

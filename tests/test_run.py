@@ -12,8 +12,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import base as base_config
-from jaxhands import evaluate, run, stages, writer
+from jaxhands import run
 from jaxhands.data import augment, host_ops
+from jaxhands.evaluation import evaluator
+from jaxhands.runs import lock, stages
 from jaxhands.train import checkpoint
 from tests.data.conftest import build
 from tests.train import toys
@@ -129,13 +131,13 @@ def test_what_starts_from_weights_is_as_long_as_there_is_time(data, tmp_path, ca
 
 
 def test_nothing_is_evaluated_or_compiled_twice(data, tmp_path, monkeypatch):
-  measure, measured = evaluate.Evaluator.measure, []
+  measure, measured = evaluator.Evaluator.measure, []
 
   def counted(self, variables, batches):
     measured.append(variables)
     return measure(self, variables, batches)
 
-  monkeypatch.setattr(evaluate.Evaluator, "measure", counted)
+  monkeypatch.setattr(evaluator.Evaluator, "measure", counted)
   made = run.Run(_config(data), tmp_path, tmp_path)
   answer = made.evaluate(made.train())
   assert len(measured) == 2  # after 2 and 4 steps
@@ -221,17 +223,17 @@ def test_a_signal_in_the_last_step_is_obeyed_before_the_evaluation(data, tmp_pat
 
 def test_a_run_has_one_writer_and_each_of_its_stages_one(data, tmp_path):
   config = _staged(data)
-  with writer.only(tmp_path / "stages" / "first"):
+  with lock.only(tmp_path / "stages" / "first"):
     for only in ("", "first"):
-      with pytest.raises(writer.FolderInUseError, match="stages/first already"):
+      with pytest.raises(lock.FolderInUseError, match="stages/first already"):
         run.run(config, tmp_path, only=only)
   assert not (tmp_path / "stages" / "first").exists()
   assert run.run(config, tmp_path, "train", only="first")
-  with writer.only(tmp_path), writer.only(tmp_path / "stages" / "first"):
+  with lock.only(tmp_path), lock.only(tmp_path / "stages" / "first"):
     assert run.run(config, tmp_path, "train", only="second")
-    with pytest.raises(writer.FolderInUseError):  # the last stage ends with the run's own answer
+    with pytest.raises(lock.FolderInUseError):  # the last stage ends with the run's own answer
       run.run(config, tmp_path, only="whole")
-  assert not (tmp_path / writer.LOCK).exists()
+  assert not (tmp_path / lock.LOCK).exists()
 
 
 def test_the_config_survives_its_file(data, tmp_path):
@@ -426,7 +428,7 @@ def test_nothing_touches_a_device_at_import(tmp_path):
 def test_protocol_section_has_the_protocols_fields():
   import dataclasses
 
-  from jaxhands.metrics.base import Protocol
+  from jaxhands.evaluation.metrics.base import Protocol
 
   section = base_config.get_config().eval.protocol
   assert Protocol(**section) == Protocol()

@@ -10,7 +10,7 @@ from data_builders.aih.config import VARIANTS, AihConfig
 from data_builders.command import Said, add_beam, beam_of, clear_exit, finish_verify, listed, shown_progress
 from data_builders.preview import write_sheets
 from data_builders.shards import BuildError, usable_cores
-from jaxhands.arguments import Parser
+from jaxhands.terminal.arguments import Parser
 
 _PROGRAM = "python -m data_builders.aih"
 

@@ -52,8 +52,8 @@ def build(
   from data_builders.aih.survey import survey
   from data_builders.built import Built, find_built
   from data_builders.synthetic.config import content
-  from jaxhands import writer
   from jaxhands.render.texture import texture_files
+  from jaxhands.runs import lock
 
   jobs = shards.usable_cores() if jobs is None else jobs
   place = "" if root is None else str(root)
@@ -85,7 +85,7 @@ def build(
       config.embedded_singles, None, jobs, lambda done, total: progress(done, total + count), root, beam
     )
     singles = Built(str(folder))
-  with shards.clear_errors(out), writer.only(out, wait=True):
+  with shards.clear_errors(out), lock.only(out, wait=True):
     surveyed = survey(out / f"{_SURVEY}-{shards.arguments_hash(arguments)}", config.counts, singles, poses, model, say)
   fits = None if poses is None else Fits(poses, surveyed, config.mano, config.textures)
   make = functools.partial(make_record, Source(config, singles, surveyed, fits))

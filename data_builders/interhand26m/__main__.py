@@ -12,7 +12,7 @@ from data_builders.interhand26m.layout import BRANCHES, SPLITS
 from data_builders.interhand26m.problems import KINDS
 from data_builders.preview import write_sheets
 from data_builders.shards import BuildError, usable_cores
-from jaxhands.arguments import Parser
+from jaxhands.terminal.arguments import Parser
 
 _PROGRAM = "python -m data_builders.interhand26m"
 

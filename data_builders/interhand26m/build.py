@@ -22,8 +22,8 @@ from data_builders.interhand26m.rootnet import write_root_depths
 from data_builders.interhand26m.survey import Say, survey
 from data_builders.problems import Problems
 from data_builders.shards import BuildError
-from jaxhands import writer
 from jaxhands.hands.mano_files import ManoFileError
+from jaxhands.runs import lock
 
 NAME = "interhand26m"
 _SUFFIX = {"ALL": "", "H": "-human", "M": "-machine"}
@@ -138,7 +138,7 @@ def build(
   if out.exists() and not out.is_dir():
     raise BuildError(f"{out} is a file; give the path of a folder")
   identity, surveyed = _identity(config), out / _SURVEY
-  with shards.clear_errors(out), writer.only(out, wait=True):
+  with shards.clear_errors(out), lock.only(out, wait=True):
     strangers = (path for path in out.iterdir() if not path.name.startswith("."))
     if not (surveyed / "survey.json").is_file() and any(strangers):
       raise BuildError(f"{out} holds something else, or lost its {_SURVEY}; give a new or an empty folder")

@@ -9,7 +9,7 @@ from data_builders.command import Said, add_beam, beam_of, clear_exit, shown_pro
 from data_builders.multihands.build import build, source_of
 from data_builders.multihands.config import SPLITS, MultiHandsConfig
 from data_builders.shards import BuildError
-from jaxhands.arguments import Parser
+from jaxhands.terminal.arguments import Parser
 
 _PROGRAM = "python -m data_builders.multihands"
 

@@ -79,14 +79,14 @@ def source_of(
   from data_builders.built import find_built
   from data_builders.multihands.records import Source
   from data_builders.multihands.survey import survey
-  from jaxhands import writer
+  from jaxhands.runs import lock
 
   built = find_built(config.source, "" if root is None else str(root))
   arguments = _arguments(config, built)
   folder = shards.default_folder(f"{NAME}-{_short(built.folder)}", arguments, root) if out is None else out
   folder = folder.expanduser().absolute()
   surveyed = folder / f"{_SURVEY}-{shards.arguments_hash(arguments)}"
-  with shards.clear_errors(folder), writer.only(folder, wait=True):
+  with shards.clear_errors(folder), lock.only(folder, wait=True):
     survey(surveyed, config, built, _hand_model(config), say)
   return Source(config, built, str(surveyed)), folder
 

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from data_builders.multihands.records import Source, found, hand_model
 from data_builders.schema import RECORD
 from data_builders.shards import BuildError
+from jaxhands.drawing.overlay import paint, skeleton
 from jaxhands.geometry import camera, crop
-from jaxhands.render.overlay import paint, skeleton
 from jaxhands.schema import RIGHT
 
 _TESTS = ("places and depth", "likely", "both, and tested further", "all")

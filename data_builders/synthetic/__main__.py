@@ -10,7 +10,7 @@ from data_builders.preview import write_sheets
 from data_builders.shards import BuildError, usable_cores
 from data_builders.synthetic.build import build
 from data_builders.synthetic.config import HANDS, PICTURES, VARIANTS, SyntheticConfig
-from jaxhands.arguments import Parser
+from jaxhands.terminal.arguments import Parser
 
 _PROGRAM = "python -m data_builders.synthetic"
 

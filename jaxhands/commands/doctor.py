@@ -27,8 +27,9 @@ from typing import Literal
 
 import rich.text
 
-from jaxhands import __version__, console
+from jaxhands import __version__
 from jaxhands.data import folders
+from jaxhands.terminal import console
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "array-record", "numpy", "opencv-python")
 _COLOURS = {"ok": "green", "note": "yellow", "broken": "red"}
@@ -168,7 +169,7 @@ def _run(folder: pathlib.Path) -> Finding:
 
 def _unfinished(folder: pathlib.Path, names: Sequence[str]) -> str:
   """The first stage that is not finished, with its steps; "" = all are."""
-  from jaxhands import stages
+  from jaxhands.runs import stages
 
   for name in names:
     found = stages.progress(folder / "stages" / name if name else folder)

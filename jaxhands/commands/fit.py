@@ -23,11 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxhands import joint_files, schema
+from jaxhands import schema
 from jaxhands.data import folders
 from jaxhands.data.records import DataSet, Records
 from jaxhands.hands import fit
 from jaxhands.hands.model import EMBEDDED, HandModel
+from jaxhands.prediction import joint_files
 from jaxhands.runs import folder as files
 from jaxhands.train import distributed
 

@@ -25,7 +25,7 @@ import argparse
 import pathlib
 import sys
 
-from jaxhands import trained
+from jaxhands.runs import released
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,11 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
   """Imports, writes, prints the summary."""
-  config = trained.released_config(args.system, args.config, args.hand_model)
+  config = released.released_config(args.system, args.config, args.hand_model)
   variant = config.variant.replace("-", ",")  # as --config takes it
   print(f"system     {args.system}, config {config.name}:{variant}", file=sys.stderr)
-  imported = trained.import_file(args.file, config, args.key)
-  trained.write_run(imported, args.out)
+  imported = released.import_file(args.file, config, args.key)
+  released.write_run(imported, args.out)
   print("\n".join(imported.summary()))
   print(f"parts      {', '.join(imported.parts)}\nrun        {args.out}")
   return 0

@@ -15,10 +15,10 @@ import textwrap
 import cv2
 import numpy as np
 
-from jaxhands import draw, schema
+from jaxhands import schema
+from jaxhands.drawing import overlay, two_hands
 from jaxhands.hands import conventions
 from jaxhands.hands.model import HandModel
-from jaxhands.render import overlay
 
 _PANEL_HW = (620, 560)
 _INK = (40, 36, 32)
@@ -68,7 +68,7 @@ def _panel(name: str) -> np.ndarray:
   both = np.stack([points, points])
   valid = np.stack([np.ones(21, bool), np.zeros(21, bool)])
   panel = np.full((height, width, 3), 255, np.uint8)
-  panel = overlay.paint(panel, overlay.skeleton(both, valid, draw.line_px(height, width)))
+  panel = overlay.paint(panel, overlay.skeleton(both, valid, two_hands.line_px(height, width)))
   middle = points.mean(0)
   for index, joint in enumerate(convention.interhand):
     away = points[joint] - middle

@@ -17,8 +17,8 @@ import shutil
 import numpy as np
 from flax import traverse_util
 
-from jaxhands import writer
-from jaxhands.metrics import confidence
+from jaxhands.evaluation.metrics import confidence
+from jaxhands.runs import lock
 from jaxhands.train import checkpoint
 from jaxhands.train import state as states
 from jaxhands.weights import kept as files
@@ -47,7 +47,7 @@ def main(args: argparse.Namespace) -> int:
     FileNotFoundError: the run holds no checkpoint.
     ValueError: a weight that float16 cannot hold, or a subtree that is not the shared weights.
   """
-  if args.out.exists() and not writer.is_empty(args.out):
+  if args.out.exists() and not lock.is_empty(args.out):
     raise FileExistsError(f"{args.out} exists; name a new folder")
   source = args.run
   if not checkpoint.is_kept(source):

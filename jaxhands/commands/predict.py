@@ -43,11 +43,12 @@ from collections.abc import Sequence
 import rich.console
 import rich.progress
 
-from jaxhands import meshes, trained
-from jaxhands.photo import intrinsics, page, pictures
-from jaxhands.photo.look import Box, Look
-from jaxhands.photo.names import printable
-from jaxhands.photo.session import Session
+from jaxhands import meshes
+from jaxhands.prediction import intrinsics, page, picture_files
+from jaxhands.prediction.file_names import printable
+from jaxhands.prediction.load import load
+from jaxhands.prediction.look import Box, Look
+from jaxhands.prediction.session import Session
 from jaxhands.train import checkpoint, distributed
 from jaxhands.weights import kept
 
@@ -98,7 +99,7 @@ def main(args: argparse.Namespace) -> int:
   """Reads, predicts, draws, writes; 1 if a file could not be used, or not whole."""
   if args.batch_size > _LARGEST_BATCH:
     raise ValueError(f"--batch-size {args.batch_size} is over {_LARGEST_BATCH}")
-  found = pictures.find(args.inputs)
+  found = picture_files.find(args.inputs)
   cameras = _cameras(args, found)
   if args.run == _PACKAGED and not _PACKAGED.exists():
     print(
@@ -111,15 +112,13 @@ def main(args: argparse.Namespace) -> int:
   for flag in ("run", "finder", "rootnet"):
     _check_run(flag, getattr(args, flag))
   distributed.use_compilation_cache()
-  model = trained.load(args.run, which=args.which, batch_size=args.batch_size)
-  finder, rootnet = (
-    trained.load(run, batch_size=args.batch_size) if run else None for run in (args.finder, args.rootnet)
-  )
+  model = load(args.run, which=args.which, batch_size=args.batch_size)
+  finder, rootnet = (load(run, batch_size=args.batch_size) if run else None for run in (args.finder, args.rootnet))
   if args.format and not args.mesh and not {"mano", "vertices_cam"} <= model.predicts:
     raise ValueError(
       f"--format: system {model.config.system.name!r} predicts no meshes; add --mesh, which fits a hand to its joints"
     )
-  passed_over = pictures.passed_over(args.inputs)
+  passed_over = picture_files.passed_over(args.inputs)
   look = Look(model, finder, rootnet, args.box, cameras, args.mesh)
   session = Session(args.out, str(args.run), look, args.smooth, args.every, passed_over, args.samples, args.format)
   console = rich.console.Console(stderr=True, soft_wrap=True, highlight=False)

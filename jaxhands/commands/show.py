@@ -17,7 +17,7 @@ from typing import Any
 
 from absl import flags
 
-from jaxhands import config_files, config_flags
+from jaxhands.configuration import command_line, locate
 
 
 def main(program: str, arguments: Sequence[str]) -> int:
@@ -26,12 +26,13 @@ def main(program: str, arguments: Sequence[str]) -> int:
   Raises:
     ValueError, OSError: the config is wrong, has no such stage, or its data are missing.
   """
-  values = config_flags.read(program, "CONFIG[:VARIANT]", __doc__, arguments, define_flags)
+  values = command_line.read(program, "CONFIG[:VARIANT]", __doc__, arguments, define_flags)
   # Heavy imports are here: a wrong flag is refused at once.
   import cv2
 
-  from jaxhands import inputs, run_data
+  from jaxhands.drawing import inputs
   from jaxhands.runs import folder as files
+  from jaxhands.runs import run_data
   from jaxhands.systems import base
 
   config = values["config"]
@@ -39,7 +40,7 @@ def main(program: str, arguments: Sequence[str]) -> int:
   if out.suffix != ".png":
     raise ValueError(f"--out={out} is no .png")
   step, examples = values["step"], values["examples"]
-  find = config_files.module_beside("data_builders.find").find
+  find = locate.module_beside("data_builders.find").find
   chosen = list(_chosen(config, values["stage"]))
   for name, stage in chosen:
     system = base.load(stage)
@@ -67,13 +68,14 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def _chosen(config: Any, only: str) -> Iterator[tuple[str, Any]]:
-  from jaxhands import config_rules, stages
+  from jaxhands.configuration import rules
+  from jaxhands.runs import stages
 
-  config_rules.check(config)
+  rules.check(config)
   described = dict(stages.of(config))
   if only and only not in described:
     raise ValueError(f"there is no stage {only!r}; config.stages are {tuple(config.stages) or 'none'}")
   for name, stage in described.items():
     if only in ("", name):
-      config_rules.check(stage, name)
+      rules.check(stage, name)
       yield name, stage

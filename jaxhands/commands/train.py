@@ -21,7 +21,7 @@ from typing import Any
 
 from absl import flags, logging
 
-from jaxhands import config_files, config_flags
+from jaxhands.configuration import command_line, locate
 
 # Heavy imports are in `launch`: a wrong flag is refused at once, and data workers, which import the main program, stay
 # light.
@@ -33,12 +33,12 @@ def main(program: str, arguments: Sequence[str]) -> int:
 
 
 def launch(program: str, usage: str, doc: str | None, arguments: Sequence[str]) -> int:
-  """Does what the arguments of a program say, and gives its status; see `config_flags.read` for what it takes."""
-  values = config_flags.read(program, usage, doc, arguments, define_flags)
+  """Does what the arguments of a program say, and gives its status; see `command_line.read` for what it takes."""
+  values = command_line.read(program, usage, doc, arguments, define_flags)
   logging.set_verbosity(logging.WARNING)  # the checkpoint library tells every file that it writes
   from jaxhands.train import ending
 
-  shards = config_files.module_beside("data_builders.shards")
+  shards = locate.module_beside("data_builders.shards")
   return ending.status_of(lambda: _work(values, arguments), program, (shards.BuildError,))
 
 
@@ -60,7 +60,8 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def _work(values: Mapping[str, Any], arguments: Sequence[str]) -> bool:
-  from jaxhands import config_rules, run
+  from jaxhands import run
+  from jaxhands.configuration import rules
   from jaxhands.train import distributed
 
   config = values["config"]
@@ -68,11 +69,11 @@ def _work(values: Mapping[str, Any], arguments: Sequence[str]) -> bool:
   workdir = pathlib.Path(values["workdir"] or f"runs/{config.name}-{config.variant}")
   distributed.initialize(values["distributed"])
   distributed.use_compilation_cache()
-  find = config_files.module_beside("data_builders.find").find
+  find = locate.module_beside("data_builders.find").find
   stage, steps = values["stage"], values["profile"]
   try:
     return run.run(config, workdir, mode, find_data=find, report=_report, only=stage, profile_steps=steps)
-  except config_rules.UnbuildableError as error:
+  except rules.UnbuildableError as error:
     given = [argument for argument in arguments if argument.startswith("--config")]
     raise ValueError(f"{error} (with {' '.join(given)})") from error
 

@@ -12,9 +12,9 @@ import rich.console
 import rich.table
 import rich.text
 
-from jaxhands import console as consoles
-from jaxhands import verdict
+from jaxhands.evaluation import verdict
 from jaxhands.runs import folder as files
+from jaxhands.terminal import console as consoles
 
 MEAN_POSE = "mean_pose"  # name of the baseline
 
@@ -34,8 +34,8 @@ class EvalResult:
     per_joint: key -> mean of each joint [2, 21], None where a joint never counts.
     also: other protocols and plain baselines, `{"protocol", "method", "metrics"}` each; of the system with other fields
       also "differences": intervals of its metrics less the system's, over the same resampled scenes.
-    verdicts: metric -> how it stands beside the best plain method, see `metrics.beside.verdicts`.
-    accepted: differences of the training from the paper, see `jaxhands.requirements`.
+    verdicts: metric -> how it stands beside the best plain method, see `evaluation.metrics.beside.verdicts`.
+    accepted: differences of the training from the paper, see `jaxhands.configuration.requirements`.
     examples_values: arrays over the examples, as they were seen: quantities, their weights, `example_id`,
       `record_hash`, `scene_id`, groups, the hands' overlap, the mean pose's quantities as `mean_pose_...`; and of
       systems that place the wrists, their depths as `root_depth_mm` [N, 2] with `root_depth_mm_valid`.

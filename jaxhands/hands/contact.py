@@ -13,7 +13,7 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxhands.compiled import kernel
+from jaxhands.geometry.compiled import kernel
 from jaxhands.hands import skeleton
 
 CUTOFF_MM = 20.0  # deeper than half a palm: beyond it a point counts as outside

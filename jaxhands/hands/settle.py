@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jaxhands import schema
-from jaxhands.compiled import kernel
 from jaxhands.geometry import rotations
+from jaxhands.geometry.compiled import kernel
 from jaxhands.hands import anatomy, contact
 from jaxhands.hands.anatomy import Anatomy
 from jaxhands.hands.contact import HandSolids, Probes, Solid

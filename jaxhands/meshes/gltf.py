@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from jaxhands import __version__
+from jaxhands.drawing.overlay import HAND_RGB
 from jaxhands.hands import skeleton
 from jaxhands.meshes.clip import Clip, View
 from jaxhands.meshes.skin import Skin, skins
-from jaxhands.render.overlay import HAND_RGB
 from jaxhands.runs import folder as files
 
 _FLOAT, _BYTE, _SHORT, _INT = 5126, 5121, 5123, 5125

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from jaxhands import schema
+from jaxhands.drawing.overlay import HAND_RGB
 from jaxhands.meshes.clip import Clip, from_camera
-from jaxhands.render.overlay import HAND_RGB
 from jaxhands.runs import folder as files
 
 _HEADER = "metres; x right, y up, z towards the viewer; the camera is at the origin"

@@ -25,7 +25,7 @@ class Hands:
     present: [N, 2], `hand_prob` > 0.5.
     joints_img: [N, 2, 21, 2], pixels of the picture as it was given; integers are pixel centres.
     confidence: [N, 2, 21], 0..1; of a run that was evaluated, the probability that the joint is nearer to its true
-      place in the picture than a tenth of the hand's size there (`metrics.confidence`).
+      place in the picture than a tenth of the hand's size there (`evaluation.metrics.confidence`).
     joints_cam: [N, 2, 21, 3], mm, both hands in one camera frame.
     joints_cam_valid: [N, 2], the hand could be placed there.
     reprojection_px: [N, 2, 21], distance of the projected `joints_cam` from `joints_img`.

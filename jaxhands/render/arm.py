@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, Int32
 
-from jaxhands.compiled import kernel
+from jaxhands.geometry.compiled import kernel
 from jaxhands.render.surface import HandSurface
 
 PLAIN, STRIPES, CHECKS = 0, 1, 2  # Sleeve.pattern

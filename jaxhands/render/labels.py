@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int32, Integer, UInt8
 
-from jaxhands.compiled import HAVE_NUMBA, kernel
+from jaxhands.geometry.compiled import HAVE_NUMBA, kernel
 from jaxhands.hands import parts
 from jaxhands.render import zbuffer
 from jaxhands.schema import RIGHT

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from jaxhands.compiled import kernel
+from jaxhands.geometry.compiled import kernel
 from jaxhands.render.skin import srgb_from_linear
 
 _NOISE_SIDE = 512

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxhands.compiled import fast_kernel, kernel
+from jaxhands.geometry.compiled import fast_kernel, kernel
 
 NUM_ATTRIBUTES = 13
 _SHADOW_BIAS_MM = np.float32(2.5)

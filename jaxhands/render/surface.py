@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Integer
 
-from jaxhands.compiled import kernel
+from jaxhands.geometry.compiled import kernel
 from jaxhands.hands import skeleton
 from jaxhands.hands.model import HandModel
 from jaxhands.render.marks import SkinMarks, draw_marks

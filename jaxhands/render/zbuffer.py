@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, Integer
 
-from jaxhands.compiled import HAVE_NUMBA, kernel
+from jaxhands.geometry.compiled import HAVE_NUMBA, kernel
 
 NEAR_MM = 1.0
 NOTHING = -1  # in a face map

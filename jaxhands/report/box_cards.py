@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxhands import draw
+from jaxhands.drawing import two_hands
 from jaxhands.geometry import crop
 from jaxhands.report.cards import SIDE, Block, panel
 from jaxhands.schema import HANDS
@@ -25,7 +25,7 @@ def boxes(example: Mapping[str, Any], row: int) -> Block:
   scale = SIDE / width
   size, name = (SIDE, round(SIDE * height / width)), f"picture-{row}"
   fills = f'width="{size[0]}" height="{size[1]}"'
-  picture = f'<image id="{name}" {fills} href="{draw.jpeg_uri(example["batch/image"])}"/>'
+  picture = f'<image id="{name}" {fills} href="{two_hands.jpeg_uri(example["batch/image"])}"/>'
   joints = crop.apply_affine(example["batch/crop_from_img"], example["batch/joints_img"])
   valid = example["batch/joints_img_valid"]
   true = [

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxhands import draw, schema
-from jaxhands.draw import Cube
+from jaxhands import schema
+from jaxhands.drawing import overlay, two_hands
+from jaxhands.drawing.overlay import Mark
+from jaxhands.drawing.two_hands import Cube
 from jaxhands.geometry import camera, crop
 from jaxhands.hands.model import HandModel
 from jaxhands.hands.skeleton import WRIST
-from jaxhands.render import overlay
-from jaxhands.render.overlay import Mark
 from jaxhands.report import mesh_cards, readings
 from jaxhands.report.charts import number
 from jaxhands.report.examples import example_errors
@@ -60,7 +60,7 @@ def _meshes(example: Mapping[str, Any], seen: np.ndarray, model: HandModel) -> l
   stills, spaces = [], []
   for tag, (still, space) in zip(("truth", "prediction"), mesh_cards.pairs(example, model, seen), strict=True):
     size = SIDE, round(SIDE * still.shape[0] / still.shape[1])
-    content = f'<image width="{size[0]}" height="{size[1]}" href="{draw.jpeg_uri(still)}"/>'
+    content = f'<image width="{size[0]}" height="{size[1]}" href="{two_hands.jpeg_uri(still)}"/>'
     stills.append(panel(size, "photo", f"{tag}, meshes over the picture", content, "meshes"))
     spaces.append(space)
   return [(stills[0], stills[1]), (spaces[0], spaces[1])]
@@ -138,11 +138,11 @@ def _over_picture(example: Mapping[str, Any], row: int, seen: np.ndarray) -> tup
   def over(tag: str, background: str, joints_img: np.ndarray, valid: np.ndarray, **options: Any) -> str:
     # A pixel's centre is half a pixel from its edge.
     points = (crop.apply_affine(example["batch/crop_from_img"], joints_img) + 0.5) * scale
-    marks = overlay.skeleton(points, valid, draw.line_px(*size), **options)
+    marks = overlay.skeleton(points, valid, two_hands.line_px(*size), **options)
     return panel(size, "photo", f"{tag} over the picture", background + _marks(marks), tag)
 
   name = f"picture-{row}"
-  embedded = f'<image id="{name}" width="{size[0]}" height="{size[1]}" href="{draw.jpeg_uri(picture)}"/>'
+  embedded = f'<image id="{name}" width="{size[0]}" height="{size[1]}" href="{two_hands.jpeg_uri(picture)}"/>'
   predicted, confidence = example["prediction/joints_img"], example["prediction/confidence"]
   return (
     over("truth", embedded, example["batch/joints_img"], example["batch/joints_img_valid"]),
@@ -161,11 +161,11 @@ def _in_space(example: Mapping[str, Any], seen: np.ndarray, moved_onto_truth: bo
   cube = Cube.around(np.stack([truth, predicted]), np.stack([valid, shown]))
   size = SIDE, SIDE
   pairs = []
-  for view in draw.VIEWS:
+  for view in two_hands.VIEWS:
     name = _VIEW_NAMES[view]
-    real = draw.view_marks(view, truth, valid, cube, SIDE)
-    behind = draw.view_marks(view, truth, valid, cube, SIDE, ("ghost", "ghost"))
-    guess = draw.view_marks(view, predicted, shown, cube, SIDE)
+    real = two_hands.view_marks(view, truth, valid, cube, SIDE)
+    behind = two_hands.view_marks(view, truth, valid, cube, SIDE, ("ghost", "ghost"))
+    guess = two_hands.view_marks(view, predicted, shown, cube, SIDE)
     pairs.append(
       (
         panel(size, "space", f"truth {name}", _marks(real) + scale_of(cube), name),
@@ -176,12 +176,12 @@ def _in_space(example: Mapping[str, Any], seen: np.ndarray, moved_onto_truth: bo
 
 
 def _marks(marks: Sequence[Sequence[Mark]]) -> str:
-  return f'<g class="marks">{draw.svg(marks)}</g>'
+  return f'<g class="marks">{two_hands.svg(marks)}</g>'
 
 
 def scale_of(cube: Cube) -> str:
   """A bar of a round length in the corner of a view of space."""
-  length_mm, length_px = draw.scale_bar(cube, SIDE)
+  length_mm, length_px = two_hands.scale_bar(cube, SIDE)
   x, y = SIDE - 10, SIDE - 10
   line = f'<line class="scale" x1="{x - length_px:.1f}" x2="{x:.1f}" y1="{y}" y2="{y}"/>'
   return f'{line}<text class="end" x="{x:.1f}" y="{y - 6}">{length_mm} mm</text>'

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxhands import verdict
+from jaxhands.evaluation import verdict
 from jaxhands.report.charts import number
 from jaxhands.report.files import RunFiles
 from jaxhands.report.labels import HEADLINE, SHARES, named, unit_of

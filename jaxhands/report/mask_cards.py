@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from jaxhands import draw
+from jaxhands.drawing import two_hands
 from jaxhands.report.cards import SIDE, Block, panel
 from jaxhands.schema import HANDS
 
@@ -26,13 +26,13 @@ def masks(example: Mapping[str, Any], row: int, alone: bool) -> Block:
   fills = f'width="{size[0]}" height="{size[1]}"'
   name, panels = f"picture-{row}", []
   if alone:
-    picture = f'<image id="{name}" {fills} href="{draw.jpeg_uri(example["batch/image"])}"/>'
+    picture = f'<image id="{name}" {fills} href="{two_hands.jpeg_uri(example["batch/image"])}"/>'
     panels.append(panel(size, "photo", "picture", picture, "picture"))
   for hand, hand_name in enumerate(HANDS):
     for kind, kind_name in enumerate(_KINDS):
       layer = errors_in_colour(hand, *_masks(example, hand, kind))
       label = f"{hand_name} hand, {kind_name}"
-      content = f'<use href="#{name}"/><image class="marks layer" {fills} href="{draw.png_uri(layer)}"/>'
+      content = f'<use href="#{name}"/><image class="marks layer" {fills} href="{two_hands.png_uri(layer)}"/>'
       panels.append(panel(size, "photo", label, content, f"{hand_name}, {kind_name}"))
   return Block(len(panels), panels, "masks")
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxhands import draw, schema
+from jaxhands import schema
+from jaxhands.drawing import overlay, surfaces, two_hands
 from jaxhands.hands.mano_files import ManoFileError
 from jaxhands.hands.model import HandModel
 from jaxhands.hands.skeleton import WRIST
-from jaxhands.render import overlay, surfaces
 from jaxhands.report.files import RunFiles
 from jaxhands.schema import HANDS
 
@@ -65,7 +65,7 @@ def _over_picture(example: Mapping[str, Any], vertices: np.ndarray, shown: np.nd
 
 def _in_space(tag: str, joints: np.ndarray, vertices: np.ndarray, shown: np.ndarray) -> str:
   hands = [
-    {"joints": joints[hand].astype(float).round(1).tolist(), "mesh": draw.packed(vertices[hand])}
+    {"joints": joints[hand].astype(float).round(1).tolist(), "mesh": two_hands.packed(vertices[hand])}
     if shown[hand]
     else None
     for hand in range(2)
@@ -79,10 +79,10 @@ def script(model: HandModel) -> str:
   look = {
     "colours": [overlay.FINGER_RGB[hand] for hand in HANDS],
     "chains": overlay.CHAINS.tolist(),
-    "faces": [draw.base64_of(np.asarray(own).astype("<u2")) for own in model.faces],
+    "faces": [two_hands.base64_of(np.asarray(own).astype("<u2")) for own in model.faces],
   }
   turn = importlib.resources.files("jaxhands.report").joinpath("turn.js").read_text(encoding="utf-8")
-  return f'<script>\n"use strict";\n{draw.space_script()}const look = {json.dumps(look)};\n{turn}</script>'
+  return f'<script>\n"use strict";\n{two_hands.space_script()}const look = {json.dumps(look)};\n{turn}</script>'
 
 
 def is_pair(example: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from jaxhands import draw
+from jaxhands.drawing import two_hands
 from jaxhands.geometry import crop
 from jaxhands.hands.skeleton import JOINT_NAMES
 from jaxhands.schema import HANDS
@@ -71,7 +71,9 @@ def _two_heatmaps(example: Mapping[str, Any], scale: float) -> tuple[Layer, Laye
 
 
 def _parts(parts: UInt8[np.ndarray, "h w"], example: Mapping[str, Any], scale: float) -> str:
-  colours = np.concatenate([draw.part_colours(), np.full((len(draw.part_colours()), 1), _SOLID, np.uint8)], axis=1)
+  colours = np.concatenate(
+    [two_hands.part_colours(), np.full((len(two_hands.part_colours()), 1), _SOLID, np.uint8)], axis=1
+  )
   colours[0] = 0
   return _image(colours[parts], example, scale, "layer")
 
@@ -89,7 +91,7 @@ def _image(rgba: UInt8[np.ndarray, "h w 4"], example: Mapping[str, Any], scale: 
   height, width = example["batch/image"].shape[:2]
   corner = [(0.5 - size / cells / 2) * scale for size, cells in ((width, rgba.shape[1]), (height, rgba.shape[0]))]
   place = f'x="{corner[0]:.2f}" y="{corner[1]:.2f}" width="{width * scale:.1f}" height="{height * scale:.1f}"'
-  return f'<image class="{kind}" {place} preserveAspectRatio="none" href="{draw.png_uri(rgba)}"/>'
+  return f'<image class="{kind}" {place} preserveAspectRatio="none" href="{two_hands.png_uri(rgba)}"/>'
 
 
 def _cross(point_crop: Float[np.ndarray, " 2"], scale: float, kind: Literal["x", "+"]) -> str:

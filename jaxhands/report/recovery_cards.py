@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxhands import draw
+from jaxhands.drawing import overlay, two_hands
 from jaxhands.geometry import crop
-from jaxhands.render import overlay
 from jaxhands.report.cards import SIDE, Block, panel
 from jaxhands.schema import HANDS
 
@@ -56,7 +55,7 @@ def _skeleton(example: Mapping[str, Any], hand: int, key: str) -> str:
   points[hand] = (crop.apply_affine(affine, example[f"prediction/{key}"][hand]) + 0.5) * (SIDE / width)
   valid = np.zeros((2, 21), bool)
   valid[hand] = True
-  return f'<g class="marks">{draw.svg(overlay.skeleton(points, valid, draw.line_px(SIDE, SIDE)))}</g>'
+  return f'<g class="marks">{two_hands.svg(overlay.skeleton(points, valid, two_hands.line_px(SIDE, SIDE)))}</g>'
 
 
 def _masked(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -75,5 +74,5 @@ def _panel(label: str, picture: np.ndarray, marks: str = "") -> str:
   """`picture` in bytes or in 0..1."""
   shown = picture if picture.dtype == np.uint8 else np.rint(255 * picture.clip(0, 1)).astype(np.uint8)
   size = SIDE, round(SIDE * shown.shape[0] / shown.shape[1])
-  content = f'<image width="{size[0]}" height="{size[1]}" href="{draw.jpeg_uri(shown)}"/>'
+  content = f'<image width="{size[0]}" height="{size[1]}" href="{two_hands.jpeg_uri(shown)}"/>'
   return panel(size, "photo", label, content + marks, label)

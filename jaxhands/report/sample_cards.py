@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxhands import draw
-from jaxhands.draw import Cube
+from jaxhands.drawing import certainty, overlay, two_hands
+from jaxhands.drawing.two_hands import Cube
+from jaxhands.evaluation.metrics import spread
 from jaxhands.geometry import camera, crop
 from jaxhands.hands.model import HandModel
 from jaxhands.hands.skeleton import WRIST
-from jaxhands.metrics import spread
-from jaxhands.render import certainty, overlay
 from jaxhands.report import cards
 from jaxhands.schema import HANDS
 
@@ -74,7 +73,7 @@ def _panels(
     return (np.asarray(seen) + 0.5) * scale
 
   some = poses[:_MOST]
-  side = np.stack([draw.seen_from("side", one, cube, cards.SIDE)[0] for one in some])
+  side = np.stack([two_hands.seen_from("side", one, cube, cards.SIDE)[0] for one in some])
   deviation = np.asarray(spread.deviations((poses - poses[:, :, WRIST:])[None].astype(np.float32)))[0]
   return [
     cards.panel(size, "photo", f"{tag} over the picture", picture + _thin(in_panel(some)), tag),

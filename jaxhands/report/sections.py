@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxhands import verdict
+from jaxhands.evaluation import verdict
+from jaxhands.evaluation.metrics.spread import calibration_curve
 from jaxhands.hands.skeleton import FINGERS
-from jaxhands.metrics.spread import calibration_curve
 from jaxhands.report import ablations, charts, pictures
 from jaxhands.report.charts import Bar, Curve, number
 from jaxhands.report.examples import example_errors, mean_of_each

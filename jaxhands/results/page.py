@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxhands import verdict
+from jaxhands.evaluation import verdict
 from jaxhands.results import directions
 from jaxhands.runs import folder as files
 

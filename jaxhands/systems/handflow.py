@@ -41,7 +41,7 @@ from jaxhands.weights.resnet import import_torchvision
 PARTS = ("backbone", "distribution")
 _UNIT_MM = 100.0  # of the joints' squared errors
 _NEAREST_MM = 10.0  # to the camera, of points that are projected
-_NEAR = 0.1  # of a hand's size in the picture, as `metrics.confidence` has it
+_NEAR = 0.1  # of a hand's size in the picture, as `evaluation.metrics.confidence` has it
 _TRAINED_SAMPLES = 2  # of each picture, whose projections are compared (paper)
 
 
@@ -278,7 +278,7 @@ class PoseDistribution:
     """See `schema.PREDICTION`; both hands are said to be there, for the vector has both.
 
     A joint's confidence is the share of samples that have it near the mode's place in the picture: nearer than a tenth
-    of the hand's size there (`metrics.confidence`).
+    of the hand's size there (`evaluation.metrics.confidence`).
     """
     model = variables["constants"]["hand_model"]
     rows, valid = self.encoded(batch["annotations_mano"], batch["annotations_valid"], batch, model)

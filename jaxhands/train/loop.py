@@ -18,10 +18,12 @@ import optax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxhands import console, schema
+from jaxhands import schema
 from jaxhands.systems import base
-from jaxhands.train import checkpoint, distributed, ending, optim, profile, report
+from jaxhands.terminal import console
+from jaxhands.train import checkpoint, distributed, ending, optim, profile
 from jaxhands.train import plan as plans
+from jaxhands.train import progress as report
 from jaxhands.train import state as states
 from jaxhands.train import step as steps
 

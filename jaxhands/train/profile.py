@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxhands.runs import folder as files
-from jaxhands.train import report
+from jaxhands.train import progress
 
 FOLDER, TEXT = "profile", "operations.txt"
 _SKIPPED = 2  # steps of a start, which wait for the first data
@@ -42,7 +42,7 @@ class Operation(NamedTuple):
 class Profile:
   """Traces some steps of a loop, without a pause for evaluation or writing between them."""
 
-  def __init__(self, workdir: pathlib.Path, wanted: int, start: int, end: int, log: report.Report):
+  def __init__(self, workdir: pathlib.Path, wanted: int, start: int, end: int, log: progress.Report):
     """Nothing is traced yet.
 
     Args:

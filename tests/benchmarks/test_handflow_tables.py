@@ -5,7 +5,7 @@ import pytest
 from benchmarks import handflow_tables
 from benchmarks.handflow_tables import ROWS, TABLES
 from configs import handflow
-from jaxhands import config_flags
+from jaxhands.configuration import command_line
 
 
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections reads configs with it
@@ -14,7 +14,7 @@ def test_all_rows_have_the_same_pictures_and_annotations(size, tmp_path):
   seen, todo = set(), handflow_tables.jobs(tuple(ROWS), (0, 1), size, tmp_path)
   for job in todo:
     flags = [flag for flag in job.command()[2:] if not flag.startswith("--workdir")]
-    config = config_flags.read("launch.py", "CONFIG", None, flags, lambda _: None)["config"]
+    config = command_line.read("launch.py", "CONFIG", None, flags, lambda _: None)["config"]
     data = config.data
     seen.add(str([data.train, data.eval, data.kind, data.synthetic.to_dict(), data.multihands.to_dict()]))
     assert config.seed == job.seed

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from benchmarks import photo_scores, photo_sets, photos
 from benchmarks.photo_scores import Counts
 from benchmarks.photo_sets import Sample
-from jaxhands import predict
+from jaxhands.evaluation.metrics.base import Protocol
 from jaxhands.hands.skeleton import JOINT_NAMES
-from jaxhands.metrics.base import Protocol
-from jaxhands.photo.look import Look
-from tests.metrics import scenes
+from jaxhands.prediction import predictor
+from jaxhands.prediction.look import Look
+from tests.evaluation.metrics import scenes
 
 
 def hand(left, top, side, seed=0):
@@ -141,7 +141,7 @@ def test_pictures_are_looked_at_as_predict_does(monkeypatch):
 
   monkeypatch.setattr(Look, "hands", hands)
   grey = np.zeros((200, 300, 3), np.uint8)
-  seen = photos.look_at(Look(object.__new__(predict.Model)), [("a", grey), ("b", grey), ("c", grey)])
+  seen = photos.look_at(Look(object.__new__(predictor.Model)), [("a", grey), ("b", grey), ("c", grey)])
   assert [each.sides for each in seen] == [(0,), (), (0, 1)]
   np.testing.assert_allclose(seen[0].boxes, [[20 - 5, 30 - 5, 60, 60]], rtol=1e-5)
   truth = [sample(joints[0]), sample(joints[0]), sample(joints[1], sides=(1,))]

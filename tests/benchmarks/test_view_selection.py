@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import view_selection
-from jaxhands.metrics import views
+from jaxhands.evaluation.metrics import views
 
 
 def test_a_deviation_that_knows_the_error_has_no_regret():

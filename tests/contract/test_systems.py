@@ -12,7 +12,8 @@ import pytest
 
 from benchmarks import counts
 from configs import base as base_config
-from jaxhands import schema, stages
+from jaxhands import schema
+from jaxhands.runs import stages
 from jaxhands.systems import base
 from jaxhands.train import checkpoint, distributed, loop, state, step
 from tests import pinned

@@ -7,11 +7,11 @@ import jax
 
 from jaxhands.data import host_ops, source
 from jaxhands.data.records import DataSet
-from jaxhands.evaluate import Evaluator
+from jaxhands.evaluation.evaluator import Evaluator
 from jaxhands.evaluation.result import EvalResult
 from jaxhands.train import distributed
 from tests import replay
-from tests.metrics import scenes
+from tests.evaluation.metrics import scenes
 
 OPS = (host_ops.ToView(), host_ops.Decode(), host_ops.Crop((16, 16), (8, 8)))
 

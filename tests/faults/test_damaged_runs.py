@@ -7,12 +7,13 @@ import pathlib
 import numpy as np
 import pytest
 
-from jaxhands import compare, origin
 from jaxhands.data import source
 from jaxhands.data.records import DataSet, RootDepths
-from jaxhands.metrics import confidence, mean_pose
+from jaxhands.evaluation import compare
+from jaxhands.evaluation.metrics import confidence, mean_pose
 from jaxhands.report.files import RunFiles
 from jaxhands.results import page, record
+from jaxhands.runs import provenance
 from jaxhands.train import checkpoint
 from tests.data.conftest import build
 
@@ -39,7 +40,7 @@ def run(tmp_path):
 READERS = {
   "config.json": (checkpoint.read_config, RunFiles.read),
   "metrics.jsonl": (RunFiles.read,),
-  "origin.json": (lambda run: origin.note_training(run, []),),
+  "origin.json": (lambda run: provenance.note_training(run, []),),
   "eval/metrics.json": (compare.Evaluated.read, RunFiles.read),
   "eval/calibration.json": (lambda run: confidence.Calibration.read(run / "eval"), RunFiles.read),
   "eval/timings.json": (RunFiles.read,),

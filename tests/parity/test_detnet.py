@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from jaxhands import codecs
+from jaxhands.evaluation.metrics import pose
+from jaxhands.evaluation.metrics.base import Protocol
 from jaxhands.hands import skeleton
-from jaxhands.metrics import pose
-from jaxhands.metrics.base import Protocol
 from jaxhands.systems import base
 from jaxhands.systems.hdr import shpe
 from tests.parity.cases import Case, close

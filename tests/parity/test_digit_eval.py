@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType
 
-from jaxhands.evaluate import Evaluator
+from jaxhands.evaluation.evaluator import Evaluator
+from jaxhands.evaluation.metrics.base import Protocol
 from jaxhands.geometry import lift
 from jaxhands.hands import bones
-from jaxhands.metrics.base import Protocol
 from tests import replay
 from tests.parity.cases import Case
 from tests.parity.test_interhand_eval import prediction_of, truth_of

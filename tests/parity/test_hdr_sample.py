@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from configs import hdr
-from jaxhands import stages
 from jaxhands.geometry import crop
+from jaxhands.runs import stages
 from jaxhands.systems import base
 from jaxhands.systems.hdr import holes
 

@@ -18,10 +18,10 @@ from data_builders.interhand26m import InterHandConfig, build
 from jaxhands import codecs, schema
 from jaxhands.data import augment, host_ops
 from jaxhands.data.records import RootDepths
-from jaxhands.evaluate import Evaluator
+from jaxhands.evaluation.evaluator import Evaluator
+from jaxhands.evaluation.metrics import handedness, poses
+from jaxhands.evaluation.metrics.base import Protocol
 from jaxhands.geometry import camera, crop
-from jaxhands.metrics import handedness, poses
-from jaxhands.metrics.base import Protocol
 from tests import replay
 from tests.parity.cases import Case
 

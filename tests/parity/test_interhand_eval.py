@@ -6,9 +6,9 @@ import pytest
 from jax.sharding import AxisType
 
 from jaxhands import codecs
-from jaxhands.evaluate import Evaluator
+from jaxhands.evaluation.evaluator import Evaluator
+from jaxhands.evaluation.metrics.base import Protocol
 from jaxhands.geometry import camera, crop
-from jaxhands.metrics.base import Protocol
 from tests import replay
 from tests.parity.cases import Case
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from jaxhands import codecs
+from jaxhands.evaluation.metrics import base as metrics
+from jaxhands.evaluation.metrics import pose
 from jaxhands.hands import skeleton
 from jaxhands.hands.model import HandModel
-from jaxhands.metrics import base as metrics
-from jaxhands.metrics import pose
 from jaxhands.models import intershape as models
 from jaxhands.systems.internet import InterNet
 from jaxhands.systems.intershape import Intershape

@@ -3,12 +3,13 @@
 import jax
 import numpy as np
 
-from jaxhands import report, verdict
-from jaxhands.evaluate import Evaluator
-from jaxhands.metrics.base import Protocol
+from jaxhands import report
+from jaxhands.evaluation import verdict
+from jaxhands.evaluation.evaluator import Evaluator
+from jaxhands.evaluation.metrics.base import Protocol
 from jaxhands.report import examples, mask_cards
 from tests import replay
-from tests.metrics import scenes
+from tests.evaluation.metrics import scenes
 from tests.report.test_report import Reader
 
 COUNT = 5

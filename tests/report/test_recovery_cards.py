@@ -6,11 +6,11 @@ import jax
 import numpy as np
 
 from jaxhands import report
-from jaxhands.evaluate import Evaluator
-from jaxhands.metrics.base import Protocol
+from jaxhands.evaluation.evaluator import Evaluator
+from jaxhands.evaluation.metrics.base import Protocol
 from jaxhands.report import examples, recovery_cards
 from tests import replay
-from tests.metrics import scenes
+from tests.evaluation.metrics import scenes
 from tests.report.test_report import Reader
 
 COUNT, SIDE = 6, 16

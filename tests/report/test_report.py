@@ -11,13 +11,13 @@ import pytest
 from jax.sharding import AxisType
 
 from jaxhands import report
-from jaxhands.evaluate import Evaluator
+from jaxhands.evaluation.evaluator import Evaluator
+from jaxhands.evaluation.metrics import handedness, mean_pose
+from jaxhands.evaluation.metrics.base import Protocol
 from jaxhands.hands.model import HandModel
-from jaxhands.metrics import handedness, mean_pose
-from jaxhands.metrics.base import Protocol
 from jaxhands.report import charts, examples
 from tests import replay
-from tests.metrics import scenes
+from tests.evaluation.metrics import scenes
 
 COUNT = 14
 TITLES = [

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from configs import digit as config_file
-from jaxhands import schema, stages
+from jaxhands import schema
 from jaxhands.geometry import crop
 from jaxhands.hands.skeleton import BONES, WRIST
 from jaxhands.models.heads import segmentation
 from jaxhands.models.heads.heatmap import pixel_shuffle, pixel_unshuffle
+from jaxhands.runs import stages
 from jaxhands.systems import base
 from jaxhands.systems.digit import DIGIT
 

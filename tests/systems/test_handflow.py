@@ -16,7 +16,7 @@ from jaxhands.models.flow import actnorm
 from jaxhands.systems import base
 from jaxhands.systems.handflow import HandFlow
 from jaxhands.systems.handflow_baselines import Gaussian, HandFlowBaseline
-from jaxhands.train import checkpoint, step, transfer
+from jaxhands.train import checkpoint, initialise, step
 from jaxhands.weights import kept
 from tests.contract import records
 
@@ -221,7 +221,7 @@ def test_the_trunk_is_that_of_the_packages_internet(variant):
   batch = records.batch(system, 1, train=False)
   variables = jax.eval_shape(step.make_init(system, 0), batch)
   own = {kind: {"backbone": tree["backbone"]} for kind, tree in variables.items() if kind != "constants"}
-  filled = transfer.fill(own, dict(config.init_from), system.import_weights)
+  filled = initialise.fill(own, dict(config.init_from), system.import_weights)
   trunk = functools.partial(ResNet(18, 24).apply, train=False)
   stored = checkpoint.read_variables(kept.folder("internet"), own)
   for one in (internet, system):

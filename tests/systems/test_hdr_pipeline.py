@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from configs import hdr
-from jaxhands import fitting, schema, stages, timing
+from jaxhands import schema
 from jaxhands.data import host_ops
+from jaxhands.evaluation import latency
 from jaxhands.geometry import crop
 from jaxhands.hands import mirror, skeleton
 from jaxhands.hands.model import HandModel
+from jaxhands.runs import stages
 from jaxhands.systems import base
-from jaxhands.train import checkpoint, step
+from jaxhands.train import checkpoint, step, time_budget
 from jaxhands.weights import kept
 from tests.contract import records
 
@@ -253,7 +255,7 @@ def test_masks_lose_their_edge_where_the_release_does():
 def test_steps_are_timed_on_their_own():
   system = _system()
   assert isinstance(system, base.TimedSystem)
-  found = timing.prediction_steps(system, _variables(), _batch(), repeats=1)
+  found = latency.prediction_steps(system, _variables(), _batch(), repeats=1)
   assert list(found["ms"]) == ["masks", "crops", "recovery", "pose", "pose without recovery"]
   assert all(ms > 0 for ms in found["ms"].values())
   assert found["pictures"] == SIZE
@@ -293,7 +295,7 @@ def test_stages_share_one_data_set_and_start_from_each_other(size):
 
 def test_the_demo_starts_from_the_weights_of_the_package():
   parts = dict(stages.of(hdr.get_config("demo")))
-  assert list(parts) == [fitting.METHOD, "hasm", "hdrm_finetune", "shpe", "pipeline"]
+  assert list(parts) == [time_budget.METHOD, "hasm", "hdrm_finetune", "shpe", "pipeline"]
   sources = {name: {key: text for key, text in part.init_from.items() if text} for name, part in parts.items()}
   assert sources == {
     "at_the_start": {"all": "kept/hdr"},

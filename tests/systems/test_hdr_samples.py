@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from configs import hdr
-from jaxhands import predict, schema, stages
+from jaxhands import schema
 from jaxhands.geometry import crop
+from jaxhands.prediction import predictor
+from jaxhands.runs import stages
 
 PICTURES = (
   "hdr/Tzionas_dataset-02-1-rgb-100.png", "photos/tfjs_hands.jpg", "photos/mediapipe_samples_hand_victory_768x1024.jpg",
@@ -33,7 +35,7 @@ def _random(shapes):
 @functools.cache
 def _model():
   config = dict(stages.of(hdr.get_config("tiny")))["pipeline"]
-  return predict.Model(config, _random, batch_size=4)
+  return predictor.Model(config, _random, batch_size=4)
 
 
 def _picture(shared, name):

@@ -9,17 +9,18 @@ import pytest
 from flax import traverse_util
 
 from configs import intershape as config_file
-from jaxhands import schema, stages
+from jaxhands import schema
 from jaxhands.geometry import crop, lift
 from jaxhands.hands import skeleton
 from jaxhands.hands.model import HandModel
 from jaxhands.models import intershape as models
 from jaxhands.models.backbones.resnet import ResNet, structure
+from jaxhands.runs import stages
 from jaxhands.systems import base
 from jaxhands.systems import intershape as module
 from jaxhands.systems.internet import InterNet
 from jaxhands.systems.intershape import Intershape
-from jaxhands.train import step, transfer
+from jaxhands.train import initialise, step
 from jaxhands.weights import kept
 from jaxhands.weights.resnet import resnet
 from tests.contract import records
@@ -376,7 +377,7 @@ def test_the_kept_size_starts_from_the_internet_of_the_package():
   fresh = system.init(jax.random.key(0), {"image": jnp.zeros((1, *system.crop_hw, 3))})
   fresh = {kind: tree for kind, tree in fresh.items() if kind != "constants"}
   found = traverse_util.flatten_dict(
-    transfer.fill(fresh, dict(config.init_from), lambda path: {}, widened=system.widened), sep="/"
+    initialise.fill(fresh, dict(config.init_from), lambda path: {}, widened=system.widened), sep="/"
   )
   there = kept.read(kept.folder("internet"))
   ours = {path: path.replace("/heatmaps/", "/") for path in found if "/heatmaps/" in path}

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from jaxhands import writer
+from jaxhands.runs import lock
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _PROGRAM = """
@@ -182,7 +182,7 @@ def test_when_one_process_ends_the_others_end_with_it(how, status, why, tmp_path
 
 
 def test_all_processes_end_when_the_folder_is_in_use(tmp_path):
-  with writer.only(tmp_path):
+  with lock.only(tmp_path):
     statuses, errors = _two("locked", tmp_path)
   assert statuses == [1, 1]
   assert f"program: error: {tmp_path} is in use: process {os.getpid()} of" in errors[0]

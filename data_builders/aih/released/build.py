@@ -20,7 +20,7 @@ from data_builders.aih.released.survey import Say, Tables, survey
 from data_builders.problems import Problems
 from data_builders.shards import BuildError
 from data_builders.synthetic.config import SPLITS
-from jaxhands import writer
+from jaxhands.runs import lock
 
 NAME = f"aih-{RELEASED}"
 _SURVEY = ".survey"
@@ -93,7 +93,7 @@ def build(
   if out.exists() and not out.is_dir():
     raise BuildError(f"{out} is a file; give the path of a folder")
   surveyed = out / _SURVEY
-  with shards.clear_errors(out), writer.only(out, wait=True):
+  with shards.clear_errors(out), lock.only(out, wait=True):
     strangers = (path for path in out.iterdir() if not path.name.startswith("."))
     if not (surveyed / "survey.json").is_file() and any(strangers):
       raise BuildError(f"{out} holds something else, or lost its {_SURVEY}; give a new or an empty folder")

@@ -1,0 +1,59 @@
+"""Keeps the results of finished experiments, and sets them beside the papers' numbers.
+
+    python -m jaxhands results add runs/internet-small       # results/internet-small-seed0.json, from an evaluated run
+    python -m jaxhands results                               # RESULTS.md, from all of them
+
+Commit both. RESULTS.md is never edited by hand: what it says comes from results/*.json and from the papers' numbers in
+jaxhands/results/published.json; only why a paper's direction did not hold is written by people, in
+results/remarks.toml. Experiments of the papers without a result are listed as missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import re
+
+from jaxhands.results import page, record
+from jaxhands.runs import lock
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """The command line of `results`."""
+  parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("results"), help="of the records")
+  parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("RESULTS.md"), help="the page")
+  actions = parser.add_subparsers(dest="action", metavar="add")
+  add = actions.add_parser("add", help="make a record of an evaluated run, and the page anew")
+  add.add_argument("run", metavar="RUN", type=pathlib.Path, help="folder of launch.py")
+  add.add_argument("--name", help="of the record (default: CONFIG-VARIANT-seedN)")
+  add.add_argument("--note", default="", help="a sentence to stand beside the result")
+  add.add_argument("--replace", action="store_true", help="write over a record of this name")
+
+
+def main(args: argparse.Namespace) -> int:
+  """Writes a record, if one is asked for, and the page.
+
+  Raises:
+    ValueError, OSError: a name or folder that cannot be, a run that was not evaluated, or a damaged record.
+  """
+  if args.action != "add" and not args.folder.is_dir():
+    raise FileNotFoundError(f"--folder {args.folder}: there is no such folder")
+  with lock.only(args.folder):
+    if args.action == "add":
+      _add(args)
+    page.write(args.out, record.read_all(args.folder), page.read_remarks(args.folder))
+  print(f"{args.out}")
+  return 0
+
+
+def _add(args: argparse.Namespace) -> None:
+  if args.name is not None and not re.fullmatch(r"[\w.,+-]*\w", args.name):
+    raise ValueError(f"--name {args.name!r}: write letters, digits and .,+-_ alone")
+  new = record.of_run(args.run, args.note)
+  path = args.folder / f"{args.name or record.name_of(new)}.json"
+  if path.exists() and not args.replace:
+    raise FileExistsError(f"{path} is there already; give another --name, or --replace it")
+  record.write(new, path)
+  print(f"{path}: {path.stat().st_size:,} bytes")
+  if new["evaluated_with"]["code"]["modified"] or not new["evaluated_with"]["code"]["commit"]:
+    print("The code that ran is not a commit: nobody can run it again. Commit first, then --mode=eval.")

@@ -1,0 +1,1 @@
+"""Hands drawn over pictures and seen in space."""

@@ -1,0 +1,70 @@
+"""The hands of one video from frame to frame: right stays right, and they are calm if asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from jaxhands import schema
+from jaxhands.geometry import rotations
+from jaxhands.hands.model import HandModel
+from jaxhands.prediction.hands import Hands
+from jaxhands.prediction.identity import Identity
+from jaxhands.prediction.smooth import OneEuro
+
+_LEVER_MM = 100.0  # how far a turn moves what is turned: one filter is for lengths and rotations
+
+
+class Follow:
+  """Identity and smoothing of one video's hands; called with each frame's in order."""
+
+  def __init__(self, fps: float, smooth: bool, hand_model: HandModel | None = None):
+    """Begins a video.
+
+    Args:
+      fps: of the frames that are used.
+      smooth: whether the hands are calmed.
+      hand_model: of their meshes, which are calmed, too; None = they have none.
+    """
+    self._identity, self._smooth, self._model = Identity(), smooth, hand_model
+    self._filters = [(OneEuro(fps), OneEuro(fps)) for _ in range(2)]
+    self._meshes = [OneEuro(fps) for _ in range(2)]
+
+  def __call__(self, hands: Hands) -> tuple[Hands, bool]:
+    """The frame's hands (N = 1) as they go on, and whether right and left were exchanged for that."""
+    exchanged = self._identity.exchanged(hands.joints_img[0], hands.hand_prob[0], hands.present[0])
+    hands = hands.exchanged() if exchanged else hands
+    if self._smooth:
+      joints_img, joints_cam = hands.joints_img.copy(), hands.joints_cam.copy()
+      for hand, (img, cam) in enumerate(self._filters):
+        for filter_, values, there in (
+          (img, joints_img, hands.present), (cam, joints_cam, hands.joints_cam_valid),
+        ):  # fmt: skip
+          if there[0, hand]:
+            values[0, hand] = filter_(values[0, hand])
+          else:
+            filter_.reset()
+      hands = dataclasses.replace(
+        hands, joints_img=joints_img, joints_cam=joints_cam, raw={**hands.raw, **self._calm(hands)}
+      )
+    return hands, exchanged
+
+  def _calm(self, hands: Hands) -> dict[str, np.ndarray]:
+    """`mano` and `vertices_cam` calmed: rotations by their first two columns, which change without jumps."""
+    if self._model is None or "mano" not in hands.raw:
+      return {}
+    mano, vertices = hands.raw["mano"].copy(), hands.raw["vertices_cam"].copy()
+    for hand, filter_ in enumerate(self._meshes):
+      if not hands.meshed[0, hand]:
+        filter_.reset()
+        continue
+      own = mano[0, hand]
+      turns = rotations.matrix_from_axis_angle(own[schema.MANO_POSE].reshape(-1, 3))
+      columns = rotations.rotation_6d_from_matrix(turns)
+      calm = filter_(np.concatenate([_LEVER_MM * columns.ravel(), own[schema.MANO_SHAPE.start :]]))
+      turns = rotations.matrix_from_6d(calm[: columns.size].reshape(columns.shape) / _LEVER_MM)
+      own[schema.MANO_POSE] = rotations.axis_angle_from_matrix(turns).ravel()
+      own[schema.MANO_SHAPE.start :] = calm[columns.size :]
+      vertices[0, hand] = self._model.forward_mano(own, hand).vertices
+    return {"mano": mano, "vertices_cam": vertices}

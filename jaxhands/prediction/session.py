@@ -1,0 +1,256 @@
+"""One call of `predict`: files come in, batch by batch; drawn pictures, a page and the predictions go out."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+import rich.progress
+from PIL import Image
+
+from jaxhands.drawing import certainty, surfaces, two_hands
+from jaxhands.geometry import camera
+from jaxhands.hands.model import HandModel
+from jaxhands.prediction import page, predictions_json, video
+from jaxhands.prediction.file_names import Names, printable
+from jaxhands.prediction.follow import Follow
+from jaxhands.prediction.hands import Hands
+from jaxhands.prediction.look import Look, Ready, groups
+from jaxhands.prediction.mesh_files import MeshFiles
+from jaxhands.prediction.picture_files import BadPicture, Picture, is_video, read
+from jaxhands.prediction.predictions_json import Failed, Found, deviations_of, sampled
+from jaxhands.schema import NUM_JOINTS
+
+_JPEG_QUALITY = 92
+_LINES_OVER_MESHES = 0.4  # opacity
+_NEAREST_MM = 10.0  # to the camera, of samples that are projected
+_SCALES = {
+  "unknown": "scale unknown (give --fx or --intrinsics)", "assumed": "scale of an average hand", "metric": "metric",
+}  # fmt: skip
+
+
+class Session:
+  """Goes through files.
+
+  Attributes:
+    found: pictures and frames so far.
+    failed: files that could not be used, or not whole.
+  """
+
+  def __init__(
+    self, out: pathlib.Path, run: str, look: Look, smooth: bool = False, every: int = 1,
+    passed_over: Sequence[pathlib.Path] = (), samples: int = 0, formats: Sequence[str] = (),
+  ):  # fmt: skip
+    """Makes the folder.
+
+    Args:
+      out: folder for what is written.
+      run: of the model, as it is called in what is written.
+      look: finds the hands.
+      smooth: calms the hands of videos.
+      every: frame of videos is used.
+      passed_over: files in the folders that were given which nobody looks at; they are listed.
+      samples: poses of a distribution that are written besides its mode.
+      formats: of files with meshes (`jaxhands.meshes.FORMATS`); the model predicts `mano` and `vertices_cam`.
+    """
+    self._out, self._run, self._look, self._smooth, self._every = out, run, look, smooth, every
+    self._passed_over, self._samples = passed_over, samples
+    self._meshes = MeshFiles(out, formats, look.model.hand_model) if formats else None
+    self.found: list[Found] = []
+    self.failed: list[Failed] = []
+    self._galleries: list[page.Gallery] = []
+    self._names = Names()
+    self._overlays = out / "overlays"
+    self._overlays.mkdir(parents=True, exist_ok=True)
+
+  def run(self, files: Sequence[pathlib.Path], bar: rich.progress.Progress) -> None:
+    """Goes through all files; what is wrong with one is noted and shown, and does not stop the others."""
+    stills = [file for file in files if not is_video(file)]
+    if stills:
+      self._stills(stills, bar)
+    for file in files:
+      if is_video(file):
+        try:
+          self._video(file, bar)
+        except BadPicture as error:
+          self._fail(file, error, bar)
+
+  def write(self) -> None:
+    """Writes predictions and pages of what was found so far."""
+    model = self._look.model
+    with_mano = bool(self.found) and "mano" in self.found[0].hands.raw
+    hand_model = model.hand_model.identity if with_mano else ""
+    about = predictions_json.About(
+      self._run, model.config.system.name, model.calibration is not None, self._samples, hand_model
+    )
+    predictions_json.write(
+      self._out, predictions_json.as_json(self.found, self.failed, self._passed_over, about), self.found
+    )
+    galleries = [gallery for gallery in self._galleries if gallery.shown]
+    faces = None if self._hand_model is None else np.asarray(self._hand_model.faces)
+    for gallery in galleries:
+      text = page.html(gallery, galleries, self.failed, self._passed_over, about, faces)
+      (self._out / gallery.file).write_text(text, encoding="utf-8")
+
+  def summary(self) -> str:
+    """A line or two for the terminal."""
+    hands = sum(int(each.hands.present.sum()) for each in self.found)
+    line = f"{hands} hands in {len(self.found)} pictures and frames"
+    for part, words in ((False, "could not be used"), (True, "were used in part")):
+      count = sum(each.part is part for each in self.failed)
+      line += f"; {count} files {words}" if count else ""
+    scales = collections.Counter(each.hands.scale[0] for each in self.found)
+    lines = [line, ", ".join(f"{count} {_SCALES[scale]}" for scale, count in scales.items())]
+    lines += [printable(self._out / gallery.file) for gallery in self._galleries if gallery.shown]
+    return "\n".join(filter(None, lines))
+
+  # ---- pictures -------------------------------------------------------------------
+
+  def _stills(self, files: Sequence[pathlib.Path], bar: rich.progress.Progress) -> None:
+    gallery = self._gallery("pictures")
+    task = bar.add_task("pictures", total=len(files))
+    for ready in groups(self._readable(files, task, bar), self._look.model.batch_size):
+      for each, hands in zip(ready, self._look.meshed(self._look.hands(ready)), strict=True):
+        name = self._names.of(each.picture.path)
+        overlay = f"overlays/{name}.jpg"
+        drawn = self._drawn(each.picture.pixels, hands)
+        Image.fromarray(drawn).save(self._out / overlay, quality=_JPEG_QUALITY)
+        found = self._add(each, hands, overlay)
+        if self._meshes:
+          found = self.found[-1] = dataclasses.replace(found, meshes=self._meshes.picture(name, found))
+        gallery.add(found, drawn, self._sure(each.picture.pixels, hands))
+
+  def _readable(
+    self, files: Sequence[pathlib.Path], task: rich.progress.TaskID, bar: rich.progress.Progress
+  ) -> Iterator[Ready]:
+    for file in files:
+      try:
+        ready = self._look.ready(read(file))
+      except ValueError as error:
+        self._fail(file, error, bar)
+      else:
+        for remark in ready.picture.remarks:
+          bar.console.print(f"note: {printable(file)}: {remark}", style="yellow", markup=False)
+        yield ready
+      bar.advance(task)
+
+  # ---- videos ---------------------------------------------------------------------
+
+  def _video(self, file: pathlib.Path, bar: rich.progress.Progress) -> None:
+    with video.Reader(file) as reader:
+      name = self._names.of(file)
+      fps = reader.fps / self._every
+      first = len(self.found)
+      gallery, overlay = self._gallery(name, fps), f"overlays/{name}.mp4"
+      with video.Writer(self._out / overlay, fps, reader.size) as writer:
+        for each, hands, exchanged in self._clip(file, reader, fps, bar):
+          drawn = self._drawn(each.picture.pixels, hands)
+          writer.add(drawn, each.time_s or 0.0)
+          gallery.add(self._add(each, hands, overlay, exchanged), drawn)
+      if self._meshes:
+        paths = self._meshes.video(name, self.found[first:])
+        self.found[first:] = [
+          dataclasses.replace(found, meshes=own) for found, own in zip(self.found[first:], paths, strict=True)
+        ]
+        gallery.meshes = paths[0] if paths else ()
+      if reader.missing:
+        self._fail(file, reader.missing, bar, part=True)
+
+  def _clip(
+    self, file: pathlib.Path, reader: video.Reader, fps: float, bar: rich.progress.Progress
+  ) -> Iterator[tuple[Ready, Hands, bool]]:
+    """The frames of a video with their hands as they go on, and whether right and left were exchanged for that.
+
+    Where meshes are fitted, their shape is known after the last frame: the video is read twice, and
+    an interruption before the second time leaves nothing of it.
+    """
+    task = bar.add_task(printable(file.name), total=reader.frames or None)
+    followed = self._followed(self._frames(file, reader, task, bar), fps)
+    if not self._look.mesh:
+      yield from followed
+      return
+    found = [(hands, exchanged) for _, hands, exchanged in followed]
+    meshed = self._look.meshed([hands for hands, _ in found], clip=True)
+    task = bar.add_task(f"{printable(file.name)}, drawn", total=reader.frames or None)
+    with video.Reader(file) as again:
+      frames = self._frames(file, again, task, bar)
+      for ready, hands, (_, exchanged) in zip(frames, meshed, found, strict=True):
+        yield ready, hands, exchanged
+
+  def _frames(
+    self, file: pathlib.Path, reader: video.Reader, task: rich.progress.TaskID, bar: rich.progress.Progress
+  ) -> Iterator[Ready]:
+    for frame in reader:
+      bar.advance(task)
+      if frame.number % self._every == 0:
+        yield self._look.ready(Picture(file, frame.pixels, None), frame.number, frame.time_s)
+
+  def _followed(self, frames: Iterator[Ready], fps: float) -> Iterator[tuple[Ready, Hands, bool]]:
+    follow = Follow(fps, self._smooth, self._hand_model)
+    for ready in groups(frames, self._look.model.batch_size):
+      for each, hands in zip(ready, self._look.hands(ready), strict=True):
+        yield each, *follow(hands)
+
+  # ---- both -----------------------------------------------------------------------
+
+  def _gallery(self, name: str, fps: float = 0.0) -> page.Gallery:
+    """The page of the pictures, or of a video; the first one is the index."""
+    gallery = page.Gallery("index.html" if not self._galleries else f"{name}.html", name, fps)
+    self._galleries.append(gallery)
+    return gallery
+
+  def _add(self, ready: Ready, hands: Hands, overlay: str, exchanged: bool = False) -> Found:
+    picture = ready.picture
+    height, width = picture.pixels.shape[:2]
+    found = Found(
+      str(picture.path), ready.frame, (height, width), ready.source, hands, exchanged, ready.time_s, overlay,
+      remarks=picture.remarks,
+    )  # fmt: skip
+    self.found.append(found)
+    return found
+
+  def _fail(self, file: pathlib.Path, error: Exception | str, bar: rich.progress.Progress, part: bool = False) -> None:
+    reason = printable(" ".join(str(error).removeprefix(f"{file}: ").split()))
+    self.failed.append(Failed(str(file), reason, part))
+    what = "used in part" if part else "left out"
+    bar.console.print(f"{what}: {printable(file)}: {reason}", style="red", markup=False)
+
+  @functools.cached_property
+  def _hand_model(self) -> HandModel | None:
+    """Of the meshes, if the model predicts any, or they are fitted."""
+    own = {"mano", "vertices_cam"} <= self._look.model.predicts
+    return self._look.model.hand_model if own or self._look.mesh else None
+
+  def _drawn(self, pixels: np.ndarray, hands: Hands) -> np.ndarray:
+    """The picture with the skeletons of the hands, through which the meshes are seen, where there are any."""
+    valid = np.repeat(hands.present[0][:, None], hands.joints_img.shape[2], 1)
+    model, shown = self._hand_model, hands.meshed[0]
+    if model is None or not shown.any():
+      return two_hands.skeletons(pixels, hands.joints_img[0], valid, hands.confidence[0])
+    vertices, faces = hands.raw["vertices_cam"][0], np.asarray(model.faces)
+    meshed = surfaces.paint(pixels, vertices, faces, shown, hands.camera_img[0])
+    lines = two_hands.skeletons(meshed, hands.joints_img[0], valid, hands.confidence[0])
+    return cv2.addWeighted(lines, _LINES_OVER_MESHES, meshed, 1 - _LINES_OVER_MESHES, 0)
+
+  def _sure(self, pixels: np.ndarray, hands: Hands) -> np.ndarray | None:
+    """The picture with the samples of a distribution, and its mode in the colours of their deviations."""
+    found = [sampled(hands, hand) for hand in range(2)]
+    if all(poses is None for poses in found):
+      return None
+    spread = np.zeros((2, NUM_JOINTS), np.float32)
+    points = np.zeros((min(self._samples, *(len(poses) for poses in found if poses is not None)), 2, NUM_JOINTS, 2))
+    for hand, poses in enumerate(found):
+      if poses is not None:
+        spread[hand] = deviations_of(poses)[0]
+        ahead = poses[: len(points)].astype(np.float32)
+        ahead[..., 2] = ahead[..., 2].clip(_NEAREST_MM)
+        points[:, hand] = camera.project(ahead, hands.camera_img[0])
+    valid = np.repeat(np.array(hands.joints_cam_valid[0])[:, None], NUM_JOINTS, 1)
+    line = two_hands.line_px(*pixels.shape[:2])
+    seen = certainty.paint_samples(pixels, points, valid, line / 2) if len(points) else pixels
+    return certainty.paint_deviations(seen, hands.joints_img[0], spread, valid, line)

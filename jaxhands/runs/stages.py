@@ -1,0 +1,158 @@
+"""The runs that a config consists of, and what their folders hold."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from jaxhands.runs import folder as files
+from jaxhands.runs import lock
+from jaxhands.train import checkpoint, plan
+
+# What decides the numbers of a run: a folder that was begun with other values is not continued.
+_DECISIVE = (
+  "seed", "compute_dtype", "hand_model", "system", "batch_size", "accumulation", "optimizer", "schedule", "clip_norm",
+  "ema", "freeze", "init_from", "stages", "data.train", "data.kind", "data.limit", "data.crop_hw",
+  "data.shrink", "data.augmentation", "data.synthetic", "data.aih", "data.multihands",
+)  # fmt: skip
+_NAMED = 8  # changes at most, in an error
+
+
+def of(config: Any) -> list[tuple[str, Any]]:
+  """The runs that a config consists of, in order, as (name, config of this run); one without stages is called "".
+
+  Raises:
+    ValueError: a stage that is not described, or a change of a key or to a type that the config does not have. A stage
+      that names another system describes that system whole.
+  """
+  result = []
+  for name in config.stages or ("",):
+    single = config.copy_and_resolve_references()
+    with single.unlocked():
+      single.stages, single.stage = (), type(config)()
+    if name:
+      if name not in config.stage:
+        raise ValueError(f"config.stages names {name!r}, but config.stage has {sorted(config.stage)}")
+      changes = config.stage[name].copy_and_resolve_references().unlock()
+      _replace_systems(single, changes)
+      single.lock()
+      try:
+        open_ended = [single.init_from, single.optimizers, single.eval.also, single.eval.methods]  # any keys
+        open_ended += [single.requires] if "requires" in single else []  # runs of before it was there have none
+        with contextlib.ExitStack() as stack:
+          for part in open_ended:
+            stack.enter_context(part.unlocked())
+          single.update(changes)
+      except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"config.stage.{name}: {error}") from error
+    result.append((name, single))
+  return result
+
+
+def _replace_systems(config: Any, changes: Any) -> None:
+  """Puts what is called "system" and has another name in place of the config's as a whole: it has other fields."""
+  for key, value in list(changes.items()):
+    if isinstance(value, ConfigDict) and key in config:
+      if key == "system" and value.get("name", config[key].name) != config[key].name:
+        with config.unlocked():
+          config[key] = value
+        del changes[key]
+      elif isinstance(config[key], ConfigDict):
+        _replace_systems(config[key], value)
+
+
+def sources(config: Any) -> tuple[str, ...]:
+  """Stages of the same run that a stage starts from, in order."""
+  named = sorted({str(value).split(":")[0] for value in config.init_from.values() if value})
+  return tuple(name.removeprefix("stages/") for name in named if name.startswith("stages/"))
+
+
+def progress(folder: pathlib.Path, examples: int = 0) -> tuple[int, int] | None:
+  """Steps that are saved of a run or stage, and steps of the whole; None before the first checkpoint.
+
+  Args:
+    folder: of the run or stage.
+    examples: that it is trained on; 0 = as many as it has noted. What is only assembled, or imported, notes none: it
+      is whole with the step that it has.
+  Raises:
+    ValueError: its config, or what it has noted, is damaged.
+  """
+  try:
+    done = int(checkpoint.checkpoint_folder(folder).name)
+    config = checkpoint.read_config(folder)
+  except FileNotFoundError:
+    return None
+  notes = folder / "origin.json"
+  if not examples and not notes.is_file():
+    return done, done
+  try:
+    examples = examples or sum(data["examples"] for data in files.read_json(notes, "delete it")[-1]["data"])
+  except (IndexError, KeyError, TypeError) as error:
+    raise files.DamagedFile(notes, error, "delete it") from error
+  return done, plan.Plan.of(config, examples).steps
+
+
+def is_finished(folder: pathlib.Path, examples: int = 0) -> bool:
+  """Whether the folder of a run or stage has the checkpoint of its last step; arguments and errors of `progress`."""
+  steps = progress(folder, examples)
+  return steps is not None and steps[0] >= steps[1]
+
+
+@contextlib.contextmanager
+def only_writer(folders: Sequence[pathlib.Path]) -> Iterator[None]:
+  """Within this context no other run writes into these folders; of several processes the first one sees to that.
+
+  Raises, on all processes:
+    writer.FolderInUseError: another run does.
+    OSError: one cannot be written.
+  """
+  with contextlib.ExitStack() as stack:
+    refused: OSError | None = None
+    if jax.process_index() == 0:
+      try:
+        for folder in dict.fromkeys(folders):
+          stack.enter_context(lock.only(folder))
+      except OSError as error:
+        refused = error
+    # The others must not go on to where they would wait for the first.
+    if jax.process_count() > 1 and multihost_utils.broadcast_one_to_all(np.int32(refused is not None)):
+      refused = refused or lock.FolderInUseError(f"{folders[-1]} is in use or not writable, as process 0 says")
+    if refused:
+      raise refused
+    yield
+
+
+def check_continues(workdir: pathlib.Path, config: Any) -> None:
+  """Raises `ValueError` if `workdir` was begun with other numbers: sizes, rates, data; durations may change."""
+  if not (workdir / "config.json").is_file():
+    return
+  # Through JSON both, so that tuples and lists are the same.
+  begun, now = (
+    traverse_util.flatten_dict(json.loads(found.to_json()), keep_empty_nodes=True, sep=".")
+    for found in (checkpoint.read_config(workdir), config)
+  )
+  changes = [
+    f"{key} was {begun.get(key)!r} and is {now.get(key)!r}"
+    for key in sorted(begun.keys() | now.keys())
+    if _in_stage(key).startswith(_DECISIVE) and begun.get(key) != now.get(key)
+  ]
+  if changes:
+    more = f"; and {len(changes) - _NAMED} more" if len(changes) > _NAMED else ""
+    raise ValueError(
+      f"{workdir} was begun with another config: {'; '.join(changes[:_NAMED])}{more}. Choose another --workdir"
+    )
+
+
+def _in_stage(key: str) -> str:
+  """What a stage changes: "batch_size" of "stage.first.batch_size"; other keys as they are."""
+  words = key.split(".")
+  return ".".join(words[2:]) if words[0] == "stage" else key

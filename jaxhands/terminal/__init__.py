@@ -1,0 +1,1 @@
+"""What programs say and how their command lines are read."""

@@ -1,0 +1,179 @@
+"""Paired comparison of runs: arithmetic, chance, what is refused, and how it reads."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from jaxhands import cli
+from jaxhands.evaluation import compare
+from jaxhands.evaluation.metrics.base import Protocol
+
+COUNT, SCENES = 240, 40
+
+
+def run_of(folder, shift=0.0, noise=4.0, seed=1, count=COUNT, scenes=SCENES, protocol=None, **changes):
+  """A made-up evaluation: errors of truth and system are noise of pictures and of scenes; `shift` is added to all."""
+  rng, own = np.random.default_rng(0), np.random.default_rng(seed)
+  scene = np.arange(count) % scenes
+  present = np.array([[True, True], [True, False], [False, True]])[np.arange(count) % 3]
+  weight = np.repeat(present[..., None], 21, -1).astype(np.float32)
+  error = 20 + rng.normal(0, 3, scenes)[scene][:, None, None] + rng.normal(0, 3, (count, 2, 21))
+  error = error + own.normal(0, noise, scenes)[scene][:, None, None] + own.normal(0, 1, (count, 2, 21)) + shift
+  both = present.all(-1)
+  values = {
+    "example_id": 4 * np.arange(count, dtype=np.int32),
+    "record_hash": np.arange(count, dtype=np.int32) * 7919,
+    "scene_id": scene.astype(np.int32),
+    "group_all": np.ones(count, bool),
+    "group_single": ~both,
+    "group_interacting": both,
+    "group_inter": both,
+    "joint_error": error.astype(np.float32),
+    "joint_error_weight": weight,
+    "root_error": np.abs(error[:, 0, 20]).astype(np.float32),
+    "root_error_weight": both.astype(np.float32),
+    "hand_prob": np.stack([np.clip(0.5 + 0.3 * (present - 0.5) + own.normal(0, 0.2, (count, 2)), 0, 1), present], -1),
+    "hand_prob_weight": np.ones((count, 2), np.float32),
+  } | changes
+  result = {"protocol": str(protocol or Protocol()), "dataset": "made-up", "split": "val", "system": "toy"}
+  (folder / "eval").mkdir(parents=True)
+  np.savez(folder / "eval" / "examples.npz", **values)
+  (folder / "eval" / "metrics.json").write_text(json.dumps(result))
+  return folder
+
+
+def both(tmp_path, a=None, b=None):
+  return tuple(
+    compare.Evaluated.read(run_of(tmp_path / name, **(options or {}))) for name, options in (("a", a), ("b", b))
+  )
+
+
+def by_key(found):
+  return {row.key: row for row in found}
+
+
+def test_values_and_differences_are_those_of_the_runs(tmp_path):
+  a, b = both(tmp_path, {"seed": 1}, {"seed": 2, "shift": 1.5})
+  found = by_key(compare.compare(a, b, resamples=200))
+  assert {"mpjpe/all", "mpjpe/single", "mpjpe/interacting", "mrrpe", "handedness_ap"} <= set(found)
+  for run, side in ((a, "a"), (b, "b")):
+    error, weight = run.values["joint_error"], run.values["joint_error_weight"]
+    per_joint = (error * weight).sum(0, dtype=np.float64) / weight.sum(0)
+    assert getattr(found["mpjpe/all"], side) == pytest.approx(per_joint.mean(), rel=1e-6)
+  for row in found.values():
+    assert row.difference == pytest.approx(row.a - row.b)
+    assert row.interval[0] <= row.difference <= row.interval[1]
+    assert 0 < row.p <= 1
+  assert (found["mrrpe"].scenes, found["mrrpe"].examples) == (SCENES, COUNT // 3)
+
+
+def test_the_order_of_the_examples_does_not_matter(tmp_path):
+  a, b = both(tmp_path, {"seed": 1}, {"seed": 2})
+  turned = np.random.default_rng(5).permutation(COUNT)
+  mixed = dataclasses.replace(b, values={key: value[turned] for key, value in b.values.items()})
+  plain, other = (compare.compare(a, run, ["mpjpe"], resamples=100) for run in (b, mixed))
+  for first, second in zip(plain, other, strict=True):
+    assert first.difference == pytest.approx(second.difference, rel=1e-12)
+    assert first.p == second.p
+    assert first.interval == pytest.approx(second.interval, rel=1e-9)
+
+
+def test_a_run_equals_itself(tmp_path):
+  a, _ = both(tmp_path)
+  for row in compare.compare(a, a, resamples=200):
+    assert (row.difference, row.interval, row.p) == (0, (0, 0), 1)
+
+
+def test_sums_of_scenes_are_the_plain_bootstrap_and_exchange(tmp_path):
+  """The quick way for means agrees with recomputing everything from the examples."""
+  a, b = both(tmp_path, {"seed": 1, "count": 60, "scenes": 12}, {"seed": 2, "count": 60, "scenes": 12})
+  scenes = a.values["scene_id"]
+  metric = compare.metrics.standard(a.protocol())[0]
+  sides = [(run.values["joint_error"].astype(float), run.values["joint_error_weight"].astype(float)) for run in (a, b)]
+  quick = compare._of_means(metric, sides, scenes, 12)
+  plain = compare._OfExamples(metric, sides, scenes)
+  rng = np.random.default_rng(0)
+  counts = compare._counts(rng, 20, 12)
+  assert (counts.sum(1) == 12).all()
+  np.testing.assert_allclose(quick.resampled(counts), plain.resampled(counts), rtol=1e-9)
+  swapped = rng.random((20, 12)) < 0.5
+  np.testing.assert_allclose(quick.exchanged(swapped), plain.exchanged(swapped), rtol=1e-9, atol=1e-12)
+  assert plain.exchanged(np.ones((1, 12), bool))[0] == pytest.approx(-plain.exchanged(np.zeros((1, 12), bool))[0])
+
+
+def test_p_is_uniform_where_the_runs_are_equally_good(tmp_path):
+  """Of many pairs without a difference, a share of about p has at most p; a real difference is found."""
+  found = []
+  for number in range(60):
+    a, b = both(tmp_path / str(number), {"seed": 2 * number + 10}, {"seed": 2 * number + 11})
+    found.append(by_key(compare.compare(a, b, ["mpjpe/all"], resamples=199))["mpjpe/all"])
+  p = np.array([row.p for row in found])
+  assert abs((p < 0.5).mean() - 0.5) < 0.2
+  assert (p < 0.05).mean() < 0.15
+  covered = np.mean([row.interval[0] <= 0 <= row.interval[1] for row in found])
+  assert covered > 0.8
+  a, b = both(tmp_path / "better", {"seed": 3, "shift": -4}, {"seed": 4})
+  row = by_key(compare.compare(a, b, ["mpjpe/all"], resamples=999))["mpjpe/all"]
+  assert row.p < 0.01
+  assert row.interval[1] < 0
+
+
+def test_pictures_of_one_scene_are_one_piece_of_evidence(tmp_path):
+  """The same pictures in fewer scenes: the interval widens, and with four scenes p cannot be small."""
+  pairs = {}
+  for scenes in (4, 240):
+    options = {"scenes": scenes, "noise": 0.0}
+    pairs[scenes] = both(tmp_path / str(scenes), {"seed": 1, **options}, {"seed": 2, "shift": 1.0, **options})
+  few, many = (by_key(compare.compare(*pairs[scenes], ["mpjpe/all"]))["mpjpe/all"] for scenes in (4, 240))
+  assert few.p == pytest.approx(
+    2 / 2**4
+  )  # all 16 exchanges were tried; the observed one and its mirror are the largest
+  assert many.p < 0.001
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    (
+      {"count": 230},
+      r"examples differ, .*a on made-up val and .*b on made-up val: 10 only in the first, 0 only in the",
+    ),
+    ({"record_hash": np.arange(COUNT, dtype=np.int32)}, "239 have the same id, but are of other pictures or boxes"),
+    ({"protocol": Protocol(depth="rootnet")}, "other protocols: depth gt and rootnet"),
+    ({"example_id": np.zeros(COUNT, np.int32), "record_hash": np.zeros(COUNT, np.int32)}, "239 examples twice"),
+  ],
+)
+def test_runs_that_do_not_compare_are_refused_with_the_reason(tmp_path, change, message):
+  a, b = both(tmp_path, {}, change)
+  with pytest.raises(ValueError, match=message):
+    compare.compare(a, b)
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+  with pytest.raises(FileNotFoundError, match="evaluate the run first"):
+    compare.Evaluated.read(tmp_path)
+  run_of(tmp_path / "a")
+  with np.load(tmp_path / "a" / "eval" / "examples.npz") as file:
+    old = {key: file[key] for key in file.files if key != "record_hash"}
+  np.savez(tmp_path / "a" / "eval" / "examples.npz", **old)
+  with pytest.raises(ValueError, match=r"has no \['record_hash'\]; evaluate the run again"):
+    compare.Evaluated.read(tmp_path / "a")
+
+
+def test_the_command_prints_a_table_and_writes_it(tmp_path, capsys, monkeypatch):
+  monkeypatch.setenv("COLUMNS", "200")
+  run_of(tmp_path / "a", seed=1)
+  run_of(tmp_path / "b", seed=2, shift=5)
+  arguments = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--resamples", "200"]
+  assert cli.main([*arguments, "--json", str(tmp_path / "found.json"), "--metrics", "mpjpe", "mrrpe"]) == 0
+  printed = capsys.readouterr().out
+  assert "mpjpe/interacting" in printed
+  assert "depth=gt" in printed
+  content = json.loads((tmp_path / "found.json").read_text())
+  assert {row["key"].split("/")[0] for row in content["differences"]} == {"mpjpe", "mrrpe"}
+  assert cli.main([*arguments, "--metrics", "mpjpee"]) == 1
+  assert "neither run has the metric 'mpjpee'" in capsys.readouterr().err
+  assert cli.main([*arguments[:-1], "0"]) == 1
+  assert "--resamples is 0" in capsys.readouterr().err

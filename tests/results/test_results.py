@@ -1,0 +1,402 @@
+"""Records of experiments and the page made of them: whole, small, honest about what is missing."""
+
+import importlib
+import json
+import pathlib
+import subprocess
+
+import jax
+import numpy as np
+import pytest
+
+from configs import base as base_config
+from configs import rootnet
+from jaxhands import cli, run
+from jaxhands.results import directions, page, record
+from jaxhands.runs import provenance
+from jaxhands.systems import base
+from jaxhands.train import checkpoint, step
+from tests.contract import records as contract_records
+from tests.data.conftest import build
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROTOCOL = "depth=rootnet root=wrist left_root=relative"
+
+
+def made_up(variant="paper-human", seed=0, config="internet", value=12.0, dataset="interhand26m", **changes):
+  metric = {"value": value, "interval": [value - 1, value + 1], "unit": "mm"}
+  return {
+    "format": 1, "config_name": config, "variant": variant, "seed": seed, "date": "2026-11-25", "note": "",
+    "system": "internet", "dataset": dataset, "split": "test", "examples": 1000, "protocol": PROTOCOL,
+    "metrics": {"mpjpe/single": metric, "mrrpe": metric}, "mean_pose": {"mpjpe/single": 30.0},
+    "also": [{"protocol": PROTOCOL.replace("relative", "own"), "method": "internet", "metrics": {"mrrpe": 91.5}}],
+    "evaluated_with": {
+      "code": {"version": "0.1.0", "commit": "0123456789abcdef", "modified": False}, "devices": "1 x cpu",
+      "data": [{"name": dataset, "split": "test", "examples": 1000}],
+    },
+    "trained_with": [{"data": [{"name": f"{dataset}-train", "split": "train"}]}], "config": {},
+  } | changes  # fmt: skip
+
+
+def lines_of(records, *words):
+  return [line for line in page.page(records).splitlines() if all(word in line for word in words)]
+
+
+def test_what_is_missing_is_listed_as_missing():
+  text = page.page({})
+  numbers = sum(
+    value is not None
+    for paper in page.published() for table in paper["tables"] for row in table["rows"] for value in row["values"]
+  )  # fmt: skip
+  assert f"0 experiments. Of {numbers} published numbers, 0 have a result" in text
+  assert text.count("| missing | missing |") == numbers
+  assert "None yet." in text
+
+
+def test_a_result_on_the_papers_data_stands_beside_its_number():
+  records = {"a": made_up()}
+  (line,) = lines_of(records, "| human | test | mpjpe/single | 12.58 mm |")
+  assert line.endswith("| 12 [11, 13] | missing |")
+  # Of another split, data set, variant or config it does not.
+  assert not [line for line in lines_of(records, "| human | val |") if "12 [" in line]
+  assert not [line for line in lines_of(records, "| machine |") if "12 [" in line]
+  assert "1 experiment. Of" in page.page(records)
+  for other in (made_up(config="digit"), made_up("paper"), made_up(split="val"), made_up(dataset="interhand26m/human")):
+    (line,) = lines_of({"a": other}, "| human | test | mpjpe/single | 12.58 mm |")
+    assert line.endswith("| missing | missing |")
+
+
+def test_seeds_are_averaged_and_each_is_shown():
+  records = {f"s{seed}": made_up(seed=seed, value=12.0 + seed) for seed in range(3)}
+  (line,) = lines_of(records, "| human | test | mpjpe/single | 12.58 mm |")
+  assert line.endswith("| 13 (12, 13, 14) | missing |")
+
+
+def test_rendered_hands_are_never_put_beside_real_ones():
+  records = {"a": made_up("small-single_only", dataset="synthetic/demo", value=51.0)}
+  records["a"]["metrics"]["mpjpe/interacting"] = records["a"]["metrics"]["mpjpe/single"]
+  (line,) = lines_of(records, "| one hand only | test | mpjpe/interacting | 51.19 mm |")
+  assert line.endswith("| missing | small: 51 [50, 52] |")
+
+
+def test_another_protocol_is_found_among_those_besides():
+  (line,) = lines_of({"a": made_up("paper")}, "| 92.14 mm |")
+  assert line.endswith("| 91.5 | missing |")
+  (line,) = lines_of({"a": made_up("paper")}, "| 32.57 mm |", "12 [11, 13]")
+  assert line.startswith("| InterNet | test | mrrpe |")
+
+
+def _pipeline():
+  """A record of HDR's whole pipeline with a method, on the paper's data."""
+  protocol = "depth=predicted root=wrist scale=gt"
+  metric = {"value": 18.0, "interval": [17.0, 19.0], "unit": "mm"}
+  method = {
+    "protocol": protocol, "method": "pose_alone", "metrics": {"mpjpe/all": 26.0, "mpjpe/interacting": 41.0},
+    "differences": {"mpjpe/all": [7.5, 8.5]},
+  }  # fmt: skip
+  return made_up(
+    "paper", config="hdr", dataset="interhand26m/machine", system="hdr.pipeline", protocol=protocol,
+    metrics={"mpjpe/all": metric, "mpjpe/interacting": metric}, also=[method],
+  )  # fmt: skip
+
+
+def test_a_method_of_a_run_is_another_row_of_the_paper():
+  for published, ours in (("25.78 mm", "26"), ("40.98 mm", "41")):
+    lines = lines_of({"a": _pipeline()}, "| pose net alone | test |", published)
+    assert lines
+    assert all(line.endswith(f"| {ours} | missing |") for line in lines)
+  for line in lines_of({"a": _pipeline()}, "17.98 mm"):
+    assert line.endswith("| 18 [17, 19] | missing |")
+  # What was not evaluated is missing, and another variant's is not taken.
+  for line in (*lines_of({"a": _pipeline()}, "| without removal |"), *lines_of({"a": _pipeline()}, "with AIH |")):
+    assert line.endswith("| missing | missing |")
+
+
+def test_methods_stand_below_their_experiment():
+  text = page.page({"mine": _pipeline()})
+  assert "| hdr.pipeline | 18 |\n| pose alone | 26 [+7.5, +8.5] |" in text[text.index("### mine") :]
+  assert "other fields" not in page.page({"mine": made_up()})
+
+
+def test_published_methods_are_those_of_their_config():
+  checked = 0
+  for paper in page.published():
+    for row in (row for table in paper["tables"] for row in table["rows"] if "method" in row):
+      module = importlib.import_module(f"configs.{paper['config']}")
+      config = module.get_config(",".join(word for word in ("paper", row["variant"]) if word))
+      last = config.stage[config.stages[-1]] if config.stages else config
+      assert row["method"] in last.eval.methods
+      checked += 1
+  assert checked
+
+
+def test_every_experiment_says_where_it_comes_from():
+  text = page.page({"mine": made_up(note="With a note.")})
+  assert "### mine\n" in text
+  assert "`configs/internet.py:paper,human`, seed 0; 1,000 pictures of interhand26m:test, trained on" in text
+  assert "0123456789, 1 x cpu, 2026-11-25. With a note." in text
+  assert "| mpjpe/single | 12 | 11 – 13 | mm | better than the mean pose (30) |" in text
+  assert "| mrrpe | 12 | 11 – 13 | mm |  |" in text
+  code = {"version": "0.1.0", "commit": "0123456789abcdef", "modified": True}
+  changed = made_up() | {"evaluated_with": made_up()["evaluated_with"] | {"code": code}}
+  assert "0123456789 with changes" in page.page({"mine": changed})
+
+
+def test_verdicts_are_those_of_the_evaluation():
+  judged = {"mrrpe": {"kind": "no better", "beside": "mean wrists", "baseline": 11.5}}
+  text = page.page({"mine": made_up(verdicts=judged)})
+  assert "| mrrpe | 12 | 11 – 13 | mm | no better than the mean wrists (11.5) |" in text
+  assert "| mpjpe/single | 12 | 11 – 13 | mm |  |" in text  # what was not judged is not judged afterwards
+  older = made_up(mean_pose={"mpjpe/single": 12.5})
+  assert "| mpjpe/single | 12 | 11 – 13 | mm | not surely better than the mean pose (12.5) |" in page.page({"a": older})
+
+
+def _two_rows(values_with, values_without) -> dict:
+  """Records of DIGIT without segmentation features, and without its loss as well, a seed each."""
+  runs = [("small-no_segmentation_features", values_with),
+          ("small-no_segmentation_features-no_segmentation_loss", values_without)]  # fmt: skip
+  found = {}
+  for variant, values in runs:
+    for seed, value in enumerate(values):
+      made = made_up(variant, seed, "digit", dataset="synthetic/demo")
+      made["metrics"] = {"mpjpe/interacting": {"value": value, "interval": [value, value], "unit": "mm"}}
+      found[f"{variant}-{seed}"] = made
+  return found
+
+
+@pytest.mark.parametrize(
+  ("values", "says"),
+  [
+    ((50.0, 51.0), "small: -2.00 (-2.00, -2.00) mm | as in the paper |"),
+    ((50.0, 54.0), "small: -0.50 (-2.00, +1.00) mm | seeds disagree |"),
+    ((53.0, 54.0), "small: +1.00 (+1.00, +1.00) mm | the other way |"),
+  ],
+)
+def test_directions_are_judged_seed_by_seed(values, says):
+  (line,) = lines_of(_two_rows(values, (52.0, 53.0)), "| + segmentation loss against + bone loss |")
+  # The paper's 17.05 and 17.54 mm, of its test set.
+  assert line == f"| + segmentation loss against + bone loss | mpjpe/interacting | -0.49 mm | {says}"
+
+
+def test_directions_of_methods_are_those_of_one_run():
+  made = made_up("small", 0, "hdr", dataset="synthetic/demo") | {"protocol": "scale=gt", "system": "hdr.pipeline"}
+  made["metrics"] = {"mpjpe/all": {"value": 70.0, "interval": [69.0, 71.0], "unit": "mm"}}
+  made["also"] = [{"method": "pose_alone", "protocol": "scale=gt", "metrics": {"mpjpe/all": 72.5}, "differences": {}}]
+  found = {line for line in page.page({"run": made}).splitlines() if line.startswith("| full against pose net alone |")}
+  # The paper's 17.98 and 25.78 mm.
+  assert found == {"| full against pose net alone | mpjpe/all | -7.80 mm | small: -2.50 (-2.50) mm | as in the paper |"}
+
+
+def test_remarks_stand_below_the_directions_and_need_their_table(tmp_path):
+  records = _two_rows((53.0,), (52.0,))
+  assert "What the paper" not in page.page(records)
+  (tmp_path / "remarks.toml").write_text('[digit]\n"Table 2" = "What the paper has not."\n')
+  text = page.page(records, page.read_remarks(tmp_path))
+  assert "| the other way |\n\nWhat the paper has not.\n\n### section 4.3" in text
+  (tmp_path / "remarks.toml").write_text('[digit]\n"Table 9" = "?"\n')
+  with pytest.raises(ValueError, match=r"a remark on \('digit', 'Table 9'\)"):
+    page.read_remarks(tmp_path)
+  assert page.read_remarks(tmp_path / "none") == {}
+
+
+def test_remarks_need_no_directions(tmp_path):
+  (tmp_path / "remarks.toml").write_text('[hdr]\n"Table 5" = "Not all of it."\n"Table 1" = "Once."\n')
+  text = page.page({}, page.read_remarks(tmp_path))
+  assert "\n\nNot all of it.\n" in text
+  assert text.count("Once.") == 1
+
+
+def test_published_experiments_are_variants_that_exist():
+  for paper in page.published():
+    path = pathlib.Path(base_config.__file__).parent / f"{paper['config']}.py"
+    if not path.is_file():
+      continue
+    module = importlib.import_module(f"configs.{paper['config']}")
+    if "paper" not in module.VARIANTS:  # has a part of the method only, so far
+      continue
+    for table in paper["tables"]:
+      names = {directions.named(row) for row in table["rows"] if row["variant"] is not None}
+      assert {name for pair in table.get("directions", ()) for name in pair} <= names
+      for row in table["rows"]:
+        assert len(row["values"]) == len(table["metrics"])
+        if row["variant"] is not None:
+          config = module.get_config(",".join(word for word in ("paper", row["variant"]) if word))
+          assert page._is_of({"variant": config.variant, "config_name": config.name}, paper["config"], row["variant"])
+
+
+@pytest.mark.parametrize("folder", sorted((ROOT / "results" / "weights").iterdir()), ids=lambda folder: folder.name)
+def test_committed_weights_are_of_a_record_and_fit_the_code(folder):
+  assert folder.name in record.read_all(ROOT / "results")
+  config = checkpoint.read_config(folder)
+  system = base.load(config)
+  shapes = jax.eval_shape(step.make_init(system, 0), contract_records.batch(system, 1, train=False))
+  shapes.pop("constants", None)
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(checkpoint.read_variables(folder, shapes)))
+
+
+def test_the_committed_page_is_what_the_committed_records_give():
+  folder = ROOT / "results"
+  assert (ROOT / "RESULTS.md").read_text() == page.page(record.read_all(folder), page.read_remarks(folder)), (
+    "run `python -m jaxhands results` and commit RESULTS.md"
+  )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> pathlib.Path:
+  """A run of seconds on a small data set."""
+  folder = tmp_path_factory.mktemp("results")
+  data = build(folder / "data", train=13, val=7)
+  config = rootnet.get_config("tiny")
+  config.data.train, config.data.eval, config.data.threads = (f"{data}:train",), (f"{data}:val",), 2
+  config.train_for, config.eval_every = "1 step", "1 step"
+  assert run.run(config, folder / "run")
+  return folder / "run"
+
+
+def test_a_finished_run_becomes_a_record_and_a_line(finished, tmp_path, capsys, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert cli.main(["results", "add", str(finished), "--note", "One step."]) == 0
+  path = tmp_path / "results" / "rootnet-tiny-seed0.json"
+  assert path.stat().st_size <= record.LARGEST_BYTES
+  made = json.loads(path.read_text())
+  answer = json.loads((finished / "eval" / "metrics.json").read_text())
+  assert made["metrics"].keys() == answer["metrics"].keys()
+  for key, metric in made["metrics"].items():
+    assert metric["value"] == pytest.approx(answer["metrics"][key], rel=1e-5)
+    assert metric["interval"] == pytest.approx(answer["intervals"][key], rel=1e-5)
+  assert made["config"]["system"]["name"] == "rootnet"
+  assert made["config"]["data"]["train"] == ["data:train"]  # no folder of one machine
+  assert made["dataset"] == "data"
+  (data,) = made["evaluated_with"]["data"]
+  assert (data["builder"], data["split"], data["examples"]) == ("tiny", "val", 7)
+  assert len(data["hash"]) == 8
+  assert [entry["data"][0]["split"] for entry in made["trained_with"]] == ["train"]
+  assert made["evaluated_with"]["code"] == provenance.code()
+  text = (tmp_path / "RESULTS.md").read_text()
+  assert "### rootnet-tiny-seed0" in text
+  assert "One step." in text
+  capsys.readouterr()
+  assert cli.main(["results", "add", str(finished)]) == 1
+  assert "is there already; give another --name, or --replace it" in capsys.readouterr().err
+  assert cli.main(["results", "add", str(finished), "--replace"]) == 0
+  assert cli.main(["results", "add", str(finished), "--name", "again"]) == 0
+  assert cli.main(["results"]) == 0
+  assert page.page(record.read_all(tmp_path / "results")) == (tmp_path / "RESULTS.md").read_text()
+
+
+def test_a_run_compares_with_itself(finished, capsys, monkeypatch):
+  monkeypatch.setenv("COLUMNS", "200")
+  assert cli.main(["compare", str(finished), str(finished), "--resamples", "50"]) == 0
+  assert "root_depth/all" in capsys.readouterr().out
+
+
+def test_what_is_no_record_is_named(tmp_path):
+  with pytest.raises(FileNotFoundError, match=r"no .*config\.json: train and evaluate the run first"):
+    record.of_run(tmp_path)
+  (tmp_path / "odd.json").write_text("{}")
+  with pytest.raises(ValueError, match=r"odd\.json is .*lacks 'format'.*records of experiments"):
+    record.read_all(tmp_path)
+  with pytest.raises(ValueError, match=r"the record would have .* bytes of 20,000: .*eval\.methods"):
+    record.write(made_up(note="x" * 30_000), tmp_path / "large.json")
+  assert not (tmp_path / "large.json").exists()
+  (tmp_path / "odd.json").write_text(json.dumps(made_up(note="x" * 30_000)))
+  with pytest.raises(ValueError, match="a record has at most 20,000"):
+    record.read_all(tmp_path)
+
+
+def test_records_say_nothing_twice():
+  part = {"name": "hdr.hasm", "width": 8}
+  config = {
+    "name": "hdr", "system": {"name": "hdr.pipeline", "hasm": part, "none": {}},
+    "stage": {
+      "hasm": {"system": part, "eval": {}},
+      "fine": {"system": {"masks": "predicted", "hasm": part}, "batch_size": 4},
+      "other": {"system": part | {"width": 9}},
+    },
+  }  # fmt: skip
+  assert record._without_repeats(config) == config | {
+    "stage": {
+      "hasm": {"system": "as system.hasm", "eval": {}},
+      "fine": {"system": {"masks": "predicted", "hasm": "as system.hasm"}, "batch_size": 4},
+      "other": {"system": part | {"width": 9}},
+    }
+  }
+  assert record._without_repeats({"system": part}) == {"system": part}
+  ends = [0.123456789, 1.0]
+  metrics = {"mpjpe/all": 1.0, "mrrpe": 2.0}
+  entry = {"method": "a", "metrics": metrics, "differences": {"mpjpe/all": ends, "mrrpe": ends}}
+  found = record._rounded_entry(entry, "mpjpe/single")
+  assert found == entry | {"differences": {"mpjpe/all": [0.123457, 1.0]}}
+
+
+@pytest.mark.parametrize(
+  ("text", "expected"),
+  [
+    ("/data/of/me/set:train", "set:train"), ("~/runs/a:backbone", "a:backbone"), ("/a/b+/c/d", "b+d"),
+    ("synthetic/demo:train", "synthetic/demo:train"), ("stages/first", "stages/first"), ("", ""), ("1/2", "1/2"),
+  ],
+)  # fmt: skip
+def test_folders_of_a_machine_are_left_out(text, expected):
+  assert record._without_folders({"a": [text, 3]}) == {"a": [expected, 3]}
+
+
+def test_the_code_is_known_by_its_commit_and_changes(tmp_path, monkeypatch):
+  def git(*arguments):
+    subprocess.run(["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *arguments], check=True)
+
+  (tmp_path / "jaxhands").mkdir()
+  source = tmp_path / "jaxhands" / "__init__.py"
+  source.write_text("")
+  monkeypatch.setattr(provenance, "_ROOT", tmp_path.resolve())
+  assert provenance.code()["commit"] == ""
+  git("init", "-q")
+  git("add", "-A")
+  git("commit", "-qm", "first")
+  found = provenance.code()
+  assert len(found["commit"]) == 40
+  assert not found["modified"]
+  source.write_text("changed = True\n")
+  assert provenance.code() == found | {"modified": True}
+
+
+def test_code_that_trained_is_noted_once_a_version(tmp_path, monkeypatch):
+  versions = iter(["a", "a", "b"])
+  monkeypatch.setattr(provenance, "code", lambda: {"commit": next(versions)})
+  for _ in range(3):
+    provenance.note_training(tmp_path, [])
+  entries = json.loads((tmp_path / "origin.json").read_text())
+  assert [entry["code"]["commit"] for entry in entries] == ["a", "b"]
+
+
+def test_what_a_paper_has_and_a_run_has_not_stands_beside_its_number():
+  accepted = ["no_vgg: VGG-16's weights", "no_imagenet: ImageNet weights of ResNet-50"]
+  records = {"a": made_up(accepted=accepted)}
+  (line,) = lines_of(records, "| human | test | mpjpe/single | 12.58 mm |")
+  assert line.endswith("| 12 [11, 13]; no_imagenet, no_vgg | missing |")
+  assert f"Lacks what the paper has: {'; '.join(accepted)}." in page.page(records)
+
+
+def test_the_command_is_the_one_that_was_typed():
+  typed = ["/usr/bin/python3", "/somewhere/launch.py", "--config=configs/hdr.py:tiny", "--workdir", "a folder"]
+  assert provenance.command(typed) == "python launch.py --config=configs/hdr.py:tiny --workdir 'a folder'"
+  assert provenance.command([typed[0], "-u", *typed[1:]]) == provenance.command(typed)
+  assert provenance.command(["python", "-m", "pytest", "tests"]) == provenance.command([]) == ""
+
+
+def test_a_record_holds_verdicts_and_no_command(tmp_path):
+  evaluated = {
+    "metrics": {"mrrpe": 1.0}, "intervals": {"mrrpe": [0.0, 2.0]}, "units": {"mrrpe": "mm"}, "mean_pose": {},
+    "also": [], "system": "s", "dataset": "d", "split": "test", "examples": 3, "protocol": PROTOCOL,
+    "verdicts": {"mrrpe": {"kind": "few", "beside": "mean wrists", "baseline": 1 / 3, "more": [0.1, 0.2]}},
+  }  # fmt: skip
+  noted = {"code": {"commit": "c"}, "date": "2026-11-29T12:34+00:00", "command": "python launch.py --workdir=/a/b"}
+  (tmp_path / "eval").mkdir()
+  for name, content in (
+    ("config.json", {"name": "n", "variant": "v", "seed": 0}), ("eval/metrics.json", evaluated),
+    ("eval/origin.json", noted),
+  ):  # fmt: skip
+    (tmp_path / name).write_text(json.dumps(content))
+  made = record.of_run(tmp_path)
+  assert made["date"] == "2026-11-29"
+  assert made["verdicts"] == {"mrrpe": {"kind": "few", "beside": "mean wrists", "baseline": 0.333333}}
+  assert made["evaluated_with"] == {"code": {"commit": "c"}}
