@@ -1,4 +1,4 @@
-"""What a program does, counted: operations of a traced one, collectives of a compiled one.
+"""What a program does, counted: operations and bytes of a traced one, collectives of a compiled one.
 
 XLA's own analysis counts the body of a loop once; here it counts as often as it runs.
 """
@@ -9,7 +9,7 @@ import collections
 import math
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.extend import core
@@ -20,27 +20,42 @@ _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, 
 Moved = collections.Counter[tuple[str, str]]  # (kind, "number" or "bytes")
 
 
-def operations(traced: Any) -> float:
-  """Floating-point operations of a traced function (`jax.jit(fn).trace(...)`), in the form that accelerators run.
+class Cost(NamedTuple):
+  """What XLA counts of a program before it compiles it, which is the same on every machine.
 
-  XLA counts them before it compiles, so that they are the same on every machine. On one CPU device the gradients of
-  large kernels are loops (`models.convolve`), which the other form is without. A `while_loop`, of which nobody knows
-  how often it runs, counts once.
+  Attributes:
+    operations: on floating-point numbers.
+    bytes: that all operations read and write, as if none were fused with another.
   """
-  return _by_xla(traced) + repeats(traced)
+
+  operations: float
+  bytes: float
 
 
-def repeats(traced: Any) -> float:
-  """Those of `operations` that XLA leaves out: of all but the first run of each loop's body."""
-  total = 0.0
+def cost(traced: Any) -> Cost:
+  """Of a traced function (`jax.jit(fn).trace(...)`), in the form that accelerators run.
+
+  On one CPU device the gradients of large kernels are loops (`models.convolve`), which the other form is without. A
+  `while_loop`, of which nobody knows how often it runs, counts once.
+  """
+  first, more = _by_xla(traced), repeats(traced)
+  return Cost(first.operations + more.operations, first.bytes + more.bytes)
+
+
+def repeats(traced: Any) -> Cost:
+  """What XLA leaves out of `cost`: all but the first run of each loop's body."""
+  operations = moved = 0.0
   for jaxpr, length in _scans(traced.jaxpr.jaxpr):
     body = jax.jit(core.jaxpr_as_fun(jaxpr)).trace(*jaxpr.in_avals)
-    total += (length - 1) * _by_xla(body) + length * repeats(body)
-  return total
+    each, inner = _by_xla(body), repeats(body)
+    operations += (length - 1) * each.operations + length * inner.operations
+    moved += (length - 1) * each.bytes + length * inner.bytes
+  return Cost(operations, moved)
 
 
-def _by_xla(traced: Any) -> float:
-  return traced.lower(lowering_platforms=(_PLATFORM,)).cost_analysis()["flops"]
+def _by_xla(traced: Any) -> Cost:
+  found = traced.lower(lowering_platforms=(_PLATFORM,)).cost_analysis()
+  return Cost(found["flops"], found["bytes accessed"])
 
 
 def _scans(jaxpr: core.Jaxpr) -> Iterator[tuple[core.ClosedJaxpr, int]]:

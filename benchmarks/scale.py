@@ -70,7 +70,7 @@ def compiled_step(subject: Any, devices: int, fsdp: int) -> dict[str, Any]:
   compiled = traced.lower().compile()
   cost: Any = compiled.cost_analysis()
   # A loop works on the examples, which devices share.
-  count = cost["flops"] + counts.repeats(traced) / devices if devices > 1 else counts.operations(traced)
+  count = cost["flops"] + counts.repeats(traced).operations / devices if devices > 1 else counts.cost(traced).operations
   whole, part = distributed.held_bytes(made.state, places)
   moved = counts.collectives(compiled.as_text() or "")
   return {
@@ -105,7 +105,7 @@ def hours_table(subjects: list[Any]) -> str:
   import jax
   import numpy as np
 
-  from benchmarks.counts import operations
+  from benchmarks import counts
 
   heads = [f"{name}: hours, examples/s" for name in MACHINES]
   lines = [f"| run | million examples | GFLOP each | {' | '.join(heads)} |", "|---" * (3 + len(heads)) + "|"]
@@ -113,7 +113,7 @@ def hours_table(subjects: list[Any]) -> str:
     size = subject.config.batch_size
     made = abstract_step(subject, size)
     traced = jax.jit(made.update).trace(made.state, made.constants, made.batch, np.int32(0))
-    each, count = operations(traced) / size, examples_of(subject.config)
+    each, count = counts.cost(traced).operations / size, examples_of(subject.config)
     cells = []
     for devices, peak, share in MACHINES.values():
       rate = devices * peak * 1e12 * share / each

@@ -34,15 +34,23 @@ def _squares(x, times):
   ],
 )
 def test_a_loop_counts_as_often_as_it_runs(fn, products):
-  found = counts.operations(jax.jit(fn).trace(jnp.ones((SIDE, SIDE))))
-  assert found == pytest.approx(products * PRODUCT, abs=100)  # and the loops' own counters
+  found = counts.cost(jax.jit(fn).trace(jnp.ones((SIDE, SIDE))))
+  assert found.operations == pytest.approx(products * PRODUCT, abs=100)  # and the loops' own counters
+
+
+def test_bytes_are_those_of_each_run():
+  once, often = (
+    counts.cost(jax.jit(fn).trace(jnp.ones((SIDE, SIDE)))).bytes for fn in (_square, lambda x: _squares(x, 5))
+  )
+  assert once == 3 * 4 * SIDE**2
+  assert 5 * once <= often < 8 * once  # the loop hands its value on
 
 
 def test_gradients_of_kernels_count_without_their_loops_on_cpus():
   x, kernel = jnp.ones((2, 64, 64, 32)), jnp.ones((3, 3, 32, 16))
   traced = jax.jit(jax.grad(lambda k: convolve.convolve(x, k, padding=1).sum())).trace(kernel)
   cells = sum(64 - abs(i) for i in (-1, 0, 1)) ** 2  # of all windows' places, those that are not padding
-  assert counts.operations(traced) == pytest.approx(2 * 2 * cells * 32 * 16, rel=0.02)
+  assert counts.cost(traced).operations == pytest.approx(2 * 2 * cells * 32 * 16, rel=0.02)
 
 
 def test_collectives_are_counted_with_their_bytes():
