@@ -31,6 +31,7 @@ def hdrm(config: Any, choice: base.Choice) -> None:
   })  # fmt: skip
   config.eval.mean_pose = 0
   config.data.kind = "interacting"  # one hand alone hides nothing
+  config.init_from.hdrnet = ""
   sizes = {"demo": _demo, "tiny": _tiny, "small": _small, "kept": _kept, "synth": _synth, "paper": _paper}
   sizes[choice.size](config, choice)
   if shared.starts_from_kept(choice):
