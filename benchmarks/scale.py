@@ -9,12 +9,9 @@ examples, over what a machine reaches.
 from __future__ import annotations
 
 import argparse
-import collections
 import json
-import math
 import os
 import pathlib
-import re
 from typing import Any, NamedTuple
 
 DEVICES = (1, 2, 4, 8)
@@ -24,23 +21,6 @@ MACHINES = {
   "1 GPU (H200)": (1, 989.0, 0.20), "8 GPUs (H200)": (8, 989.0, 0.20), "v5e-64": (64, 197.0, 0.30),
   "v5p-256": (128, 459.0, 0.30),  # v5p slices are named by cores, two a chip
 }  # fmt: skip
-_COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
-_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
-
-
-def collectives(program: str) -> dict[str, tuple[int, int]]:
-  """Kind -> how many, and the bytes of their results on one device, in an HLO text."""
-  counts: collections.Counter[str] = collections.Counter()
-  sizes: collections.Counter[str] = collections.Counter()
-  for line in program.splitlines():
-    found = re.search(rf"= (.+?) ({'|'.join(_COLLECTIVES)})(?:-start)?\(", line)
-    if found:
-      counts[found[2]] += 1
-      arrays = re.findall(r"(\w+)\[([\d,]*)\]", found[1])
-      sizes[found[2]] += sum(
-        _BYTES.get(kind, 4) * math.prod(int(size) for size in shape.split(",") if size) for kind, shape in arrays
-      )
-  return {kind: (counts[kind], sizes[kind]) for kind in counts}
 
 
 class Step(NamedTuple):
@@ -75,7 +55,7 @@ def compiled_step(subject: Any, devices: int, fsdp: int) -> dict[str, Any]:
   import jax
   import numpy as np
 
-  from benchmarks.subjects import operations
+  from benchmarks import counts
   from jaxhands.train import distributed
 
   mesh = distributed.make_mesh(devices, fsdp)
@@ -89,9 +69,10 @@ def compiled_step(subject: Any, devices: int, fsdp: int) -> dict[str, Any]:
   traced = jitted.trace(placed, made.constants, made.batch, np.int32(0))
   compiled = traced.lower().compile()
   cost: Any = compiled.cost_analysis()
-  count = cost["flops"] if devices > 1 else operations(traced)
+  # A loop works on the examples, which devices share.
+  count = cost["flops"] + counts.repeats(traced).operations / devices if devices > 1 else counts.cost(traced).operations
   whole, part = distributed.held_bytes(made.state, places)
-  moved = collectives(compiled.as_text() or "")
+  moved = counts.collectives(compiled.as_text() or "")
   return {
     "subject": subject.name, "devices": devices, "fsdp": fsdp, "batch": size, "gflop": count / 1e9,
     "gbyte": cost["bytes accessed"] / 1e9, "state_mb": whole / 1e6, "held_mb": part / 1e6,
@@ -124,7 +105,7 @@ def hours_table(subjects: list[Any]) -> str:
   import jax
   import numpy as np
 
-  from benchmarks.subjects import operations
+  from benchmarks import counts
 
   heads = [f"{name}: hours, examples/s" for name in MACHINES]
   lines = [f"| run | million examples | GFLOP each | {' | '.join(heads)} |", "|---" * (3 + len(heads)) + "|"]
@@ -132,7 +113,7 @@ def hours_table(subjects: list[Any]) -> str:
     size = subject.config.batch_size
     made = abstract_step(subject, size)
     traced = jax.jit(made.update).trace(made.state, made.constants, made.batch, np.int32(0))
-    each, count = operations(traced) / size, examples_of(subject.config)
+    each, count = counts.cost(traced).operations / size, examples_of(subject.config)
     cells = []
     for devices, peak, share in MACHINES.values():
       rate = devices * peak * 1e12 * share / each

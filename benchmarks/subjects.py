@@ -87,14 +87,6 @@ def records_folder() -> pathlib.Path:
   return synthetic.build(SyntheticConfig(train=_RECORDS, val=0, test=0, pictures="all"))
 
 
-def operations(traced: Any) -> float:
-  """XLA's count of a traced function's operations, in the form that accelerators run.
-
-  On one CPU device the gradients of large kernels are loops (`models.convolve`), whose body it counts once.
-  """
-  return traced.lower(lowering_platforms=("tpu",)).cost_analysis()["flops"]
-
-
 def parameters(variables: base.Variables) -> int:
   """How many numbers the networks have; of arrays or shapes."""
   return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(variables["params"]))

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from benchmarks import torch_twins
 from benchmarks.ours import NAMES
 from benchmarks.subjects import Subject
+from benchmarks.torch_twins import layers
+from jaxhands import schema
 
 _PICTURES = {"image", "hasm_image", "truth"}
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -81,10 +83,8 @@ class Theirs:
       self._forward(batch)
 
   def _inputs(self, subject: Subject, size: int, train: bool) -> dict[str, Tensor]:
-    """A batch as our `device_ops` leaves it."""
-    prepare = jax.jit(functools.partial(subject.system.device_ops, train=train))
-    batch = tensors(prepare(subject.batch(size, train), jax.random.key(0)))
-    return {key: value.to(self._device) for key, value in batch.items()}
+    found = inputs(subject.system, self._twin, subject.batch(size, train), train)
+    return {key: value.to(self._device) for key, value in found.items()}
 
   @property
   def names(self) -> list[str]:
@@ -101,6 +101,15 @@ class Theirs:
   def close(self) -> dict[str, float]:
     """The number of parameters, and the most memory that the process ever had."""
     return self.facts | {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}
+
+
+def inputs(system: Any, twin: layers.Twin, batch: schema.Batch, train: bool) -> dict[str, Tensor]:
+  """What a twin is given for a host's batch of ours; the same random colours each time."""
+
+  def prepare(batch: Any, key: Any) -> Any:
+    return twin.prepared(system.device_ops(batch, key, train=train), train)
+
+  return tensors(jax.jit(prepare)(batch, jax.random.key(0)))
 
 
 def tensors(batch: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Batch = Mapping[str, Tensor]  # as our `device_ops(train=True)` leaves it, with pictures as [B, 3, h, w]
+from jaxhands import schema
+
+Batch = Mapping[str, Tensor]  # as `Twin.prepared` leaves it, with pictures as [B, 3, h, w]
 
 
 class Twin(nn.Module):
@@ -22,6 +24,10 @@ class Twin(nn.Module):
   def losses(self, batch: Batch) -> dict[str, Tensor]:
     """The loss of each objective."""
     raise NotImplementedError
+
+  def prepared(self, batch: schema.Batch, train: bool) -> schema.Batch:
+    """In JAX: a batch as our `device_ops` leaves it, with what our step makes of it before any network."""
+    return batch
 
   def trained(self) -> dict[str, list[nn.Parameter]]:
     """The parameters that each objective changes; one objective, which changes all, unless a twin says otherwise."""

@@ -11,12 +11,13 @@ from jaxhands.models.backbones import mit
 from jaxhands.models.backbones.resnet import structure
 
 
-def resnet(depth: int, width: int) -> tuple[nn.Sequential, int]:
-  """ResNet's trunk, with the number of channels of its last map."""
+def resnet(depth: int, width: int, more: int = 0) -> tuple[nn.Sequential, int]:
+  """ResNet's trunk, with the number of channels of its last map; the third stage sees `more` channels beside."""
   blocks, kind = structure(depth)
   layers: list[nn.Module] = [conv_norm(3, width, 7, 2), nn.MaxPool2d(3, 2, 1)]
   channels = width
   for stage, count in enumerate(blocks):
+    channels += more if stage == 2 else 0
     for i in range(count):
       layers.append(residual(kind, channels, width << stage, 2 if stage and not i else 1))
       channels = (width << stage) * (1 if kind == "basic" else 4)

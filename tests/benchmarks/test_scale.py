@@ -1,24 +1,8 @@
-"""What is counted of a compiled program, and what follows from it."""
+"""Examples of a run, by its config."""
 
-import jax
-import jax.numpy as jnp
 import pytest
-from jax.sharding import NamedSharding, PartitionSpec
 
 from benchmarks import scale, subjects
-from jaxhands.train import distributed
-
-
-def test_collectives_are_counted_with_their_bytes():
-  mesh = distributed.make_mesh(4, 2)
-  rows = jax.ShapeDtypeStruct((8, 3), jnp.float32, sharding=distributed.sharded(mesh))
-  summed = jax.jit(lambda x: x.sum(0), out_shardings=distributed.replicated(mesh)).lower(rows).compile()
-  assert scale.collectives(summed.as_text()) == {"all-reduce": (1, 3 * 4)}
-  halves = jax.ShapeDtypeStruct((8, 3), jnp.float32, sharding=NamedSharding(mesh, PartitionSpec("fsdp")))
-  gathered = jax.jit(lambda x: x * 2, out_shardings=distributed.replicated(mesh)).lower(halves).compile()
-  assert scale.collectives(gathered.as_text()) == {"all-gather": (1, 8 * 3 * 4)}
-  alone = jax.jit(lambda x: x + 1).lower(jnp.zeros(3)).compile()
-  assert scale.collectives(alone.as_text()) == {}
 
 
 @pytest.mark.parametrize(

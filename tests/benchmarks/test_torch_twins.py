@@ -1,6 +1,5 @@
 """The networks in PyTorch that ours are timed beside are the same networks."""
 
-import functools
 import importlib.util
 
 import jax
@@ -44,7 +43,7 @@ def test_every_parameter_of_a_twin_has_a_gradient_of_its_loss(subject):
   torch.manual_seed(0)
   twin = torch_twins.load(subject.system).train()
   host = records.batch(subject.system, 4, train=True)
-  batch = theirs.tensors(jax.jit(functools.partial(subject.system.device_ops, train=True))(host, jax.random.key(0)))
+  batch = theirs.inputs(subject.system, twin, host, True)
   losses, trained = twin.losses(batch), twin.trained()
   assert set(losses) == set(trained)
   for name, parts in trained.items():

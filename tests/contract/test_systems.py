@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import subjects
+from benchmarks import counts
 from configs import base as base_config
 from jaxhands import schema
 from jaxhands.runs import stages
@@ -132,7 +132,7 @@ def test_shapes_fit_for_every_variant(name, variant, stage):
   traced = jax.jit(functools.partial(_predict, system)).trace(shapes, seen)
   schema.check(traced.out_info, schema.PREDICTION, dims={"B": 2})
   if paper:
-    pinned.check(f"paper {paper} predict", flops=lambda: subjects.operations(traced))
+    pinned.check(f"paper {paper} predict", lambda: counts.cost(traced)._asdict())
 
 
 def _check_losses(system, config, prepared, batch):
@@ -162,7 +162,7 @@ def _check_update(system, config, prepared, batch, paper):
   chex.assert_trees_all_equal_shapes_and_dtypes(after, fresh)
   assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(after.variables["params"]))
   assert {f"{objective.name}/loss" for objective in system.objectives} <= set(scalars)
-  pinned.check(f"paper {paper} train", flops=lambda: subjects.operations(traced))
+  pinned.check(f"paper {paper} train", lambda: counts.cost(traced)._asdict())
 
 
 @functools.cache
@@ -229,14 +229,20 @@ def test_steps_lower_the_loss_and_move_every_parameter(name, variant, stage, tmp
   assert not frozen, f"frozen, but changed: {frozen}"
 
 
+def has_pinned(name, variant, stage):
+  """Whether figures of a tiny step are written down: of the systems as they are, without switches."""
+  return name in CONFIGS and variant == "tiny"
+
+
 def _check_pinned(name, variant, stage, step_name, compiled):
   """Bytes that a tiny step moves, and the memory that it takes besides arguments and results."""
-  if name in CONFIGS:  # not the guide's
-    pinned.check(
-      f"{variant} {_label(name, stage)} {step_name}",
-      bytes=lambda: compiled.cost_analysis()["bytes accessed"],
-      temporary=lambda: compiled.memory_analysis().temp_size_in_bytes,
-    )
+  if has_pinned(name, variant, stage):
+
+    def figures():
+      cost, memory = compiled.cost_analysis(), compiled.memory_analysis()
+      return {"bytes": cost["bytes accessed"], "temporary": memory.temp_size_in_bytes}
+
+    pinned.check(f"tiny {_label(name, stage)} {step_name}", figures, compiled=True)
 
 
 def _like(leaf):

@@ -94,4 +94,8 @@ class MiT(nn.Module):
       seen: Any = block.apply({"params": params}, x, train, rate if train else None, rngs=streams)
       return seen, None
 
+    # A loop keeps what its gradient reads of every run side by side: of four arrays of a block's widest part, one. The
+    # others, made anew from it, cost less than the memory that they would be written to.
+    kept = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+    one = jax.checkpoint(one, prevent_cse=False, policy=kept)
     return jax.lax.scan(one, x, (stacked, jnp.asarray(rates, jnp.float32), keys))[0]
