@@ -362,7 +362,14 @@ class HandFlow(PoseDistribution):
   @property
   def distribution(self) -> Flow:
     return Flow(
-      vector.SIZE, self.context, self.hidden, self.layers, self.blocks, self.coupling, self.dropout, self.batch_norm,
+      vector.SIZE,
+      self.context,
+      self.hidden,
+      self.layers,
+      self.blocks,
+      self.coupling,
+      self.dropout,
+      self.batch_norm,
       self.smallest_scale,
     )
 
