@@ -1,8 +1,8 @@
 """HandFlowNet (Wang et al., VMV 2022): a distribution over the poses of two hands, and the baselines beside it.
 
     python launch.py --config=configs/handflow.py                     # demo: 2 CPU cores
-    python launch.py --config=configs/handflow.py:gaussian            # the same with another distribution
-    python launch.py --config=configs/handflow.py:kept                # the demo's network, trained longer
+    python launch.py --config=configs/handflow.py:gaussian            # another distribution, from a trunk alone
+    python launch.py --config=configs/handflow.py:kept                # the weights that come with the package
     python launch.py --config=configs/handflow.py:synth               # the paper's network on embedded data: one GPU
     python launch.py --config=configs/handflow.py:paper --config.hand_model=MANO_DIR \\
         --config.init_from.backbone=resnet50-11ad3fa6.pth             # MultiHands, built from your InterHand2.6M
@@ -11,11 +11,12 @@
 --mano DIR`. The embedded sizes build their data, annotations included, when they are first run.
 
 Sizes:
-  demo   ResNet-18 three eighths as wide, 96 px, a flow of 128 units without norm and dropout; upright embedded hands.
-         The trunk starts from InterNet's weights that come with the package (docs/kept.md), but for `scratch`
+  demo   fits the weights that come with the package (docs/kept.md) to other upright hands, for as long as there is
+         time; with another distribution or a switch it starts from InterNet's trunk, and with `scratch` from nothing
   tiny   seconds, for tests
-  small  `demo` on more pictures: for ablations; every row starts from the same trunk
-  kept   `demo` on other pictures, more of them and more augmented, and for more steps
+  small  the demo's network on more pictures: for ablations; every row starts from InterNet's trunk
+  kept   the weights that come with the package: ResNet-18 three eighths as wide, 96 px, from InterNet's trunk, and a
+         flow of 128 units without norm and dropout; more pictures, more augmented
   synth  the paper's network on embedded data
   paper  ResNet-50, 224 px, a flow of four layers of 1,024 units, 100 annotations a picture
 
@@ -112,7 +113,9 @@ def get_config(variant: str = "") -> ConfigDict:
     "right_wrist": {"root": "right_wrist"}, "global": {"root": "none"}, "occluded": {"joints": "occluded"},
   })  # fmt: skip
   {"demo": _demo, "tiny": _tiny, "small": _small, "kept": _kept, "synth": _synth, "paper": _paper}[choice.size](config)
-  if choice.size in ("demo", "small", "kept"):
+  if choice.size == "demo" and choice.part == "flow" and not choice.switches:
+    _go_on(config)
+  elif choice.size in ("demo", "small", "kept"):
     config.init_from.backbone = "" if "scratch" in choice else TRUNK
   return config
 
@@ -168,6 +171,15 @@ def _demo(config: Any) -> None:
   config.log_every, config.eval_every, config.checkpoint_every = "50 steps", "0 steps", "250 steps"
 
 
+def _go_on(config: Any) -> None:
+  """From the weights that come with the package; other distributions and rows have a trunk to start from alone."""
+  config.init_from.all = "kept/handflow"
+  config.train_for, config.fit.choices = "150 steps", ("75 steps", "150 steps", "450 steps")
+  config.fit.seconds, config.fit.cost = 150.0, 0.5  # an evaluation decodes a hundred samples of each picture
+  config.optimizer.learning_rate, config.schedule.warmup = 2e-4, "25 steps"
+  config.log_every, config.checkpoint_every = "25 steps", "75 steps"
+
+
 def _small(config: Any) -> None:
   _demo(config)
   config.data.synthetic.update(train=1_500, val=300)
@@ -183,7 +195,7 @@ def _kept(config: Any) -> None:
   config.data.multihands = ConfigDict({**config.data.multihands, "train": 1_500, "test": 300})
   config.data.train, config.data.eval = ("multihands/demo:train",), ("multihands/demo:test",)
   config.data.augmentation.update(translation=0.1, scale=0.2, rotation_deg=30.0)
-  config.train_for, config.ema = "1200 steps", 0.99
+  config.train_for, config.ema = "2000 steps", 0.99
   config.log_every, config.eval_every, config.checkpoint_every = "50 steps", "0 steps", "100 steps"
 
 
