@@ -204,7 +204,7 @@ _INTERPRETED = """
 import sys
 sys.modules["numba"] = None
 import numpy as np
-from jaxhands import compiled
+from jaxhands.geometry import compiled
 from jaxhands.render import scene
 from tests.render import posed
 assert not compiled.HAVE_NUMBA

@@ -16,7 +16,7 @@ from jaxhands.runs import lock
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _PROGRAM = """
 import hashlib, pathlib, signal, sys, time
-from jaxhands import stages
+from jaxhands.runs import stages
 from jaxhands.train import distributed, ending
 
 how, folder, process = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3]
