@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from jaxhands import former_names
+
 __version__ = "0.1.0"
 
 
@@ -15,3 +17,6 @@ def load(path: Any, **options: Any) -> Any:
   from jaxhands.prediction.load import load  # JAX is imported when it is needed
 
   return load(path, **options)
+
+
+former_names.install()
