@@ -17,7 +17,7 @@ from jaxhands.hands.model import HandModel
 from jaxhands.models.flow.halves import Halves
 from jaxhands.systems import handflow as ours
 
-_SMALLEST = 1e-3  # of scales, and of the diagonal
+_SMALLEST = 1e-3  # of the diagonal
 
 
 class Block(nn.Module):
@@ -46,7 +46,7 @@ class Layer(nn.Module):
     size = halves.features
     self.kept, self.moved = torch.from_numpy(halves.kept), torch.from_numpy(halves.moved)
     self.order = torch.from_numpy(np.argsort(np.concatenate([halves.kept, halves.moved])))
-    self.affine = of.coupling == "affine"
+    self.affine, self.smallest_scale = of.coupling == "affine", of.smallest_scale
     self.log_scale, self.shift = nn.Parameter(torch.zeros(size)), nn.Parameter(torch.zeros(size))
     entries = size * (size - 1) // 2
     self.lower, self.upper = nn.Parameter(torch.zeros(entries)), nn.Parameter(torch.zeros(entries))
@@ -72,7 +72,7 @@ class Layer(nn.Module):
     if not self.affine:
       return torch.ones_like(out), out
     shift, unscaled = out.chunk(2, -1)
-    return torch.sigmoid(unscaled + 2) + _SMALLEST, shift
+    return torch.sigmoid(unscaled + 2) + self.smallest_scale, shift
 
   def to_noise(self, y: Tensor, projected: Tensor) -> tuple[Tensor, Tensor]:
     lower, upper, log_det = self._triangles()
