@@ -52,6 +52,15 @@ NOW = {
   "writer": "runs.lock",
 }
 
+# Module of now -> what was in it, and the module that has it.
+_MOVED = {
+  "runs.released": {"load": "prediction.load"},
+  "systems.base": {
+    "for_prediction": "systems.subtrees", "from_fields": "systems.construct", "joined": "systems.subtrees",
+    "load": "systems.construct", "nested": "systems.subtrees", "part": "systems.subtrees",
+  },
+}  # fmt: skip
+
 
 def of_now(name: str) -> str:
   """What a module of `jaxhands` is called now, by its former name; "" = it never had that one.
@@ -83,6 +92,19 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
       module.__getattr__ = lambda attribute: getattr(found, attribute)
     else:
       sys.modules[module.__name__] = found
+
+
+def moved(module: str, name: str) -> Any:
+  """What a module had under a name and another one has now, for its `__getattr__`.
+
+  Raises:
+    AttributeError: it never had such a thing.
+  """
+  now = _MOVED.get(module.partition(".")[2], {}).get(name)
+  if now is None:
+    raise AttributeError(f"module {module!r} has no attribute {name!r}")
+  warnings.warn(f"{module}.{name} is {__package__}.{now}.{name} now", DeprecationWarning, 3)
+  return getattr(importlib.import_module(f"{__package__}.{now}"), name)
 
 
 def install() -> None:

@@ -33,6 +33,18 @@ def test_a_module_is_found_in_a_package_that_is_gone(monkeypatch):
   assert namespace["pictures"].__name__ == "jaxhands.prediction.picture_files"
 
 
+@pytest.mark.parametrize(
+  ("module", "name"), [(module, name) for module, names in former_names._MOVED.items() for name in names]
+)
+def test_what_a_module_had_is_still_there(module, name):
+  before = importlib.import_module(f"jaxhands.{module}")
+  now = importlib.import_module(f"jaxhands.{former_names._MOVED[module][name]}")
+  with pytest.warns(DeprecationWarning, match=f"{name} now"):
+    assert getattr(before, name) is getattr(now, name)
+  with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+    before.nothing  # noqa: B018
+
+
 @pytest.mark.parametrize("name", ["jaxhands.nothing", "jaxhands.photo.nothing", "jaxhands.prediction.pictures"])
 @pytest.mark.filterwarnings("ignore:jaxhands.photo:DeprecationWarning")
 def test_what_never_was_is_not_found(name):

@@ -7,11 +7,12 @@ import difflib
 import pathlib
 import pkgutil
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from jaxhands import former_names
 from jaxhands.configuration import locate
 from jaxhands.runs import lock, stages
 from jaxhands.systems import base, construct
@@ -140,3 +141,9 @@ def _all_configs() -> Iterator[tuple[str, Any, bool]]:
       parts = stages.of(module.get_config(variant))
       for _, config in parts:
         yield variant, config, len(parts) == 1
+
+
+if not TYPE_CHECKING:
+
+  def __getattr__(name):  # until 0.2
+    return former_names.moved(__name__, name)

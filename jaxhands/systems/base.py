@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhands import losses, schema
+from jaxhands import former_names, losses, schema
 from jaxhands.data import host_ops
 
 Variables = dict[str, Any]
@@ -177,3 +177,9 @@ class DrawnSystem(Protocol):
       "heatmaps" [B, 2, 21, u, v], 0..1, whose cell 0 lies at pixel 0 of the crop.
     """
     ...
+
+
+if not TYPE_CHECKING:
+
+  def __getattr__(name):  # until 0.2
+    return former_names.moved(__name__, name)
