@@ -89,7 +89,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     warnings.warn(f"{module.__name__} is called {now} now; the former name goes with 0.2", DeprecationWarning, 2)
     found = importlib.import_module(now)
     if name in _PACKAGES:  # which stays a module of its own, for modules below it have former names, too
-      module.__getattr__ = lambda attribute: getattr(found, attribute)
+      module.__getattr__ = lambda name: getattr(found, name)
     else:
       sys.modules[module.__name__] = found
 
