@@ -224,8 +224,13 @@ class Evaluator:
     depth = self._protocol.depth
     predicts = {"joints_cam"} if depth == "predicted" else schema.POSE
     if lift.NEEDS[depth] <= set(batch) and predicts <= set(prediction):
-      lifted = lift.lift(prediction, batch, depth, self._protocol.left_root, bones.mean_bones())
-      shown |= {"lifted/joints_cam": lifted.joints_cam, "lifted/valid": lifted.valid}
+      together, own = (
+        lift.lift(prediction, batch, depth, left_root, bones.mean_bones())
+        for left_root in (self._protocol.left_root, "own")
+      )
+      # A left hand alone has no right one from which it could be placed.
+      joints_cam = jnp.where(together.valid[..., None, None], together.joints_cam, own.joints_cam)
+      shown |= {"lifted/joints_cam": joints_cam, "lifted/valid": together.valid | own.valid}
     return shown
 
   def _measured(self, predictions: Mapping[str, schema.Prediction], batch: schema.Batch) -> dict[str, Any]:

@@ -319,14 +319,26 @@ def test_a_look_brings_batch_prediction_and_camera_joints_to_the_host(evaluator,
   np.testing.assert_array_equal(seen["lifted/valid"], lifted.valid)
 
 
+def test_a_look_places_a_left_hand_without_a_right_one_by_its_own_depth(evaluator, truth, prediction):
+  valid = np.array(truth["root_depth_valid"])
+  valid[:, 0], valid[:, 1] = False, True
+  alone = truth | {"root_depth_valid": valid}
+  assert PROTOCOL.left_root == "relative"
+  seen = evaluator.look(replay.variables(prediction), replay.batches(alone, 8))
+  own = lift.lift(prediction, alone, PROTOCOL.depth, "own")
+  np.testing.assert_array_equal(seen["lifted/valid"], np.array([[False, True]]) & alone["camera_valid"][:, None])
+  np.testing.assert_allclose(seen["lifted/joints_cam"], own.joints_cam, rtol=1e-5, atol=1e-3)
+
+
 def test_a_look_places_hands_by_bones_where_the_system_gives_none_in_space(truth, prediction):
   flat = {key: value for key, value in prediction.items() if key != "joints_cam"}
   evaluator = Evaluator(replay.Replay(), mesh_of(1), protocol=Protocol(depth="place"))
   seen = evaluator.look(replay.variables(flat), replay.batches(truth, 8))
-  lifted = lift.lift(flat, truth, "place", PROTOCOL.left_root, bones.mean_bones())
+  lifted, own = (lift.lift(flat, truth, "place", root, bones.mean_bones()) for root in (PROTOCOL.left_root, "own"))
   assert lifted.valid.any()
-  np.testing.assert_array_equal(seen["lifted/valid"], lifted.valid)
-  np.testing.assert_allclose(seen["lifted/joints_cam"], lifted.joints_cam, rtol=1e-3, atol=0.1)
+  np.testing.assert_array_equal(seen["lifted/valid"], lifted.valid | own.valid)
+  expected = np.where(lifted.valid[..., None, None], lifted.joints_cam, own.joints_cam)
+  np.testing.assert_allclose(seen["lifted/joints_cam"], expected, rtol=1e-3, atol=0.1)
 
 
 def test_examples_keep_their_overlap_and_the_mean_pose_errors(result, truth, baseline):
