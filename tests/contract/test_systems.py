@@ -59,9 +59,11 @@ def _label(name, stage):
 
 
 def _one(name, variant, stage, config):
-  """A large stage that goes on from one of its variant's others, by which its networks are tested, waits for night."""
-  small = {"tiny", "demo"} & set(variant.split(","))
-  nightly = not small and _identity(config) not in _paper_names() and stages.sources(config)
+  """A large stage whose networks are tested by another one waits for night: one that goes on from another of its
+  variant's, and all of `synth`, which has the networks of `paper`."""
+  words = set(variant.split(","))
+  large = not {"tiny", "demo"} & words and _identity(config) not in _paper_names()
+  nightly = large and ("synth" in words or stages.sources(config))
   marks = (pytest.mark.nightly,) if nightly else ()
   return pytest.param(name, variant, stage, id=f"{name}:{variant}{'/' if stage else ''}{stage}", marks=marks)
 
