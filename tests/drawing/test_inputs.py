@@ -187,7 +187,7 @@ class TestCommand:
     for flag, message in (
       ("--stage=hsam", "there is no stage 'hsam'"),
       ("--out=seen.jpg", "--out=seen.jpg is no .png"),
-      ("--config.stages.hasm.batch_size=0", "batch_size=0: expected a whole number"),
+      ("--config.stages.hasm.batch_size=0", "config.batch_size=0 (of stage 'hasm'): expected a whole number"),
     ):
       assert cli.main(["show", "hdr:tiny", flag]) == 1
       shown = capsys.readouterr().err
