@@ -200,6 +200,21 @@ def kept_data(config: Any) -> None:
   config.data.rough = True
 
 
+def fit_kept(config: Any, weights: str, seconds: float, *choices: str) -> None:
+  """A short training that goes on from weights that come with the package.
+
+  Args:
+    config: gets where it starts from, gentle rates, and a length that the machine decides.
+    weights: "kept/NAME[:SUBTREE]".
+    seconds: that there are for it.
+    choices: lengths, from short to long; see `jaxhands.train.time_budget`.
+  """
+  config.init_from.all = weights
+  config.train_for, config.fit.seconds, config.fit.choices = choices[0], seconds, choices
+  config.optimizer.learning_rate, config.schedule.warmup = 3e-4, "50 steps"
+  config.ema = 0.99
+
+
 def require(config: Any, difference: str, what: str, *conditions: str) -> None:
   """States something that the paper has: a run without it stops, unless `config.accept` names the difference.
 

@@ -160,11 +160,7 @@ def _demo(config: Any, scratch: bool) -> None:
     config.train_for = "4400 steps"
   else:
     config.data.augmentation.update(translation=0.1, scale=0.2, rotation_deg=30.0)
-    config.init_from.all = "kept/digit"
-    config.train_for, config.fit.choices = "600 steps", ("200 steps", "600 steps", "1800 steps")
-    config.fit.seconds = 150.0
-    config.optimizer.learning_rate, config.schedule.warmup = 5e-4, "50 steps"
-    config.ema = 0.99
+    base.fit_kept(config, "kept/digit", 150.0, "200 steps", "600 steps", "1800 steps")
   config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "200 steps"
 
 

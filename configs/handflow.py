@@ -174,11 +174,9 @@ def _demo(config: Any) -> None:
 
 def _go_on(config: Any) -> None:
   """From the weights that come with the package; other distributions and rows have a trunk to start from alone."""
-  config.init_from.all = "kept/handflow"
-  config.train_for, config.fit.choices = "150 steps", ("75 steps", "150 steps", "450 steps")
-  config.fit.seconds, config.fit.cost = 150.0, 0.5  # an evaluation decodes a hundred samples of each picture
-  config.optimizer.learning_rate, config.schedule.warmup = 2e-4, "25 steps"
-  config.log_every, config.checkpoint_every = "25 steps", "75 steps"
+  base.fit_kept(config, "kept/handflow", 150.0, "100 steps", "200 steps", "500 steps")
+  config.fit.cost = 0.5  # an evaluation decodes a hundred samples of each picture
+  config.log_every, config.checkpoint_every = "25 steps", "100 steps"
 
 
 def _small(config: Any) -> None:

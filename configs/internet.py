@@ -134,11 +134,7 @@ def _demo(config: Any, scratch: bool) -> None:
   if scratch:
     config.train_for = "4000 steps"
   else:
-    config.init_from.all = "kept/internet"
-    config.train_for, config.fit.choices = "600 steps", ("200 steps", "600 steps", "1800 steps")
-    config.fit.seconds = 150.0
-    config.optimizer.learning_rate, config.schedule.warmup = 3e-4, "50 steps"
-    config.ema = 0.99
+    base.fit_kept(config, "kept/internet", 150.0, "200 steps", "600 steps", "1800 steps")
   config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "200 steps"
 
 

@@ -204,11 +204,7 @@ def _demo(config: Any, choice: base.Choice) -> None:
   config.data.synthetic = ConfigDict({"train": 1_500, "val": 0, "test": 500, "seed": 0})
   config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "200 steps"
   if _starts_from_kept(choice):
-    config.init_from.all = "kept/intershape"
-    config.train_for, config.fit.choices = "200 steps", ("200 steps", "600 steps", "1800 steps")
-    config.fit.seconds = 150.0
-    config.optimizer.learning_rate, config.schedule.warmup = 3e-4, "50 steps"
-    config.ema = 0.99
+    base.fit_kept(config, "kept/intershape", 150.0, "200 steps", "600 steps", "1800 steps")
   else:
     config.train_for = "1000 steps"
 

@@ -102,11 +102,7 @@ def _demo(config: Any, scratch: bool) -> None:
   if scratch:
     config.train_for = "2000 steps"
   else:
-    config.init_from.all = "kept/rootnet"
-    config.train_for, config.fit.choices = "300 steps", ("100 steps", "300 steps", "900 steps")
-    config.fit.seconds = 150.0
-    config.optimizer.learning_rate, config.schedule.warmup = 2e-4, "25 steps"
-    config.ema = 0.99
+    base.fit_kept(config, "kept/rootnet", 150.0, "100 steps", "300 steps", "900 steps")
   config.log_every, config.eval_every, config.checkpoint_every = "50 steps", "0 steps", "100 steps"
 
 

@@ -34,8 +34,7 @@ def shpe(config: Any, choice: base.Choice) -> None:
   sizes = {"demo": _demo, "tiny": _tiny, "small": _small, "kept": _kept, "synth": _synth, "paper": _paper}
   sizes[choice.size](config, choice)
   if shared.starts_from_kept(choice):
-    config.init_from.all = f"{shared.KEPT}:pose"
-    shared.from_kept(config, 60.0, "150 steps", "400 steps", "1200 steps")
+    base.fit_kept(config, f"{shared.KEPT}:pose", 60.0, "150 steps", "400 steps", "1200 steps")
 
 
 def compared_as_released(config: Any) -> None:

@@ -78,14 +78,6 @@ def starts_from_kept(choice: base.Choice) -> bool:
   return choice.size == "demo" and choice.switches <= {"internet_pose"}
 
 
-def from_kept(config: Any, seconds: float, *choices: str) -> None:
-  """A training that starts from the weights that come with the package, as long as there is time for."""
-  config.fit.seconds, config.fit.choices = seconds, choices
-  config.train_for = choices[0]
-  config.optimizer.learning_rate, config.schedule.warmup = 3e-4, "50 steps"
-  config.ema = 0.99
-
-
 def unhurried(config: Any) -> None:
   """Longer averages, and checkpoints in between."""
   config.ema = 0.999

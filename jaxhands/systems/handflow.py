@@ -7,10 +7,7 @@ fit otherwise, and by joints alone where there is none.
 What a distribution is, is the business of one Linen module (`models.distribution`); all else, losses on poses and
 predictions, is shared with the baselines of `systems.handflow_baselines`.
 
-The paper leaves open, and this is what is done: all weights of the losses; the couplings, which are affine here (with
-additive ones the determinant is the same for every picture and every pose, so that its regulariser means nothing);
-joints are compared relative to the right wrist, as its depth is in the vector; the regulariser of rotations is a mean,
-as in ProHMR, not a sum; 2D errors are absolute differences.
+What the paper leaves open, and what is done about it: docs/systems/handflow.md.
 """
 
 from __future__ import annotations
@@ -32,6 +29,7 @@ from jaxhands.hands.model import EMBEDDED, HandModel
 from jaxhands.models import distribution
 from jaxhands.models.backbones.resnet import ResNet, structure
 from jaxhands.models.distribution import Flow, Network
+from jaxhands.models.flow.affine_coupling import SMALLEST_SCALE
 from jaxhands.models.flow.halves import Halves
 from jaxhands.systems import base, construct, subtrees
 from jaxhands.weights.convert import check_shapes, convert
@@ -362,16 +360,9 @@ class HandFlow(PoseDistribution):
   @property
   def distribution(self) -> Flow:
     return Flow(
-      vector.SIZE,
-      self.context,
-      self.hidden,
-      self.layers,
-      self.blocks,
-      self.coupling,
-      self.dropout,
-      self.batch_norm,
+      vector.SIZE, self.context, self.hidden, self.layers, self.blocks, self.coupling, self.dropout, self.batch_norm,
       self.smallest_scale,
-    )
+    )  # fmt: skip
 
   @property
   def fit_weights(self) -> dict[str, float]:
@@ -382,11 +373,13 @@ class HandFlow(PoseDistribution):
     """Variables of the backbone (torchvision's ResNet), or of the flow by the names of ProHMR's library.
 
     Raises:
-      ValueError: a key that is unknown, missing or of another shape.
+      ValueError: a key that is unknown, missing or of another shape; or a scale that is not that of the library.
     """
     prefix = "_transform._transforms."
     if not any(key.startswith(prefix) for key in state_dict):
       return super().import_weights(state_dict)
+    if self.coupling == "affine" and self.smallest_scale != SMALLEST_SCALE:
+      raise ValueError(f"smallest_scale={self.smallest_scale}, and these weights are of {SMALLEST_SCALE}: set it so")
     kept = [len(Halves(vector.SIZE, i % 2 == 1).kept) for i in range(self.layers)]
     flow = convert(state_dict, name_map("", "", self.layers, self.blocks, kept))
     rows, context = jnp.zeros((1, 1, vector.SIZE)), jnp.zeros((1, self.context))

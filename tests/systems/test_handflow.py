@@ -251,6 +251,8 @@ def test_what_cannot_be_is_refused():
     config_of.get_config("small,vae,additive")
   with pytest.raises(ValueError, match="nobody has released"):
     _system().import_weights({"net.weight": np.zeros(3)})
+  with pytest.raises(ValueError, match=r"smallest_scale=0.25, and these weights are of 0.001"):
+    _system().import_weights({"_transform._transforms.0.shift": np.zeros(3)})
 
 
 def test_weights_of_prohmrs_library_fill_the_flow():
