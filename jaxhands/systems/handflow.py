@@ -4,10 +4,8 @@ A ResNet's pooled features condition a flow over both hands as one vector (`hand
 scale. It is trained on several annotations of each picture (`data_builders.multihands`) where these exist, on its one
 fit otherwise, and by joints alone where there is none.
 
-What a distribution is, is the business of one Linen module (`models.distribution`); all else, losses on poses and
-predictions, is shared with the baselines of `systems.handflow_baselines`.
-
-What the paper leaves open, and what is done about it: docs/systems/handflow.md.
+What a distribution is, is the business of one Linen module (`models.distribution`); all else is shared with the
+baselines of `systems.handflow_baselines`. What the paper leaves open, and what is done then: docs/systems/handflow.md.
 """
 
 from __future__ import annotations
