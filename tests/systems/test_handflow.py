@@ -219,7 +219,7 @@ def test_a_switch_drops_its_loss_and_no_other(variant):
     assert all(left[name] == whole[name] for name in left)
 
 
-@pytest.mark.parametrize("variant", ["demo", "small", "small,gaussian", "kept"])
+@pytest.mark.parametrize("variant", ["demo,gaussian", "small", "small,gaussian", "kept"])
 def test_the_trunk_is_that_of_the_packages_internet(variant):
   """It fills the whole trunk, and what it was trained to see is what it sees: the same picture, the same features."""
   config = config_of.get_config(variant)
@@ -236,6 +236,7 @@ def test_the_trunk_is_that_of_the_packages_internet(variant):
   seen = [trunk({kind: tree["backbone"] for kind, tree in found.items()}, image) for found in (filled, stored)]
   np.testing.assert_array_equal(seen[0]["layer4"], seen[1]["layer4"])
   assert config_of.get_config("small,scratch").init_from.backbone == ""
+  assert config_of.get_config("demo").init_from.all == "kept/handflow"
   with pytest.raises(ValueError, match="only demo and small start from weights"):
     config_of.get_config("kept,scratch")
 

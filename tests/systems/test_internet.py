@@ -292,6 +292,7 @@ def test_confidence_of_planes_falls_with_their_spread(batch, monkeypatch):
 @pytest.mark.parametrize("variant", config_file.VARIANTS)
 def test_configs_build(variant):
   config = config_file.get_config(variant)
+  config = config.stages.internet if config.stages else config
   system = construct.load(config)
   assert isinstance(system, InterNet)
   assert system.crop_hw == tuple(config.data.crop_hw)

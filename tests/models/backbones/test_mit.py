@@ -28,9 +28,11 @@ def test_repeated_blocks_are_those_one_by_one(variables, monkeypatch):
   expected_gradient, expected_maps = found()
   for each, expected in zip(maps, expected_maps, strict=True):
     np.testing.assert_allclose(each, expected, rtol=1e-4, atol=1e-4)
+  # Softmax leaves nothing to a key's bias but rounding, which is small beside the other gradients.
+  rounding = 1e-6 * max(np.abs(each).max() for each in jax.tree.leaves(expected_gradient))
   for each, expected in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected_gradient), strict=True):
     assert np.abs(expected).max() > 0
-    np.testing.assert_allclose(each, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(each, expected, rtol=0, atol=1e-3 * np.abs(expected).max() + rounding)
 
 
 def test_each_repeated_block_drops_by_a_rate_and_a_draw_of_its_own(variables):
