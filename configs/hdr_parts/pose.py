@@ -27,6 +27,7 @@ def shpe(config: Any, choice: base.Choice) -> None:
     "loss_form": "hdr",  # or "minimal_hand"
     "decode": "argmax",  # or "soft_argmax", between cells
     "box_factor": shared.PAPER_FACTOR,
+    "alone": False,
     "give_heatmaps": False,
   })  # fmt: skip
   config.data.kind = "single"
@@ -62,7 +63,17 @@ def _synth(config: Any, choice: base.Choice) -> None:
   base.synth_data(config)
 
 
+def _one_of_two(config: Any) -> None:
+  """Learns also from hands that interact, shown without the other one: poses that single hands do not have."""
+  config.data.kind, config.system.alone = "all", True
+
+
 def _demo(config: Any, choice: base.Choice) -> None:
+  _one_of_two(config)
+  _compact(config)
+
+
+def _compact(config: Any) -> None:
   # 77 million operations a crop; InterNet's demo has 45 million, and twice as wide this network has 268.
   config.system.update(
     width=8, blocks=(1, 2, 2), head_features=32, kernel_std=0.0, sigma=1.0, decode="soft_argmax",
@@ -73,7 +84,7 @@ def _demo(config: Any, choice: base.Choice) -> None:
 
 
 def _small(config: Any, choice: base.Choice) -> None:
-  _demo(config, choice)
+  _compact(config)
   shared.small_data(config)
   if "with_aih" in choice:
     config.data.train, config.data.kind = (*config.data.train, *shared.aih_parts("train")), "single,all,all"
@@ -90,6 +101,7 @@ def _kept(config: Any, choice: base.Choice) -> None:
 
 def _tiny(config: Any, choice: base.Choice) -> None:
   shared.tiny(config)
+  _one_of_two(config)
   config.system.update(
     width=4, blocks=(1, 1, 1), head_features=8, kernel_std=0.0, decode="soft_argmax", box_factor=shared.DEMO_FACTOR
   )  # fmt: skip

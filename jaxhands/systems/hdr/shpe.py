@@ -56,6 +56,7 @@ class SHPE:
     box_factor: enlargement of the hand's box, which is the tight one of its joints 1.2 times.
     give_heatmaps: predictions hold the heat maps.
     rough: see `configs.base`, `data`.
+    alone: training shows the picture without the other hand where the data set has one, as HDRM would make it.
     dtype: of the network's arithmetic.
     frozen: parts whose norm stays in evaluation mode.
   """
@@ -72,22 +73,22 @@ class SHPE:
   box_factor: float = crop.BOX_FACTOR
   give_heatmaps: bool = False
   rough: bool = False
+  alone: bool = False
   dtype: jnp.dtype | type = jnp.float32
   frozen: tuple[str, ...] = ()
 
   view = "hand"
-  needs = frozenset(
-    {
-      "image", "crop_from_img", "joints_cam", "joints_cam_valid", "joints_img", "joints_img_valid", "camera_img",
-      "camera_valid",
-    }
-  )  # fmt: skip
 
   def __post_init__(self):
     if self.crop_hw[0] % _STRIDE or self.crop_hw[1] % _STRIDE:
       raise ValueError(f"crop_hw={self.crop_hw} is not a multiple of {_STRIDE}, the stride of DetNet's maps")
     if unknown := sorted(set(self.frozen) - {PART}):
       raise ValueError(f"freeze={unknown}: SHPE is one part, {PART!r}")
+
+  @property
+  def needs(self) -> frozenset[str]:
+    pose = {"joints_cam", "joints_cam_valid", "joints_img", "joints_img_valid", "camera_img", "camera_valid"}
+    return frozenset({"image", "crop_from_img"} | pose | ({"removed", "removed_valid"} if self.alone else set()))
 
   @property
   def network(self) -> DetNet:
@@ -123,6 +124,9 @@ class SHPE:
     image = batch["image"].astype(jnp.float32) / 255
     if not train:
       return {**batch, "image": colour.normalise(image)}
+    if self.alone:
+      without_other = batch["removed"][:, 0].astype(jnp.float32) / 255
+      image = jnp.where(batch["removed_valid"][:, 0, None, None, None], without_other, image)
     image = colour.jittered(image, colour.channel_factors(rng, len(image)))
     if self.rough:
       image = rough.roughened(image, jax.random.fold_in(rng, 1))
