@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -26,10 +27,11 @@ def test_alone_shows_a_hand_of_two_without_the_other_one():
     "joints_cam": rng.normal(size=(2, 2, 21, 3)).astype(np.float32),
     "joints_cam_valid": np.ones((2, 2, 21), bool),
   }
+  batch = {key: jnp.asarray(value) for key, value in batch.items()}
   system = SHPE(crop_hw=HW, alone=True)
   shown, in_evaluation = (system.device_ops(batch, jax.random.key(0), train)["image"] for train in (True, False))
   as_it_is = dataclasses.replace(system, alone=False)
-  expected = as_it_is.device_ops({**batch, "image": np.stack([removed[0, 0], image[1]])}, jax.random.key(0), True)
+  expected = as_it_is.device_ops({**batch, "image": jnp.stack([removed[0, 0], image[1]])}, jax.random.key(0), True)
   np.testing.assert_array_equal(shown, expected["image"])
   np.testing.assert_array_equal(in_evaluation, as_it_is.device_ops(batch, jax.random.key(0), False)["image"])
   assert {"removed", "removed_valid"} == system.needs - as_it_is.needs

@@ -48,15 +48,22 @@ def quantities(
   ):
     if name in needs:
       weight = np.asarray(measured[name][1])
+      if method == HANDS and len(np.unique(_kinds(truth)[weight.reshape(len(weight), -1).any(-1)])) < 2:
+        continue  # where all pictures show the same hands, to say so is not worth a comparison
       value = answer(truth, weight)
       counted = weight.reshape(weight.shape + (1,) * (value.ndim - weight.ndim)) > 0
       found[method][name] = np.where(counted, value, 0).astype(np.float32), weight
   return {method: answers for method, answers in found.items() if answers}
 
 
+def _kinds(truth: Mapping[str, np.ndarray]) -> np.ndarray:
+  """A number for which hands each picture has."""
+  return truth["hand_present"] @ np.array([1, 2])
+
+
 def _same_hands(truth: Mapping[str, np.ndarray], weight: np.ndarray) -> np.ndarray:
   """Whether each picture has the hands that most have."""
-  kind = truth["hand_present"] @ np.array([1, 2])
+  kind = _kinds(truth)
   return kind == np.bincount(kind, weight, minlength=4).argmax()
 
 

@@ -59,6 +59,15 @@ def test_the_commonest_hands_are_counted(result, truth):
   assert verdict["more"] == (0.0, 0.0)
 
 
+def test_the_commonest_hands_say_nothing_where_all_pictures_have_the_same(truth, mean):
+  both = truth | {"hand_present": np.ones_like(truth["hand_present"])}
+  prediction = scenes.prediction(both) | {"hand_prob": np.full((COUNT, 2), 0.9, np.float32)}
+  result = evaluate(both, prediction, mean)
+  assert result.metrics["handedness_accuracy"] == 1
+  assert "handedness_accuracy" not in result.verdicts
+  assert constant.HANDS not in {entry["method"] for entry in result.also}
+
+
 def test_the_mean_wrists_are_those_of_the_truth(result, truth):
   wrists, present = truth["joints_cam"][:, :, 20].astype(np.float64), truth["hand_present"]
   both = present.all(1)
