@@ -1,6 +1,6 @@
 """DIGIT (Fan et al., 3DV 2021): part segmentation of both hands, fused into their 2.5D pose.
 
-    python launch.py --config=configs/digit.py                        # demo: 2 CPU cores, minutes
+    python launch.py --config=configs/digit.py                        # demo: 2 idle CPU cores, 2 minutes
     python launch.py --config=configs/digit.py:synth                  # the paper's network on embedded data: one GPU
     python launch.py --config=configs/digit.py:paper,released --config.init_from.backbone=hrnet_w32.npz
                                                                       # InterHand2.6M as the authors trained it

@@ -1,6 +1,6 @@
 """HandFlowNet (Wang et al., VMV 2022): a distribution over the poses of two hands, and the baselines beside it.
 
-    python launch.py --config=configs/handflow.py                     # demo: 2 CPU cores
+    python launch.py --config=configs/handflow.py                     # demo: 2 idle CPU cores, 4 minutes
     python launch.py --config=configs/handflow.py:gaussian            # another distribution, from a trunk alone
     python launch.py --config=configs/handflow.py:kept                # the weights that come with the package
     python launch.py --config=configs/handflow.py:synth               # the paper's network on embedded data: one GPU
@@ -174,7 +174,7 @@ def _demo(config: Any) -> None:
 
 def _go_on(config: Any) -> None:
   """From the weights that come with the package; other distributions and rows have a trunk to start from alone."""
-  base.fit_kept(config, "kept/handflow", 150.0, "100 steps", "200 steps", "500 steps")
+  base.fit_kept(config, "kept/handflow", 60.0, "50 steps", "100 steps", "200 steps")
   config.fit.cost = 0.5  # an evaluation decodes a hundred samples of each picture
   config.log_every, config.checkpoint_every = "25 steps", "100 steps"
 

@@ -1,6 +1,6 @@
 """RootNet (Moon et al., ICCV 2019): depth of both wrists, which turns relative poses into places in the camera's frame.
 
-    python launch.py --config=configs/rootnet.py                      # demo: 2 CPU cores, minutes
+    python launch.py --config=configs/rootnet.py                      # demo: 2 idle CPU cores, 1.5 minutes
     python launch.py --config=configs/rootnet.py:synth                # the paper's network on embedded data: one GPU
     python launch.py --config=configs/rootnet.py:paper --config.init_from.backbone=resnet50-19c8e357.pth
                                                                       # InterHand2.6M, or any set with absolute depth
