@@ -98,7 +98,7 @@ def html(
   shown = gallery.shown
   less = not gallery.fps and len(shown) < gallery.count
   data = {
-    "about": f"{about.system} of {printable(about.run)}"
+    "about": (about.system if about.system == about.run else f"{about.system} of {printable(about.run)}")
     + (f"; the first {len(shown)} of {gallery.count} pictures" if less else ""),
     "video": gallery.fps > 0,
     "fps": gallery.fps / gallery.stride,
