@@ -63,8 +63,8 @@ def label_cross_entropy(
   """
   scores = jnp.where(mask[:, None, None, None], jnp.asarray(scores, jnp.float32), 0)
   chosen = labels[..., None] == jnp.arange(scores.shape[-1], dtype=labels.dtype)
-  found = jnp.where(chosen, jax.nn.logsumexp(scores, axis=-1, keepdims=True) - scores, 0).sum(-1).mean((1, 2))
-  return jnp.where(mask, found, 0)
+  entropy = jnp.where(chosen, jax.nn.logsumexp(scores, axis=-1, keepdims=True) - scores, 0).sum(-1).mean((1, 2))
+  return jnp.where(mask, entropy, 0)
 
 
 def gaussian_heatmap(
@@ -194,18 +194,18 @@ def adversarial(
 
 
 def right_relative_error(
-  found: Float[Array, "b 2 21 3"], truth: Float[Array, "b 2 21 3"], valid: Bool[Array, "b 2 21"], unit_mm: float
+  predicted: Float[Array, "b 2 21 3"], truth: Float[Array, "b 2 21 3"], valid: Bool[Array, "b 2 21"], unit_mm: float
 ) -> Float[jax.Array, " b"]:
   """Mean squared distance of the joints, both relative to the right wrist, in squares of `unit_mm`.
 
   Args:
-    found, truth: joints, mm.
+    predicted, truth: joints, mm.
     valid: that count; none does without the right wrist.
     unit_mm: of the distances.
   """
   right = schema.RIGHT
   counted = valid & valid[:, right : right + 1, skeleton.WRIST :]
-  relative = [joints - joints[:, right : right + 1, skeleton.WRIST :] for joints in (found, truth)]
+  relative = [joints - joints[:, right : right + 1, skeleton.WRIST :] for joints in (predicted, truth)]
   mask = jnp.repeat(counted[..., None], 3, -1)
   error = squared_error(relative[0] / unit_mm, relative[1] / unit_mm, mask)
   return error.sum((1, 2, 3)) / jnp.maximum(jnp.sum(counted, (1, 2)), 1)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from jaxhands.geometry.arrays import Array
-from jaxhands.models.convolve import convolve
+from jaxhands.models.conv_forms import convolve
 from jaxhands.models.pooling import max_pool
 
 LAYERS = (("conv1_1", "conv1_2"), ("conv2_1", "conv2_2"), ("conv3_1", "conv3_2", "conv3_3"))
