@@ -76,6 +76,6 @@ def _encoded(rendered: Rendered, present: np.ndarray, all_pictures: bool, qualit
     for kind, pictures in (("deoccluded", rendered.deoccluded), ("removed", rendered.removed)):
       entries[f"{kind}_valid"] = present
       for hand in np.flatnonzero(present):
-        other = entries["picture"] if pictures is None else encode_picture(pictures[hand], quality)
-        entries[f"{kind}_{HANDS[hand]}"] = other
+        encoded = entries["picture"] if pictures is None else encode_picture(pictures[hand], quality)
+        entries[f"{kind}_{HANDS[hand]}"] = encoded
   return entries

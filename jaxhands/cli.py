@@ -38,7 +38,7 @@ class Command(NamedTuple):
     module: that does it.
     summary: what it does in a few words.
     fills_out: nothing else may write into its --out meanwhile.
-    has_config: it reads its arguments itself, by `config_flags`.
+    has_config: it reads its arguments itself, by `configuration.command_line`.
   """
 
   module: str

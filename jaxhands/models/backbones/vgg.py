@@ -24,7 +24,7 @@ def pools(params: Mapping[str, Any], image: Float[Array, "b h w 3"]) -> list[Flo
 
   Args:
     params: layer -> {"kernel" [3, 3, in, out], "bias" [out]}.
-    image: RGB without ImageNet's mean and deviation; at least 8 x 8 px.
+    image: RGB normalised with ImageNet's mean and deviation; at least 8 x 8 px.
   """
   x, found = jnp.asarray(image, jnp.float32), []
   for layers in LAYERS:

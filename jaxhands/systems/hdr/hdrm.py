@@ -98,8 +98,7 @@ class HDRM:
   def __post_init__(self):
     if (self.masks == "predicted") != (self.hasm is not None):
       raise ValueError(f"masks={self.masks!r}, but there is {'a' if self.hasm else 'no'} system hasm to predict them")
-    if unknown := sorted(set(self.frozen) - {GENERATOR, DISCRIMINATOR, SEGMENTER}):
-      raise ValueError(f"freeze={unknown}: HDRM has the parts {GENERATOR!r}, {DISCRIMINATOR!r} and {SEGMENTER!r}")
+    base.check_frozen(self, (GENERATOR, DISCRIMINATOR, SEGMENTER))
 
   @property
   def needs(self) -> frozenset[str]:
@@ -155,7 +154,7 @@ class HDRM:
     )
 
   def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
-    """`image`, and in training `truth`, without ImageNet's mean and deviation; both with the same colour factors."""
+    """`image`, in training with `truth`, normalised with ImageNet's mean and deviation; both in the same colours."""
     colour_key, segmenter_key = jax.random.split(rng)
     image = batch["image"].astype(jnp.float32) / 255
     ready = dict(batch)
@@ -173,9 +172,9 @@ class HDRM:
     masks = batch["masks"]
     if self.hasm is not None:
       shown = {**batch, "image": batch["hasm_image"]}
-      found = self.hasm.predict(subtrees.part(variables, SEGMENTER), shown, jax.random.key(0))["masks"]
-      found = found if self.released else holes.trusted(found)[0]
-      masks = jax.image.resize(found, (*found.shape[:3], *self.crop_hw), "linear")
+      predicted_masks = self.hasm.predict(subtrees.part(variables, SEGMENTER), shown, jax.random.key(0))["masks"]
+      predicted_masks = predicted_masks if self.released else holes.trusted(predicted_masks)[0]
+      masks = jax.image.resize(predicted_masks, (*predicted_masks.shape[:3], *self.crop_hw), "linear")
     masks = jax.lax.stop_gradient(_binary(masks))
     return holes.find(masks, "amodal" if self.released else "visible")
 
@@ -260,8 +259,7 @@ class HDRM:
       variables, name = convert(kept, hdrnet_map("", self.levels)), GENERATOR
       mask = Mask((x[..., 0],), (8,))
       shapes = jax.eval_shape(lambda: self.generator.init(jax.random.key(0), x, mask, True))
-    check_shapes(variables, shapes)
-    return subtrees.nested(name, variables)
+    return subtrees.nested(name, check_shapes(variables, shapes))
 
 
 def recovery_terms(
@@ -278,9 +276,10 @@ def recovery_terms(
   terms["valid"] = ((1 - masks["occluded"]) * (1 - masks["distractor"]) * difference).mean((1, 2, 3))
   if features is not None:
     # Both holes as one batch: half the graph.
-    seen, wanted = (features(jnp.concatenate([mask * x for mask in masks.values()])) for x in (output, truth))
+    in_holes = (jnp.concatenate([mask * picture for mask in masks.values()]) for picture in (output, truth))
+    output_features, true_features = map(features, in_holes)
     for kind, distance in (("perceptual", losses.feature_distance), ("style", losses.style_distance)):
-      of_holes = jnp.split(distance(seen, wanted), len(masks))
+      of_holes = jnp.split(distance(output_features, true_features), len(masks))
       terms |= {f"{kind}_{name}": values for name, values in zip(masks, of_holes, strict=True)}
   return terms
 
