@@ -111,11 +111,6 @@ def eval_batches(
   return _iterate(_Rows(examples, batch_size, reading), 0, reading)
 
 
-def num_batches(records: Sequence[Records], batch_size: int) -> int:
-  """Batches that `eval_batches` gives."""
-  return -(-sum(len(source) for source in records) // batch_size)
-
-
 def _examples(
   records: Sequence[Records], ops: Ops, needs: Collection[str], reading: Reading, seed: int, endless: bool
 ) -> Any:

@@ -52,17 +52,6 @@ def _turn(a: Any, b: Any, weight: Any) -> tuple[Any, Any]:
   return matmul(u * signs[..., None, :], vt), (values * signs).sum(-1)
 
 
-def reconstruction_error(
-  points: Float[Array, "*b N 3"], target: Float[Array, "*b N 3"], weight: Float[Array, "*b N"] | None = None
-) -> Float[Array, " *b"]:
-  """Mean distance after `procrustes`, over points with weight: PA-MPJPE in the points' unit."""
-  xp = namespace(points, target)
-  weights: Any = xp.ones_like(points[..., 0]) if weight is None else weight
-  distance = xp.sqrt(((procrustes(points, target, weights) - target) ** 2).sum(-1))
-  total = weights.sum(-1)
-  return (weights * distance).sum(-1) / xp.where(total == 0, 1, total)
-
-
 def weak_perspective(
   points: Float[Array, "*b N 3"], points_img: Float[Array, "*b N 2"], confidence: Float[Array, "*b N"]
 ) -> Float[Array, "*b 3"]:

@@ -5,7 +5,6 @@ import pytest
 
 from jaxhands import losses
 from jaxhands.models.backbones import vgg
-from jaxhands.systems.hdr import holes
 from jaxhands.systems.hdr.hdrm import HDRM, recovery_terms
 from jaxhands.weights.vgg import import_vgg
 from tests.parity.cases import Case, close
@@ -65,12 +64,3 @@ def test_features(case, found):
     maps = nchw(pool)[..., ::4, ::4]
     close(maps[:, every(maps.shape[1], 16)], case[f"vgg_pool{i}"], LAYERS)
   close(losses.gram(found["pools"][0])[:, ::4, ::4], case["gram_pool1"], LAYERS)
-
-
-def test_total_variation(case, found):
-  """Of the undilated composite, which starts from the truth here, as the README says."""
-  truth = found["truth"]
-  close(losses.total_variation(truth).mean(), case["tv_gt"], LAYERS)
-  output = normalised(case.image("output"))
-  made = holes.composite(output, truth, holes_of(case), dilation=0)
-  close(losses.total_variation(made).mean(), case["tv"], LAYERS)
