@@ -66,6 +66,14 @@ def write_sheets(folder: pathlib.Path, records: int, mano: str = "") -> list[pat
   return sheets
 
 
+def show_or_tell(folder: pathlib.Path, records: int | None, mano: str = "") -> None:
+  """Draws records, if any are asked for, and prints where they are; else how to draw some. Errors of `write_sheets`."""
+  if records:
+    print(*write_sheets(folder, records, mano), sep="\n")
+  else:
+    print(f"Look at them: python -m data_builders.preview {folder}")
+
+
 def _load_model(mano: str) -> HandModel:
   try:
     return HandModel.from_mano(mano) if mano else HandModel.default()

@@ -224,10 +224,6 @@ class DIGIT(base.Defaults):
     return codecs.RootDepthCodec(self.bins, self.depth_range_mm)
 
   @property
-  def hands_codec(self) -> codecs.HandednessCodec:
-    return codecs.HandednessCodec()
-
-  @property
   def objectives(self) -> tuple[base.Objective, ...]:
     name = "pose" if self.pose else "segmentation"
     why = "the release's initial layers (see the module)"
@@ -268,7 +264,7 @@ class DIGIT(base.Defaults):
       plane = valid if self.released else batch["cells_valid"]
       valid = jnp.stack([plane, plane, valid], axis=-1)
       root_bin = codecs.soft_argmax_1d(out["root_depth"])
-      hands = self.hands_codec.encode(batch["hand_present"])
+      hands = codecs.HandednessCodec().encode(batch["hand_present"])
       hands_valid = jnp.broadcast_to(batch["hand_present_valid"][:, None], hands.shape)
       root_error = losses.absolute_error(root_bin, batch["root_bin"], batch["root_bin_valid"])
       hands_error = losses.binary_cross_entropy(out["hands"], hands, hands_valid).mean(-1)
@@ -325,7 +321,7 @@ class DIGIT(base.Defaults):
       "joints_img": crop.apply_affine(crop.invert_affine(batch["crop_from_img"]), joints_crop),
       "joints_rel_depth": rel_depth,
       "rel_root_depth": self.root_codec.decode(codecs.soft_argmax_1d(out["root_depth"])),
-      "hand_prob": self.hands_codec.decode(out["hands"]),
+      "hand_prob": codecs.HandednessCodec().decode(out["hands"]),
       "confidence": confidence.reshape(b, 2, skeleton.NUM_JOINTS),
       "scale_known": jnp.ones(b, bool),
       "heatmaps": heatmaps.transpose(0, 3, 1, 2).reshape(b, 2, skeleton.NUM_JOINTS, h, w),

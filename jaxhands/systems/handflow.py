@@ -391,9 +391,5 @@ def _mean(values: Float[Array, "b a"], valid: Bool[Array, "b a"]) -> Float[Array
 
 
 def build(config: Any) -> HandFlow:
-  """The system that `config.system` describes; fields it does not name keep their defaults.
-
-  Raises:
-    ValueError: an unknown field, with the known ones.
-  """
+  """The system that `config.system` describes; see `construct.from_fields`."""
   return construct.from_fields(HandFlow, config, hand_model=config.hand_model)

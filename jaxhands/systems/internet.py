@@ -175,10 +175,6 @@ class InterNet(base.Defaults):
     return codecs.RootDepthCodec(self.bins, self.depth_range_mm)
 
   @property
-  def hands_codec(self) -> codecs.HandednessCodec:
-    return codecs.HandednessCodec()
-
-  @property
   def objectives(self) -> tuple[base.Objective, ...]:
     why = "`literal_losses` asks for the paper's sum over all voxels"
     small = {"root_depth": why, "handedness": why} if self.literal_losses else {}
@@ -217,7 +213,7 @@ class InterNet(base.Defaults):
     root_bin = codecs.soft_argmax_1d(out["root_depth"])
     root_error = losses.absolute_error(root_bin, batch["root_bin"], batch["root_bin_valid"])
     unit = self.root_codec.range_mm / self.root_codec.bins if self.literal_losses else 1.0
-    hand_target = self.hands_codec.encode(batch["hand_present"])
+    hand_target = codecs.HandednessCodec().encode(batch["hand_present"])
     hand_valid = jnp.broadcast_to(batch["hand_present_valid"][:, None], hand_target.shape)
     hand_error = losses.binary_cross_entropy(out["hands"], hand_target, hand_valid).mean(-1)
     return {
@@ -283,7 +279,7 @@ class InterNet(base.Defaults):
       "joints_img": crop.apply_affine(crop.invert_affine(batch["crop_from_img"]), joints_crop),
       "joints_rel_depth": rel_depth,
       "rel_root_depth": self.root_codec.decode(codecs.soft_argmax_1d(out["root_depth"])),
-      "hand_prob": self.hands_codec.decode(out["hands"]),
+      "hand_prob": codecs.HandednessCodec().decode(out["hands"]),
       "confidence": confidence,
       "scale_known": jnp.ones(rel_depth.shape[0], bool),
     }

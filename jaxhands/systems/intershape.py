@@ -305,7 +305,7 @@ class Intershape:
     fitted = last["camera"][..., :1] > 0
     height = self.heatmaps.joints_codec.peak if self.release and self.heatmaps.head == "heatmap3d" else 1.0
     confidence = jnp.where(fitted, jnp.clip(found["weights"] / height, 0, 1), 0)
-    hand_prob = self.heatmaps.hands_codec.decode(found["hands"])
+    hand_prob = codecs.HandednessCodec().decode(found["hands"])
 
     moved = _together(joints, found["relative"], turn) - joints[:, :1, skeleton.WRIST]
     root = _placed(joints + moved[:, :, None], joints_img, confidence * (hand_prob[..., None] > 0.5), batch)

@@ -300,13 +300,7 @@ def _weight(batch: schema.Batch) -> jax.Array:
 
 
 def build(config: Any) -> HDRM:
-  """The system that `config.system` describes; fields it does not name keep their defaults.
-
-  `config.system.hasm` describes the system that predicts masks, as `config.system` would; {} with true masks.
-
-  Raises:
-    ValueError: an unknown field, with the known ones.
-  """
+  """The system that `config.system` describes, `hasm` as `system` of its own config; see `construct.from_fields`."""
   inner = config.system.get("hasm")
   hasm = construct.load(construct.config_of_part(config, {**inner, "map_hw": config.data.crop_hw})) if inner else None
   return construct.from_fields(HDRM, config, hasm=hasm, vgg=config.vgg)
