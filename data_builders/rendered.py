@@ -1,4 +1,7 @@
-"""What a record says of a rendered scene: pictures, labels, camera, joints and parameters of the hands."""
+"""What a record says of a rendered scene: pictures, labels, camera, joints and parameters of the hands.
+
+Keys are those of `data_builders.schema`; `jaxhands.schema` says what those mean that a batch has, too.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runs that a config consists of, and what their folders hold."""
+"""The trainings that a config consists of, and what their folders hold; `runs.stage` does one of them."""
 
 from __future__ import annotations
 
