@@ -281,7 +281,7 @@ class Evaluator:
     reported = [
       {"protocol": part.protocol, "method": part.method or names[0], "metrics": numbers_of_part}
       | (
-        {"differences": self._more(part, quantities, numbers_of_part, numbers[0], drawn, values)}
+        {"differences": self._differences(part, quantities, numbers_of_part, numbers[0], drawn, values)}
         if part.variation
         else {}
       )
@@ -317,7 +317,7 @@ class Evaluator:
     )
 
   @staticmethod
-  def _more(
+  def _differences(
     part: _Part,
     quantities: Mapping[str, Any],
     numbers: Mapping[str, float],

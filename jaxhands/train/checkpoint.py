@@ -7,7 +7,7 @@ A checkpoint has separate items, so that a predictor reads `variables` (and `ema
 
 Of kept weights (`jaxhands.weights.kept`) there are the averaged variables alone, in another file.
 `variables["constants"]` is in none of them. `meta` has a checksum of each array, which is looked at whenever one is
-read. Whether a run goes on from one is decided in `train.loop`. This is the only file that knows the checkpoint library.
+read. This is the only file that knows the checkpoint library; whether a run goes on is decided in `train.loop`.
 """
 
 from __future__ import annotations
