@@ -215,8 +215,7 @@ def main() -> None:
   with clear_exit("data_builders.preview"):
     if args.records < 1:
       raise BuildError(f"records is {args.records}, expected 1 or more")
-    for path in write_sheets(args.folder, args.records, args.mano):
-      print(path)
+    show_or_tell(args.folder, args.records, args.mano)
 
 
 if __name__ == "__main__":

@@ -280,11 +280,7 @@ class Evaluator:
     } | {method: beside.Method(self._main.metrics, quantities) for method, quantities in constants.items()}
     reported = [
       {"protocol": part.protocol, "method": part.method or names[0], "metrics": numbers_of_part}
-      | (
-        {"differences": self._differences(part, quantities, numbers_of_part, numbers[0], drawn, values)}
-        if part.variation
-        else {}
-      )
+      | self._differences(part, quantities, numbers_of_part, numbers[0], drawn, values)
       for part, quantities, numbers_of_part in zip(self._parts, values["quantities"], numbers, strict=True)
       if numbers_of_part and (part.protocol != self._main.protocol or part.method not in ("", MEAN_POSE))
     ]
@@ -324,12 +320,15 @@ class Evaluator:
     of_system: Mapping[str, float],
     system_drawn: Mapping[str, np.ndarray],
     values: Mapping[str, Any],
-  ) -> dict[str, tuple[float, float]]:
-    """Intervals of the difference method minus system, over the same resampled scenes."""
+  ) -> dict[str, Any]:
+    """Intervals of the difference method minus system, over the same resampled scenes; {} of what is no method."""
+    if not part.variation:
+      return {}
     resamples = len(next(iter(system_drawn.values()), ()))
     drawn = summary.resampled(part.metrics, quantities, values["groups"], values["scene_id"], resamples)
     differences = {key: numbers[key] - of_system[key] for key in numbers if key in of_system}
-    return summary.intervals({key: drawn[key] - system_drawn[key] for key in differences}, differences)
+    drawn = {key: drawn[key] - system_drawn[key] for key in differences}
+    return {"differences": summary.intervals(drawn, differences)}
 
 
 def _counted(values: Mapping[str, Any]) -> dict[str, Any]:

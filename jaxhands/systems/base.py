@@ -42,6 +42,12 @@ class LossOut:
   state: dict[str, Any]
   weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
+  @classmethod
+  def weighted(cls, terms: dict[str, jax.Array], state: dict[str, Any], weights: Mapping[str, float]) -> LossOut:
+    """Of terms that all have weights."""
+    total = sum((weights[name] * term for name, term in terms.items()), jnp.float32(0))
+    return cls(total, terms, state, weights)
+
 
 @dataclasses.dataclass(frozen=True)
 class Objective:

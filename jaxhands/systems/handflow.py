@@ -231,8 +231,7 @@ class PoseDistribution:
     }
     values = self.pose_losses(out, rows, valid, batch, model)
     terms |= {name: losses.weighted_mean(value, weight) for name, value in values.items() if name in self.weights}
-    total = sum((self.weights[name] * term for name, term in terms.items()), jnp.float32(0))
-    return base.LossOut(total, terms, dict(state), self.weights)
+    return base.LossOut.weighted(terms, dict(state), self.weights)
 
   def pose_losses(
     self, out: Mapping[str, Any], rows: Float[Array, "b a 218"], valid: Bool[Array, "b a"], batch: schema.Batch,

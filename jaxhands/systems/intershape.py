@@ -243,8 +243,7 @@ class Intershape:
     out, state = self.estimates(variables, batch["image"], True)
     values = self.loss_values(out, self.targets(batch, variables["constants"]["hand_model"]))
     terms = {name: losses.weighted_mean(value, batch["weight"]) for name, value in values.items()}
-    total = sum((self.weights[name] * term for name, term in terms.items()), jnp.float32(0))
-    return base.LossOut(total, terms, state, self.weights)
+    return base.LossOut.weighted(terms, state, self.weights)
 
   def targets(self, batch: schema.Batch, model: HandModel) -> dict[str, Any]:
     """What the losses compare with.

@@ -201,7 +201,7 @@ class HDRM:
       values["adversarial"] = losses.adversarial(scores, "generator")
     weight = _weight(batch)
     terms = {name: losses.weighted_mean(value, weight) for name, value in values.items()}
-    return base.LossOut(self.weighted(terms), terms, subtrees.nested(GENERATOR, state), self.weights)
+    return base.LossOut.weighted(terms, subtrees.nested(GENERATOR, state), self.weights)
 
   def discriminator_loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
     """Half the cross-entropies of true pictures and of the generator's, one power iteration for each."""
@@ -231,10 +231,6 @@ class HDRM:
     for hole in ("occluded", "distractor"):
       weights |= {f"perceptual_{hole}": self.perceptual, f"style_{hole}": self.style}
     return weights
-
-  def weighted(self, terms: Mapping[str, Any]) -> Any:
-    """The generator's loss: all terms that there are with their weights."""
-    return sum((self.weights[name] * value for name, value in terms.items()), jnp.float32(0))
 
   def predict(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> schema.Prediction:
     """`recovered` alone, of hand 0; see `schema.PREDICTION`."""

@@ -177,8 +177,7 @@ class SHPE:
     own = subtrees.part(variables, PART)
     maps, state = self.network.apply(own, batch["image"], PART not in self.frozen, mutable=["batch_stats"])
     terms = self.loss_terms(maps, batch)
-    total = sum((self.weights[name] * value for name, value in terms.items()), jnp.float32(0))
-    return base.LossOut(total, terms, subtrees.nested(PART, state), self.weights)
+    return base.LossOut.weighted(terms, subtrees.nested(PART, state), self.weights)
 
   def loss_terms(self, maps: Mapping[str, jax.Array], batch: schema.Batch) -> dict[str, Float[Array, ""]]:
     """The terms over a batch with `targets`, from the network's maps.
