@@ -44,7 +44,7 @@ class LossOut:
 
   @classmethod
   def weighted(cls, terms: dict[str, jax.Array], state: dict[str, Any], weights: Mapping[str, float]) -> LossOut:
-    """Of terms that all have weights."""
+    """The loss of terms of which each has a weight."""
     total = sum((weights[name] * term for name, term in terms.items()), jnp.float32(0))
     return cls(total, terms, state, weights)
 
