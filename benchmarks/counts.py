@@ -35,7 +35,7 @@ class Cost(NamedTuple):
 def cost(traced: Any) -> Cost:
   """Of a traced function (`jax.jit(fn).trace(...)`), in the form that accelerators run.
 
-  On one CPU device the gradients of large kernels are loops (`models.convolve`), which the other form is without. A
+  On one CPU device the gradients of large kernels are loops (`models.conv_forms`), which the other form is without. A
   `while_loop`, of which nobody knows how often it runs, counts once.
   """
   first, more = _by_xla(traced), repeats(traced)

@@ -45,8 +45,8 @@ def get_config() -> ConfigDict:
   config.data.augmentation = ConfigDict({
     "translation": 0.15, "scale": 0.25, "rotation_deg": 45.0, "rotation_probability": 0.6, "mirror_probability": 0.5,
   })  # fmt: skip
-  # Decode pictures at a half or a quarter of their size where a crop has so few pixels anyway (InterNet, DIGIT,
-  # HandFlow; others refuse it): fast, but not the references' pixels.
+  # Decode pictures at a half or a quarter of their size where a crop has so few pixels anyway: fast, but not the
+  # references' pixels. Of InterNet, DIGIT and HandFlow; SHPE and HDRM always do so, others refuse it.
   config.data.shrink = False
   # Grey, exposure, contrast, blur, noise and covers at random in training: jaxhands.data.rough. The papers have none.
   config.data.rough = False

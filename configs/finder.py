@@ -1,6 +1,6 @@
 """The finder: boxes of the hands of whole pictures, and which hand each is; for `predict --finder`.
 
-    python launch.py --config=configs/finder.py                       # demo: not timed yet
+    python launch.py --config=configs/finder.py                       # demo: 800 steps
     python launch.py --config=configs/finder.py:kept                  # what comes with the package
 
 Of no paper. Trained on `synthetic/wide`: rendered hands of any size anywhere in pictures with arms, faces and other

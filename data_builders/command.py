@@ -151,6 +151,6 @@ def clear_exit(program: str) -> Iterator[None]:
     sys.exit(f"{program}: error: {error}")
   except KeyboardInterrupt:
     print(f"{program}: interrupted; run the same command to go on with what is missing", file=sys.stderr)
-    sys.exit(130)
+    sys.exit(consoles.INTERRUPTED)
   finally:
     signal.signal(signal.SIGTERM, old)

@@ -66,6 +66,14 @@ def write_sheets(folder: pathlib.Path, records: int, mano: str = "") -> list[pat
   return sheets
 
 
+def show_or_tell(folder: pathlib.Path, records: int | None, mano: str = "") -> None:
+  """Draws records, if any are asked for, and prints where they are; else how to draw some. Errors of `write_sheets`."""
+  if records:
+    print(*write_sheets(folder, records, mano), sep="\n")
+  else:
+    print(f"Look at them: python -m data_builders.preview {folder}")
+
+
 def _load_model(mano: str) -> HandModel:
   try:
     return HandModel.from_mano(mano) if mano else HandModel.default()
@@ -207,8 +215,7 @@ def main() -> None:
   with clear_exit("data_builders.preview"):
     if args.records < 1:
       raise BuildError(f"records is {args.records}, expected 1 or more")
-    for path in write_sheets(args.folder, args.records, args.mano):
-      print(path)
+    show_or_tell(args.folder, args.records, args.mano)
 
 
 if __name__ == "__main__":

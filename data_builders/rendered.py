@@ -1,4 +1,7 @@
-"""What a record says of a rendered scene: pictures, labels, camera, joints and parameters of the hands."""
+"""What a record says of a rendered scene: pictures, labels, camera, joints and parameters of the hands.
+
+Keys are those of `data_builders.schema`; `jaxhands.schema` says what those mean that a batch has, too.
+"""
 
 from __future__ import annotations
 
@@ -76,6 +79,6 @@ def _encoded(rendered: Rendered, present: np.ndarray, all_pictures: bool, qualit
     for kind, pictures in (("deoccluded", rendered.deoccluded), ("removed", rendered.removed)):
       entries[f"{kind}_valid"] = present
       for hand in np.flatnonzero(present):
-        other = entries["picture"] if pictures is None else encode_picture(pictures[hand], quality)
-        entries[f"{kind}_{HANDS[hand]}"] = other
+        encoded = entries["picture"] if pictures is None else encode_picture(pictures[hand], quality)
+        entries[f"{kind}_{HANDS[hand]}"] = encoded
   return entries

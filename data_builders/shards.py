@@ -28,7 +28,7 @@ from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from data_builders.schema import FORMAT, Record, check_record, encode_example, features
 from jaxhands.data import folders
-from jaxhands.runs import lock as writer
+from jaxhands.runs import lock
 
 _FULL = {errno.ENOSPC: "No space left on device", errno.EDQUOT: "Disk quota exceeded"}
 _PARTIAL = ".partial"
@@ -104,7 +104,7 @@ def build(
   shards = _shards(plan, folder)
   if is_complete(plan, folder):
     return folder
-  with clear_errors(folder), writer.only(folder, wait=True):
+  with clear_errors(folder), lock.only(folder, wait=True):
     if not _is_claimed(plan, folder):
       _write_json(folder / "build.json", _identity(plan))
     # The lock is ours, so whatever is unfinished here was left by a killed build.

@@ -10,9 +10,9 @@ __version__ = "0.1.0"
 
 
 def load(path: Any, **options: Any) -> Any:
-  """A trained system from the folder of a run, or from a file of released weights: see `prediction.load`.
+  """A trained system, from a run's folder, weights of the package or a file of released ones: see `prediction.load`.
 
-  hands = jaxhands.load("runs/internet-demo").predict([picture])
+  hands = jaxhands.load("internet").predict([picture])
   """
   from jaxhands.prediction.load import load  # JAX is imported when it is needed
 

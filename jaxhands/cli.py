@@ -28,7 +28,6 @@ from jaxhands.terminal import console
 from jaxhands.terminal.arguments import Parser
 
 PROGRAM = "jaxhands" if pathlib.Path(sys.argv[0]).stem == "jaxhands" else "python -m jaxhands"
-INTERRUPTED = 130
 
 
 class Command(NamedTuple):
@@ -38,7 +37,7 @@ class Command(NamedTuple):
     module: that does it.
     summary: what it does in a few words.
     fills_out: nothing else may write into its --out meanwhile.
-    has_config: it reads its arguments itself, by `config_flags`.
+    has_config: it reads its arguments itself, by `configuration.command_line`.
   """
 
   module: str
@@ -92,11 +91,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
   except (ValueError, OSError, ImportError) as error:
     if os.environ.get("JAXHANDS_TRACEBACK"):
       raise
-    print(f"{PROGRAM} {name}: error: {_one_line(error)}", file=sys.stderr)
+    print(f"{PROGRAM} {name}: error: {console.one_line(error)}", file=sys.stderr)
     return 1
   except KeyboardInterrupt:
     print(f"{PROGRAM} {name}: interrupted", file=sys.stderr)
-    return INTERRUPTED
+    return console.INTERRUPTED
 
 
 @contextlib.contextmanager
@@ -132,7 +131,3 @@ def _parser(name: str, doc: str, add_arguments: object) -> argparse.ArgumentPars
   assert callable(add_arguments), name
   add_arguments(parser)
   return parser
-
-
-def _one_line(error: BaseException) -> str:
-  return " ".join(str(error).split()) or type(error).__name__

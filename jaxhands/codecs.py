@@ -91,13 +91,7 @@ class RootDepthCodec:
 
 @dataclasses.dataclass(frozen=True)
 class HandednessCodec:
-  """Presence of the right and the left hand <-> targets 0 | 1 <-> scores.
-
-  Attributes:
-    threshold: a hand counts as found when its probability is strictly above it.
-  """
-
-  threshold: float = 0.5
+  """Presence of the right and the left hand <-> targets 0 | 1 <-> scores."""
 
   def encode(self, hand_present: Bool[Array, "*b 2"]) -> Float[Array, "*b 2"]:
     """Targets of the two probabilities."""
@@ -107,10 +101,6 @@ class HandednessCodec:
     """Probabilities of the two hands, of each on its own (both may be there)."""
     xp = namespace(scores)
     return xp.exp(xp.minimum(scores, 0)) / (1 + xp.exp(-abs(scores)))  # the exponents are negative: nothing overflows
-
-  def present(self, hand_prob: Float[Array, "*b 2"]) -> Bool[Array, "*b 2"]:
-    """Which hands are found."""
-    return hand_prob > self.threshold
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,6 +31,7 @@ NOW = {
   "inputs": "drawing.inputs",
   "joint_files": "prediction.joint_files",
   "metrics": "evaluation.metrics",
+  "models.convolve": "models.conv_forms",
   "origin": "runs.provenance",
   "photo": "prediction",
   "photo.fitted": "prediction.fit_meshes",

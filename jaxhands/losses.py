@@ -63,8 +63,8 @@ def label_cross_entropy(
   """
   scores = jnp.where(mask[:, None, None, None], jnp.asarray(scores, jnp.float32), 0)
   chosen = labels[..., None] == jnp.arange(scores.shape[-1], dtype=labels.dtype)
-  found = jnp.where(chosen, jax.nn.logsumexp(scores, axis=-1, keepdims=True) - scores, 0).sum(-1).mean((1, 2))
-  return jnp.where(mask, found, 0)
+  entropy = jnp.where(chosen, jax.nn.logsumexp(scores, axis=-1, keepdims=True) - scores, 0).sum(-1).mean((1, 2))
+  return jnp.where(mask, entropy, 0)
 
 
 def gaussian_heatmap(
@@ -164,48 +164,29 @@ def gram(features: Float[jax.Array, "b h w c"]) -> Float[jax.Array, "b c c"]:
   return products / (features.shape[1] * features.shape[2] * features.shape[3])
 
 
-def total_variation(image: Float[jax.Array, "b h w c"]) -> Float[jax.Array, " b"]:
-  """Mean absolute difference of neighbours in a row plus that of neighbours in a column."""
-  across, down = jnp.diff(image, axis=2), jnp.diff(image, axis=1)
-  return jnp.abs(across).mean((1, 2, 3)) + jnp.abs(down).mean((1, 2, 3))
-
-
-def adversarial(
-  scores: Float[jax.Array, "b _ _"],
-  role: Literal["real", "fake", "generator"],
-  kind: Literal["nsgan", "lsgan", "hinge"] = "nsgan",
-) -> Float[jax.Array, " b"]:
+def adversarial(scores: Float[Array, "b _ _"], role: Literal["real", "fake", "generator"]) -> Float[jax.Array, " b"]:
   """What a discriminator's scores, before the sigmoid, cost: it, of real or fake pictures; or the generator, of fakes.
 
-  "nsgan": cross-entropy with 1 for real pictures and 0 for fake ones, and with 1 for the generator; "lsgan": squares
-  of the probabilities' differences from these; "hinge": max(0, 1 - score) and max(0, 1 + score), -score.
+  Cross-entropy with 1 for real pictures and 0 for fake ones, and with 1 for the generator.
   """
-  scores = jnp.asarray(scores, jnp.float32)
   target = jnp.full(scores.shape, 0.0 if role == "fake" else 1.0)
-  if kind == "nsgan":
-    loss = binary_cross_entropy(scores, target, jnp.ones(scores.shape, bool))
-  elif kind == "lsgan":
-    loss = jnp.square(jax.nn.sigmoid(scores) - target)
-  elif role == "generator":
-    loss = -scores
-  else:
-    loss = jax.nn.relu(1 + scores if role == "fake" else 1 - scores)
+  loss = binary_cross_entropy(scores, target, jnp.ones(scores.shape, bool))
   return loss.mean(tuple(range(1, scores.ndim)))
 
 
 def right_relative_error(
-  found: Float[Array, "b 2 21 3"], truth: Float[Array, "b 2 21 3"], valid: Bool[Array, "b 2 21"], unit_mm: float
+  predicted: Float[Array, "b 2 21 3"], truth: Float[Array, "b 2 21 3"], valid: Bool[Array, "b 2 21"], unit_mm: float
 ) -> Float[jax.Array, " b"]:
   """Mean squared distance of the joints, both relative to the right wrist, in squares of `unit_mm`.
 
   Args:
-    found, truth: joints, mm.
+    predicted, truth: joints, mm.
     valid: that count; none does without the right wrist.
     unit_mm: of the distances.
   """
   right = schema.RIGHT
   counted = valid & valid[:, right : right + 1, skeleton.WRIST :]
-  relative = [joints - joints[:, right : right + 1, skeleton.WRIST :] for joints in (found, truth)]
+  relative = [joints - joints[:, right : right + 1, skeleton.WRIST :] for joints in (predicted, truth)]
   mask = jnp.repeat(counted[..., None], 3, -1)
   error = squared_error(relative[0] / unit_mm, relative[1] / unit_mm, mask)
   return error.sum((1, 2, 3)) / jnp.maximum(jnp.sum(counted, (1, 2)), 1)

@@ -178,7 +178,7 @@ FIELDS = PREDICTION | BATCH  # a key of both has the same axes and the same mirr
 
 
 def length(axis: str) -> int | None:
-  """Of an axis that has always the same one; None of the others."""
+  """Length of a fixed axis; None for any other."""
   return int(axis) if axis.isdigit() else AXES.get(axis)
 
 

@@ -244,9 +244,9 @@ def test_each_data_set_may_have_a_kind_of_its_own(data, tmp_path):
   config = _config(data)
   with config.unlocked():
     config.data.train, config.data.kind = (f"{data}:train", f"{data}:val"), "single,all"
-  sizes = [len(records) for records in Stage(config, tmp_path, tmp_path)._train_records]
+  sizes = [len(records) for records in Stage(config, tmp_path, tmp_path)._data.training]
   config.data.kind = "all"
-  whole = [len(records) for records in Stage(config, tmp_path, tmp_path)._train_records]
+  whole = [len(records) for records in Stage(config, tmp_path, tmp_path)._data.training]
   assert 0 < sizes[0] < whole[0]
   assert sizes[1] == whole[1]
   config.data.kind = "singel"

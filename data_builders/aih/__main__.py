@@ -8,7 +8,7 @@ import time
 from data_builders.aih.build import build
 from data_builders.aih.config import VARIANTS, AihConfig
 from data_builders.command import Said, add_beam, beam_of, clear_exit, finish_verify, listed, shown_progress
-from data_builders.preview import write_sheets
+from data_builders.preview import show_or_tell
 from data_builders.shards import BuildError, usable_cores
 from jaxhands.terminal.arguments import Parser
 
@@ -64,7 +64,7 @@ def _run(
   counts = ", ".join(f"{split} {count}" for split, count in config.counts.items())
   seconds = time.monotonic() - begun
   print(f"{folder}: {sum(config.counts.values())} records ({counts}), {size_mb:.0f} MB, in {seconds:.0f} s")
-  _show(folder, show, config.mano)
+  show_or_tell(folder, show, config.mano)
 
 
 _FOR_DOWNLOADS = {"source", "verify", "list", "out", "jobs", "show", "beam"}
@@ -94,15 +94,7 @@ def _released(
     print(line)
   size_mb = sum(path.stat().st_size for path in folder.glob("*.array_record*")) / 1e6
   print(f"{folder}: {size_mb:,.0f} MB, in {time.monotonic() - begun:.0f} s; problems in {folder / 'quarantine.tsv'}")
-  _show(folder, show, "")
-
-
-def _show(folder: pathlib.Path, show: int | None, mano: str) -> None:
-  if show:
-    for sheet in write_sheets(folder, show, mano):
-      print(sheet)
-  else:
-    print(f"Look at them: python -m data_builders.preview {folder}")
+  show_or_tell(folder, show)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from data_builders.command import Said, add_beam, beam_of, clear_exit, finish_ve
 from data_builders.interhand26m.build import InterHandConfig, build, verify
 from data_builders.interhand26m.layout import BRANCHES, SPLITS
 from data_builders.interhand26m.problems import KINDS
-from data_builders.preview import write_sheets
+from data_builders.preview import show_or_tell
 from data_builders.shards import BuildError, usable_cores
 from jaxhands.terminal.arguments import Parser
 
@@ -72,11 +72,7 @@ def _build(
     f"{folder}: {sum(counts.values()):,} records ({each}), {size_mb:,.0f} MB, in {seconds:.0f} s; "
     f"problems in {folder / 'quarantine.tsv'}"
   )
-  if show:
-    for sheet in write_sheets(folder, show, config.mano):
-      print(sheet)
-  else:
-    print(f"Look at them: python -m data_builders.preview {folder}")
+  show_or_tell(folder, show, config.mano)
 
 
 if __name__ == "__main__":

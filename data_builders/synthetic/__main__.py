@@ -6,7 +6,7 @@ import pathlib
 import time
 
 from data_builders.command import add_beam, beam_of, clear_exit, shown_progress
-from data_builders.preview import write_sheets
+from data_builders.preview import show_or_tell
 from data_builders.shards import BuildError, usable_cores
 from data_builders.synthetic.build import build
 from data_builders.synthetic.config import HANDS, PICTURES, VARIANTS, SyntheticConfig
@@ -65,11 +65,7 @@ def _run(
     print("They were all there.")
   else:
     print(f"Built {total - there} in {seconds:.0f} s: {(total - there) / seconds:.1f} records/s with {jobs} jobs.")
-  if show:
-    for sheet in write_sheets(folder, show):
-      print(sheet)
-  else:
-    print(f"Look at them: python -m data_builders.preview {folder}")
+  show_or_tell(folder, show)
 
 
 if __name__ == "__main__":

@@ -78,14 +78,14 @@ def _surroundings(config: SyntheticConfig, split: str, scene: int, number: int) 
   families = "other" if config.variant == "other" else split
   rng = stream(config, Stream.SURROUNDINGS, split, scene, number)
   try:
-    found = sample_surroundings(rng, view.height, view.width, families, pictures, viewer=viewer)
+    around = sample_surroundings(rng, view.height, view.width, families, pictures, viewer=viewer)
   except ValueError as error:
     raise BuildError(str(error)) from error
   if config.variant != "wide":
-    return found
+    return around
   skin = next(hand.skin for hand in moment(config, split, scene).hands if hand is not None)
   person = srgb_from_linear(np.array(skin.back))
-  return dataclasses.replace(found, background=add_bystanders(rng, found.background, person))
+  return dataclasses.replace(around, background=add_bystanders(rng, around.background, person))
 
 
 @functools.cache

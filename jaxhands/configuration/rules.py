@@ -161,21 +161,22 @@ def _data_sets(value: Any) -> str:
   return ""
 
 
+def _pairs(value: Any) -> bool:
+  return isinstance(value, (tuple, list)) and all(isinstance(p, (tuple, list)) and len(p) == 2 for p in value)
+
+
 def _drops(value: Any) -> str:
-  pairs = isinstance(value, (tuple, list)) and all(isinstance(p, (tuple, list)) and len(p) == 2 for p in value)
-  fits = pairs and not any(_duration(when) or _number()(factor) for when, factor in value)
+  fits = _pairs(value) and not any(_duration(when) or _number()(factor) for when, factor in value)
   return "" if fits else "durations with factors, as (('15 epochs', 0.1),)"
 
 
 def _faster(value: Any) -> str:
-  pairs = isinstance(value, (tuple, list)) and all(isinstance(p, (tuple, list)) and len(p) == 2 for p in value)
-  fits = pairs and not any(_text(part) or _number(above=True)(factor) for part, factor in value)
+  fits = _pairs(value) and not any(_text(part) or _number(above=True)(factor) for part, factor in value)
   return "" if fits else "parts of paths with factors, as (('head', 10.0),)"
 
 
 def _sharding(value: Any) -> str:
-  pairs = isinstance(value, (tuple, list)) and all(isinstance(p, (tuple, list)) and len(p) == 2 for p in value)
-  fits = pairs and all(isinstance(path, str) and type(axis) is int for path, axis in value)
+  fits = _pairs(value) and all(isinstance(path, str) and type(axis) is int for path, axis in value)
   return "" if fits else "patterns of paths with axes, as (('kernel$', -1),)"
 
 

@@ -1,8 +1,8 @@
 """Random crops: InterNet's augmentation and SegFormer's, with their constants.
 
-They change the example's affine and nothing else; colours change on the device. InterNet's constants are the limits
-that its paper gives as +-15 %, +-25 %, +-90 degrees; the released distributions, clipped normals for scale and
-rotation, are kept.
+They change the example's affine and, where they mirror, the labels; colours change on the device. InterNet's constants
+are the limits that its paper gives as +-15 %, +-25 %, +-90 degrees; the released distributions, clipped normals for
+scale and rotation, are kept.
 """
 
 from __future__ import annotations
@@ -94,16 +94,16 @@ class Zoom:
     zoom = float(rng.uniform(self.low, self.high))
     mirror = bool(rng.random() < self.mirror_probability)
     reach = abs(1 - 1 / zoom) / 2
-    found = NEUTRAL
+    drawn = NEUTRAL
     for _ in range(_ATTEMPTS):
       x, y = rng.uniform(-reach, reach, 2)
-      found = CropDraw((float(x), float(y)), 1 / zoom, 0.0, mirror)
+      drawn = CropDraw((float(x), float(y)), 1 / zoom, 0.0, mirror)
       if zoom <= 1 or self.most_of_one_class >= 1 or share_of_masks is None:
         break
-      hands = share_of_masks(found)
+      hands = share_of_masks(drawn)
       if max(hands, 1 - hands) < self.most_of_one_class:
         break
-    return found
+    return drawn
 
 
 INTERNET = Augmentation()

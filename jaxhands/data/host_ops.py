@@ -102,7 +102,7 @@ class ToView:
     if "source" in example:
       example["record_hash"] = schema.record_hash(example.pop("source"), example["box_img"])
     if name != "pair":
-      example |= mirror.view(_scene(example), name)
+      example |= mirror.view(_schema_values(example), name)
       own = np.asarray(crop.box_around(example["joints_img"][0], example["joints_img_valid"][0]))
       example["box_img"] = own if own[2] > 0 and own[3] > 0 else example["box_img"]
     return example
@@ -162,7 +162,7 @@ class Elsewhere:
     else:
       return example
     example["box_img"] = np.array([*(centre - side / 2), side, side], np.float32)
-    of_hands = (key for key in _scene(example) if schema.BATCH[key].hand_axis is not None)
+    of_hands = (key for key in _schema_values(example) if schema.BATCH[key].hand_axis is not None)
     return example | {key: np.zeros_like(example[key]) for key in of_hands}
 
 
@@ -199,7 +199,7 @@ class Crop:
       raise ValueError(f"view {name!r} shows right hands only; give its augmentation mirror_probability=0")
     mirrored = draw.mirror or name == "left"
     if draw.mirror:
-      example |= mirror.mirror(_scene(example))
+      example |= mirror.mirror(_schema_values(example))
     affine = crop.crop_affine(box, self.crop_hw, draw.translation, draw.scale, draw.rotation, mirrored)
     example["crop_from_img"] = affine
     # Pixel i of a picture decoded smaller is the mean of `reduction` pixels from i * reduction on.
@@ -211,17 +211,15 @@ class Crop:
 
     if "picture" in example:
       example["image"] = warp(example["picture"], crop_from_decoded, self.crop_hw)
+    maps = {}
     if "parts" in example:
-      parts = warp(example["parts"], map_from_img, self.map_hw, nearest=True)
-      example["parts"] = mirror.mirror({"parts": parts})["parts"] if mirrored else parts
+      maps["parts"] = warp(example["parts"], map_from_img, self.map_hw, nearest=True)
     if "masks" in example:
-      masks = schema.unpack_masks(warp(example["masks"], map_from_img, self.map_hw, nearest=True))
-      example["masks"] = masks[::-1] if mirrored else masks
+      maps["masks"] = schema.unpack_masks(warp(example["masks"], map_from_img, self.map_hw, nearest=True))
     for key in ("deoccluded", "removed"):
       if _SOURCES[key][0] in example:
-        hands = [warp(example.pop(hand), crop_from_decoded, self.crop_hw) for hand in _SOURCES[key]]
-        example[key] = np.stack(hands[::-1] if mirrored else hands)
-    return example
+        maps[key] = np.stack([warp(example.pop(hand), crop_from_decoded, self.crop_hw) for hand in _SOURCES[key]])
+    return example | (mirror.mirror(maps) if mirrored else maps)
 
   def _share_of_masks(self, example: Example, box: np.ndarray) -> augment.ShareOfMasks | None:
     if "masks" not in example:
@@ -335,6 +333,6 @@ def select(example: Mapping[str, Any], needs: Collection[str]) -> Example:
   return {key: np.asarray(values[key], schema.BATCH[key].dtype) for key in sorted(wanted)}
 
 
-def _scene(example: Example) -> Example:
-  """What mirroring changes at once; pictures and label maps change places when they are cropped."""
+def _schema_values(example: Example) -> Example:
+  """Keys of the schema that mirroring changes at once; pictures and label maps are mirrored when they are cropped."""
   return {key: value for key, value in example.items() if key in schema.BATCH and key not in ENCODED}

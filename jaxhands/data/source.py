@@ -111,11 +111,6 @@ def eval_batches(
   return _iterate(_Rows(examples, batch_size, reading), 0, reading)
 
 
-def num_batches(records: Sequence[Records], batch_size: int) -> int:
-  """Batches that `eval_batches` gives."""
-  return -(-sum(len(source) for source in records) // batch_size)
-
-
 def _examples(
   records: Sequence[Records], ops: Ops, needs: Collection[str], reading: Reading, seed: int, endless: bool
 ) -> Any:
@@ -233,8 +228,8 @@ class _Rows:
       self._pool = concurrent.futures.ThreadPoolExecutor(max(self._reading.threads, 1), "jaxhands-data")
     share = max(rows // (4 * max(self._reading.threads, 1)), 1)  # several examples a task: a task costs as much
     chunks = [positions[at : at + share] for at in range(0, rows, share)]
-    made = [example for chunk in self._pool.map(self._make, chunks) for example in chunk]
-    return {key: np.stack([example[key] for example in made]) for key in made[0]}
+    examples = [example for chunk in self._pool.map(self._make, chunks) for example in chunk]
+    return {key: np.stack([example[key] for example in examples]) for key in examples[0]}
 
   def _make(self, positions: range) -> list[dict[str, np.ndarray]]:
     return [self._one(position) for position in positions]

@@ -71,7 +71,10 @@ class _Part:
     return self.baseline.name if self.baseline else self.variation
 
   def quantities(self, prediction: schema.Prediction, batch: schema.Batch) -> dict[str, Any]:
-    """Those of its metrics; none of a baseline of what the system does not predict."""
+    """The quantities that this part's metrics need.
+
+    {} for a baseline that reads something the system does not predict.
+    """
     if self.baseline:
       if not self.baseline.predicts <= set(prediction) or not self.baseline.needs <= set(batch):
         return {}
@@ -113,17 +116,17 @@ class Evaluator:
     self._methods = dict(methods or {})
     self._protocol = protocol = protocol or base.Protocol()
     self._main = _Part(str(protocol), tuple(standard(protocol) if metrics is None else metrics))
-    others = [_Part(str(other), poses(other, hand_model)) for other in also]
-    seen = [mean_pose.in_picture(metric) for metric in self._main.metrics if metric.name == pose.EPE2D]
-    means = [_Part.mean_pose(protocol, baseline, seen)] if baseline else []
+    other_protocols = [_Part(str(other), poses(other, hand_model)) for other in also]
+    error_in_picture = [mean_pose.in_picture(metric) for metric in self._main.metrics if metric.name == pose.EPE2D]
+    means = [_Part.mean_pose(protocol, baseline, error_in_picture)] if baseline else []
     means += [_Part.mean_pose(other, baseline) for other in also] if baseline else []
     reported = {metric.name for metric in self._main.metrics}
-    plain = [
+    plain_baselines = [
       _Part.of(protocol, method) for method in baselines() if {metric.name for metric in method.metrics} & reported
     ]
-    varied = [dataclasses.replace(self._main, variation=name) for name in self._methods]
+    variations = [dataclasses.replace(self._main, variation=name) for name in self._methods]
     self._compiled = False
-    self._parts = (self._main, *varied, *others, *means, *plain)
+    self._parts = (self._main, *variations, *other_protocols, *means, *plain_baselines)
     self._everywhere = NamedSharding(mesh, PartitionSpec())
     self._predict = jax.jit(self._predictions)  # stays divided among the devices, as the batch is
     self._measure = jax.jit(self._measured, out_shardings=self._everywhere)
@@ -224,13 +227,15 @@ class Evaluator:
     depth = self._protocol.depth
     predicts = {"joints_cam"} if depth == "predicted" else schema.POSE
     if lift.NEEDS[depth] <= set(batch) and predicts <= set(prediction):
-      together, own = (
+      lifted_together, lifted_alone = (
         lift.lift(prediction, batch, depth, left_root, bones.mean_bones())
         for left_root in (self._protocol.left_root, "own")
       )
       # A left hand alone has no right one from which it could be placed.
-      joints_cam = jnp.where(together.valid[..., None, None], together.joints_cam, own.joints_cam)
-      shown |= {"lifted/joints_cam": joints_cam, "lifted/valid": together.valid | own.valid}
+      joints_cam = jnp.where(
+        lifted_together.valid[..., None, None], lifted_together.joints_cam, lifted_alone.joints_cam
+      )
+      shown |= {"lifted/joints_cam": joints_cam, "lifted/valid": lifted_together.valid | lifted_alone.valid}
     return shown
 
   def _measured(self, predictions: Mapping[str, schema.Prediction], batch: schema.Batch) -> dict[str, Any]:
@@ -272,26 +277,24 @@ class Evaluator:
       part.method: beside.Method(part.metrics, quantities)
       for part, quantities in zip(self._parts, values["quantities"], strict=True)
       if part.baseline and part.baseline.plain and part.protocol == self._main.protocol
-    } | {method: beside.Method(self._main.metrics, found) for method, found in constants.items()}
+    } | {method: beside.Method(self._main.metrics, quantities) for method, quantities in constants.items()}
     reported = [
-      {"protocol": part.protocol, "method": part.method or names[0], "metrics": found}
-      | ({"differences": self._more(part, quantities, found, numbers[0], drawn, values)} if part.variation else {})
-      for part, quantities, found in zip(self._parts, values["quantities"], numbers, strict=True)
-      if found and (part.protocol != self._main.protocol or part.method not in ("", MEAN_POSE))
+      {"protocol": part.protocol, "method": part.method or names[0], "metrics": numbers_of_part}
+      | self._differences(part, quantities, numbers_of_part, numbers[0], drawn, values)
+      for part, quantities, numbers_of_part in zip(self._parts, values["quantities"], numbers, strict=True)
+      if numbers_of_part and (part.protocol != self._main.protocol or part.method not in ("", MEAN_POSE))
     ]
     reported += [
-      {"protocol": self._main.protocol, "method": method, "metrics": found}
+      {"protocol": self._main.protocol, "method": method, "metrics": numbers_of_part}
       for method, quantities in constants.items()
-      if (found := summary.reduced(self._main.metrics, quantities, groups))
+      if (numbers_of_part := summary.reduced(self._main.metrics, quantities, groups))
     ]
-    mean_poses = [found for part, found in zip(self._parts, numbers, strict=True) if part.method == MEAN_POSE]
     arrays = {key: values[key] for key in ("example_id", "record_hash", "scene_id")} | values.get("root_depth", {})
     arrays |= {f"group_{name}": mask for name, mask in groups.items()}
     arrays |= {"overlap": values["overlap"].overlap, "overlap_known": values["overlap"].known}
     arrays |= {"overlap_from_masks": values["overlap"].from_masks}
-    with_values = zip(self._parts, values["quantities"], strict=True)
-    of_mean_pose = [found for part, found in with_values if part.method == MEAN_POSE]
-    for prefix, quantities in (("", main), *(("mean_pose_", found) for found in of_mean_pose[:1])):
+    of_mean_pose = [row for row, part in enumerate(self._parts) if part.method == MEAN_POSE][:1]
+    for prefix, quantities in (("", main), *(("mean_pose_", values["quantities"][row]) for row in of_mean_pose)):
       for name, (value, weight) in quantities.items():
         arrays |= {f"{prefix}{name}": value, f"{prefix}{name}_weight": weight}
     columns.let_go(values)
@@ -300,7 +303,7 @@ class Evaluator:
       protocol=self._main.protocol,
       examples=len(values["weight"]),
       metrics=numbers[0],
-      mean_pose=mean_poses[0] if mean_poses else {},
+      mean_pose=numbers[of_mean_pose[0]] if of_mean_pose else {},
       intervals=summary.intervals(drawn, numbers[0]),
       units={key: metric.unit for metric in self._main.metrics for key in metric.results() if key in numbers[0]},
       per_joint=summary.per_joint(self._main.metrics, main, groups),
@@ -310,31 +313,22 @@ class Evaluator:
     )
 
   @staticmethod
-  def _more(
+  def _differences(
     part: _Part,
     quantities: Mapping[str, Any],
     numbers: Mapping[str, float],
     of_system: Mapping[str, float],
     system_drawn: Mapping[str, np.ndarray],
     values: Mapping[str, Any],
-  ) -> dict[str, tuple[float, float]]:
-    """Intervals of what a method has more than the system itself, of the same scenes."""
+  ) -> dict[str, Any]:
+    """Intervals of the difference method minus system, over the same resampled scenes; {} of what is no method."""
+    if not part.variation:
+      return {}
     resamples = len(next(iter(system_drawn.values()), ()))
     drawn = summary.resampled(part.metrics, quantities, values["groups"], values["scene_id"], resamples)
     differences = {key: numbers[key] - of_system[key] for key in numbers if key in of_system}
-    return summary.intervals({key: drawn[key] - system_drawn[key] for key in differences}, differences)
-
-
-def evaluate(
-  system: System,
-  variables: Variables,
-  batches: Iterable[Mapping[str, np.ndarray]],
-  mesh: Mesh,
-  names: tuple[str, str, str] = ("", "", ""),
-  **options: Any,
-) -> EvalResult:
-  """Evaluates once; see `Evaluator` for `options`."""
-  return Evaluator(system, mesh, **options)(variables, batches, names)
+    drawn = {key: drawn[key] - system_drawn[key] for key in differences}
+    return {"differences": summary.intervals(drawn, differences)}
 
 
 def _counted(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,16 +27,16 @@ def prediction_steps(
   Returns:
     "device", "pictures" (of the batch), and "ms": name of a step -> median milliseconds a picture.
   """
-  values, found = dict(batch), {}
+  values, ms_of_step = dict(batch), {}
   size = len(next(iter(batch.values())))
   for name, step in system.prediction_steps:
     compiled = jax.jit(step)
-    made = jax.block_until_ready(compiled(variables, values))
+    outputs = jax.block_until_ready(compiled(variables, values))
     seconds = []
     for _ in range(repeats):
       begun = time.perf_counter()
       jax.block_until_ready(compiled(variables, values))
       seconds.append(time.perf_counter() - begun)
-    found[name] = 1000 * float(np.median(seconds)) / size
-    values |= made
-  return {"device": f"{jax.device_count()} x {jax.devices()[0].device_kind}", "pictures": size, "ms": found}
+    ms_of_step[name] = 1000 * float(np.median(seconds)) / size
+    values |= outputs
+  return {"device": f"{jax.device_count()} x {jax.devices()[0].device_kind}", "pictures": size, "ms": ms_of_step}

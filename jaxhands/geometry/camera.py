@@ -28,11 +28,17 @@ def back_project(
   points_img: Float[Array, "*b N 2"], depth_mm: Float[Array, "*b N"], camera_img: Float[Array, "*#b 3 3"]
 ) -> Float[Array, "*b N 3"]:
   """Points (mm) in the camera frame from pixels and depths: the inverse of `project`."""
-  offset = points_img - camera_img[..., None, :2, 2]
-  fx, fy, skew = camera_img[..., None, 0, 0], camera_img[..., None, 1, 1], camera_img[..., None, 0, 1]
-  y = offset[..., 1] / fy
-  x = (offset[..., 0] - skew * y) / fx
+  x, y = rays(points_img, camera_img)
   return namespace(points_img, depth_mm, camera_img).stack([x * depth_mm, y * depth_mm, depth_mm], axis=-1)
+
+
+def rays(
+  points_img: Float[Array, "*b N 2"], camera_img: Float[Array, "*#b 3 3"]
+) -> tuple[Float[Array, "*b N"], Float[Array, "*b N"]]:
+  """x and y of pixels at depth 1."""
+  offset = points_img - camera_img[..., None, :2, 2]
+  y = offset[..., 1] / camera_img[..., None, 1, 1]
+  return (offset[..., 0] - camera_img[..., None, 0, 1] * y) / camera_img[..., None, 0, 0], y
 
 
 def cam_from_world(rotation: Float[Array, "*b 3 3"], position_mm: Float[Array, "*b 3"]) -> Float[Array, "*b 3 4"]:

@@ -145,8 +145,10 @@ def _placed_together(prediction: schema.Prediction, intrinsics: Any) -> tuple[An
   """Both hands [B, 2, 21, 3], moved as one body onto their pixels; and where [B] both are seen and determine it."""
   joints_cam, sure = prediction["joints_cam"], prediction["confidence"]
   joints_rel = joints_cam - joints_cam[:, schema.RIGHT, None, _WRIST:, :]
-  whole = [each.reshape(len(each), -1, *each.shape[3:]) for each in (joints_rel, prediction["joints_img"], sure)]
-  root, valid = place.place(whole[0], whole[1], intrinsics[:, 0], whole[2])
+  both_hands = [
+    values.reshape(len(values), -1, *values.shape[3:]) for values in (joints_rel, prediction["joints_img"], sure)
+  ]
+  root, valid = place.place(both_hands[0], both_hands[1], intrinsics[:, 0], both_hands[2])
   seen = ((prediction["hand_prob"] > SEEN) & (sure > 0).any(-1)).all(-1)
   return joints_rel + root[:, None, None, :], valid & seen & prediction["hands_together"]
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from jaxhands.geometry import camera
 from jaxhands.geometry.arrays import Array, namespace
 
 
@@ -34,7 +35,7 @@ def place(
     front of the camera. Elsewhere T is 0.
   """
   xp = namespace(joints_rel, joints_img, camera_img, weight)
-  rays = _rays(joints_img, camera_img)
+  rays = xp.stack(camera.rays(joints_img, camera_img), axis=-1)
   offset = rays * joints_rel[..., 2:] - joints_rel[..., :2]  # T[:2] - rays Tz = offset
   total = weight.sum(-1)[..., None]
   share = weight / xp.where(total > 0, total, 1)
@@ -72,8 +73,8 @@ def root_depth_from_bones(
     Depth (mm), and whether it is determined: bones have weight and length in the picture, and a depth fits. Else 0.
   """
   xp = namespace(joints_img, joints_rel_depth, camera_img, weight)
-  rays = _rays(joints_img, camera_img)
-  rays = xp.concatenate([rays, xp.ones_like(rays[..., :1])], axis=-1)
+  x, y = camera.rays(joints_img, camera_img)
+  rays = xp.stack([x, y, xp.ones_like(x)], axis=-1)
   points = rays * joints_rel_depth[..., None]
   ray_difference, difference = (values[..., bones[:, 0], :] - values[..., bones[:, 1], :] for values in (rays, points))
   share = weight[..., bones[:, 0]] * weight[..., bones[:, 1]]
@@ -91,11 +92,3 @@ def root_depth_from_bones(
   depth = (xp.sqrt(xp.where(solvable, discriminant, 1)) - b) / xp.where(a > 0, a, 1)
   valid = xp.asarray(solvable & (depth > 0))
   return xp.where(valid, depth, 0).astype(joints_rel_depth.dtype), valid
-
-
-def _rays(joints_img: Any, camera_img: Any) -> Any:
-  """x and y at depth 1, [*b, N, 2]."""
-  offset = joints_img - camera_img[..., None, :2, 2]
-  y = offset[..., 1] / camera_img[..., None, 1, 1]
-  x = (offset[..., 0] - camera_img[..., None, 0, 1] * y) / camera_img[..., None, 0, 0]
-  return namespace(x).stack([x, y], axis=-1)

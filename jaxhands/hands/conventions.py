@@ -118,11 +118,6 @@ def img_from_mediapipe(landmarks: Float[Array, "*b k c"], picture_hw: tuple[int,
   return landmarks[..., :2] * np.array(picture_hw[::-1], landmarks.dtype) - np.array(0.5, landmarks.dtype)
 
 
-def mediapipe_from_img(joints_img: Float[Array, "*b k 2"], picture_hw: tuple[int, int]) -> Float[Array, "*b k 2"]:
-  """The inverse of `img_from_mediapipe`, in two coordinates."""
-  return (joints_img + np.array(0.5, joints_img.dtype)) / np.array(picture_hw[::-1], joints_img.dtype)
-
-
 def _check(joints: Any, convention: Convention) -> None:
   wanted = len(convention.interhand)
   if joints.ndim < 2 or joints.shape[-2] != wanted:

@@ -27,7 +27,6 @@ MANO_PARENTS = np.array([-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14])
 MANO_LEVELS = ((0,), (1, 4, 7, 10, 13), (2, 5, 8, 11, 14), (3, 6, 9, 12, 15))
 INTERHAND_FROM_MANO21 = np.array([16, 15, 14, 13, 17, 3, 2, 1, 18, 6, 5, 4, 19, 12, 11, 10, 20, 9, 8, 7, 0])
 MANO21_FROM_INTERHAND = np.argsort(INTERHAND_FROM_MANO21)
-SNAP_FROM_MANO21 = np.array([0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20])
 INTERHAND_FROM_SNAP = np.array([4, 3, 2, 1, 8, 7, 6, 5, 12, 11, 10, 9, 16, 15, 14, 13, 20, 19, 18, 17, 0])
 SNAP_FROM_INTERHAND = np.argsort(INTERHAND_FROM_SNAP)
 

@@ -1,4 +1,4 @@
-"""Layers of convolutions; `models.convolve` chooses their form."""
+"""Layers of convolutions; `models.conv_forms` has the functions, which choose their form."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxhands.models.convolve import convolve, deconvolve
+from jaxhands.models.conv_forms import convolve, deconvolve
 from jaxhands.models.norm import BatchNorm
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxhands.models.convolve import convolve
+from jaxhands.models.conv_forms import convolve
 
 _EPSILON = 1e-12
 _STRIDES = (2, 2, 2, 1, 1)

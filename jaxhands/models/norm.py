@@ -81,16 +81,16 @@ def _normalise_forward(x: jax.Array, scale: jax.Array, shift: jax.Array, epsilon
   return (wide * factor + (shift - mean * factor), mean, var), (x, scale, mean, var)
 
 
-def _normalise_backward(epsilon: float, seen: Any, cotangents: Any) -> Any:
-  x, scale, mean, var = seen
-  pulled, axes = cotangents[0], tuple(range(x.ndim - 1))
+def _normalise_backward(epsilon: float, residuals: Any, cotangents: Any) -> Any:
+  x, scale, mean, var = residuals
+  cotangent, axes = cotangents[0], tuple(range(x.ndim - 1))
   wide, count = x.astype(jnp.float32), x.size // x.shape[-1]
   inverse = jax.lax.rsqrt(var + epsilon)
-  to_shift = jnp.sum(pulled, axes)
-  to_scale = inverse * jnp.sum(pulled * (wide - mean), axes)
+  to_shift = jnp.sum(cotangent, axes)
+  to_scale = inverse * jnp.sum(cotangent * (wide - mean), axes)
   factor = scale * inverse
   tilt = -factor * inverse * to_scale / count
-  to_x = pulled * factor + (wide * tilt - (factor / count * to_shift + tilt * mean))
+  to_x = cotangent * factor + (wide * tilt - (factor / count * to_shift + tilt * mean))
   return to_x.astype(x.dtype), to_scale, to_shift
 
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxhands.models.convolve import convolve
+from jaxhands.models.conv_forms import convolve
 
 _he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 

@@ -28,7 +28,7 @@ _SAME, _ONE_HAND = 0.3, 0.6  # intersection over union: of one hand in two looks
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Found:
+class FoundBoxes:
   """Hands of n pictures, right hands first.
 
   Attributes:
@@ -40,7 +40,7 @@ class Found:
   prob: Float[np.ndarray, "n 2"]
 
 
-def find_hands(finder: Model, pictures: Sequence[np.ndarray]) -> Found:
+def find_hands(finder: Model, pictures: Sequence[np.ndarray]) -> FoundBoxes:
   """The right and the left hand of each picture; of several of a side the likeliest is it, and the next the other one.
 
   Args:
@@ -77,13 +77,16 @@ class _Candidates:
     return cls(np.concatenate([low, high - low], -1), maps["boxes_prob"])
 
 
-def _by_boxes(finder: Model, pictures: Sequence[np.ndarray], whole: _Candidates) -> Found:
-  found = [(whole.boxes[row], whole.prob[row]) for row in range(len(pictures))]
-  found = _more(finder, pictures, found, [_parts(picture) for picture in pictures])
-  found = [_likeliest(*each, picture, _WORTH_A_LOOK, _LOOKS) for each, picture in zip(found, pictures, strict=True)]
-  found = _again(finder, pictures, found)
-  sided = [_sides(*each, picture) for each, picture in zip(found, pictures, strict=True)]
-  return Found(np.stack([each for each, _ in sided]), np.stack([prob for _, prob in sided]))
+def _by_boxes(finder: Model, pictures: Sequence[np.ndarray], whole: _Candidates) -> FoundBoxes:
+  candidates = [(whole.boxes[row], whole.prob[row]) for row in range(len(pictures))]
+  candidates = _with_windows(finder, pictures, candidates, [_parts(picture) for picture in pictures])
+  likeliest = [
+    _likeliest(*of_picture, picture, _WORTH_A_LOOK, _LOOKS)
+    for of_picture, picture in zip(candidates, pictures, strict=True)
+  ]
+  refined = _looked_again(finder, pictures, likeliest)
+  boxes_by_side = [_sides(*of_picture, picture) for of_picture, picture in zip(refined, pictures, strict=True)]
+  return FoundBoxes(*(np.stack(values) for values in zip(*boxes_by_side, strict=True)))
 
 
 _Boxes = tuple[np.ndarray, np.ndarray]  # [k, 4] and [k, 2] of one picture
@@ -99,7 +102,7 @@ def _parts(picture: np.ndarray) -> list[np.ndarray]:
   return [np.array([x - 0.5, y - 0.5, side, side], np.float32) for y in ends[1] for x in ends[0]]
 
 
-def _looked(
+def _boxes_in_windows(
   finder: Model, pictures: Sequence[np.ndarray], windows: Sequence[Sequence[np.ndarray]]
 ) -> list[list[_Boxes]]:
   """Boxes in each window of each picture."""
@@ -107,28 +110,28 @@ def _looked(
   answers: list[list[_Boxes]] = [[] for _ in pictures]
   if asked:
     candidates = _Candidates.of(*finder.maps([pictures[row] for row, _ in asked], [window for _, window in asked]))
-    for (row, _), each, prob in zip(asked, candidates.boxes, candidates.prob, strict=True):
-      answers[row].append((each, prob))
+    for (row, _), inside, prob in zip(asked, candidates.boxes, candidates.prob, strict=True):
+      answers[row].append((inside, prob))
   return answers
 
 
-def _more(
+def _with_windows(
   finder: Model, pictures: Sequence[np.ndarray], found: Sequence[_Boxes], windows: Sequence[Sequence[np.ndarray]]
 ) -> list[_Boxes]:
-  """What was found with what the windows show besides."""
-  more = _looked(finder, pictures, windows)
+  """The boxes found so far, and those found in the windows."""
+  more = _boxes_in_windows(finder, pictures, windows)
   joined = [[each, *others] for each, others in zip(found, more, strict=True)]
   return [tuple(np.concatenate(parts) for parts in zip(*several, strict=True)) for several in joined]  # pyright: ignore[reportReturnType]
 
 
-def _again(finder: Model, pictures: Sequence[np.ndarray], found: Sequence[_Boxes]) -> list[_Boxes]:
+def _looked_again(finder: Model, pictures: Sequence[np.ndarray], found: Sequence[_Boxes]) -> list[_Boxes]:
   """Each box as a finer look has it, with the mean probability of both looks; half of it where it is not seen again."""
-  windows = [[_around(box) for box in each] for each, _ in found]
-  looks = _looked(finder, pictures, windows)
+  windows = [[_around(box) for box in several] for several, _ in found]
+  looks = _boxes_in_windows(finder, pictures, windows)
   finer = []
-  for (before, prob), seen in zip(found, looks, strict=True):
+  for (before, prob), finer_boxes in zip(found, looks, strict=True):
     after, sure = before.copy(), prob / 2
-    for row, (others, their_prob) in enumerate(seen):
+    for row, (others, their_prob) in enumerate(finer_boxes):
       score = np.where(boxes.iou(others, before[row]) >= _SAME, their_prob.sum(-1), 0)
       best = int(score.argmax())
       if score[best] > 0:
@@ -145,24 +148,24 @@ def _around(box: np.ndarray) -> np.ndarray:
   return np.array([*(box[:2] + box[2:] / 2 - side / 2), side, side], np.float32)
 
 
-def _likeliest(found: np.ndarray, prob: np.ndarray, picture: np.ndarray, least: float, most: int) -> _Boxes:
+def _likeliest(candidates: np.ndarray, prob: np.ndarray, picture: np.ndarray, least: float, most: int) -> _Boxes:
   """At most so many boxes of one hand each, likeliest first, whose middle is in the picture."""
   extent = np.array(picture.shape[1::-1], np.float32)
-  middle = found[:, :2] + found[:, 2:] / 2
-  inside = ((middle >= -0.5) & (middle <= extent - 0.5) & (found[:, 2:] >= _SMALLEST_PX)).all(-1)
+  middle = candidates[:, :2] + candidates[:, 2:] / 2
+  inside = ((middle >= -0.5) & (middle <= extent - 0.5) & (candidates[:, 2:] >= _SMALLEST_PX)).all(-1)
   score = prob.sum(-1) * inside
-  rows = [row for row in boxes.distinct(found, score, _ONE_HAND) if score[row] >= least][:most]
-  return found[rows], prob[rows]
+  rows = [row for row in boxes.distinct(candidates, score, _ONE_HAND) if score[row] >= least][:most]
+  return candidates[rows], prob[rows]
 
 
-def _sides(found: np.ndarray, prob: np.ndarray, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _sides(candidates: np.ndarray, prob: np.ndarray, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Boxes [2, 4] and probabilities [2] by side, of the two likeliest hands."""
   placed, sure = np.zeros((2, 4), np.float32), np.zeros(2, np.float32)
-  found, prob = _likeliest(found, prob, picture, SEEN, 2)
+  candidates, prob = _likeliest(candidates, prob, picture, SEEN, 2)
   right = prob[:, schema.RIGHT] / prob.sum(-1)
   # Two are taken for one person's: the one that looks more like a right hand is it.
-  sides = np.argsort(np.argsort(-right, kind="stable")) if len(found) == 2 else np.where(right > 0.5, 0, 1)
-  placed[sides], sure[sides] = found, prob.sum(-1)
+  sides = np.argsort(np.argsort(-right, kind="stable")) if len(candidates) == 2 else np.where(right > 0.5, 0, 1)
+  placed[sides], sure[sides] = candidates, prob.sum(-1)
   return placed, sure
 
 
@@ -171,8 +174,8 @@ def _sides(found: np.ndarray, prob: np.ndarray, picture: np.ndarray) -> tuple[np
 
 def _by_masks(
   finder: Model, pictures: Sequence[np.ndarray], maps: dict[str, np.ndarray], crop_from_img: np.ndarray
-) -> Found:
-  """Of the masks of the whole pictures, then of those of what was found."""
+) -> FoundBoxes:
+  """Boxes from the masks of the whole pictures, refined by the masks of each box."""
   hands = _of_masks(finder, pictures, maps, crop_from_img)
   for _ in range(_ROUNDS - 1):
     looked = [box if box.any() else None for box in hands.boxes]
@@ -182,11 +185,14 @@ def _by_masks(
 
 def _of_masks(
   finder: Model, pictures: Sequence[np.ndarray], maps: dict[str, np.ndarray], crop_from_img: np.ndarray
-) -> Found:
+) -> FoundBoxes:
   crop_hw = tuple(finder.config.data.crop_hw)
-  each = [boxes_of_masks(*one, crop_hw) for one in zip(maps["masks"], crop_from_img, strict=True)]
-  placed = np.stack([_within(one, picture) for (one, _), picture in zip(each, pictures, strict=True)])
-  return Found(placed, np.where(placed.any(-1), np.stack([prob for _, prob in each]), 0).astype(np.float32))
+  boxes_and_probs = [
+    boxes_of_masks(*masks_and_affine, crop_hw) for masks_and_affine in zip(maps["masks"], crop_from_img, strict=True)
+  ]
+  placed = np.stack([_within(tight, picture) for (tight, _), picture in zip(boxes_and_probs, pictures, strict=True)])
+  prob = np.stack([prob for _, prob in boxes_and_probs])
+  return FoundBoxes(placed, np.where(placed.any(-1), prob, 0).astype(np.float32))
 
 
 def _within(placed: np.ndarray, picture: np.ndarray) -> np.ndarray:

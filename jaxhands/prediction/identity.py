@@ -77,11 +77,6 @@ class Identity:
     return cost
 
 
-def exchange(values: np.ndarray, hand_axis: int = 0) -> np.ndarray:
-  """Values of both hands with the hands in each other's place."""
-  return np.flip(values, hand_axis)
-
-
 def _right_nats(hand_prob: np.ndarray, seen: int) -> float:
   """Evidence that a hand called `seen` is a right one, from its own probability against the other's.
 

@@ -35,7 +35,7 @@ def groups(pictures: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Look:
-  """Networks and what they are told.
+  """The networks of one `predict` call, and the user's box and cameras.
 
   Attributes:
     model: predicts poses.

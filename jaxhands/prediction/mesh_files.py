@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxhands import meshes
 from jaxhands.hands.model import HandModel
-from jaxhands.prediction.predictions_json import Found
+from jaxhands.prediction.predictions_json import PictureResult
 
 FOLDER = "meshes"
 
@@ -29,37 +29,37 @@ class MeshFiles:
   formats: Sequence[str]
   model: HandModel
 
-  def picture(self, name: str, found: Found) -> tuple[str, ...]:
+  def picture(self, name: str, result: PictureResult) -> tuple[str, ...]:
     """Writes `meshes/NAME.*` of a picture; the paths in the folder, none where no hand has a mesh."""
-    return self._written(pathlib.Path(FOLDER) / name, self.formats, [found])
+    return self._written(pathlib.Path(FOLDER) / name, self.formats, [result])
 
-  def video(self, name: str, found: Sequence[Found]) -> list[tuple[str, ...]]:
+  def video(self, name: str, results: Sequence[PictureResult]) -> list[tuple[str, ...]]:
     """Writes `meshes/NAME.*` of a whole video, and of each frame `meshes/NAME/NUMBER.*` where a format holds no more.
 
     Returns:
       The paths in the folder that concern each frame.
     """
-    whole = self._written(pathlib.Path(FOLDER) / name, [f for f in self.formats if f in meshes.MOVING], found)
+    whole = self._written(pathlib.Path(FOLDER) / name, [f for f in self.formats if f in meshes.MOVING], results)
     single = [form for form in self.formats if form not in meshes.MOVING]
-    return [whole + self._written(pathlib.Path(FOLDER) / name / f"{each.frame:06}", single, [each]) for each in found]
+    return [whole + self._written(pathlib.Path(FOLDER) / name / f"{each.frame:06}", single, [each]) for each in results]
 
-  def _written(self, stem: pathlib.Path, formats: Sequence[str], found: Sequence[Found]) -> tuple[str, ...]:
-    if not formats or not any(each.hands.meshed[each.row].any() for each in found):
+  def _written(self, stem: pathlib.Path, formats: Sequence[str], results: Sequence[PictureResult]) -> tuple[str, ...]:
+    if not formats or not any(each.hands.meshed[each.row].any() for each in results):
       return ()
-    clip, paths = self._clip(found), []
+    clip, paths = self._clip(results), []
     for form in formats:
       # Not with_suffix, which would cut a name with a dot.
       written = meshes.write(self.out / stem.with_name(f"{stem.name}.{form}"), clip)
       paths += [path.relative_to(self.out).as_posix() for path in written]
     return tuple(paths)
 
-  def _clip(self, found: Sequence[Found]) -> meshes.Clip:
-    scales = {each.hands.scale[each.row] for each in found}
-    times = np.array([each.time_s or 0.0 for each in found])
+  def _clip(self, results: Sequence[PictureResult]) -> meshes.Clip:
+    scales = {each.hands.scale[each.row] for each in results}
+    times = np.array([each.time_s or 0.0 for each in results])
     return meshes.Clip(
-      self.model, np.stack([each.hands.raw["mano"][each.row] for each in found]),
-      np.stack([each.hands.meshed[each.row] for each in found]), _rising(times),
-      meshes.View(found[0].hands.camera_img[found[0].row], found[0].picture_hw),
+      self.model, np.stack([each.hands.raw["mano"][each.row] for each in results]),
+      np.stack([each.hands.meshed[each.row] for each in results]), _rising(times),
+      meshes.View(results[0].hands.camera_img[results[0].row], results[0].picture_hw),
       scales.pop() if len(scales) == 1 else "unknown",
     )  # fmt: skip
 

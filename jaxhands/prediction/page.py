@@ -16,7 +16,7 @@ import numpy as np
 from jaxhands.drawing import certainty, overlay, two_hands
 from jaxhands.prediction.file_names import printable
 from jaxhands.prediction.hands import Hands
-from jaxhands.prediction.predictions_json import About, Failed, Found, deviations_of, sampled
+from jaxhands.prediction.predictions_json import About, Failed, PictureResult, deviations_of, sampled
 from jaxhands.schema import HANDS
 
 _TEMPLATE = pathlib.Path(__file__).with_name("page.html")
@@ -34,16 +34,16 @@ class Shown:
   `sure`: the picture with what a distribution is sure of; "" = there is none.
   """
 
-  found: Found
+  result: PictureResult
   image: str
   thumb: str
   sure: str = ""
 
   @classmethod
-  def of(cls, found: Found, drawn: np.ndarray, sure: np.ndarray | None = None) -> Shown:
+  def of(cls, result: PictureResult, drawn: np.ndarray, sure: np.ndarray | None = None) -> Shown:
     large = "" if sure is None else two_hands.jpeg_uri(_within(sure, _SIDE_PX))
     return cls(
-      found, two_hands.jpeg_uri(_within(drawn, _SIDE_PX)), two_hands.jpeg_uri(_within(drawn, _THUMB_PX)), large
+      result, two_hands.jpeg_uri(_within(drawn, _SIDE_PX)), two_hands.jpeg_uri(_within(drawn, _THUMB_PX)), large
     )
 
 
@@ -68,12 +68,12 @@ class Gallery:
   count: int = 0
   meshes: Sequence[str] = ()
 
-  def add(self, found: Found, drawn: np.ndarray, sure: np.ndarray | None = None) -> None:
+  def add(self, result: PictureResult, drawn: np.ndarray, sure: np.ndarray | None = None) -> None:
     if self.fps and len(self.shown) == MAX_SHOWN and self.count % self.stride == 0:
       del self.shown[1::2]
       self.stride *= 2
     if self.count % self.stride == 0 and len(self.shown) < MAX_SHOWN:
-      self.shown.append(Shown.of(found, drawn, sure))
+      self.shown.append(Shown.of(result, drawn, sure))
     self.count += 1
 
 
@@ -150,16 +150,16 @@ def _within(drawn: np.ndarray, side_px: int) -> np.ndarray:
 
 def _entry(shown: Shown, files: Sequence[str], samples: int) -> dict[str, Any]:
   """What the page says of a picture, or of a frame of a video whose meshes are in `files`; with so many samples."""
-  found, hands, row = shown.found, shown.found.hands, shown.found.row
+  result, hands, row = shown.result, shown.result.hands, shown.result.row
   spread = [sampled(hands, row, hand) for hand in range(2)]
   valid, meshed = hands.joints_cam_valid[row], hands.meshed[row]
-  name = printable(pathlib.PurePath(found.file).name)
+  name = printable(pathlib.PurePath(result.file).name)
   return {
-    "name": name if found.frame is None else f"{name}, frame {found.frame}",
+    "name": name if result.frame is None else f"{name}, frame {result.frame}",
     "image": shown.image,
     "thumb": shown.thumb,
-    "overlay": urllib.parse.quote(found.overlay),
-    "remarks": list(found.remarks),
+    "overlay": urllib.parse.quote(result.overlay),
+    "remarks": list(result.remarks),
     "scale": hands.scale[row],
     "present": hands.present[row].tolist(),
     "probability": hands.hand_prob[row].round(3).tolist(),
@@ -167,7 +167,7 @@ def _entry(shown: Shown, files: Sequence[str], samples: int) -> dict[str, Any]:
     "joints": [hands.joints_cam[row, hand].round(1).tolist() if valid[hand] else None for hand in range(2)],
     "reprojection": hands.reprojection_px[row].mean(-1).round(2).tolist(),
     "large": large_error(hands, row),
-    "meshes": [[pathlib.PurePath(path).name, urllib.parse.quote(path)] for path in found.meshes or files],
+    "meshes": [[pathlib.PurePath(path).name, urllib.parse.quote(path)] for path in result.meshes or files],
     "sure": shown.sure,
     "samples": [
       None if poses is None or not samples else two_hands.packed(poses[:samples].reshape(-1, 3)) for poses in spread

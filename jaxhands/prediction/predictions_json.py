@@ -24,7 +24,7 @@ _FILE_NAMES = "UTF-8 with surrogateescape (PEP 383)"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Found:
+class PictureResult:
   """One picture or frame.
 
   Attributes:
@@ -79,7 +79,7 @@ class About:
 
 
 def as_json(
-  found: Sequence[Found], failed: Sequence[Failed], passed_over: Sequence[pathlib.Path], about: About
+  results: Sequence[PictureResult], failed: Sequence[Failed], passed_over: Sequence[pathlib.Path], about: About
 ) -> dict[str, Any]:
   """The content of `predictions.json`."""
   return {
@@ -92,7 +92,7 @@ def as_json(
     **({"hand_model": about.hand_model} if about.hand_model else {}),
     "file_names": _FILE_NAMES,
     "joint_names": list(skeleton.JOINT_NAMES),
-    "pictures": [_picture(each, about.samples) for each in found],
+    "pictures": [_picture(each, about.samples) for each in results],
     "failed": [
       {"file": each.file, "reason": each.reason} | ({"used_in_part": True} if each.part else {}) for each in failed
     ],
@@ -100,31 +100,31 @@ def as_json(
   }
 
 
-def write(folder: pathlib.Path, content: dict[str, Any], found: Sequence[Found]) -> None:
+def write(folder: pathlib.Path, content: dict[str, Any], results: Sequence[PictureResult]) -> None:
   """Writes both files, each whole or not at all."""
   text = json.dumps(content, allow_nan=False) + "\n"
   partial = folder / "predictions.json.partial"
   partial.write_text(text, encoding="utf-8")
   partial.replace(folder / "predictions.json")
   partial = folder / "predictions.partial.npz"
-  np.savez_compressed(partial, **_arrays(found))
+  np.savez_compressed(partial, **_arrays(results))
   partial.replace(folder / "predictions.npz")
 
 
-def _picture(found: Found, samples: int) -> dict[str, Any]:
-  hands, row = found.hands, found.row
+def _picture(result: PictureResult, samples: int) -> dict[str, Any]:
+  hands, row = result.hands, result.row
   (fx, skew, cx), (_, fy, cy) = hands.camera_img[row, :2].tolist()
-  entry: dict[str, Any] = {"file": found.file}
-  if found.frame is not None:
-    entry |= {"frame": found.frame, "time_s": _number(found.time_s), "exchanged": found.exchanged}
-  if found.remarks:
-    entry["remarks"] = list(found.remarks)
+  entry: dict[str, Any] = {"file": result.file}
+  if result.frame is not None:
+    entry |= {"frame": result.frame, "time_s": _number(result.time_s), "exchanged": result.exchanged}
+  if result.remarks:
+    entry["remarks"] = list(result.remarks)
   return entry | {
-    "overlay": found.overlay,
-    **({"meshes": list(found.meshes)} if found.meshes else {}),
-    "height": found.picture_hw[0],
-    "width": found.picture_hw[1],
-    "camera": {"source": found.camera_source, "fx": fx, "fy": fy, "cx": cx, "cy": cy, "skew": skew},
+    "overlay": result.overlay,
+    **({"meshes": list(result.meshes)} if result.meshes else {}),
+    "height": result.picture_hw[0],
+    "width": result.picture_hw[1],
+    "camera": {"source": result.camera_source, "fx": fx, "fy": fy, "cx": cx, "cy": cy, "skew": skew},
     "scale": hands.scale[row],
     "probability": {name: _number(hands.hand_prob[row, hand]) for hand, name in enumerate(schema.HANDS)},
     "hands": [
@@ -188,22 +188,22 @@ def _parameters(hands: Hands, row: int, hand: int) -> dict[str, Any]:
   return entry
 
 
-def _arrays(found: Sequence[Found]) -> dict[str, Any]:
+def _arrays(results: Sequence[PictureResult]) -> dict[str, Any]:
   names = [field.name for field in dataclasses.fields(Hands) if field.name not in ("raw", "scale")]
   arrays: dict[str, Any] = (
-    {name: np.stack([getattr(each.hands, name)[each.row] for each in found]) for name in names} if found else {}
+    {name: np.stack([getattr(each.hands, name)[each.row] for each in results]) for name in names} if results else {}
   )
   arrays |= {
-    "files": np.array([each.file for each in found], str),
-    "frame": np.array([-1 if each.frame is None else each.frame for each in found], np.int32),
-    "picture_hw": np.array([each.picture_hw for each in found], np.int32).reshape(-1, 2),
-    "camera_source": np.array([each.camera_source for each in found], str),
-    "scale": np.array([each.hands.scale[each.row] for each in found], str),
+    "files": np.array([each.file for each in results], str),
+    "frame": np.array([-1 if each.frame is None else each.frame for each in results], np.int32),
+    "picture_hw": np.array([each.picture_hw for each in results], np.int32).reshape(-1, 2),
+    "camera_source": np.array([each.camera_source for each in results], str),
+    "scale": np.array([each.hands.scale[each.row] for each in results], str),
     "version": np.int32(VERSION),
   }
   for key in ("vertices_cam", "mano", "mano_residual_mm", "mano_converged", "samples", "log_prob", "root_cam"):
-    if found and all(key in each.hands.raw for each in found):
-      arrays[key] = np.stack([each.hands.raw[key][each.row] for each in found])
+    if results and all(key in each.hands.raw for each in results):
+      arrays[key] = np.stack([each.hands.raw[key][each.row] for each in results])
   return arrays
 
 

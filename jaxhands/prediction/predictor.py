@@ -11,8 +11,9 @@ size and number of pictures, one function is compiled, for one batch size.
 
 from __future__ import annotations
 
+import itertools
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -195,7 +196,7 @@ class Model:
     """The system's prediction for both hands, in pixels of the pictures, and the crops that it saw."""
     examples = ((self._example(each, view)) for each in pictures for view in self._views)
     rows, affines = [], []
-    for some in groups(examples, self.batch_size):
+    while some := list(itertools.islice(examples, self.batch_size)):
       predicted = jax.device_get(self._step(self.variables, feed.put(self._batch(some), self._mesh)))
       smaller = np.stack([example["smaller"] for example in some])
       affines.append(np.asarray(crop.compose_affine(np.stack([e["crop_from_img"] for e in some]), smaller)))
@@ -298,15 +299,3 @@ def _of_both(right: Mapping[str, np.ndarray], left: Mapping[str, np.ndarray]) ->
   if "rel_root_depth" in both:  # each hand was seen alone
     both["rel_root_depth"] = np.zeros_like(both["rel_root_depth"])
   return both
-
-
-def groups(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
-  """Lists of `size` items; the last may be shorter."""
-  group = []
-  for item in items:
-    group.append(item)
-    if len(group) == size:
-      yield group
-      group = []
-  if group:
-    yield group

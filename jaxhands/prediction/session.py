@@ -25,7 +25,7 @@ from jaxhands.prediction.look import Look, groups
 from jaxhands.prediction.mesh_files import MeshFiles
 from jaxhands.prediction.picture import Picture
 from jaxhands.prediction.picture_files import BadPicture, is_video, read
-from jaxhands.prediction.predictions_json import Failed, Found, deviations_of, sampled
+from jaxhands.prediction.predictions_json import Failed, PictureResult, deviations_of, sampled
 from jaxhands.schema import NUM_JOINTS
 
 _JPEG_QUALITY = 92
@@ -40,7 +40,7 @@ class Session:
   """Goes through files.
 
   Attributes:
-    found: pictures and frames so far.
+    results: of pictures and frames so far.
     failed: files that could not be used, or not whole.
   """
 
@@ -63,7 +63,7 @@ class Session:
     self._out, self._run, self._look, self._smooth, self._every = out, run, look, smooth, every
     self._passed_over, self._samples = passed_over, samples
     self._meshes = MeshFiles(out, formats, look.model.hand_model) if formats else None
-    self.found: list[Found] = []
+    self.results: list[PictureResult] = []
     self.failed: list[Failed] = []
     self._galleries: list[page.Gallery] = []
     self._names = Names()
@@ -85,13 +85,13 @@ class Session:
   def write(self) -> None:
     """Writes predictions and pages of what was found so far."""
     model = self._look.model
-    with_mano = bool(self.found) and "mano" in self.found[0].hands.raw
+    with_mano = bool(self.results) and "mano" in self.results[0].hands.raw
     hand_model = model.hand_model.identity if with_mano else ""
     about = predictions_json.About(
       self._run, model.config.system.name, model.calibration is not None, self._samples, hand_model
     )
     predictions_json.write(
-      self._out, predictions_json.as_json(self.found, self.failed, self._passed_over, about), self.found
+      self._out, predictions_json.as_json(self.results, self.failed, self._passed_over, about), self.results
     )
     galleries = [gallery for gallery in self._galleries if gallery.shown]
     faces = None if self._hand_model is None else np.asarray(self._hand_model.faces)
@@ -101,12 +101,12 @@ class Session:
 
   def summary(self) -> str:
     """A line or two for the terminal."""
-    hands = sum(int(each.hands.present[each.row].sum()) for each in self.found)
-    line = f"{hands} hands in {len(self.found)} pictures and frames"
+    hands = sum(int(each.hands.present[each.row].sum()) for each in self.results)
+    line = f"{hands} hands in {len(self.results)} pictures and frames"
     for part, words in ((False, "could not be used"), (True, "were used in part")):
       count = sum(each.part is part for each in self.failed)
       line += f"; {count} files {words}" if count else ""
-    scales = collections.Counter(each.hands.scale[each.row] for each in self.found)
+    scales = collections.Counter(each.hands.scale[each.row] for each in self.results)
     lines = [line, ", ".join(f"{count} {_SCALES[scale]}" for scale, count in scales.items())]
     lines += [printable(self._out / gallery.file) for gallery in self._galleries if gallery.shown]
     return "\n".join(filter(None, lines))
@@ -123,10 +123,10 @@ class Session:
         overlay = f"overlays/{name}.jpg"
         drawn = self._drawn(picture, hands, row)
         Image.fromarray(drawn).save(self._out / overlay, quality=_JPEG_QUALITY)
-        found = self._add(picture, hands, row, overlay)
+        result = self._add(picture, hands, row, overlay)
         if self._meshes:
-          found = self.found[-1] = dataclasses.replace(found, meshes=self._meshes.picture(name, found))
-        gallery.add(found, drawn, self._sure(picture, hands, row))
+          result = self.results[-1] = dataclasses.replace(result, meshes=self._meshes.picture(name, result))
+        gallery.add(result, drawn, self._sure(picture, hands, row))
 
   def _readable(
     self, files: Sequence[pathlib.Path], task: rich.progress.TaskID, bar: rich.progress.Progress
@@ -148,7 +148,7 @@ class Session:
     with video.Reader(file) as reader:
       name = self._names.of(file)
       fps = reader.fps / self._every
-      first = len(self.found)
+      first = len(self.results)
       gallery, overlay = self._gallery(name, fps), f"overlays/{name}.mp4"
       with video.Writer(self._out / overlay, fps, reader.size) as writer:
         for picture, hands, row, exchanged in self._clip(file, reader, fps, bar):
@@ -156,9 +156,9 @@ class Session:
           writer.add(drawn, picture.time_s or 0.0)
           gallery.add(self._add(picture, hands, row, overlay, exchanged), drawn)
       if self._meshes:
-        paths = self._meshes.video(name, self.found[first:])
-        self.found[first:] = [
-          dataclasses.replace(found, meshes=own) for found, own in zip(self.found[first:], paths, strict=True)
+        paths = self._meshes.video(name, self.results[first:])
+        self.results[first:] = [
+          dataclasses.replace(result, meshes=own) for result, own in zip(self.results[first:], paths, strict=True)
         ]
         gallery.meshes = paths[0] if paths else ()
       if reader.missing:
@@ -212,14 +212,14 @@ class Session:
     self._galleries.append(gallery)
     return gallery
 
-  def _add(self, picture: Picture, hands: Hands, row: int, overlay: str, exchanged: bool = False) -> Found:
+  def _add(self, picture: Picture, hands: Hands, row: int, overlay: str, exchanged: bool = False) -> PictureResult:
     height, width = picture.pixels.shape[:2]
-    found = Found(
+    result = PictureResult(
       str(picture.path), picture.frame, (height, width), picture.camera_source, hands, row, exchanged, picture.time_s,
       overlay, remarks=picture.remarks,
     )  # fmt: skip
-    self.found.append(found)
-    return found
+    self.results.append(result)
+    return result
 
   def _fail(self, file: pathlib.Path, error: Exception | str, bar: rich.progress.Progress, part: bool = False) -> None:
     reason = printable(" ".join(str(error).removeprefix(f"{file}: ").split()))

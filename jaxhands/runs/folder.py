@@ -16,13 +16,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-# In the folder of a run. One of several stages has a config, an answer and a report; each stage its own folder below
-# STAGES, with all but the report.
+# In the folder of a run. A run of several stages has a config, an answer and a report; each stage its own folder
+# below STAGES, with all but the report.
 CONFIG = "config.json"  # that it was begun with
 STAGES = "stages"
 CHECKPOINTS = "checkpoints"
 LOG = "metrics.jsonl"  # of the training
 TRAINED_WITH = "origin.json"  # code, software and data of each of its trainings
+TENSORBOARD = "tensorboard"  # the folder of its curves
+NONFINITE = "nonfinite.json"  # the examples of a step whose loss or gradient was not finite
 START = "start.json"  # what was measured before a training that has a few minutes
 MEAN_POSE = "mean_pose.npy"
 EVALUATION = "eval"  # the folder of what follows

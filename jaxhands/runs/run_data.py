@@ -1,4 +1,7 @@
-"""The data of a run: the data sets that its config names, opened, and the batches that it is trained on."""
+"""The data of a run: the data sets that its config names, opened, and the batches that it is trained on.
+
+The batches of an evaluation, whose keys the evaluator decides, are in `runs.stage`: `Stage.eval_batches`.
+"""
 
 from __future__ import annotations
 

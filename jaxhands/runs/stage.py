@@ -104,10 +104,6 @@ class Stage:
 
   # ---- data -----------------------------------------------------------------
 
-  @property
-  def _train_records(self) -> list[Records]:
-    return self._data.training
-
   @functools.cached_property
   def _eval_records(self) -> list[Records]:
     return self._data.open(self.config.data.eval, self.evaluator.needs | examples.NEEDS)
@@ -125,7 +121,7 @@ class Stage:
 
   @property
   def _examples(self) -> int:
-    return sum(map(len, self._train_records))
+    return sum(map(len, self._data.training))
 
   def train_batches(self, start: int) -> Iterator[schema.Batch]:
     """Yields the training batches on the mesh, beginning with that of step `start`."""
@@ -188,7 +184,7 @@ class Stage:
       return self._assembled()
     if jax.process_index() == 0 and not stages.is_finished(self.workdir, self._examples):
       accepted = requirements.differences(self.config, self._top)
-      provenance.note_training(self.workdir, self._data_versions(self._train_records), accepted)
+      provenance.note_training(self.workdir, self._data_versions(self._data.training), accepted)
     if self.config.get("fit", {}).get("choices"):  # runs of before it was there have none
       self._fit()
     result = loop.train(

@@ -1,4 +1,4 @@
-"""The runs that a config consists of, and what their folders hold."""
+"""The trainings that a config consists of, and what their folders hold; `runs.stage` does one of them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def only_writer(folders: Sequence[pathlib.Path]) -> Iterator[None]:
   """Within this context no other run writes into these folders; of several processes the first one sees to that.
 
   Raises, on all processes:
-    writer.FolderInUseError: another run does.
+    lock.FolderInUseError: another run does.
     OSError: one cannot be written.
   """
   with contextlib.ExitStack() as stack:

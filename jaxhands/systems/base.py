@@ -12,7 +12,7 @@ Arrays travel in `variables`:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import jax
@@ -41,6 +41,12 @@ class LossOut:
   terms: dict[str, jax.Array]
   state: dict[str, Any]
   weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+  @classmethod
+  def weighted(cls, terms: dict[str, jax.Array], state: dict[str, Any], weights: Mapping[str, float]) -> LossOut:
+    """The loss of terms of which each has a weight."""
+    total = sum((weights[name] * term for name, term in terms.items()), jnp.float32(0))
+    return cls(total, terms, state, weights)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +113,7 @@ class System(Protocol):
 class Defaults:
   """What a system inherits and need not write itself.
 
-  Of a dataclass with a `network`, a module that is called with `image` and `train`; where it does not write `loss`,
+  For a dataclass that has a `network`, a module called with `image` and `train`; where it does not write `loss`,
   with `loss_values`; and where it does not write `host_ops`, with `crop_hw` and `augmentation`.
   """
 
@@ -116,7 +122,7 @@ class Defaults:
     return dict(self.network.init(rng, batch["image"], True))
 
   def loss(self: Any, variables: Variables, batch: schema.Batch, rng: jax.Array) -> LossOut:
-    """The sum of `loss_values`, name -> value of each example, of what the network makes of a batch with targets."""
+    """Applies the network to a batch with targets and adds up the batch means of `loss_values`."""
     out, state = self.network.apply(variables, batch["image"], True, mutable=["batch_stats"])
     values = self.loss_values(out, batch)
     terms = {name: losses.weighted_mean(value, batch["weight"]) for name, value in values.items()}
@@ -133,6 +139,17 @@ class Defaults:
       ValueError: always.
     """
     raise ValueError(f"nobody else has weights of {type(self).__name__}; {sorted(state_dict)[:3]} cannot be read")
+
+
+def check_frozen(system: Any, parts: Collection[str]) -> None:
+  """Raises `ValueError` if `system.frozen` names what is none of its parts."""
+  if unknown := sorted(set(system.frozen) - set(parts)):
+    raise ValueError(f"freeze={unknown}: {type(system).__name__} freezes whole parts, {tuple(parts)}")
+
+
+def training(system: Any, train: bool) -> Callable[[str], bool]:
+  """Which parts run in training mode: all but the frozen ones, or none."""
+  return lambda part: train and part not in system.frozen
 
 
 @runtime_checkable

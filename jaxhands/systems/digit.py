@@ -45,7 +45,7 @@ from jaxhands.models.conv import Conv
 from jaxhands.models.heads import segmentation
 from jaxhands.models.heads.dense import DenseHead
 from jaxhands.models.unet import UNet
-from jaxhands.systems import base, construct
+from jaxhands.systems import base, construct, subtrees
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.digit import digit as name_map
 from jaxhands.weights.digit import without_wrapper
@@ -79,10 +79,7 @@ class Network(nn.Module):
     """
 
     of = self.of
-
-    def training(name: str) -> bool:
-      return train and name not in of.frozen
-
+    training = base.training(of, train)
     shared = {"dtype": of.dtype, "bn_groups": of.bn_groups}
     trunk = HRNet(of.width, of.modules, of.blocks, of.stem, of.stride, name="backbone", **shared)
     features = trunk(image, training("backbone"))[f"stage{len(of.modules) + 1}"][0]
@@ -187,8 +184,7 @@ class DIGIT(base.Defaults):
       raise ValueError("visual=False and semantic='none' leave nothing to estimate a pose from")
     if not self.pose and not self.segmentation_weight:
       raise ValueError("pose=False and segmentation_weight=0 leave nothing to train")
-    if unknown := sorted(set(self.frozen) - set(self.parts)):
-      raise ValueError(f"freeze={unknown}: DIGIT freezes whole parts, here {self.parts}")
+    base.check_frozen(self, self.parts)
 
   @property
   def segments(self) -> bool:
@@ -228,10 +224,6 @@ class DIGIT(base.Defaults):
     return codecs.RootDepthCodec(self.bins, self.depth_range_mm)
 
   @property
-  def hands_codec(self) -> codecs.HandednessCodec:
-    return codecs.HandednessCodec()
-
-  @property
   def objectives(self) -> tuple[base.Objective, ...]:
     name = "pose" if self.pose else "segmentation"
     why = "the release's initial layers (see the module)"
@@ -246,7 +238,7 @@ class DIGIT(base.Defaults):
     )
 
   def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
-    """`image` as float32 in 0..1, without mean and deviation; in training also colour factors and the targets."""
+    """`image` as float32 in 0..1, not normalised; in training also colour factors and the targets."""
     image = batch["image"].astype(jnp.float32) / 255
     if not train:
       return {**batch, "image": image}
@@ -272,7 +264,7 @@ class DIGIT(base.Defaults):
       plane = valid if self.released else batch["cells_valid"]
       valid = jnp.stack([plane, plane, valid], axis=-1)
       root_bin = codecs.soft_argmax_1d(out["root_depth"])
-      hands = self.hands_codec.encode(batch["hand_present"])
+      hands = codecs.HandednessCodec().encode(batch["hand_present"])
       hands_valid = jnp.broadcast_to(batch["hand_present_valid"][:, None], hands.shape)
       root_error = losses.absolute_error(root_bin, batch["root_bin"], batch["root_bin_valid"])
       hands_error = losses.binary_cross_entropy(out["hands"], hands, hands_valid).mean(-1)
@@ -329,7 +321,7 @@ class DIGIT(base.Defaults):
       "joints_img": crop.apply_affine(crop.invert_affine(batch["crop_from_img"]), joints_crop),
       "joints_rel_depth": rel_depth,
       "rel_root_depth": self.root_codec.decode(codecs.soft_argmax_1d(out["root_depth"])),
-      "hand_prob": self.hands_codec.decode(out["hands"]),
+      "hand_prob": codecs.HandednessCodec().decode(out["hands"]),
       "confidence": confidence.reshape(b, 2, skeleton.NUM_JOINTS),
       "scale_known": jnp.ones(b, bool),
       "heatmaps": heatmaps.transpose(0, 3, 1, 2).reshape(b, 2, skeleton.NUM_JOINTS, h, w),
@@ -344,17 +336,14 @@ class DIGIT(base.Defaults):
     shapes = jax.eval_shape(lambda: self.init(jax.random.key(0), {"image": jnp.zeros((1, *self.crop_hw, 3))}))
     if "conv1.weight" in state_dict:
       trunk = import_imagenet(state_dict, self.modules, self.blocks)
-      check_shapes(trunk, {collection: tree["backbone"] for collection, tree in shapes.items()})
-      return {collection: {"backbone": tree} for collection, tree in trunk.items()}
+      return subtrees.nested("backbone", check_shapes(trunk, subtrees.part(shapes, "backbone")))
     if not self.released or not self.visual or self.semantic != "scores" or self.segmentation_kind != "conv":
       raise ValueError(
         "the release estimates poses from visual features and scores, counts cells from 0.5, and segments by "
         "convolutions; set system.released=True, visual=True, semantic='scores', segmentation_kind='conv' (now "
         f"{self.released}, {self.visual}, {self.semantic!r}, {self.segmentation_kind!r})"
       )
-    variables = convert(without_wrapper(state_dict), name_map(self.modules, self.blocks))
-    check_shapes(variables, shapes)
-    return variables
+    return check_shapes(convert(without_wrapper(state_dict), name_map(self.modules, self.blocks)), shapes)
 
 
 def build(config: Any) -> DIGIT:

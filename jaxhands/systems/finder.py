@@ -130,10 +130,7 @@ class Network(nn.Module):
     """Scores of the cells of 8 px, as `Head` gives them, for a normalised image."""
 
     of = self.of
-
-    def training(name: str) -> bool:
-      return train and name not in of.frozen
-
+    training = base.training(of, train)
     shared = {"dtype": of.dtype, "bn_groups": of.bn_groups}
     maps = ResNet(of.depth, of.width, name="backbone", **shared)(image, training("backbone"))
     summed = Neck(of.features, name="neck", **shared)(maps, training("neck"))
@@ -178,8 +175,7 @@ class Finder(base.Defaults):
       raise ValueError(f"crop_hw={self.crop_hw} is not a multiple of {_STRIDE}, the stride of the backbone")
     if self.candidates < 1:
       raise ValueError(f"candidates={self.candidates}: a prediction has at least one box")
-    if unknown := sorted(set(self.frozen) - set(_PARTS)):
-      raise ValueError(f"freeze={unknown}: the finder freezes whole parts, {_PARTS}")
+    base.check_frozen(self, _PARTS)
 
   @property
   def network(self) -> Network:

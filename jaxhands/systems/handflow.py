@@ -93,8 +93,7 @@ class PoseDistribution:
   })  # fmt: skip
 
   def __post_init__(self):
-    if unknown := sorted(set(self.frozen) - set(PARTS)):
-      raise ValueError(f"freeze={unknown}: this system freezes whole parts, {PARTS}")
+    base.check_frozen(self, PARTS)
     for name in ("annotations", "compared", "samples"):
       if getattr(self, name) < 1:
         raise ValueError(f"{name}={getattr(self, name)}: expected 1 or more")
@@ -125,11 +124,11 @@ class PoseDistribution:
   @property
   def weights(self) -> dict[str, float]:
     """Of all losses that are computed; those of weight 0 are not."""
-    own = {
+    weights = {
       "mode": self.mode_weight, "joints": self.joints_weight, "projection": self.projection_weight,
       "projection_samples": self.projection_samples_weight, "orthonormality": self.orthonormality_weight,
     }  # fmt: skip
-    return {name: weight for name, weight in (self.fit_weights | own).items() if weight}
+    return {name: weight for name, weight in (self.fit_weights | weights).items() if weight}
 
   @property
   def starts_small(self) -> Mapping[str, str]:
@@ -201,8 +200,8 @@ class PoseDistribution:
     def start(network: Network, image: jax.Array, rows: jax.Array, weight: jax.Array) -> None:
       network.distribution.start(rows, network.features(image, True), weight)
 
-    made = self.network.init(rng, batch["image"], rows, valid.astype(jnp.float32), method=start)
-    return dict(made) | {"constants": {"hand_model": model}}
+    variables = self.network.init(rng, batch["image"], rows, valid.astype(jnp.float32), method=start)
+    return dict(variables) | {"constants": {"hand_model": model}}
 
   # ---- training ----------------------------------------------------------------------
 
@@ -213,10 +212,10 @@ class PoseDistribution:
     noise_key, *keys = jax.random.split(rng, 3)
     rows = rows + self.noise * jax.random.normal(noise_key, rows.shape)
     streams: Any = dict(zip(("samples", "dropout"), keys, strict=True))
-    own = {kind: tree for kind, tree in variables.items() if kind != "constants"}
+    without_constants = {kind: tree for kind, tree in variables.items() if kind != "constants"}
 
     def apply(method: Any, *args: Any) -> Any:
-      return self.network.apply(own, *args, method=method, mutable=["batch_stats"], rngs=streams)
+      return self.network.apply(without_constants, *args, method=method, mutable=["batch_stats"], rngs=streams)
 
     out, state = apply(distribution.trained, batch["image"], rows, _TRAINED_SAMPLES)
     fit = dict(out["fit"])
@@ -232,8 +231,7 @@ class PoseDistribution:
     }
     values = self.pose_losses(out, rows, valid, batch, model)
     terms |= {name: losses.weighted_mean(value, weight) for name, value in values.items() if name in self.weights}
-    total = sum((self.weights[name] * term for name, term in terms.items()), jnp.float32(0))
-    return base.LossOut(total, terms, dict(state), self.weights)
+    return base.LossOut.weighted(terms, dict(state), self.weights)
 
   def pose_losses(
     self, out: Mapping[str, Any], rows: Float[Array, "b a 218"], valid: Bool[Array, "b a"], batch: schema.Batch,
@@ -247,8 +245,8 @@ class PoseDistribution:
     true_crop = crop.apply_affine(batch["crop_from_img"], batch["joints_img"])
     difference = self.code.normalised(joints_crop) - self.code.normalised(true_crop)[:, None]
     distance = jnp.where(visible[:, None, :, :, None], jnp.abs(difference), 0).sum(-1)
-    seen = jnp.maximum(visible.sum((1, 2)), 1)[:, None]
-    projection = distance.sum((2, 3)) / seen
+    visible_count = jnp.maximum(visible.sum((1, 2)), 1)[:, None]
+    projection = distance.sum((2, 3)) / visible_count
     return {
       "mode": error.sum(-1),
       "joints": losses.right_relative_error(joints_cam[:, 0], batch["joints_cam"], batch["joints_cam_valid"], _UNIT_MM),
@@ -262,8 +260,8 @@ class PoseDistribution:
   ) -> tuple[Float[Array, "b s 2 21 3"], Float[Array, "b s 2 21 2"]]:
     """Joints of vectors: camera frame (mm), and pixels of the crop."""
     intrinsics, affine = self.intrinsics(batch), batch["crop_from_img"]
-    found = self.code.decode(rows, model, affine, intrinsics)
-    joints_cam: Any = model.forward(found.rotations, found.shape, found.translation_mm).keypoints
+    decoded = self.code.decode(rows, model, affine, intrinsics)
+    joints_cam: Any = model.forward(decoded.rotations, decoded.shape, decoded.translation_mm).keypoints
     joints_img = camera.project(joints_cam.at[..., 2].max(_NEAREST_MM), intrinsics[:, None, None])
     joints_crop: Any = crop.apply_affine(affine, joints_img)
     return joints_cam, joints_crop
@@ -278,21 +276,22 @@ class PoseDistribution:
     """
     model = variables["constants"]["hand_model"]
     rows, valid = self.encoded(batch["annotations_mano"], batch["annotations_valid"], batch, model)
-    own = {kind: tree for kind, tree in variables.items() if kind != "constants"}
+    without_constants = {kind: tree for kind, tree in variables.items() if kind != "constants"}
+    streams: Any = {"samples": rng, "dropout": rng}
     out: Any = self.network.apply(
-      own, batch["image"], rows, self.samples, method=distribution.predicted, rngs={"samples": rng, "dropout": rng}
+      without_constants, batch["image"], rows, self.samples, method=distribution.predicted, rngs=streams
     )
     samples_cam, samples_crop = self.joints(out["samples"], batch, model.tips_only())
     intrinsics, affine = self.intrinsics(batch), batch["crop_from_img"]
-    found = self.code.decode(out["mode"], model, affine, intrinsics)
-    posed = model.forward(found.rotations, found.shape, found.translation_mm)
+    decoded = self.code.decode(out["mode"], model, affine, intrinsics)
+    posed = model.forward(decoded.rotations, decoded.shape, decoded.translation_mm)
     joints_cam = posed.keypoints[:, 0]
     joints_img = camera.project(joints_cam.at[..., 2].max(_NEAREST_MM), intrinsics[:, None])
     joints_crop = crop.apply_affine(affine, joints_img)
     size = crop.box_around(joints_crop, jnp.ones(joints_crop.shape[:-1], bool), margin=1.0)[..., 2:].max(-1)
     far = jnp.linalg.norm(samples_crop - joints_crop[:, None], axis=-1)
     wrist = joints_cam[..., skeleton.WRIST, :]
-    angles = rotations.axis_angle_from_matrix(found.rotations[:, 0]).reshape(len(joints_cam), 2, 48)
+    angles = rotations.axis_angle_from_matrix(decoded.rotations[:, 0]).reshape(len(joints_cam), 2, 48)
     prediction = {
       "joints_img": joints_img,
       "joints_rel_depth": joints_cam[..., 2] - wrist[..., 2:],
@@ -304,7 +303,7 @@ class PoseDistribution:
       "root_cam": wrist,
       "root_cam_valid": jnp.repeat(batch["camera_valid"][:, None], 2, 1),
       "vertices_cam": posed.vertices[:, 0],
-      "mano": jnp.concatenate([angles, found.shape[:, 0], found.translation_mm[:, 0]], axis=-1),
+      "mano": jnp.concatenate([angles, decoded.shape[:, 0], decoded.translation_mm[:, 0]], axis=-1),
       "samples": samples_cam,
     }
     if out["log_prob"] is not None:
@@ -323,8 +322,8 @@ class PoseDistribution:
       raise ValueError(f"nobody has released weights of this system; {sorted(state_dict)[:3]} are not torchvision's")
     trunk = import_torchvision(state_dict, *structure(self.depth))
     image = jnp.zeros((1, *self.crop_hw, 3))
-    check_shapes(trunk, jax.eval_shape(lambda: ResNet(self.depth, self.width).init(jax.random.key(0), image, False)))
-    return {collection: {"backbone": tree} for collection, tree in trunk.items()}
+    shapes: Any = jax.eval_shape(lambda: ResNet(self.depth, self.width).init(jax.random.key(0), image, False))
+    return subtrees.nested("backbone", check_shapes(trunk, shapes))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -382,8 +381,7 @@ class HandFlow(PoseDistribution):
     flow = convert(state_dict, name_map("", "", self.layers, self.blocks, kept))
     rows, context = jnp.zeros((1, 1, vector.SIZE)), jnp.zeros((1, self.context))
     shapes: Any = jax.eval_shape(lambda: self.distribution.init(jax.random.key(0), rows, context, method="start"))
-    check_shapes(flow, shapes)
-    return subtrees.nested("distribution", flow)
+    return subtrees.nested("distribution", check_shapes(flow, shapes))
 
 
 def _mean(values: Float[Array, "b a"], valid: Bool[Array, "b a"]) -> Float[Array, " b"]:
@@ -392,9 +390,5 @@ def _mean(values: Float[Array, "b a"], valid: Bool[Array, "b a"]) -> Float[Array
 
 
 def build(config: Any) -> HandFlow:
-  """The system that `config.system` describes; fields it does not name keep their defaults.
-
-  Raises:
-    ValueError: an unknown field, with the known ones.
-  """
+  """The system that `config.system` describes; see `construct.from_fields`."""
   return construct.from_fields(HandFlow, config, hand_model=config.hand_model)

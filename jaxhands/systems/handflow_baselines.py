@@ -196,9 +196,5 @@ class HandFlowBaseline(PoseDistribution):
 
 
 def build(config: Any) -> HandFlowBaseline:
-  """The system that `config.system` describes; fields it does not name keep their defaults.
-
-  Raises:
-    ValueError: an unknown field, with the known ones.
-  """
+  """The system that `config.system` describes; see `construct.from_fields`."""
   return construct.from_fields(HandFlowBaseline, config, hand_model=config.hand_model)

@@ -34,7 +34,7 @@ from jaxhands.geometry import crop
 from jaxhands.models.backbones.resnet import ResNet, structure
 from jaxhands.models.heads.dense import DenseHead
 from jaxhands.models.heads.heatmap import PlaneHead, Upsampler, UpsamplerKind, VolumeHead
-from jaxhands.systems import base, construct
+from jaxhands.systems import base, construct, subtrees
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.internet import internet as name_map
 from jaxhands.weights.resnet import import_torchvision
@@ -61,10 +61,7 @@ class Network(nn.Module):
     """
 
     of = self.of
-
-    def training(name: str) -> bool:
-      return train and name not in of.frozen
-
+    training = base.training(of, train)
     shared = {"dtype": of.dtype, "bn_groups": of.bn_groups}
     maps = ResNet(of.depth, of.width, name="backbone", **shared)(image, training("backbone"))
     features, finer = maps["layer4"], [maps["layer3"], maps["layer2"], maps["layer1"]]
@@ -161,8 +158,7 @@ class InterNet(base.Defaults):
       raise ValueError(f"doublings={self.doublings}: upsampler='skip' has finer maps of the backbone for 3 at most")
     if self.crop_hw[0] % _STRIDE or self.crop_hw[1] % _STRIDE:
       raise ValueError(f"crop_hw={self.crop_hw} is not a multiple of {_STRIDE}, the stride of the backbone")
-    if unknown := sorted(set(self.frozen) - set(_PARTS)):
-      raise ValueError(f"freeze={unknown}: InterNet freezes whole parts, {_PARTS}")
+    base.check_frozen(self, _PARTS)
 
   @property
   def network(self) -> Network:
@@ -179,22 +175,18 @@ class InterNet(base.Defaults):
     return codecs.RootDepthCodec(self.bins, self.depth_range_mm)
 
   @property
-  def hands_codec(self) -> codecs.HandednessCodec:
-    return codecs.HandednessCodec()
-
-  @property
   def objectives(self) -> tuple[base.Objective, ...]:
     why = "`literal_losses` asks for the paper's sum over all voxels"
     small = {"root_depth": why, "handedness": why} if self.literal_losses else {}
     return (base.Objective("pose", _PARTS, fn=self.loss, starts_small=small),)
 
   def host_ops(self, train: bool) -> tuple[base.HostOp, ...]:
-    """Crop of both hands; moved, turned, scaled and mirrored in training."""
+    """Crop of the view; moved, turned, scaled and mirrored in training, and now and then `elsewhere`."""
     augmentation, elsewhere = (self.augmentation, self.elsewhere) if train else (None, 0.0)
     return host_ops.crop_ops(self.crop_hw, None, augmentation, self.box_factor, shrink=self.shrink, elsewhere=elsewhere)
 
   def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
-    """`image` as float32 in 0..1, without mean and deviation; in training also colour factors and `targets`."""
+    """`image` as float32 in 0..1, not normalised; in training also colour factors and `targets`."""
     image = batch["image"].astype(jnp.float32) / 255
     if not train:
       return {**batch, "image": image}
@@ -221,7 +213,7 @@ class InterNet(base.Defaults):
     root_bin = codecs.soft_argmax_1d(out["root_depth"])
     root_error = losses.absolute_error(root_bin, batch["root_bin"], batch["root_bin_valid"])
     unit = self.root_codec.range_mm / self.root_codec.bins if self.literal_losses else 1.0
-    hand_target = self.hands_codec.encode(batch["hand_present"])
+    hand_target = codecs.HandednessCodec().encode(batch["hand_present"])
     hand_valid = jnp.broadcast_to(batch["hand_present_valid"][:, None], hand_target.shape)
     hand_error = losses.binary_cross_entropy(out["hands"], hand_target, hand_valid).mean(-1)
     return {
@@ -287,7 +279,7 @@ class InterNet(base.Defaults):
       "joints_img": crop.apply_affine(crop.invert_affine(batch["crop_from_img"]), joints_crop),
       "joints_rel_depth": rel_depth,
       "rel_root_depth": self.root_codec.decode(codecs.soft_argmax_1d(out["root_depth"])),
-      "hand_prob": self.hands_codec.decode(out["hands"]),
+      "hand_prob": codecs.HandednessCodec().decode(out["hands"]),
       "confidence": confidence,
       "scale_known": jnp.ones(rel_depth.shape[0], bool),
     }
@@ -302,17 +294,14 @@ class InterNet(base.Defaults):
     shapes = jax.eval_shape(lambda: self.init(jax.random.key(0), {"image": jnp.zeros((1, *self.crop_hw, 3))}))
     if "conv1.weight" in state_dict:
       trunk = import_torchvision(state_dict, *structure(self.depth))
-      check_shapes(trunk, {collection: tree["backbone"] for collection, tree in shapes.items()})
-      return {collection: {"backbone": tree} for collection, tree in trunk.items()}
+      return subtrees.nested("backbone", check_shapes(trunk, subtrees.part(shapes, "backbone")))
     if self.literal_losses or self.head != "heatmap3d" or self.upsampler != "deconv":
       raise ValueError(
         "the release's heatmaps are volumes of height 255 behind transposed convolutions; set "
         "system.literal_losses=False, head='heatmap3d', upsampler='deconv' "
         f"(now {self.literal_losses}, {self.head!r}, {self.upsampler!r})"
       )
-    variables = convert(state_dict, name_map(*structure(self.depth)))
-    check_shapes(variables, shapes)
-    return variables
+    return check_shapes(convert(state_dict, name_map(*structure(self.depth))), shapes)
 
 
 def build(config: Any) -> InterNet:

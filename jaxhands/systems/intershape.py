@@ -103,8 +103,7 @@ class Intershape:
       raise ValueError(f"heatmaps of {self.grid} cells are coarser than the encoder's map of stride {_STRIDE}")
     if self.attention_weight and self.attention != "rendered":
       raise ValueError(f"attention_weight={self.attention_weight}: attention={self.attention!r} is not drawn")
-    if unknown := sorted(set(self.frozen) - {HEATMAPS, *self.parts}):
-      raise ValueError(f"freeze={unknown}: Intershape freezes whole parts, {(HEATMAPS, *self.parts)}")
+    base.check_frozen(self, (HEATMAPS, *self.parts))
 
   @property
   def parts(self) -> tuple[str, ...]:
@@ -244,8 +243,7 @@ class Intershape:
     out, state = self.estimates(variables, batch["image"], True)
     values = self.loss_values(out, self.targets(batch, variables["constants"]["hand_model"]))
     terms = {name: losses.weighted_mean(value, batch["weight"]) for name, value in values.items()}
-    total = sum((self.weights[name] * term for name, term in terms.items()), jnp.float32(0))
-    return base.LossOut(total, terms, state, self.weights)
+    return base.LossOut.weighted(terms, state, self.weights)
 
   def targets(self, batch: schema.Batch, model: HandModel) -> dict[str, Any]:
     """What the losses compare with.
@@ -306,7 +304,7 @@ class Intershape:
     fitted = last["camera"][..., :1] > 0
     height = self.heatmaps.joints_codec.peak if self.release and self.heatmaps.head == "heatmap3d" else 1.0
     confidence = jnp.where(fitted, jnp.clip(found["weights"] / height, 0, 1), 0)
-    hand_prob = self.heatmaps.hands_codec.decode(found["hands"])
+    hand_prob = codecs.HandednessCodec().decode(found["hands"])
 
     moved = _together(joints, found["relative"], turn) - joints[:, :1, skeleton.WRIST]
     root = _placed(joints + moved[:, :, None], joints_img, confidence * (hand_prob[..., None] > 0.5), batch)
@@ -338,12 +336,11 @@ class Intershape:
     del shapes["constants"]
     keys = [key.removeprefix("module.") for key in state_dict]
     if "conv1.weight" in keys:
-      wanted = {kind: tree["encoder"] for kind, tree in shapes.items() if "encoder" in tree}
+      wanted = subtrees.part(shapes, "encoder")
       paths = ["/".join(path) for path in traverse_util.flatten_dict(wanted)]
       own = wanted["params"]["layer3_0"]["conv1"]["kernel"].shape[2]
       trunk = import_trunk(state_dict, *structure(self.depth), own - self._layer2, paths)
-      check_shapes(trunk, wanted)
-      return subtrees.nested("encoder", trunk)
+      return subtrees.nested("encoder", check_shapes(trunk, wanted))
     if any(key.startswith("backbone_net.") for key in keys):
       return subtrees.nested(HEATMAPS, self.heatmaps.import_weights(state_dict))
     theirs = released_as(keys)
@@ -353,9 +350,8 @@ class Intershape:
         f"these weights are {what}, system.release is {self.release!r}: 'v2' is the config "
         "intershape:paper,hands,released, 'v1' intershape:paper,hands,released_v1"
       )
-    variables = convert(state_dict, name_map(theirs, structure(self.depth)[0], len(self.refinements), state_dict))
-    check_shapes(variables, shapes)
-    return variables
+    names = name_map(theirs, structure(self.depth)[0], len(self.refinements), state_dict)
+    return check_shapes(convert(state_dict, names), shapes)
 
   @property
   def _layer2(self) -> int:

@@ -35,7 +35,7 @@ from jaxhands.hands import skeleton
 from jaxhands.models.backbones.resnet import ResNet, structure
 from jaxhands.models.conv import Conv
 from jaxhands.models.heads.heatmap import Upsampler
-from jaxhands.systems import base, construct
+from jaxhands.systems import base, construct, subtrees
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.resnet import import_torchvision
 from jaxhands.weights.rootnet import rootnet as name_map
@@ -67,10 +67,7 @@ class Network(nn.Module):
     """ "scores" [B, h, w, roots] of the cells and "gamma" [B, roots], for a normalised image."""
 
     of = self.of
-
-    def training(name: str) -> bool:
-      return train and name not in of.frozen
-
+    training = base.training(of, train)
     shared = {"dtype": of.dtype, "bn_groups": of.bn_groups}
     features = ResNet(of.depth, of.width, name="backbone", **shared)(image, training("backbone"))["layer4"]
     pooled = jnp.mean(features.astype(jnp.float32), axis=(1, 2))
@@ -130,8 +127,7 @@ class RootNet(base.Defaults):
       raise ValueError(f"crop_hw={self.crop_hw} is not a multiple of 32, the stride of the backbone")
     if self.view not in ("pair", "hand"):
       raise ValueError(f"view={self.view!r}: RootNet sees a 'pair' of hands, or one 'hand'")
-    if unknown := sorted(set(self.frozen) - set(_PARTS)):
-      raise ValueError(f"freeze={unknown}: RootNet freezes whole parts, {_PARTS}")
+    base.check_frozen(self, _PARTS)
 
   @property
   def roots(self) -> int:
@@ -237,17 +233,14 @@ class RootNet(base.Defaults):
     shapes = jax.eval_shape(lambda: self.init(jax.random.key(0), {"image": jnp.zeros((1, *self.crop_hw, 3))}))
     if "conv1.weight" in state_dict:
       trunk = import_torchvision(state_dict, *structure(self.depth))
-      check_shapes(trunk, {collection: tree["backbone"] for collection, tree in shapes.items()})
-      return {collection: {"backbone": tree} for collection, tree in trunk.items()}
+      return subtrees.nested("backbone", check_shapes(trunk, subtrees.part(shapes, "backbone")))
     if not self.released or self.view != "hand" or self.upsampler != "deconv":
       raise ValueError(
         "the release's weights are of one root behind transposed convolutions, and of pixels in 0..255; set "
         f"system.released=True, view='hand', upsampler='deconv' (now {self.released}, {self.view!r}, "
         f"{self.upsampler!r})"
       )
-    variables = convert(state_dict, name_map(*structure(self.depth)))
-    check_shapes(variables, shapes)
-    return variables
+    return check_shapes(convert(state_dict, name_map(*structure(self.depth))), shapes)
 
 
 def k_value(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import rich.console
 
 SILENT_S = 60.0  # after which a log hears that something goes on
+INTERRUPTED = 130  # exit status after Ctrl-C
 _UNLIMITED = 10_000  # columns: a log has as many as a table needs
 
 
@@ -20,6 +21,11 @@ def make(stderr: bool = False) -> rich.console.Console:
   if not console.is_terminal:
     console.width = _UNLIMITED
   return console
+
+
+def one_line(error: BaseException) -> str:
+  """What an error says, or else its name, in one line."""
+  return " ".join(str(error).split()) or type(error).__name__
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ A checkpoint has separate items, so that a predictor reads `variables` (and `ema
 
 Of kept weights (`jaxhands.weights.kept`) there are the averaged variables alone, in another file.
 `variables["constants"]` is in none of them. `meta` has a checksum of each array, which is looked at whenever one is
-read. This is the only file that knows the checkpoint library.
+read. This is the only file that knows the checkpoint library; whether a run goes on is decided in `train.loop`.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def read_variables(workdir: pathlib.Path, target: states.Tree, which: Which = "l
   there = _stored(folder / "variables")
   check_same(there, wanted, f"checkpoint {folder}")
   averaged = set(_stored(folder / "ema")) if (folder / "ema").is_dir() else set()
-  found, sums = {}, {}
+  arrays, sums = {}, {}
   for item, paths in {"variables": set(wanted) - averaged, "ema": set(wanted) & averaged}.items():
     if paths:
       # As they are stored, for their checksums.
@@ -193,9 +193,9 @@ def read_variables(workdir: pathlib.Path, target: states.Tree, which: Which = "l
           folder / item, ocp.args.PyTreeRestore(item=part, restore_args=arguments, partial_restore=True)
         )
       sums[item] = _sums(read)
-      found |= {path: np.asarray(leaf).astype(wanted[path].dtype) for path, leaf in states.leaves(read).items()}
+      arrays |= {path: np.asarray(leaf).astype(wanted[path].dtype) for path, leaf in states.leaves(read).items()}
   _check_sums(folder, sums)
-  return states.merge(target, traverse_util.unflatten_dict(found, sep="/"))
+  return states.merge(target, traverse_util.unflatten_dict(arrays, sep="/"))
 
 
 def stored(workdir: pathlib.Path, which: Which = "latest") -> dict[str, Any]:

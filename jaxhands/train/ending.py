@@ -20,9 +20,10 @@ from typing import Any, NoReturn
 
 from jax._src import distributed as jax_distributed
 
+from jaxhands.terminal import console
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last one is what many job scripts ask Slurm for
 STOPPED = 75  # EX_TEMPFAIL: not finished, and goes on when it is started again; job scripts requeue on it
-INTERRUPTED = 130
 _FAILED = 1
 _AGAIN_S = 0.05
 _STUCK_S = 10.0  # that a compiler may take before a signal ends the process without waiting for it
@@ -62,9 +63,9 @@ def status_of(work: Callable[[], bool], program: str, mendable: tuple[type[Excep
   except Stopped as stopped:
     status, line = STOPPED, f"{stopped.args[0]}; what was finished is saved, and the same command goes on from there"
   except KeyboardInterrupt:
-    status, line = INTERRUPTED, "interrupted; the same command goes on from what was saved before"
+    status, line = console.INTERRUPTED, "interrupted; the same command goes on from what was saved before"
   except Exception as error:
-    status, line = _FAILED, f"error: {_one_line(error)}"
+    status, line = _FAILED, f"error: {console.one_line(error)}"
     if not isinstance(error, (ValueError, OSError, ImportError, ArithmeticError, *mendable)) or _wants_traceback():
       trace = traceback.format_exc()
   finally:
@@ -89,7 +90,7 @@ def failing_fast() -> Iterator[None]:
       timer = threading.Timer(_OWN_S, lambda: (_say(trace), _leave(status)))
       timer.daemon = True
       timer.start()
-      _tell_others(status, _one_line(error) if status == _FAILED else str(error.args[0]))
+      _tell_others(status, console.one_line(error) if status == _FAILED else str(error.args[0]))
     raise
 
 
@@ -172,10 +173,6 @@ def _obey_signals(program: str) -> Sequence[int]:
 
 def _wants_traceback() -> bool:
   return bool(os.environ.get("JAXHANDS_TRACEBACK"))
-
-
-def _one_line(error: BaseException) -> str:
-  return " ".join(str(error).split()) or type(error).__name__
 
 
 def _say(text: str) -> None:

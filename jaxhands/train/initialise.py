@@ -47,24 +47,24 @@ def fill(
     if text:
       place, source = parse(text)
       place = workdir / place if place.parts[0] == files.STAGES else kept.located(place)
-      own = {path: source_path(path, subtree, source) for path in sorted(filled(variables, {subtree: text}))}
+      path_in_source = {path: source_path(path, subtree, source) for path in sorted(filled(variables, {subtree: text}))}
       fresh = states.leaves(variables)
-      wanted = {theirs: fresh[path] for path, theirs in own.items()}
+      wanted = {theirs: fresh[path] for path, theirs in path_in_source.items()}
       if place.is_dir():
-        narrow = _narrower({own[path]: fresh[path] for path in own.keys() & set(widened)}, place)
+        narrow = _narrower({path_in_source[path]: fresh[path] for path in path_in_source.keys() & set(widened)}, place)
         wanted |= {theirs: jax.ShapeDtypeStruct(shape, wanted[theirs].dtype) for theirs, shape in narrow.items()}
-        found = states.leaves(checkpoint.read_variables(place, traverse_util.unflatten_dict(wanted, sep="/")))
+        source_leaves = states.leaves(checkpoint.read_variables(place, traverse_util.unflatten_dict(wanted, sep="/")))
       else:
         check_sources({subtree: str(place)})
-        found = states.leaves(import_file(place))
-        checkpoint.check_same(found, wanted, str(place))
-      part = {path: _beside(np.asarray(found[theirs]), fresh[path]) for path, theirs in own.items()}
+        source_leaves = states.leaves(import_file(place))
+        checkpoint.check_same(source_leaves, wanted, str(place))
+      part = {path: _beside(np.asarray(source_leaves[theirs]), fresh[path]) for path, theirs in path_in_source.items()}
       variables = states.merge(variables, traverse_util.unflatten_dict(part, sep="/"))
   return variables
 
 
 def _narrower(wanted: Mapping[str, Any], run: pathlib.Path) -> dict[str, tuple[int, ...]]:
-  """Shapes of those of a run's kernels that differ from what is wanted by fewer input channels alone."""
+  """Shapes of the run's kernels that only have fewer input channels than wanted."""
   there = {path: leaf.shape for path, leaf in checkpoint.stored(run).items()} if wanted else {}
   pairs = {path: (there[path], leaf.shape) for path, leaf in wanted.items() if path in there}
   return {

@@ -6,7 +6,6 @@ import collections
 import contextlib
 import dataclasses
 import functools
-import json
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -19,11 +18,11 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jaxhands import schema
+from jaxhands.runs import folder as files
 from jaxhands.systems import base
 from jaxhands.terminal import console
-from jaxhands.train import checkpoint, distributed, ending, optim, profile
+from jaxhands.train import checkpoint, distributed, ending, optim, profile, progress
 from jaxhands.train import plan as plans
-from jaxhands.train import progress as report
 from jaxhands.train import state as states
 from jaxhands.train import step as steps
 
@@ -113,7 +112,7 @@ def train(
   pure_step = steps.make_train_step(system, shares, transforms, config.seed, config.accumulation, config.ema)
   train_step = jax.jit(pure_step, donate_argnums=0, out_shardings=(places, everywhere))
   is_bad = jax.jit(steps.make_suspicion(pure_step), out_shardings=everywhere)
-  log = report.Report(workdir, start, plan.steps, config.batch_size, speaks=jax.process_index() == 0)
+  log = progress.Report(workdir, start, plan.steps, config.batch_size, speaks=jax.process_index() == 0)
   log.say(f"{workdir}: steps {start} to {plan.steps}, {plan.epoch_steps:.6g} an epoch; {mesh.size} devices")
   if config.sharding.fsdp > 1:
     whole, part = distributed.held_bytes(like, places)
@@ -149,12 +148,12 @@ def train(
 
       # One step runs ahead of what is looked at, so that the device never waits for the host.
       while len(running) > (0 if logs or saves else 1):
-        seen, seen_batch, scalars = running.popleft()
+        done_step, done_batch, scalars = running.popleft()
         values = jax.device_get(scalars)
         if not values.pop("updated"):
-          saved.save(seen, state)
-          suspects = [bool(is_bad(state, constants, seen_batch, index)) for index in range(config.batch_size)]
-          raise NonFiniteError(_blame(workdir, seen, values, seen_batch, suspects))
+          saved.save(done_step, state)
+          suspects = [bool(is_bad(state, constants, done_batch, index)) for index in range(config.batch_size)]
+          raise NonFiniteError(_blame(workdir, done_step, values, done_batch, suspects))
         log.add(values)
 
       if logs:
@@ -211,21 +210,20 @@ def prepare(system: base.System, config: Any, batch: schema.Batch, examples: int
 
 
 def _to_evaluate(state: states.State, constants: states.Tree) -> base.Variables:
-  """The variables, with averages in place of what has one."""
+  """The variables, each replaced by its running average where one is kept."""
   return states.merge(state.variables, state.ema) | {"constants": constants}
 
 
 def _blame(
   workdir: pathlib.Path, step: int, values: Mapping[str, Any], batch: schema.Batch, suspects: list[bool]
 ) -> str:
-  """Writes nonfinite.json, and says what it holds."""
+  """Writes `NONFINITE`, and says what it holds."""
   ids = [int(number) for number in multihost_utils.process_allgather(batch["example_id"], tiled=True)]
   offending = [number for number, suspect in zip(ids, suspects, strict=True) if suspect]
-  path = workdir / "nonfinite.json"
+  path = workdir / files.NONFINITE
   if jax.process_index() == 0:
     scalars = {name: repr(float(value)) for name, value in values.items()}
-    report = {"step": step, "example_ids": offending, "batch_example_ids": ids, "scalars": scalars}
-    path.write_text(json.dumps(report, indent=2) + "\n")
+    files.write_json(path, {"step": step, "example_ids": offending, "batch_example_ids": ids, "scalars": scalars})
   wrong = sorted(name for name, value in values.items() if not np.isfinite(value))
   who = f"the examples {offending}" if offending else "no example alone, but the batch as a whole,"
   return f"step {step}: {', '.join(wrong)} not finite; {who} did it (see {path}). The state before it is saved."

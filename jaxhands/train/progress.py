@@ -47,7 +47,7 @@ class Report:
       return
     self._lines = workdir / files.LOG
     _drop_after(self._lines, first)
-    self._board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=first + 1 if first else None)
+    self._board = tensorboardX.SummaryWriter(str(workdir / files.TENSORBOARD), purge_step=first + 1 if first else None)
     self._console, self._said = console.make(), time.monotonic()
     columns = rich.progress.TextColumn("{task.description}"), rich.progress.BarColumn()
     ends = rich.progress.MofNCompleteColumn(), rich.progress.TimeRemainingColumn()

@@ -118,8 +118,8 @@ def convert(state_dict: Mapping[str, np.ndarray], tensors: Iterable[Tensor]) -> 
   return variables
 
 
-def check_shapes(variables: Variables, expected: Variables) -> None:
-  """Checks that converted `variables` have the paths and shapes of `expected` (arrays or `jax.ShapeDtypeStruct`).
+def check_shapes(variables: Variables, expected: Variables) -> Variables:
+  """The converted `variables`, which have the paths and shapes of `expected` (arrays or `jax.ShapeDtypeStruct`).
 
   Raises:
     ValueError: names paths that only one of the two has, or whose shapes differ.
@@ -130,6 +130,7 @@ def check_shapes(variables: Variables, expected: Variables) -> None:
   _refuse("variables that the network lacks", [path for path in shapes if path not in wanted])
   different = [path for path, shape in wanted.items() if shapes[path] != shape]
   _refuse("shapes that differ", [f"{path} is {shapes[path]}, the network has {wanted[path]}" for path in different])
+  return variables
 
 
 def _bias(source: str, target: str, bias: bool) -> list[Tensor]:

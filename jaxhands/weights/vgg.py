@@ -1,8 +1,8 @@
 """VGG-16's weights up to its third pooling, from a file of the user's.
 
 Keras' `.h5` (needs `pip install 'jaxhands[vgg]'`), or torchvision's file as it is published (or `.npz`). Their inputs
-differ: torchvision's networks see RGB without ImageNet's mean and deviation, Keras' see BGR in 0..255 without a mean.
-The latter's first layer is changed, so that all take the former.
+differ: torchvision's networks see RGB normalised with ImageNet's mean and deviation, Keras' see BGR in 0..255 without
+a mean. The latter's first layer is changed, so that all take the former.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _from_keras(file: pathlib.Path) -> Params:
 
 
 def _for_normalised_rgb(first: Params) -> Params:
-  """The first layer for RGB without ImageNet's mean and deviation, instead of BGR in 0..255 without a mean.
+  """The first layer for RGB normalised with ImageNet's mean and deviation, instead of BGR in 0..255 without a mean.
 
   Of x, normalised, the old input is 255 (deviation x + mean) - old mean. The factor goes into the kernel. The two means
   differ by half of 255 grey levels at most, which is left out: as a bias it would be wrong where the picture is padded.

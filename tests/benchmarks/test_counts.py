@@ -6,7 +6,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from benchmarks import counts
-from jaxhands.models import convolve
+from jaxhands.models.conv_forms import convolve
 from jaxhands.train import distributed
 
 SIDE = 8
@@ -48,7 +48,7 @@ def test_bytes_are_those_of_each_run():
 
 def test_gradients_of_kernels_count_without_their_loops_on_cpus():
   x, kernel = jnp.ones((2, 64, 64, 32)), jnp.ones((3, 3, 32, 16))
-  traced = jax.jit(jax.grad(lambda k: convolve.convolve(x, k, padding=1).sum())).trace(kernel)
+  traced = jax.jit(jax.grad(lambda k: convolve(x, k, padding=1).sum())).trace(kernel)
   cells = sum(64 - abs(i) for i in (-1, 0, 1)) ** 2  # of all windows' places, those that are not padding
   assert counts.cost(traced).operations == pytest.approx(2 * 2 * cells * 32 * 16, rel=0.02)
 

@@ -11,7 +11,7 @@ import pytest
 import rich.console
 from jax.sharding import AxisType
 
-from jaxhands.evaluation.evaluator import Evaluator, evaluate
+from jaxhands.evaluation.evaluator import Evaluator
 from jaxhands.evaluation.metrics import handedness, mean_pose, overlap, pose, poses, standard
 from jaxhands.evaluation.metrics.base import Protocol
 from jaxhands.evaluation.result import headline
@@ -180,9 +180,8 @@ def test_metrics_that_count_nothing_are_left_out(truth, prediction):
     "hand_present": np.array([[True, False]] * COUNT),
     "joints_cam_valid": truth["joints_cam_valid"] & [[[True], [False]]],
   }
-  found = evaluate(
-    replay.Replay(), replay.variables(prediction), replay.batches(alone, 7), mesh_of(1), protocol=PROTOCOL
-  )
+  evaluator = Evaluator(replay.Replay(), mesh_of(1), protocol=PROTOCOL)
+  found = evaluator(replay.variables(prediction), replay.batches(alone, 7))
   assert "mrrpe" not in found.metrics
   assert "mpjpe/interacting" not in found.metrics
   assert found.metrics["mpjpe/all"] == found.metrics["mpjpe/single"]
@@ -209,10 +208,11 @@ def test_predictions_that_are_not_finite_are_named(truth, prediction, evaluator)
 
 def test_what_is_missing_is_named(truth, prediction):
   lacking = {key: value for key, value in truth.items() if key != "root_depth"}
+  evaluator = Evaluator(replay.Replay(), mesh_of(1), protocol=PROTOCOL)
   with pytest.raises(ValueError, match=r"'mpjpe' needs \['root_depth'\]"):
-    evaluate(replay.Replay(), replay.variables(prediction), replay.batches(lacking, 7), mesh_of(1), protocol=PROTOCOL)
+    evaluator(replay.variables(prediction), replay.batches(lacking, 7))
   with pytest.raises(ValueError, match="no batches"):
-    evaluate(replay.Replay(), replay.variables(prediction), [], mesh_of(1))
+    evaluator(replay.variables(prediction), [])
 
 
 def test_meshes_are_measured_where_the_system_predicts_them(truth, prediction):
@@ -224,28 +224,22 @@ def test_meshes_are_measured_where_the_system_predicts_them(truth, prediction):
   assert not any(key.startswith("mpvpe") for key in without.metrics)
   posed = model.forward_mano(mano)
   exact = prediction | {"vertices_cam": posed.vertices, "joints_cam": posed.keypoints}
-  found = evaluate(
-    replay.Replay(), replay.variables(exact), replay.batches(truth, 7), mesh_of(1),
-    metrics=standard(PROTOCOL, model), protocol=PROTOCOL,
-  )  # fmt: skip
+  found = evaluator(replay.variables(exact), replay.batches(truth, 7))
   assert found.metrics["mpvpe/interacting"] == pytest.approx(0, abs=1e-3)
 
 
 def test_a_system_without_poses_has_only_what_it_predicts(truth):
   """Masks, wrists or pictures alone are a prediction; what was asked for by name is an error all the same."""
   prediction = {"root_cam": truth["joints_cam"][:, :, 20]}
-  found = evaluate(
-    replay.Replay(), replay.variables(prediction), replay.batches(truth, 7), mesh_of(1), protocol=PROTOCOL
-  )
+  evaluator = Evaluator(replay.Replay(), mesh_of(1), protocol=PROTOCOL)
+  found = evaluator(replay.variables(prediction), replay.batches(truth, 7))
   assert found.per_joint == {}
   assert not {"mpjpe/all", "mrrpe", "epe2d", "handedness_ap"} & set(found.metrics)
-  seen = Evaluator(replay.Replay(), mesh_of(1), protocol=PROTOCOL).look(
-    replay.variables(prediction), replay.batches(truth, 7)
-  )
+  seen = evaluator.look(replay.variables(prediction), replay.batches(truth, 7))
   assert "lifted/joints_cam" not in seen
   asked = (dataclasses.replace(pose.mpjpe(PROTOCOL), asked=True),)
   with pytest.raises(ValueError, match=r"'mpjpe' needs \['confidence', 'hand_prob', 'joints_img'"):
-    evaluate(replay.Replay(), replay.variables(prediction), replay.batches(truth, 7), mesh_of(1), metrics=asked)
+    Evaluator(replay.Replay(), mesh_of(1), asked)(replay.variables(prediction), replay.batches(truth, 7))
 
 
 def test_needs_name_what_the_metrics_read(evaluator):
@@ -372,7 +366,7 @@ def test_methods_stand_beside_with_intervals_of_their_differences(truth, predict
   assert (same["method"], moved["method"]) == ("same", "moved")
   assert same["metrics"] == found.metrics
   assert set(map(tuple, same["differences"].values())) == {(0.0, 0.0)}
-  alone = evaluate(Moved(), replay.variables(prediction), replay.batches(truth, 8), mesh_of(1), protocol=PROTOCOL)
+  alone = Evaluator(Moved(), mesh_of(1), protocol=PROTOCOL)(replay.variables(prediction), replay.batches(truth, 8))
   assert moved["metrics"] == pytest.approx(dict(alone.metrics), rel=1e-6)
   low, high = moved["differences"]["mpjpe/interacting"]
   assert 0 < low <= moved["metrics"]["mpjpe/interacting"] - found.metrics["mpjpe/interacting"] <= high

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import jaxhands
 from jaxhands.models.conv import Conv, ConvNorm, Deconv
-from jaxhands.models.convolve import convolve, deconvolve, kernel_by_bands
+from jaxhands.models.conv_forms import convolve, deconvolve, kernel_by_bands
 
 PACKAGE = pathlib.Path(jaxhands.__file__).parent
 
@@ -161,10 +161,10 @@ def test_norm_and_relu():
 
 
 def test_no_other_module_convolves_by_itself():
-  """There are forms that are many times faster than those of Flax and XLA: `models.convolve` knows which."""
+  """There are forms that are many times faster than those of Flax and XLA: `models.conv_forms` knows which."""
   for path in PACKAGE.rglob("*.py"):
-    if path == PACKAGE / "models" / "convolve.py":
+    if path == PACKAGE / "models" / "conv_forms.py":
       continue
     names = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
     wrong = {name for name in names if name.startswith("conv_") or name in ("Conv", "ConvTranspose", "ConvLocal")}
-    assert not wrong, f"{path.relative_to(PACKAGE)}: {wrong}; use models.conv or models.convolve"
+    assert not wrong, f"{path.relative_to(PACKAGE)}: {wrong}; use models.conv or models.conv_forms"

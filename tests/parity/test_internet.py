@@ -125,7 +125,7 @@ def test_dense_heads(case, runs, mode):
     codecs.soft_argmax_1d(jnp.asarray(out["root_depth"])), case[f"{mode}_rel_root_depth"][:, 0], LAYERS, GROWN[mode]
   )
   close(out["hands"], case[f"{mode}_hand_logits"], LAYERS, GROWN[mode])
-  close(SYSTEM.hands_codec.decode(out["hands"]), case[f"{mode}_hand_type"], LAYERS, GROWN[mode])
+  close(codecs.HandednessCodec().decode(out["hands"]), case[f"{mode}_hand_type"], LAYERS, GROWN[mode])
 
 
 @pytest.mark.parametrize("mode", GROWN)

@@ -111,7 +111,7 @@ def _named(release: str, ran) -> dict[str, np.ndarray]:
       whole = value.reshape(len(value), -1, 3)
       named[key] = whole if key == "out/joints3d" else whole[:, ::16]
   rest = np.concatenate([ran["rest"].joints, ran["rest"].vertices[..., TIPS, :]], axis=-2)[
-    ..., skeleton.SNAP_FROM_MANO21, :
+    ..., skeleton.INTERHAND_FROM_MANO21[skeleton.SNAP_FROM_INTERHAND], :
   ]
   for side, hand in enumerate(("right", "left")):
     for stage in range(out["pose"].shape[1]):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxhands.prediction import page
-from jaxhands.prediction.predictions_json import About, Failed, Found
+from jaxhands.prediction.predictions_json import About, Failed, PictureResult
 from tests.prediction import spots
 
 PIXELS = spots.picture(200, 300, right=(100, 80), left=(200, 120))
@@ -24,8 +24,8 @@ def hands():
     return spots.make_model().predict([PIXELS])
 
 
-def _found(hands, frame=None):
-  return Found("a.png", frame, PIXELS.shape[:2], "unknown", hands, overlay="overlays/a.jpg")
+def _result(hands, frame=None):
+  return PictureResult("a.png", frame, PIXELS.shape[:2], "unknown", hands, overlay="overlays/a.jpg")
 
 
 def _data(gallery, failed=(), passed_over=(), samples=0):
@@ -47,16 +47,16 @@ def test_a_hand_is_marked_from_a_tenth_of_its_size_on(hands):
 def test_a_long_video_is_thinned_out(count, stride, shown, hands):
   gallery = page.Gallery("index.html", "clip", 20.0)
   for number in range(count):
-    gallery.add(_found(hands, number), PIXELS)
+    gallery.add(_result(hands, number), PIXELS)
   assert (gallery.stride, gallery.count) == (stride, count)
-  assert [each.found.frame for each in gallery.shown] == list(range(0, count, stride))[:shown]
+  assert [each.result.frame for each in gallery.shown] == list(range(0, count, stride))[:shown]
   assert _data(gallery)["fps"] == 20.0 / stride
 
 
 def test_of_many_pictures_the_first_are_shown(hands):
   gallery = page.Gallery("index.html", "pictures")
   for _ in range(page.MAX_SHOWN + 2):
-    gallery.add(_found(hands), PIXELS)
+    gallery.add(_result(hands), PIXELS)
   data = _data(gallery)
   assert len(data["pictures"]) == page.MAX_SHOWN
   assert data["about"] == "spots of runs/</script>; the first 300 of 302 pictures"
@@ -67,7 +67,7 @@ def test_what_was_not_used_is_listed(hands, tmp_path):
   odd.touch()
   gone.symlink_to(tmp_path / "nowhere")
   gallery = page.Gallery("index.html", "pictures")
-  gallery.add(_found(hands), PIXELS)
+  gallery.add(_result(hands), PIXELS)
   data = _data(gallery, [Failed("b\udce9.jpg", "it is empty")], [pathlib.Path("x/.a"), odd, gone])
   assert data["failed"] == [[r"b\xe9.jpg", "it is empty", False]]
   assert data["passed_over"] == r"1 hidden, 1 .\x1b, 1 no file (a device, or a link to nothing)"
@@ -79,8 +79,8 @@ def test_samples_and_deviations_of_hands_that_are_placed_are_on_the_page(hands):
   placed = np.array([[True, False]])
   spread = dataclasses.replace(hands, raw=hands.raw | {"samples": samples}, joints_cam_valid=placed)
   gallery = page.Gallery("index.html", "pictures")
-  gallery.add(_found(spread), PIXELS, PIXELS // 2)
-  gallery.add(_found(hands), PIXELS)
+  gallery.add(_result(spread), PIXELS, PIXELS // 2)
+  gallery.add(_result(hands), PIXELS)
   with_samples, without = _data(gallery, samples=3)["pictures"]
   own = samples[0, :, 0] - samples[0, :, 0, 20:]
   expected = [np.sqrt(np.square(x - x.mean(0)).sum(-1).mean(0)) for x in (own, samples[0, :, 0])]

@@ -19,9 +19,9 @@ def _hands(raw, placed=(True, False)):
 
 
 def _written(raw, samples):
-  found = predictions_json.Found("a.jpg", None, (10, 10), "given", _hands(raw))
+  result = predictions_json.PictureResult("a.jpg", None, (10, 10), "given", _hands(raw))
   about = predictions_json.About("run", "handflow", False, samples)
-  return json.loads(json.dumps(predictions_json.as_json([found], [], [], about), allow_nan=False))["pictures"][0][
+  return json.loads(json.dumps(predictions_json.as_json([result], [], [], about), allow_nan=False))["pictures"][0][
     "hands"
   ]
 

@@ -1,8 +1,8 @@
 """Whether confidences mean what they say, and what makes them mean it.
 
-A system's confidence comes from the spread of its heatmaps, and orders joints by how sure it is. Calibrated on data
-that it was not trained on, it is a probability: that the joint is near its true place in the picture, closer than a
-tenth of the hand's size there.
+A system's confidence, from its heatmaps' peaks or spread or from its samples, orders joints by how sure it is.
+Calibrated on data that it was not trained on, it is a probability: that the joint is near its true place in the
+picture, closer than a tenth of the hand's size there.
 """
 
 from __future__ import annotations

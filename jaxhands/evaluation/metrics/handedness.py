@@ -52,10 +52,10 @@ def stepwise_average_precision(
   """
   order = np.argsort(-score, kind="stable")
   score, weight = score[order], weight[order].astype(np.float64)
-  true = np.cumsum(weight * positive[order])
-  if not len(true) or true[-1] <= 0:
+  true_positives = np.cumsum(weight * positive[order])
+  if not len(true_positives) or true_positives[-1] <= 0:
     return float("nan")
   last_of_score = np.append(score[1:] != score[:-1], True)
-  found, true = np.cumsum(weight)[last_of_score], true[last_of_score]
-  precision = np.divide(true, found, out=np.zeros_like(true), where=found > 0)
-  return float((precision * np.diff(true, prepend=0.0)).sum() / true[-1])
+  counted, true_positives = np.cumsum(weight)[last_of_score], true_positives[last_of_score]
+  precision = np.divide(true_positives, counted, out=np.zeros_like(true_positives), where=counted > 0)
+  return float((precision * np.diff(true_positives, prepend=0.0)).sum() / true_positives[-1])

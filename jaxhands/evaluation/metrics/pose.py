@@ -41,10 +41,10 @@ def pck_auc(protocol: Protocol) -> Metric:
   steps = np.zeros_like(AUC_THRESHOLDS_MM)
   steps[:-1] += np.diff(AUC_THRESHOLDS_MM) / 2
   steps[1:] += np.diff(AUC_THRESHOLDS_MM) / 2
-  left = np.append(np.cumsum(steps[::-1])[::-1], 0) / np.ptp(AUC_THRESHOLDS_MM)  # by first threshold reached
+  area_beyond = np.append(np.cumsum(steps[::-1])[::-1], 0) / np.ptp(AUC_THRESHOLDS_MM)  # by first threshold reached
 
   def area(error: Any) -> Any:
-    return jnp.asarray(left, jnp.float32)[jnp.searchsorted(jnp.asarray(AUC_THRESHOLDS_MM, jnp.float32), error)]
+    return jnp.asarray(area_beyond, jnp.float32)[jnp.searchsorted(jnp.asarray(AUC_THRESHOLDS_MM, jnp.float32), error)]
 
   quantity = _of_joint_error(protocol, "area", area)
   return Metric("pck_auc", "0..1", quantity, mean_per_joint, GROUPS, baseline=True, better="higher")
@@ -156,8 +156,8 @@ def placement_error(protocol: Protocol) -> Quantity:
     truth, valid = batch["joints_cam"], batch["joints_cam_valid"]
     scale, scalable = _scale(protocol, lifted.joints_cam, truth, valid)
     roots, true_roots = lifted.joints_cam[..., joint, :], truth[..., joint, :]
-    apart, truly = (each[:, schema.LEFT] - each[:, schema.RIGHT] for each in (roots, true_roots))
-    error = _distance(scale[:, schema.RIGHT, None] * apart, truly)
+    offset, true_offset = (points[:, schema.LEFT] - points[:, schema.RIGHT] for points in (roots, true_roots))
+    error = _distance(scale[:, schema.RIGHT, None] * offset, true_offset)
     both = (batch["hand_present"] & valid[..., joint] & lifted.valid).all(-1)
     return _masked(error, both & scalable[:, schema.RIGHT])
 

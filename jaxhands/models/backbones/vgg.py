@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from jaxhands.geometry.arrays import Array
-from jaxhands.models.convolve import convolve
+from jaxhands.models.conv_forms import convolve
 from jaxhands.models.pooling import max_pool
 
 LAYERS = (("conv1_1", "conv1_2"), ("conv2_1", "conv2_2"), ("conv3_1", "conv3_2", "conv3_3"))
@@ -24,7 +24,7 @@ def pools(params: Mapping[str, Any], image: Float[Array, "b h w 3"]) -> list[Flo
 
   Args:
     params: layer -> {"kernel" [3, 3, in, out], "bias" [out]}.
-    image: RGB without ImageNet's mean and deviation; at least 8 x 8 px.
+    image: RGB normalised with ImageNet's mean and deviation; at least 8 x 8 px.
   """
   x, found = jnp.asarray(image, jnp.float32), []
   for layers in LAYERS:

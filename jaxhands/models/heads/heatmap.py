@@ -1,4 +1,7 @@
-"""Heads on a backbone's last map: upsamplers, 3D heatmaps, 2D heatmaps with depth maps."""
+"""Heads on a backbone's last map: upsamplers, 3D heatmaps, 2D heatmaps with depth maps.
+
+How maps are read is not here: by maxima and expectations (soft-argmax) of `codecs`, which `systems.internet` calls.
+"""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from jaxhands.geometry import arrays
 from jaxhands.models.backbones.mit import MiT, structure
 from jaxhands.models.heads.masks import MASKS, MaskDecoder
 from jaxhands.models.resize import resize_bilinear
-from jaxhands.systems import base, construct
+from jaxhands.systems import base, construct, subtrees
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.hasm import hasm as name_map
 from jaxhands.weights.mit import import_imagenet, is_imagenet
@@ -44,10 +44,7 @@ class Network(nn.Module):
     """Scores by hand and kind at a quarter of the size, rounded up, of an image normalised with ImageNet's mean."""
 
     of = self.of
-
-    def training(name: str) -> bool:
-      return train and name not in of.frozen
-
+    training = base.training(of, train)
     maps = MiT(of.backbone, of.width, of.drop_path, of.dtype, name="backbone")(image, training("backbone"))
     decoder = MaskDecoder(
       of.decoder_features, 2 if of.released else 1, of.dropout, of.dtype, of.bn_groups, name="decoder"
@@ -100,8 +97,7 @@ class HASM:
     strides = {crop / size for crop, size in zip(self.crop_hw, self.map_hw, strict=True)}
     if len(strides) > 1 or not strides.pop().is_integer():
       raise ValueError(f"map_hw={self.map_hw} does not divide crop_hw={self.crop_hw} evenly")
-    if unknown := sorted(set(self.frozen) - set(_PARTS)):
-      raise ValueError(f"freeze={unknown}: HASM freezes whole parts, {_PARTS}")
+    base.check_frozen(self, _PARTS)
 
   @property
   def network(self) -> Network:
@@ -163,14 +159,11 @@ class HASM:
     shapes = jax.eval_shape(lambda: self.init(jax.random.key(0), {"image": jnp.zeros((1, *self.crop_hw, 3))}))
     _, blocks = structure(self.backbone)
     if is_imagenet(state_dict):
-      trunk = import_imagenet(state_dict, blocks)["params"]
-      check_shapes({"params": trunk}, {"params": shapes["params"]["backbone"]})
-      return {"params": {"backbone": trunk}}
+      trunk = import_imagenet(state_dict, blocks)
+      return subtrees.nested("backbone", check_shapes(trunk, subtrees.part(shapes, "backbone")))
     if not self.released:
       raise ValueError("the release scores background and mask of each head; set system.released=True")
-    variables = convert(state_dict, name_map(blocks))
-    check_shapes(variables, shapes)
-    return variables
+    return check_shapes(convert(state_dict, name_map(blocks)), shapes)
 
 
 def mask_losses(

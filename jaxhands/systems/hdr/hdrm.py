@@ -98,8 +98,7 @@ class HDRM:
   def __post_init__(self):
     if (self.masks == "predicted") != (self.hasm is not None):
       raise ValueError(f"masks={self.masks!r}, but there is {'a' if self.hasm else 'no'} system hasm to predict them")
-    if unknown := sorted(set(self.frozen) - {GENERATOR, DISCRIMINATOR, SEGMENTER}):
-      raise ValueError(f"freeze={unknown}: HDRM has the parts {GENERATOR!r}, {DISCRIMINATOR!r} and {SEGMENTER!r}")
+    base.check_frozen(self, (GENERATOR, DISCRIMINATOR, SEGMENTER))
 
   @property
   def needs(self) -> frozenset[str]:
@@ -155,7 +154,7 @@ class HDRM:
     )
 
   def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
-    """`image`, and in training `truth`, without ImageNet's mean and deviation; both with the same colour factors."""
+    """`image`, in training with `truth`, normalised with ImageNet's mean and deviation; both in the same colours."""
     colour_key, segmenter_key = jax.random.split(rng)
     image = batch["image"].astype(jnp.float32) / 255
     ready = dict(batch)
@@ -173,9 +172,9 @@ class HDRM:
     masks = batch["masks"]
     if self.hasm is not None:
       shown = {**batch, "image": batch["hasm_image"]}
-      found = self.hasm.predict(subtrees.part(variables, SEGMENTER), shown, jax.random.key(0))["masks"]
-      found = found if self.released else holes.trusted(found)[0]
-      masks = jax.image.resize(found, (*found.shape[:3], *self.crop_hw), "linear")
+      predicted_masks = self.hasm.predict(subtrees.part(variables, SEGMENTER), shown, jax.random.key(0))["masks"]
+      predicted_masks = predicted_masks if self.released else holes.trusted(predicted_masks)[0]
+      masks = jax.image.resize(predicted_masks, (*predicted_masks.shape[:3], *self.crop_hw), "linear")
     masks = jax.lax.stop_gradient(_binary(masks))
     return holes.find(masks, "amodal" if self.released else "visible")
 
@@ -202,7 +201,7 @@ class HDRM:
       values["adversarial"] = losses.adversarial(scores, "generator")
     weight = _weight(batch)
     terms = {name: losses.weighted_mean(value, weight) for name, value in values.items()}
-    return base.LossOut(self.weighted(terms), terms, subtrees.nested(GENERATOR, state), self.weights)
+    return base.LossOut.weighted(terms, subtrees.nested(GENERATOR, state), self.weights)
 
   def discriminator_loss(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> base.LossOut:
     """Half the cross-entropies of true pictures and of the generator's, one power iteration for each."""
@@ -233,10 +232,6 @@ class HDRM:
       weights |= {f"perceptual_{hole}": self.perceptual, f"style_{hole}": self.style}
     return weights
 
-  def weighted(self, terms: Mapping[str, Any]) -> Any:
-    """The generator's loss: all terms that there are with their weights."""
-    return sum((self.weights[name] * value for name, value in terms.items()), jnp.float32(0))
-
   def predict(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> schema.Prediction:
     """`recovered` alone, of hand 0; see `schema.PREDICTION`."""
     recovered = self.recover(variables, batch["image"], self.find_holes(variables, batch))
@@ -260,8 +255,7 @@ class HDRM:
       variables, name = convert(kept, hdrnet_map("", self.levels)), GENERATOR
       mask = Mask((x[..., 0],), (8,))
       shapes = jax.eval_shape(lambda: self.generator.init(jax.random.key(0), x, mask, True))
-    check_shapes(variables, shapes)
-    return subtrees.nested(name, variables)
+    return subtrees.nested(name, check_shapes(variables, shapes))
 
 
 def recovery_terms(
@@ -278,9 +272,10 @@ def recovery_terms(
   terms["valid"] = ((1 - masks["occluded"]) * (1 - masks["distractor"]) * difference).mean((1, 2, 3))
   if features is not None:
     # Both holes as one batch: half the graph.
-    seen, wanted = (features(jnp.concatenate([mask * x for mask in masks.values()])) for x in (output, truth))
+    in_holes = (jnp.concatenate([mask * picture for mask in masks.values()]) for picture in (output, truth))
+    output_features, true_features = map(features, in_holes)
     for kind, distance in (("perceptual", losses.feature_distance), ("style", losses.style_distance)):
-      of_holes = jnp.split(distance(seen, wanted), len(masks))
+      of_holes = jnp.split(distance(output_features, true_features), len(masks))
       terms |= {f"{kind}_{name}": values for name, values in zip(masks, of_holes, strict=True)}
   return terms
 
@@ -301,13 +296,7 @@ def _weight(batch: schema.Batch) -> jax.Array:
 
 
 def build(config: Any) -> HDRM:
-  """The system that `config.system` describes; fields it does not name keep their defaults.
-
-  `config.system.hasm` describes the system that predicts masks, as `config.system` would; {} with true masks.
-
-  Raises:
-    ValueError: an unknown field, with the known ones.
-  """
+  """The system that `config.system` describes, `hasm` as `system` of its own config; see `construct.from_fields`."""
   inner = config.system.get("hasm")
   hasm = construct.load(construct.config_of_part(config, {**inner, "map_hw": config.data.crop_hw})) if inner else None
   return construct.from_fields(HDRM, config, hasm=hasm, vgg=config.vgg)

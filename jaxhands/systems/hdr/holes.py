@@ -15,7 +15,7 @@ from jaxtyping import Float, Shaped
 
 from jaxhands.geometry.arrays import Array
 from jaxhands.geometry.masks import presence
-from jaxhands.models.convolve import convolve
+from jaxhands.models.conv_forms import convolve
 from jaxhands.models.partial_conv import Mask
 
 Distractor = Literal["visible", "amodal"]

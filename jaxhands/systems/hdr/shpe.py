@@ -82,8 +82,7 @@ class SHPE:
   def __post_init__(self):
     if self.crop_hw[0] % _STRIDE or self.crop_hw[1] % _STRIDE:
       raise ValueError(f"crop_hw={self.crop_hw} is not a multiple of {_STRIDE}, the stride of DetNet's maps")
-    if unknown := sorted(set(self.frozen) - {PART}):
-      raise ValueError(f"freeze={unknown}: SHPE is one part, {PART!r}")
+    base.check_frozen(self, (PART,))
 
   @property
   def needs(self) -> frozenset[str]:
@@ -120,7 +119,7 @@ class SHPE:
     )
 
   def device_ops(self, batch: schema.Batch, rng: jax.Array, train: bool) -> schema.Batch:
-    """`image` without ImageNet's mean and deviation; in training also colour factors and `targets`."""
+    """`image` normalised with ImageNet's mean and deviation; in training also colour factors and `targets`."""
     image = batch["image"].astype(jnp.float32) / 255
     if not train:
       return {**batch, "image": colour.normalise(image)}
@@ -178,8 +177,7 @@ class SHPE:
     own = subtrees.part(variables, PART)
     maps, state = self.network.apply(own, batch["image"], PART not in self.frozen, mutable=["batch_stats"])
     terms = self.loss_terms(maps, batch)
-    total = sum((self.weights[name] * value for name, value in terms.items()), jnp.float32(0))
-    return base.LossOut(total, terms, subtrees.nested(PART, state), self.weights)
+    return base.LossOut.weighted(terms, subtrees.nested(PART, state), self.weights)
 
   def loss_terms(self, maps: Mapping[str, jax.Array], batch: schema.Batch) -> dict[str, Float[Array, ""]]:
     """The terms over a batch with `targets`, from the network's maps.
@@ -250,8 +248,7 @@ class SHPE:
     trunk = "resnet50" if "resnet50.conv1.weight" in state_dict else "resnet"
     variables = convert(state_dict, name_map(f"{PART}/", self.blocks, trunk))
     shapes = jax.eval_shape(lambda: self.init(jax.random.key(0), {"image": jnp.zeros((1, *self.crop_hw, 3))}))
-    check_shapes(variables, shapes)
-    return variables
+    return check_shapes(variables, shapes)
 
 
 def minimal_hand_terms(

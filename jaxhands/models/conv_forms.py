@@ -1,4 +1,4 @@
-"""Convolutions as functions: the one door to them, which chooses their form by shape and platform.
+"""Convolutions as functions, which choose their form by shape and platform; depthwise ones are in `models.attention`.
 
 Maps are [batch, rows, columns, channels], kernels [row, column, in, out] (HWIO); padding is zeros, the same on all
 sides. On CPUs the gradients are not those of differentiating XLA's convolution, which are up to 40 times slower:
@@ -33,7 +33,7 @@ _BAND = 2**18  # values of all windows that `kernel_by_bands` looks at at once: 
 def convolve(
   x: Float[Array, "b h w c"], kernel: Float[Array, "k l c d"], stride: int = 1, padding: int = 0, dilation: int = 1
 ) -> Float[jax.Array, "b p q d"]:
-  """Cross-correlation, as PyTorch's `conv2d`; of a picture that the last window leaves, the rest is not seen.
+  """Cross-correlation, as PyTorch's `conv2d`; rows and columns after the last whole window are ignored.
 
   Args:
     x: maps.
@@ -91,8 +91,8 @@ def _convolve_forward(x: jax.Array, kernel: jax.Array, stride: int, padding: int
   return _convolve(x, kernel, stride, padding, dilation), (x, kernel)
 
 
-def _convolve_backward(stride: int, padding: int, dilation: int, seen: Any, cotangent: jax.Array) -> Any:
-  x, kernel = seen
+def _convolve_backward(stride: int, padding: int, dilation: int, residuals: Any, cotangent: jax.Array) -> Any:
+  x, kernel = residuals
   return (
     _to_input(cotangent, kernel, x.shape[1:3], stride, padding, dilation),
     _to_kernel(x, cotangent, kernel.shape, stride, padding, dilation),
@@ -112,8 +112,8 @@ def _deconvolve_forward(x: jax.Array, kernel: jax.Array, stride: int, padding: i
   return _deconvolve(x, kernel, stride, padding), (x, kernel)
 
 
-def _deconvolve_backward(stride: int, padding: int, seen: Any, cotangent: jax.Array) -> Any:
-  x, kernel = seen
+def _deconvolve_backward(stride: int, padding: int, residuals: Any, cotangent: jax.Array) -> Any:
+  x, kernel = residuals
   return (
     _xla(cotangent, kernel, stride, padding, 1),
     _to_kernel(cotangent, x, kernel.shape, stride, padding, 1),
@@ -164,7 +164,7 @@ def _phases(
   counts = [-(-size // stride) for size in out_hw]  # pixels of a place
   flipped = kernel[::-1, ::-1].swapaxes(2, 3)
 
-  def seen(place: int, axis: int) -> tuple[slice, tuple[int, int]]:
+  def kernel_part(place: int, axis: int) -> tuple[slice, tuple[int, int]]:
     """Rows (columns) of the flipped kernel that a place sees, and the padding of the cotangent for them."""
     size = kernel.shape[axis]
     first = (place + padding) % stride
@@ -174,7 +174,7 @@ def _phases(
     return rows, (low, counts[axis] + dilation * (taps - 1) - low - cotangent.shape[axis + 1])
 
   def at(row: int, column: int) -> jax.Array:
-    (rows, above), (columns, beside) = seen(row, 0), seen(column, 1)
+    (rows, above), (columns, beside) = kernel_part(row, 0), kernel_part(column, 1)
     part = flipped[rows, columns]
     if not part.size:
       return jnp.zeros((cotangent.shape[0], *counts, kernel.shape[2]), cotangent.dtype)
@@ -231,18 +231,19 @@ def kernel_by_bands(
 
   def add(step: jax.Array, total: jax.Array) -> jax.Array:
     example, band = step // bands * examples, step % bands * rows
-    seen = (examples, last[0] + reach[0], last[1] + reach[1], shape[2])
-    seen = jax.lax.dynamic_slice(padded, (example, band * stride, 0, 0), seen)
-    pulled = jax.lax.dynamic_slice(cotangent, (example, band, 0, 0), (examples, rows, width, shape[3]))
-    windows = [seen[:, i : i + last[0] : stride, j : j + last[1] : stride] for i, j in places]
+    size = (examples, last[0] + reach[0], last[1] + reach[1], shape[2])
+    rows_of_x = jax.lax.dynamic_slice(padded, (example, band * stride, 0, 0), size)
+    cotangent_rows = jax.lax.dynamic_slice(cotangent, (example, band, 0, 0), (examples, rows, width, shape[3]))
+    windows = [rows_of_x[:, i : i + last[0] : stride, j : j + last[1] : stride] for i, j in places]
     windows = jnp.concatenate(windows, axis=-1) if len(windows) > 1 else windows[0]
-    windows, pulled = windows.reshape(-1, inputs), pulled.reshape(-1, shape[3])
-    return total + (windows.T @ pulled if inputs < shape[3] else pulled.T @ windows)  # the narrow one is transposed
+    windows, cotangent_rows = windows.reshape(-1, inputs), cotangent_rows.reshape(-1, shape[3])
+    # The narrow one is transposed.
+    return total + (windows.T @ cotangent_rows if inputs < shape[3] else cotangent_rows.T @ windows)
 
   inputs = len(places) * shape[2]
-  found = jnp.zeros((inputs, shape[3]) if inputs < shape[3] else (shape[3], inputs), x.dtype)
-  found = jax.lax.fori_loop(0, batch // examples * bands, add, found)
-  return (found if inputs < shape[3] else found.T).reshape(shape)
+  gradient = jnp.zeros((inputs, shape[3]) if inputs < shape[3] else (shape[3], inputs), x.dtype)
+  gradient = jax.lax.fori_loop(0, batch // examples * bands, add, gradient)
+  return (gradient if inputs < shape[3] else gradient.T).reshape(shape)
 
 
 def _largest_divisor(number: int, most: int) -> int:
