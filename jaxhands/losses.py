@@ -164,13 +164,32 @@ def gram(features: Float[jax.Array, "b h w c"]) -> Float[jax.Array, "b c c"]:
   return products / (features.shape[1] * features.shape[2] * features.shape[3])
 
 
-def adversarial(scores: Float[Array, "b _ _"], role: Literal["real", "fake", "generator"]) -> Float[jax.Array, " b"]:
+def total_variation(image: Float[jax.Array, "b h w c"]) -> Float[jax.Array, " b"]:
+  """Mean absolute difference of neighbours in a row plus that of neighbours in a column."""
+  across, down = jnp.diff(image, axis=2), jnp.diff(image, axis=1)
+  return jnp.abs(across).mean((1, 2, 3)) + jnp.abs(down).mean((1, 2, 3))
+
+
+def adversarial(
+  scores: Float[jax.Array, "b _ _"],
+  role: Literal["real", "fake", "generator"],
+  kind: Literal["nsgan", "lsgan", "hinge"] = "nsgan",
+) -> Float[jax.Array, " b"]:
   """What a discriminator's scores, before the sigmoid, cost: it, of real or fake pictures; or the generator, of fakes.
 
-  Cross-entropy with 1 for real pictures and 0 for fake ones, and with 1 for the generator.
+  "nsgan": cross-entropy with 1 for real pictures and 0 for fake ones, and with 1 for the generator; "lsgan": squares
+  of the probabilities' differences from these; "hinge": max(0, 1 - score) and max(0, 1 + score), -score.
   """
+  scores = jnp.asarray(scores, jnp.float32)
   target = jnp.full(scores.shape, 0.0 if role == "fake" else 1.0)
-  loss = binary_cross_entropy(scores, target, jnp.ones(scores.shape, bool))
+  if kind == "nsgan":
+    loss = binary_cross_entropy(scores, target, jnp.ones(scores.shape, bool))
+  elif kind == "lsgan":
+    loss = jnp.square(jax.nn.sigmoid(scores) - target)
+  elif role == "generator":
+    loss = -scores
+  else:
+    loss = jax.nn.relu(1 + scores if role == "fake" else 1 - scores)
   return loss.mean(tuple(range(1, scores.ndim)))
 
 

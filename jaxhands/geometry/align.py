@@ -1,4 +1,4 @@
-"""Closed-form alignments: rigid motion between point sets, weak-perspective camera to 2D points."""
+"""Closed-form alignments: similarity between point sets (Procrustes), weak-perspective camera to 2D points."""
 
 from __future__ import annotations
 
@@ -17,17 +17,50 @@ def _weighted_means(weight: Any, *points: Any) -> list[Any]:
   return [(share * p).sum(-2, keepdims=True) for p in points]
 
 
+def procrustes(
+  points: Float[Array, "*b N 3"], target: Float[Array, "*b N 3"], weight: Float[Array, "*b N"] | None = None
+) -> Float[Array, "*b N 3"]:
+  """`points` after the similarity (scale, rotation without mirror, translation) that brings them nearest to `target`.
+
+  Least squares, weighted by `weight` (e.g. validity); without any weight, zeros.
+  """
+  xp = namespace(points, target)
+  weights: Any = xp.ones_like(points[..., 0]) if weight is None else weight
+  center, target_center = _weighted_means(weights, points, target)
+  a, b = points - center, target - target_center
+  spread = (weights * (a * a).sum(-1)).sum(-1)
+  turn, fit = _turn(a, b, weights)
+  scale = fit / xp.where(spread == 0, 1, spread)
+  return scale[..., None, None] * matmul(a, turn) + target_center
+
+
 def rigid(
   points: Float[Array, "*b N 3"], target: Float[Array, "*b N 3"], weight: Float[Array, "*b N"]
 ) -> tuple[Float[Array, "*b 3 3"], Float[Array, "*b 3"]]:
   """Rotation R and shift t with which R p + t of `points` lie nearest to `target`, by weighted least squares."""
   center, target_center = _weighted_means(weight, points, target)
-  xp = namespace(points, target)
-  u, _, vt = xp.linalg.svd(matmul((weight[..., None] * (points - center)).swapaxes(-1, -2), target - target_center))
+  turn = _turn(points - center, target - target_center, weight)[0].swapaxes(-1, -2)
+  return turn, (target_center - matmul(center, turn.swapaxes(-1, -2)))[..., 0, :]
+
+
+def _turn(a: Any, b: Any, weight: Any) -> tuple[Any, Any]:
+  """T [*b, 3, 3] without mirror that makes the rows a T nearest to b, and the weighted sum of a T . b."""
+  xp = namespace(a, b)
+  u, values, vt = xp.linalg.svd(matmul((weight[..., None] * a).swapaxes(-1, -2), b))
   mirrored = xp.sign(xp.linalg.det(u) * xp.linalg.det(vt))
   signs = xp.stack([xp.ones_like(mirrored), xp.ones_like(mirrored), mirrored], axis=-1)
-  turn = matmul(u * signs[..., None, :], vt).swapaxes(-1, -2)
-  return turn, (target_center - matmul(center, turn.swapaxes(-1, -2)))[..., 0, :]
+  return matmul(u * signs[..., None, :], vt), (values * signs).sum(-1)
+
+
+def reconstruction_error(
+  points: Float[Array, "*b N 3"], target: Float[Array, "*b N 3"], weight: Float[Array, "*b N"] | None = None
+) -> Float[Array, " *b"]:
+  """Mean distance after `procrustes`, over points with weight: PA-MPJPE in the points' unit."""
+  xp = namespace(points, target)
+  weights: Any = xp.ones_like(points[..., 0]) if weight is None else weight
+  distance = xp.sqrt(((procrustes(points, target, weights) - target) ** 2).sum(-1))
+  total = weights.sum(-1)
+  return (weights * distance).sum(-1) / xp.where(total == 0, 1, total)
 
 
 def weak_perspective(

@@ -134,6 +134,14 @@ def matrix_from_6d(rotation_6d: Float[Array, "*b 6"]) -> Float[Array, "*b 3 3"]:
   return _matrix_from_columns(first, second, _cross(first, second))
 
 
+def matrix_from_6d_robust(rotation_6d: Float[Array, "*b 6"]) -> Float[Array, "*b 3 3"]:
+  """Orthonormalises both columns alike: each is turned half of what is missing to a right angle (manopth)."""
+  first, second = _normalize(rotation_6d[..., :3]), _normalize(rotation_6d[..., 3:])
+  middle, across = _normalize(first + second), _normalize(first - second)
+  first, second = _normalize(middle + across), _normalize(middle - across)
+  return _matrix_from_columns(first, second, _cross(first, second))
+
+
 def rotation_6d_from_matrix(matrix: Float[Array, "*b 3 3"]) -> Float[Array, "*b 6"]:
   """The first column, then the second."""
   return namespace(matrix).concatenate([matrix[..., :, 0], matrix[..., :, 1]], axis=-1)

@@ -1,4 +1,4 @@
-"""Rigid motions against scipy and what they minimise, the weak-perspective fit against least squares."""
+"""Procrustes against scipy and its own invariances, the weak-perspective fit against least squares."""
 
 import jax
 import numpy as np
@@ -18,6 +18,15 @@ def clouds(seed, count=9):
 
 
 @given(seeds)
+def test_procrustes_undoes_a_similarity(seed):
+  points, _, _ = clouds(seed)
+  rng = np.random.default_rng(seed)
+  target = rng.uniform(0.1, 9) * points @ Rotation.random(rng=rng).as_matrix().T + rng.normal(size=3)
+  np.testing.assert_allclose(align.procrustes(points, target), target, atol=1e-9)
+  np.testing.assert_allclose(align.reconstruction_error(points, target), 0, atol=1e-9)
+
+
+@given(seeds)
 def test_a_rigid_motion_is_undone_and_a_mirror_is_none(seed):
   points, other, weight = clouds(seed)
   rng = np.random.default_rng(seed)
@@ -29,19 +38,24 @@ def test_a_rigid_motion_is_undone_and_a_mirror_is_none(seed):
 
 
 @given(seeds)
-def test_no_other_rigid_motion_is_nearer(seed):
+def test_no_other_similarity_is_nearer(seed):
   points, target, weight = clouds(seed)
-  turn, shift = align.rigid(points, target, weight)
-  best = points @ turn.swapaxes(-1, -2) + shift[:, None]
+  best = align.procrustes(points, target, weight)
   rng = np.random.default_rng(seed)
 
   def cost(moved):
     return (weight * ((moved - target) ** 2).sum(-1)).sum(-1)
 
   for _ in range(5):
-    other = Rotation.from_rotvec(rng.normal(size=3) * 0.1).as_matrix()
-    moved = best @ other.T + rng.normal(size=3) * 0.05
+    turn = Rotation.from_rotvec(rng.normal(size=3) * 0.1).as_matrix()
+    moved = best @ turn.T * rng.uniform(0.9, 1.1) + rng.normal(size=3) * 0.05
     assert (cost(moved) >= cost(best) - 1e-9).all()
+
+
+@given(seeds)
+def test_a_mirror_image_is_not_undone(seed):
+  points, _, _ = clouds(seed)
+  assert (align.reconstruction_error(points, points * [-1, 1, 1]) > 1e-3).all()
 
 
 @given(seeds)
@@ -49,14 +63,15 @@ def test_points_without_weight_do_not_count(seed):
   points, target, _ = clouds(seed)
   weight = np.ones(points.shape[:-1])
   weight[:, 5:] = 0
-  weighted, alone = align.rigid(points, target, weight), align.rigid(points[:, :5], target[:, :5], weight[:, :5])
-  for found, expected in zip(weighted, alone, strict=True):
-    np.testing.assert_allclose(found, expected, atol=1e-9)
+  weighted = align.reconstruction_error(points, target, weight)
+  np.testing.assert_allclose(weighted, align.reconstruction_error(points[:, :5], target[:, :5]), atol=1e-9)
 
 
 def test_nothing_to_align_gives_zeros():
   points, target, _ = clouds(0)
   nothing = np.zeros(points.shape[:-1])
+  np.testing.assert_array_equal(align.procrustes(points, target, nothing), 0)
+  np.testing.assert_array_equal(align.reconstruction_error(points, target, nothing), 0)
   np.testing.assert_array_equal(align.weak_perspective(points, target[..., :2], nothing), 0)
 
 
@@ -83,6 +98,5 @@ def test_numpy_and_jax_agree(weight):
   weight = weight + np.float32(0.1)
   fit = align.weak_perspective(points, target[..., :2], weight)
   np.testing.assert_allclose(jax.jit(align.weak_perspective)(points, target[..., :2], weight), fit, atol=1e-4)
-  turn, shift = align.rigid(points, target, weight)
-  for found, expected in zip(jax.jit(align.rigid)(points, target, weight), (turn, shift), strict=True):
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+  error = align.reconstruction_error(points, target, weight)
+  np.testing.assert_allclose(jax.jit(align.reconstruction_error)(points, target, weight), error, atol=1e-4)

@@ -73,12 +73,21 @@ def test_quaternions_of_any_length_and_sign(quaternion, signs):
 @given(hnp.arrays(np.float64, (4, 6), elements=st.floats(-2, 2)), st.floats(0.2, 5))
 def test_6d_is_orthonormal_and_ignores_length(vector, scale):
   vector = vector + np.array([3, 0, 0, 0, 3, 0])  # away from parallel columns
-  matrix = rotations.matrix_from_6d(vector)
-  np.testing.assert_allclose(matrix @ matrix.swapaxes(-1, -2), np.tile(np.eye(3), (4, 1, 1)), atol=1e-12)
-  np.testing.assert_allclose(np.linalg.det(matrix), 1, atol=1e-12)
-  np.testing.assert_allclose(rotations.matrix_from_6d(vector * scale), matrix, atol=1e-12)
+  for convert in (rotations.matrix_from_6d, rotations.matrix_from_6d_robust):
+    matrix = convert(vector)
+    np.testing.assert_allclose(matrix @ matrix.swapaxes(-1, -2), np.tile(np.eye(3), (4, 1, 1)), atol=1e-12)
+    np.testing.assert_allclose(np.linalg.det(matrix), 1, atol=1e-12)
+    np.testing.assert_allclose(convert(vector * scale), matrix, atol=1e-12)
   first = vector[:, :3] / np.linalg.norm(vector[:, :3], axis=-1, keepdims=True)
-  np.testing.assert_allclose(matrix[..., 0], first, atol=1e-12)
+  np.testing.assert_allclose(rotations.matrix_from_6d(vector)[..., 0], first, atol=1e-12)
+
+
+@given(hnp.arrays(np.float64, (4, 6), elements=st.floats(-2, 2)))
+def test_robust_6d_treats_both_columns_alike(vector):
+  vector = vector + np.array([3, 0, 0, 0, 3, 0])
+  swapped = np.concatenate([vector[:, 3:], vector[:, :3]], axis=-1)
+  matrix, other = rotations.matrix_from_6d_robust(vector), rotations.matrix_from_6d_robust(swapped)
+  np.testing.assert_allclose(other, matrix[..., [1, 0, 2]] * [1, 1, -1], atol=1e-12)
 
 
 @given(vectors)
@@ -86,6 +95,7 @@ def test_6d_of_a_rotation_goes_back_and_costs_nothing(axis_angle):
   matrix = Rotation.from_rotvec(axis_angle).as_matrix()
   vector = rotations.rotation_6d_from_matrix(matrix)
   np.testing.assert_allclose(rotations.matrix_from_6d(vector), matrix, atol=1e-12)
+  np.testing.assert_allclose(rotations.matrix_from_6d_robust(vector), matrix, atol=1e-12)
   np.testing.assert_allclose(rotations.orthonormality(vector), 0, atol=1e-12)
 
 
@@ -121,8 +131,9 @@ def test_gradients_of_the_logarithm_are_finite(row):
 
 def test_degenerate_6d_is_finite():
   for vector in (np.zeros(6), np.array([1.0, 0, 0, 2, 0, 0])):
-    assert np.isfinite(rotations.matrix_from_6d(vector)).all()
-    assert np.isfinite(jax.jacobian(rotations.matrix_from_6d)(jnp.asarray(vector, jnp.float32))).all()
+    for convert in (rotations.matrix_from_6d, rotations.matrix_from_6d_robust):
+      assert np.isfinite(convert(vector)).all()
+      assert np.isfinite(jax.jacobian(convert)(jnp.asarray(vector, jnp.float32))).all()
 
 
 @pytest.mark.parametrize(
@@ -130,7 +141,7 @@ def test_degenerate_6d_is_finite():
   [
     (rotations.matrix_from_axis_angle, 3), (rotations.quaternion_from_axis_angle, 3),
     (rotations.matrix_from_quaternion, 4), (rotations.axis_angle_from_quaternion, 4),
-    (rotations.matrix_from_6d, 6), (rotations.orthonormality, 6),
+    (rotations.matrix_from_6d, 6), (rotations.matrix_from_6d_robust, 6), (rotations.orthonormality, 6),
     (lambda x: rotations.axis_angle_from_matrix(rotations.matrix_from_axis_angle(x)), 3),
   ],
 )  # fmt: skip

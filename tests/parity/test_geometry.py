@@ -24,6 +24,11 @@ def test_6d(case, reference):
   np.testing.assert_allclose(rotations.matrix_from_6d(case["in/rot6d"]), case[reference], atol=1e-6)
 
 
+def test_6d_robust(case):
+  robust = rotations.matrix_from_6d_robust(case["in/rot6d"])
+  np.testing.assert_allclose(robust, case["rot6d_manopth_robust"], atol=1e-6)
+
+
 def test_quaternions(case):
   matrix = case["quat_prohmr"]
   np.testing.assert_allclose(rotations.matrix_from_quaternion(case["in/quat_wxyz"]), matrix, atol=1e-6)
@@ -46,6 +51,12 @@ def test_orthonormality(case):
   np.testing.assert_allclose(penalty.mean(), case["orthonormality_mean"], rtol=1e-5)
 
 
+def test_procrustes(case):
+  np.testing.assert_allclose(align.procrustes(case["in/S1"], case["in/S2"]), case["procrustes"], atol=1e-5)
+  error = align.reconstruction_error(case["in/S1"], case["in/S2"])
+  np.testing.assert_allclose(error, case["reconstruction_error"], rtol=1e-5, atol=1e-6)
+
+
 def test_perspective(case):
   points = case["in/points"] + case["in/translation"][:, None]
   matrix = camera.intrinsics(case["in/focal"], case["in/center"])
@@ -66,7 +77,7 @@ def test_attention(case, size):
 
 
 def test_every_reference_output_is_checked(case):
-  """A new kind of output must not go unseen; for manopth's robust 6D and Procrustes we have no function."""
+  """A new kind of output in a case must not go unseen."""
   known = r"in/.*|rot6d_(prohmr|manopth|manopth_robust)|aa_(prohmr|smplx|pytorch3d)|quat_prohmr|mat_to_(quat|aa)"
   known += r"|mat_to_rot6d_prohmr|orthonormality_(sq|mean)|procrustes|reconstruction_error|perspective|wp_scale_tx_ty"
   known += r"|wp_attention_(8|16|32)"

@@ -88,10 +88,11 @@ def test_evaluation(case, runs):
     close(jax.nn.sigmoid(runs[name][0]), case[f"prob_{name}"][:, 0], len(LAYERS))
 
 
-def test_adversarial_losses(case, runs):
+@pytest.mark.parametrize("kind", ["nsgan", "lsgan", "hinge"])
+def test_adversarial_losses(case, runs, kind):
   for name, scores, role in (("dis_real", "real", "real"), ("dis_fake", "fake", "fake"), ("gen", "fake", "generator")):
-    found = losses.adversarial(runs[scores][0], role).mean()
-    close(found, case[f"nsgan_{name}"], len(LAYERS))
+    found = losses.adversarial(runs[scores][0], role, kind).mean()
+    close(found, case[f"{kind}_{name}"], len(LAYERS))
 
 
 def _sigma(variables, state, layer):

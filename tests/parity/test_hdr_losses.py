@@ -1,11 +1,11 @@
-"""HDRM's reconstruction, perceptual and style losses, and their gradient, against the release."""
+"""HDRM's reconstruction, perceptual, style and smoothness losses, and their gradient, against the release."""
 
 import jax
 import pytest
 
 from jaxhands import losses
 from jaxhands.models.backbones import vgg
-from jaxhands.systems import base
+from jaxhands.systems.hdr import holes
 from jaxhands.systems.hdr.hdrm import HDRM, recovery_terms
 from jaxhands.weights.vgg import import_vgg
 from tests.parity.cases import Case, close
@@ -39,7 +39,7 @@ def found(case, weights):
     def total(output):
       terms = recovery_terms(output, truth, found, lambda image: vgg.pools(weights, image))
       terms = {name: value.mean() for name, value in terms.items()}
-      return base.LossOut.weighted(terms, {}, HDRM().weights).loss, terms
+      return HDRM().weighted(terms), terms
 
     return jax.value_and_grad(total, has_aux=True)(output), vgg.pools(weights, truth)
 
@@ -65,3 +65,12 @@ def test_features(case, found):
     maps = nchw(pool)[..., ::4, ::4]
     close(maps[:, every(maps.shape[1], 16)], case[f"vgg_pool{i}"], LAYERS)
   close(losses.gram(found["pools"][0])[:, ::4, ::4], case["gram_pool1"], LAYERS)
+
+
+def test_total_variation(case, found):
+  """Of the undilated composite, which starts from the truth here, as the README says."""
+  truth = found["truth"]
+  close(losses.total_variation(truth).mean(), case["tv_gt"], LAYERS)
+  output = normalised(case.image("output"))
+  made = holes.composite(output, truth, holes_of(case), dilation=0)
+  close(losses.total_variation(made).mean(), case["tv"], LAYERS)
