@@ -65,13 +65,14 @@ def pipeline(config: Any, choice: base.Choice) -> ConfigDict:
     start[_START] = config.copy_and_resolve_references()
     start[_START].init_from.all = shared.KEPT
     start[_START].eval.methods = ConfigDict()
-  config.init_from.update(hasm="stages/hasm:.", hdrnet="stages/hdrm_finetune", pose=f"stages/{names[-1]}:.")
+  hdrnet = "stages/hdrm_finetune" if "hdrm_finetune" in names else shared.KEPT
+  config.init_from.update(hasm="stages/hasm:.", hdrnet=hdrnet, pose=f"stages/{names[-1]}:.")
   return base.staged(config, start | parts | {"pipeline": config})
 
 
 def _parts(choice: base.Choice) -> tuple[str, ...]:
-  """Those that the pipeline is made of, the estimator last; what starts from finished weights needs no first HDRM."""
-  recovery_parts = ("hdrm_finetune",) if shared.starts_from_kept(choice) else ("hdrm", "hdrm_finetune")
+  """Those that are trained, the estimator last. HDRM's finished weights stay as they are: a short training spoils them."""
+  recovery_parts = () if shared.starts_from_kept(choice) else ("hdrm", "hdrm_finetune")
   return ("hasm", *recovery_parts, "internet" if "internet_pose" in choice else "shpe")
 
 
@@ -81,7 +82,7 @@ def _config_of(name: str, choice: base.Choice) -> Any:
   own = dataclasses.replace(choice, part=name, switches=choice.switches & understood(name, choice))
   _TRAINED[name](config, own)
   if name == "hdrm_finetune":
-    recovery.sources(config, shared.KEPT if shared.starts_from_kept(choice) else "stages/hdrm", "stages/hasm:.")
+    recovery.sources(config, "stages/hdrm", "stages/hasm:.")
   return config
 
 

@@ -106,10 +106,10 @@ def hdrm_finetune(config: Any, choice: base.Choice) -> None:
 
 
 def sources(config: Any, hdrm_run: str, hasm_run: str) -> None:
-  """Where fine-tuning starts from: runs as `init_from` names them; weights of the package have no discriminator."""
+  """Where fine-tuning starts from: runs as `init_from` names them."""
   config.init_from.update(hdrnet=hdrm_run, hasm=hasm_run)
   if config.system.adversarial:
-    config.init_from.discriminator = "" if hdrm_run == shared.KEPT else hdrm_run
+    config.init_from.discriminator = hdrm_run
 
 
 def _run(part: str, choice: base.Choice, switches: Sequence[str]) -> str:

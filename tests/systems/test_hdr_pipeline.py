@@ -295,14 +295,13 @@ def test_stages_share_one_data_set_and_start_from_each_other(size):
 
 def test_the_demo_starts_from_the_weights_of_the_package():
   parts = dict(stages.of(hdr.get_config("demo")))
-  assert list(parts) == [time_budget.METHOD, "hasm", "hdrm_finetune", "shpe", "pipeline"]
+  assert list(parts) == [time_budget.METHOD, "hasm", "shpe", "pipeline"]
   sources = {name: {key: text for key, text in part.init_from.items() if text} for name, part in parts.items()}
   assert sources == {
     "at_the_start": {"all": "kept/hdr"},
     "hasm": {"all": "kept/hdr:hasm"},
-    "hdrm_finetune": {"hdrnet": "kept/hdr", "hasm": "stages/hasm:."},
     "shpe": {"all": "kept/hdr:pose"},
-    "pipeline": {"hasm": "stages/hasm:.", "hdrnet": "stages/hdrm_finetune", "pose": "stages/shpe:."},
+    "pipeline": {"hasm": "stages/hasm:.", "hdrnet": "kept/hdr", "pose": "stages/shpe:."},
   }
   kept_config = checkpoint.read_config(kept.folder("hdr"))
   for name in ("at_the_start", "pipeline"):
