@@ -71,7 +71,7 @@ def pipeline(config: Any, choice: base.Choice) -> ConfigDict:
 
 
 def _parts(choice: base.Choice) -> tuple[str, ...]:
-  """Those that are trained, the estimator last. HDRM's finished weights stay as they are: a short training spoils them."""
+  """Those that are trained, the estimator last; a short training would spoil HDRM's finished weights."""
   recovery_parts = () if shared.starts_from_kept(choice) else ("hdrm", "hdrm_finetune")
   return ("hasm", *recovery_parts, "internet" if "internet_pose" in choice else "shpe")
 
