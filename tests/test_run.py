@@ -143,11 +143,11 @@ def test_nothing_is_evaluated_or_compiled_twice(data, tmp_path, monkeypatch):
   answer = made.evaluate(made.train())
   assert len(measured) == 2  # after 2 and 4 steps
   assert set(answer.intervals) == set(answer.metrics)
-  assert made.evaluator._predict._cache_size() == 1  # also of the examples that are shown
+  assert made.evaluator._predict_jit._cache_size() == 1  # also of the examples that are shown
   again = made.evaluate()  # of what is saved
   assert len(measured) == 3
   assert dict(again.metrics) == pytest.approx(dict(answer.metrics), rel=1e-6)
-  assert made.evaluator._predict._cache_size() == 1
+  assert made.evaluator._predict_jit._cache_size() == 1
 
 
 def test_evaluating_needs_no_training_data(data, tmp_path, capsys):

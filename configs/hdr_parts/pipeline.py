@@ -14,7 +14,8 @@ _TRAINED = {
   "hasm": segmentation.hasm, "hdrm": recovery.hdrm, "hdrm_finetune": recovery.hdrm_finetune, "shpe": pose.shpe,
   "internet": pose.internet_pose,
 }  # fmt: skip
-_RELEASED_FACTOR = 2.0  # of the box of a hand's whole mask, where that of its joints has `shared.PAPER_FACTOR`
+# The release enlarges the box of a hand's whole mask so much; the same of its joints' box is `shared.PAPER_FACTOR`.
+_RELEASED_FACTOR = 2.0
 _START = "at_the_start"  # the weights that come with the package, untouched: a row of the table
 _DATA = {
   "demo": shared.demo_data, "tiny": shared.tiny, "small": shared.small_data, "kept": shared.kept_data,

@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("inputs", nargs="+", type=_path, metavar="PICTURE|FOLDER|VIDEO")
   parser.add_argument(
     "--run", default=_PACKAGED, type=_path, metavar="RUN",
-    help="a run that predicts poses, or the name of weights that come with jaxhands (default: internet)",
+    help=f"a run that predicts poses, or the name of weights that come with jaxhands (default: {_PACKAGED})",
   )  # fmt: skip
   parser.add_argument("--out", required=True, type=_path, metavar="DIR", help="folder for the results")
   where = parser.add_mutually_exclusive_group()

@@ -33,7 +33,7 @@ ShareOfMasks = Callable[[CropDraw], float]
 
 @runtime_checkable
 class RandomCrop(Protocol):
-  """Draws crops. `share_of_masks` tells how much of all masks of such a crop together is hand, where masks exist."""
+  """Draws crops, for `host_ops.Crop`. `share_of_masks(draw)` is the share of set pixels of all masks of that crop."""
 
   def draw(self, rng: np.random.Generator, share_of_masks: ShareOfMasks | None = None) -> CropDraw: ...
 
@@ -75,7 +75,7 @@ class Zoom:
   """A window of random size and place: SegFormer's resizing and cropping, as one affine.
 
   A magnified crop is looked at through a window anywhere in it. A crop that shrank lies anywhere in the window, which
-  shows more of the picture around it (there: it lies in the upper left corner, with nothing around).
+  shows more of the picture around it (SegFormer's release puts it into the upper left corner).
 
   Attributes:
     low, high: of the uniform magnification.

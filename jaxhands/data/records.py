@@ -132,7 +132,7 @@ class Records:
     return f"{self.data_set.folder}:{self.data_set.split}[{self._rows[index]}] ({schema.VIEWS[self._views[index]]})"
 
 
-class Kept:
+class Cached:
   """A source whose elements stay in memory once `prepare` has made them, up to a number of bytes; others are remade.
 
   For data sets that fit: reading and decoding then cost nothing from the second epoch on.

@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from jaxhands.data import host_ops
-from jaxhands.data.records import DataSet, Kept, Records
+from jaxhands.data.records import Cached, DataSet, Records
 
 Ops = Sequence[Any]  # of `systems.base.HostOp`
 
@@ -97,12 +97,12 @@ def eval_batches(
   reading: Reading | None = None,
   positions: Sequence[int] | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-  """Every example once, in order. The last batch is filled up with copies of `weight` 0, also for all processes alike.
+  """Every example once, in order. Copies of `weight` 0 fill the last batch, so that all processes have as many rows.
 
   Other arguments and errors as of `train_batches`.
 
   Args:
-    positions: read these examples instead, numbered in that order, as they come.
+    positions: indices of examples; these alone are read, in the order given.
   """
   reading = reading or Reading()
   examples = _examples(records, ops, needs, reading, seed=0, endless=False)
@@ -117,7 +117,7 @@ def _examples(
   """A grain MapDataset of finished examples by global position."""
   fixed = tuple(op for position, op in enumerate(ops) if all(_deterministic(o) for o in ops[: position + 1]))
   keep_bytes = 0 if reading.processes else reading.keep_bytes // len(records)
-  sources = [Kept(source, _Prepare(fixed, source), keep_bytes) for source in records]
+  sources = [Cached(source, _Prepare(fixed, source), keep_bytes) for source in records]
   # Of one source as it is: each of grain's layers looks through every example.
   dataset: Any = (
     sources[0] if len(sources) == 1 else grain.MapDataset.concatenate(list(map(grain.MapDataset.source, sources)))

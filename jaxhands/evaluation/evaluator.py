@@ -128,9 +128,9 @@ class Evaluator:
     self._compiled = False
     self._parts = (self._main, *variations, *other_protocols, *means, *plain_baselines)
     self._everywhere = NamedSharding(mesh, PartitionSpec())
-    self._predict = jax.jit(self._predictions)  # stays divided among the devices, as the batch is
-    self._measure = jax.jit(self._measured, out_shardings=self._everywhere)
-    self._show = jax.jit(self._shown, out_shardings=self._everywhere)
+    self._predict_jit = jax.jit(self._predictions)  # stays divided among the devices, as the batch is
+    self._measure_jit = jax.jit(self._measured, out_shardings=self._everywhere)
+    self._show_jit = jax.jit(self._shown, out_shardings=self._everywhere)
 
   @property
   def needs(self) -> frozenset[str]:
@@ -172,7 +172,7 @@ class Evaluator:
     said = time.monotonic()
     for index, batch in enumerate(feed.to_mesh(lambda: iter(batches), self._mesh)):
       with self._compiling() if index == 0 else contextlib.nullcontext():
-        running.append(self._measure(self._predicted(variables, batch, index), batch))
+        running.append(self._measure_jit(self._predicted(variables, batch, index), batch))
       if len(running) > 1:  # the device works on one batch while the host reads the other
         kept.add(_counted(running.popleft()))
       if kept.count and not jax.process_index() and time.monotonic() - said > consoles.SILENT_S:
@@ -203,14 +203,14 @@ class Evaluator:
     variables = jax.device_put(variables, self._everywhere)
     rows = []
     for index, batch in enumerate(feed.to_mesh(lambda: iter(batches), self._mesh)):
-      looked_at = jax.device_get(self._show(self._predicted(variables, batch, index)[""], batch))
+      looked_at = jax.device_get(self._show_jit(self._predicted(variables, batch, index)[""], batch))
       rows.append({key: value[looked_at["batch/weight"] > 0] for key, value in looked_at.items()})
     return {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
 
   def _predicted(self, variables: Variables, batch: schema.Batch, index: int) -> dict[str, schema.Prediction]:
     """`_predictions` of a batch; of other keys in it nothing is compiled anew."""
     read = {key: batch[key] for key in self._system_needs if key in batch}
-    return self._predict(variables, read, np.int32(index))
+    return self._predict_jit(variables, read, np.int32(index))
 
   def _predictions(self, variables: Variables, batch: schema.Batch, index: Any) -> dict[str, schema.Prediction]:
     """Of the system, "", and of each method; jitted, in one graph: what they have in common is computed once."""

@@ -41,7 +41,9 @@ class FoundBoxes:
 
 
 def find_hands(finder: Model, pictures: Sequence[np.ndarray]) -> FoundBoxes:
-  """The right and the left hand of each picture; of several of a side the likeliest is it, and the next the other one.
+  """The right and the left hand of each picture.
+
+  By boxes, the two likeliest hands; the one that looks more like a right hand is the right one. By masks, each side's.
 
   Args:
     finder: a system that predicts boxes or masks.

@@ -5,7 +5,7 @@
     hands.joints_img[0, 0]                    # 21 joints of the right hand, pixels of the picture
     hands.joints_cam[0]                       # both hands, mm, x right, y down, z forward
 
-Of any system: of both hands in one crop, or of one hand at a time, whose pictures are then shown twice. Whatever the
+For systems that see both hands in one crop, and for those of one hand, which are shown each picture twice. Whatever the
 size and number of pictures, one function is compiled, for one batch size.
 """
 
@@ -179,13 +179,13 @@ class Model:
     for op in ops:
       record = op(record, rng)
     example = host_ops.select(record, self.system.needs | {"crop_from_img"})
-    return example | {"smaller": smaller}
+    return example | {"smaller_from_img": smaller}
 
   def _batch(self, examples: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Examples as one batch of the fixed size, filled up with copies of weight 0."""
     filled = [examples[min(row, len(examples) - 1)] for row in range(self.batch_size)]
-    keys = set(filled[0]) - ({"smaller", "crop_from_img"} - self.system.needs)
-    batch = {key: np.stack([example[key] for example in filled]) for key in sorted(keys - {"smaller"})}
+    keys = set(filled[0]) - ({"smaller_from_img", "crop_from_img"} - self.system.needs)
+    batch = {key: np.stack([example[key] for example in filled]) for key in sorted(keys - {"smaller_from_img"})}
     return batch | {"weight": (np.arange(self.batch_size) < len(examples)).astype(np.float32)}
 
   def _predicted(self, variables: base.Variables, batch: schema.Batch) -> schema.Prediction:
@@ -198,7 +198,7 @@ class Model:
     rows, affines = [], []
     while some := list(itertools.islice(examples, self.batch_size)):
       predicted = jax.device_get(self._step(self.variables, feed.put(self._batch(some), self._mesh)))
-      smaller = np.stack([example["smaller"] for example in some])
+      smaller = np.stack([example["smaller_from_img"] for example in some])
       affines.append(np.asarray(crop.compose_affine(np.stack([e["crop_from_img"] for e in some]), smaller)))
       rows.append({key: _in_picture(key, np.array(value[: len(some)]), smaller) for key, value in predicted.items()})
     raw = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}

@@ -158,11 +158,11 @@ def test_kept_elements_are_made_once_and_only_while_there_is_room():
     made.append(index)
     return {"value": np.full(10, element, np.uint8), "name": "x"}
 
-  kept = records.Kept([1, 2, 3], prepare, limit_bytes=25)
+  kept = records.Cached([1, 2, 3], prepare, limit_bytes=25)
   for _ in range(3):
     assert [kept[i]["value"][0] for i in range(3)] == [1, 2, 3]
   assert made.count(0) == made.count(1) == 1
   assert made.count(2) == 3
   kept[0]["value"] = None
   assert kept[0]["value"] is not None, "the dictionary itself is the caller's"
-  assert pickle.loads(pickle.dumps(records.Kept([1], np.add, 3)))._limit == 3
+  assert pickle.loads(pickle.dumps(records.Cached([1], np.add, 3)))._limit == 3

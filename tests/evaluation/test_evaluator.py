@@ -250,9 +250,9 @@ def test_needs_name_what_the_metrics_read(evaluator):
 
 
 def test_one_compilation_for_any_variables(truth, prediction, evaluator):
-  before = evaluator._predict._cache_size()
+  before = evaluator._predict_jit._cache_size()
   evaluator(replay.variables(scenes.prediction(truth, seed=9)), replay.batches(truth, 8), resamples=0)
-  assert evaluator._predict._cache_size() == before
+  assert evaluator._predict_jit._cache_size() == before
 
 
 def test_files_are_whole_and_complete(result, tmp_path):

@@ -32,9 +32,9 @@ class Protocol:
     joints: "annotated" ones; or of these the "visible" or the "occluded" (HandFlow's RR*).
     average: "per_joint" = mean over examples, then over joints (InterNet, DIGIT, Intershape); "pooled" over all.
     count_root: the joint moved onto the truth counts, with its error of 0 (InterNet, DIGIT, Intershape).
-    left_root: the left wrist's depth. "relative" to the right one's where both hands share a frame, in MRRPE and under
-      the last two roots, and its own otherwise (InterNet's release); "relative_if_seen" everywhere, wherever a right
-      hand is found (InterNet's paper); its "own" everywhere.
+    left_root: the left wrist's depth. "relative": the right wrist's with the predicted distance added, in MRRPE and
+      where `root` is "right_wrist" or "none"; elsewhere the left hand's own (InterNet's release). "relative_if_seen":
+      with the distance wherever a right hand is found (InterNet's paper). "own": the left hand's own everywhere.
   """
 
   depth: DepthSource = "gt"
@@ -76,7 +76,7 @@ class Metric:
     quantity: what it is made of.
     reduce: `(values of all examples, weights) -> number`; NaN where nothing has weight.
     groups: of `GROUPS`; () = one number over all examples.
-    baseline: the mean pose is measured by it, too.
+    baseline: it is also computed for the mean pose.
     better: which way is better; "neither" of what should be as large as something else.
     optional: left out for systems that do not predict what it reads, instead of an error. Systems that predict no pose
       at all have none of the metrics that read one, optional or not.

@@ -52,7 +52,7 @@ class Columns:
 
 
 def let_go(tree: Any) -> None:
-  """What was looked at of joined arrays is no more held in memory; it is read again when it is looked at again."""
+  """Frees the memory of joined arrays that were looked at; whoever looks again reads them from their file again."""
   for leaf in jax.tree.leaves(tree):
     mapped = getattr(leaf, "_mmap", None)
     if isinstance(mapped, mmap.mmap) and hasattr(mapped, "madvise"):

@@ -63,8 +63,8 @@ def mrrpe(protocol: Protocol) -> Metric:
 def placement(protocol: Protocol) -> Metric:
   """Mean relative placement error in mm: the left hand's root from the right one's, in interacting pictures.
 
-  With the true scale, as many of the right hand's true lengths as are predicted of its predicted ones (Intershape's
-  equation 2 has no other unit). MRRPE has wrists and no scale.
+  With scale="gt", the predicted offset is multiplied by the right hand's true length from wrist to middle1 over its
+  predicted one, the unit of Intershape's equation 2. MRRPE has wrists and no scale.
   """
   return Metric("placement", "mm", placement_error(protocol), AVERAGES["pooled"])
 
