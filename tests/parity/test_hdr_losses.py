@@ -5,6 +5,7 @@ import pytest
 
 from jaxhands import losses
 from jaxhands.models.backbones import vgg
+from jaxhands.systems import base
 from jaxhands.systems.hdr import holes
 from jaxhands.systems.hdr.hdrm import HDRM, recovery_terms
 from jaxhands.weights.vgg import import_vgg
@@ -39,7 +40,7 @@ def found(case, weights):
     def total(output):
       terms = recovery_terms(output, truth, found, lambda image: vgg.pools(weights, image))
       terms = {name: value.mean() for name, value in terms.items()}
-      return HDRM().weighted(terms), terms
+      return base.LossOut.weighted(terms, {}, HDRM().weights).loss, terms
 
     return jax.value_and_grad(total, has_aux=True)(output), vgg.pools(weights, truth)
 
