@@ -9,7 +9,6 @@ from ml_collections import ConfigDict
 from configs import base, internet
 from configs.hdr_parts import shared
 
-_METRICS = ("mpjpe", "pck_auc", "epe2d")  # a system that is shown one hand is told which one
 # What InterNet's config decides of its training.
 _OF_TRAINING = (
   "train_for", "batch_size", "optimizer", "schedule", "clip_norm", "ema", "log_every", "eval_every", "checkpoint_every",
@@ -32,7 +31,6 @@ def shpe(config: Any, choice: base.Choice) -> None:
     "give_heatmaps": False,
   })  # fmt: skip
   config.data.kind = "single"
-  config.eval.metrics = _METRICS
   compared_as_released(config)
   sizes = {"demo": _demo, "tiny": _tiny, "small": _small, "kept": _kept, "synth": _synth, "paper": _paper}
   sizes[choice.size](config, choice)
@@ -118,7 +116,6 @@ def internet_pose(config: Any, choice: base.Choice) -> None:
   config.init_from = single.init_from
   config.data.augmentation.update(single.data.augmentation, mirror_probability=0.0)  # the view shows right hands
   config.data.kind = "single"
-  config.eval.metrics = _METRICS
   config.system.view = "hand"
   config.freeze = ("root_depth", "upsampler_left", "heatmap_left")  # a hand is seen as a right one
   config.system.box_factor = shared.PAPER_FACTOR if choice.size in ("synth", "paper") else shared.DEMO_FACTOR

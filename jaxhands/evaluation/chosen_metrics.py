@@ -20,14 +20,15 @@ def metrics_of(
   protocol: Protocol,
   hand_model: HandModel | None,
   with_parts: bool = False,
+  one_hand: bool = False,
   more: tuple[Metric, ...] = (),
 ) -> tuple[Metric, ...]:
-  """The metrics that a config names; all standard ones where it names none.
+  """The metrics that a config names; all standard ones, and `more`, where it names none. See `metrics.standard`.
 
   Raises:
     ValueError: an unknown metric, or `best_metric` or `best_mode` that do not fit them.
   """
-  standard = (*metrics.standard(protocol, hand_model, with_parts), *more)
+  standard = (*metrics.standard(protocol, hand_model, with_parts, one_hand), *more)
   known = [metric.name for metric in standard]
   for name in config.eval.metrics:
     if name not in known:

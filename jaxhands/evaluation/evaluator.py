@@ -91,7 +91,7 @@ class Evaluator:
   Args:
     system: what is evaluated.
     mesh: devices, with the batch along its one axis.
-    metrics: to report; None = `metrics.standard(protocol)`.
+    metrics: to report; None = `metrics.standard` of the protocol and the system's view.
     protocol: how poses are compared.
     also: further protocols, under which poses are reported besides.
     baseline: mean pose of the training set; None = no baseline.
@@ -115,7 +115,8 @@ class Evaluator:
     self._system, self._mesh, self._seed = system, mesh, seed
     self._methods = dict(methods or {})
     self._protocol = protocol = protocol or base.Protocol()
-    self._main = _Part(str(protocol), tuple(standard(protocol) if metrics is None else metrics))
+    one_hand = system.view == "hand"
+    self._main = _Part(str(protocol), tuple(standard(protocol, one_hand=one_hand) if metrics is None else metrics))
     other_protocols = [_Part(str(other), poses(other, hand_model)) for other in also]
     error_in_picture = [mean_pose.in_picture(metric) for metric in self._main.metrics if metric.name == pose.EPE2D]
     means = [_Part.mean_pose(protocol, baseline, error_in_picture)] if baseline else []

@@ -86,7 +86,9 @@ class Stage:
     hand_model = HandModel.named(config.hand_model) if "mano" in needs else None
     if "annotations_mano" in needs or self._annotations:
       more += metrics.distributions(protocol, HandModel.named(config.hand_model))
-    reported = chosen_metrics.metrics_of(config, protocol, hand_model, "parts" in needs, more)
+    reported = chosen_metrics.metrics_of(
+      config, protocol, hand_model, "parts" in needs, self.system.view == "hand", more
+    )
     also = [dataclasses.replace(protocol, **changes) for changes in config.eval.also.values()]
     methods = ablations.methods_of(config, self.system)
     self.evaluator = evaluator.Evaluator(

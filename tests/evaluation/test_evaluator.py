@@ -249,6 +249,18 @@ def test_needs_name_what_the_metrics_read(evaluator):
   assert "joints_visible" in Evaluator(replay.Replay(), mesh_of(1), poses(occluded), occluded).needs
 
 
+def test_a_system_that_is_shown_one_hand_is_not_asked_which():
+  class OfOneHand(replay.Replay):
+    view = "hand"
+
+  pair, hand = (
+    {metric.name for part in Evaluator(system, mesh_of(1))._parts for metric in part.metrics}
+    for system in (replay.Replay(), OfOneHand())
+  )
+  assert pair - hand == {"handedness_ap", "handedness_accuracy"}
+  assert hand < pair
+
+
 def test_one_compilation_for_any_variables(truth, prediction, evaluator):
   before = evaluator._predict_jit._cache_size()
   evaluator(replay.variables(scenes.prediction(truth, seed=9)), replay.batches(truth, 8), resamples=0)

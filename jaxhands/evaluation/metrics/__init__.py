@@ -37,14 +37,16 @@ def roots() -> tuple[Metric, ...]:
   return (root.root_depth(), *map(root.root_depth_of_hand, HANDS), root.mrpe())
 
 
-def standard(protocol: Protocol, model: HandModel | None = None, with_parts: bool = False) -> tuple[Metric, ...]:
+def standard(
+  protocol: Protocol, model: HandModel | None = None, with_parts: bool = False, one_hand: bool = False
+) -> tuple[Metric, ...]:
   """All of one protocol, in the order of tables.
 
   `poses`, 2D error, calibration of confidence, bones of unequal length, handedness, `roots`, masks and boxes; with
-  parts where a system reads them.
+  parts where a system reads them; without handedness where it is shown `one_hand`, and so told which one.
   """
   more = (parts.parts_iou(), parts.hands_iou()) if with_parts else ()
-  hands = handedness.average_precision(), handedness.accuracy()
+  hands = () if one_hand else (handedness.average_precision(), handedness.accuracy())
   seen = pose.epe2d(protocol), confidence.calibration_error(), pose.bone_asymmetry(protocol)
   return (*poses(protocol, model), *seen, *hands, *roots(), *masks.metrics(), *boxes.metrics(), *more)
 
