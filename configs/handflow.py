@@ -1,6 +1,6 @@
 """HandFlowNet (Wang et al., VMV 2022): a distribution over the poses of two hands, and the baselines beside it.
 
-    python launch.py --config=configs/handflow.py                     # demo: 2 idle CPU cores, 4 minutes
+    python launch.py --config=configs/handflow.py                     # demo: 2 idle CPU cores, 3 minutes
     python launch.py --config=configs/handflow.py:gaussian            # another distribution, from a trunk alone
     python launch.py --config=configs/handflow.py:kept                # the weights that come with the package
     python launch.py --config=configs/handflow.py:synth               # the paper's network on embedded data: one GPU
