@@ -196,7 +196,7 @@ def tiny(config: Any) -> None:
 def kept_data(config: Any) -> None:
   """Upright embedded hands that no demo shows, with every label: what the weights of the package learn from."""
   config.data.train, config.data.eval = ("synthetic/demo:train",), ("synthetic/demo:test",)
-  config.data.synthetic = ConfigDict({"train": 16_000, "val": 0, "test": 1_000, "seed": 1, "pictures": "all"})
+  config.data.synthetic = ConfigDict({"train": 48_000, "val": 0, "test": 1_000, "seed": 1, "pictures": "all"})
   config.data.rough = True
 
 

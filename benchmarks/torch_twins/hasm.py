@@ -30,12 +30,15 @@ class MaskHead(nn.Module):
 
 
 class HASMTwin(layers.Twin):
-  """MiT with a decoder of four heads."""
+  """The trunk, with a decoder of four heads."""
 
   def __init__(self, system: HASM):
     super().__init__()
     self.system = system
-    self.backbone = trunks.MiT(system.backbone, system.width, system.drop_path)
+    if system.resnet_depth:
+      self.backbone = trunks.StagesOfResNet(system.resnet_depth, system.width or 64)
+    else:
+      self.backbone = trunks.MiT(system.backbone, system.width, system.drop_path)
     features = system.decoder_features
     self.narrow = nn.ModuleList(layers.conv_norm(width, features, 1) for width in self.backbone.widths)
     outputs = 2 if system.released else 1

@@ -24,6 +24,23 @@ def resnet(depth: int, width: int, more: int = 0) -> tuple[nn.Sequential, int]:
   return nn.Sequential(*layers), channels
 
 
+class StagesOfResNet(nn.Module):
+  """ResNet's trunk with the maps of all four stages."""
+
+  def __init__(self, depth: int, width: int):
+    super().__init__()
+    (self.counts, kind), (self.layers, _) = structure(depth), resnet(depth, width)
+    self.widths = [(width << stage) * (1 if kind == "basic" else 4) for stage in range(4)]
+
+  def forward(self, x: Tensor) -> list[Tensor]:
+    ends, maps = np.cumsum(self.counts) + 1, []  # behind stem and pooling
+    for i, layer in enumerate(self.layers):
+      x = layer(x)
+      if i in ends:
+        maps.append(x)
+    return maps
+
+
 class Exchange(nn.Module):
   """One module of a stage of HRNet."""
 

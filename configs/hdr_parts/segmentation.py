@@ -16,7 +16,7 @@ def hasm(config: Any, choice: base.Choice) -> None:
     "name": "hdr.hasm",
     "released": released,
     "map_hw": (256, 256),  # of the masks, px
-    "backbone": "b5",
+    "backbone": "b5",  # or "b0" to "b4", "resnet18", ...
     "width": 0,  # of the trunk; 0 = the published one
     "drop_path": 0.1,
     "decoder_features": 256,
@@ -54,15 +54,11 @@ def _synth(config: Any) -> None:
   config.train_for, config.optimizer.learning_rate = "40000 steps", 5e-4  # from scratch
 
 
-def _demo(config: Any) -> None:
-  # A hand's box fills 0.55 to 1.1 times the crop.
+def _compact(config: Any) -> None:
+  """What the small sizes have in common. A hand's box fills 0.55 to 1.1 times the crop."""
   config.system.update(
-    backbone="b0", width=16, drop_path=0.0, decoder_features=32, dropout=0.0, box_factor=1.05, zoom=(0.7, 1.4),
-    most_of_one_class=1.0, map_hw=(32, 32),
+    drop_path=0.0, decoder_features=32, dropout=0.0, box_factor=1.05, zoom=(0.7, 1.4), most_of_one_class=1.0
   )  # fmt: skip
-  config.data.crop_hw = (64, 64)
-  shared.demo_data(config)
-  config.train_for = "2200 steps"
   config.batch_size = 16
   config.optimizer.learning_rate = 2e-3
   config.optimizer.faster = ()
@@ -72,8 +68,24 @@ def _demo(config: Any) -> None:
   config.log_every, config.eval_every, config.checkpoint_every = "100 steps", "0 steps", "500 steps"
 
 
+def _like_internet(config: Any) -> None:
+  """InterNet's trunk and crop, so that its weights are a start."""
+  config.system.update(backbone="resnet18", width=24, map_hw=(48, 48))
+  config.data.crop_hw = (96, 96)
+  config.optimizer.no_decay = ("bn",)
+
+
+def _demo(config: Any) -> None:
+  _compact(config)
+  _like_internet(config)
+  shared.demo_data(config)
+  config.train_for = "2200 steps"
+
+
 def _small(config: Any) -> None:
-  _demo(config)
+  _compact(config)
+  config.system.update(backbone="b0", width=16, map_hw=(32, 32))
+  config.data.crop_hw = (64, 64)
   shared.small_data(config)
   config.train_for = "6000 steps"
 
@@ -82,7 +94,8 @@ def _kept(config: Any) -> None:
   _demo(config)
   shared.kept_data(config)
   shared.for_hours(config)
-  config.train_for = "7000 steps"
+  config.init_from.backbone = "kept/internet"
+  config.batch_size, config.train_for = 32, "9000 steps"
 
 
 def _tiny(config: Any) -> None:

@@ -7,10 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import hdr
+from configs import hdr, internet
 from jaxhands import schema
 from jaxhands.data import colour
+from jaxhands.models.backbones.resnet import structure
+from jaxhands.systems import construct, subtrees
 from jaxhands.systems.hdr.hasm import HASM, mask_losses
+from jaxhands.weights.convert import check_shapes
+from jaxhands.weights.resnet import import_torchvision
 from tests.parity.cases import Case
 
 SMALL = functools.partial(
@@ -34,9 +38,9 @@ def batch():
 
 
 @functools.cache
-def _loss(released):
+def _loss(**fields):
   """Loss, terms and gradient of fresh variables, compiled once."""
-  system = SMALL(released=released)
+  system = SMALL(**fields)
   variables = jax.jit(system.init)(jax.random.key(1), {"image": jnp.zeros((1, 64, 64, 3))})
 
   def run(params, batch):
@@ -47,13 +51,13 @@ def _loss(released):
   return lambda batch: value_and_grad(variables["params"], batch)
 
 
-@pytest.mark.parametrize("released", [False, True])
-def test_what_is_not_annotated_does_not_count(batch, released):
+@pytest.mark.parametrize("fields", [{}, {"released": True}, {"backbone": "resnet18"}], ids=str)
+def test_what_is_not_annotated_does_not_count(batch, fields):
   """Neither masks without annotation nor padding; everything else reaches every parameter."""
   batch = SMALL().device_ops(batch, jax.random.key(2), True)
   given = dict(batch, masks_valid=batch["masks_valid"].at[0, 1, 0].set(False), weight=batch["weight"].at[2].set(0))
   other = dict(given, masks=batch["masks"].at[0, 1, 0].set(1).at[2].set(0))
-  results = [_loss(released)(values) for values in (given, other)]
+  results = [_loss(**fields)(values) for values in (given, other)]
   jax.tree.map(np.testing.assert_array_equal, *results)
   (loss, terms), gradient = results[0]
   np.testing.assert_allclose(loss, sum(value for name, value in terms.items() if name != "accuracy"), rtol=1e-6)
@@ -141,11 +145,33 @@ def test_the_trunk_alone_in_both_namings(goldens):
     system.import_weights({k: v for k, v in _nvidia(trunk).items() if k != "block1.0.norm1.weight"})
 
 
+def test_a_resnet_in_place_of_mit_starts_from_internet():
+  """The trunk of the weights that come with the package has the variables of InterNet's."""
+  hasm_config, internet_config = hdr.get_config("kept,hasm"), internet.get_config("kept")
+  of_both = [
+    jax.eval_shape(system.init, jax.random.key(0), {"image": jnp.zeros((1, *system.crop_hw, 3))})
+    for system in map(construct.load, (hasm_config, internet_config))
+  ]
+  trunks = [subtrees.part(variables, "backbone") for variables in of_both]
+  assert {"params", "batch_stats"} == set(trunks[0])
+  check_shapes(*trunks)
+
+
+def test_torchvisions_weights_are_a_resnets_start(goldens):
+  state_dict = Case(goldens, "resnet50").state_dict()
+  found = HASM(backbone="resnet50").import_weights(state_dict)
+  expected = import_torchvision(state_dict, *structure(50))
+  jax.tree.map(np.testing.assert_array_equal, subtrees.part(found, "backbone"), expected)
+
+
 def test_sizes_that_do_not_fit_are_refused():
   with pytest.raises(ValueError, match=r"map_hw=\(48, 64\) does not divide crop_hw=\(64, 64\)"):
     SMALL(map_hw=(48, 64))
   with pytest.raises(ValueError, match=r"freeze=\['head'\]"):
     SMALL(frozen=("head",))
+  for name, words in (("b9", "no MiT-b9"), ("resnet", "no MiT-resnet"), ("resnet7", "no ResNet-7")):
+    with pytest.raises(ValueError, match=words):
+      SMALL(backbone=name)
 
 
 @pytest.mark.parametrize("variant", ["tiny,hasm,no_removal", "demo,hdrm,render_only", "synth,shpe,with_aih"])

@@ -1,7 +1,8 @@
 """HASM, the first network of HDR (Meng et al., ECCV 2022): masks of both hands, whole (amodal) and visible.
 
 One crop of both hands goes through SegFormer's MiT; a decoder with a head for each of the four masks scores every
-pixel. What is whole but not visible is where the other hand is in front.
+pixel. What is whole but not visible is where the other hand is in front. In MiT's place there may be a ResNet, as the
+weights that come with the package have it: without ImageNet's weights it learns from far fewer pictures.
 
 Where paper and release differ, `released` chooses the number of scores: one for the mask, trained by binary
 cross-entropy (paper, equation 1), or one each for background and mask, trained by the cross-entropy of their softmax.
@@ -11,7 +12,7 @@ Both are a cross-entropy of the same log odds.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -23,13 +24,14 @@ from jaxtyping import Array, Bool, Float, UInt8
 from jaxhands import losses, schema
 from jaxhands.data import augment, colour, host_ops, rough
 from jaxhands.geometry import arrays
-from jaxhands.models.backbones.mit import MiT, structure
+from jaxhands.models.backbones import mit, resnet
 from jaxhands.models.heads.masks import MASKS, MaskDecoder
 from jaxhands.models.resize import resize_bilinear
 from jaxhands.systems import base, construct, subtrees
 from jaxhands.weights.convert import check_shapes, convert
 from jaxhands.weights.hasm import hasm as name_map
 from jaxhands.weights.mit import import_imagenet, is_imagenet
+from jaxhands.weights.resnet import import_torchvision
 
 _PARTS = ("backbone", "decoder")
 
@@ -45,11 +47,19 @@ class Network(nn.Module):
 
     of = self.of
     training = base.training(of, train)
-    maps = MiT(of.backbone, of.width, of.drop_path, of.dtype, name="backbone")(image, training("backbone"))
+    maps = self._maps(image, training("backbone"))
     decoder = MaskDecoder(
       of.decoder_features, 2 if of.released else 1, of.dropout, of.dtype, of.bn_groups, name="decoder"
     )
     return decoder(maps, training("decoder")).astype(jnp.float32)
+
+  def _maps(self, image: Float[Array, "b h w 3"], train: bool) -> Sequence[Float[Array, "b _ _ _"]]:
+    of, depth = self.of, self.of.resnet_depth
+    if not depth:
+      return mit.MiT(of.backbone, of.width, of.drop_path, of.dtype, name="backbone")(image, train)
+    shared = {"dtype": of.dtype, "bn_groups": of.bn_groups, "name": "backbone"}
+    maps = resnet.ResNet(depth, of.width or 64, **shared)(image, train)
+    return [maps[f"layer{stage}"] for stage in range(1, 5)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +70,8 @@ class HASM:
     crop_hw: size of the input in px.
     map_hw: size of the masks, compared and predicted; divides the crop's.
     released: two scores for each mask instead of one (see the module).
-    backbone: "b0" to "b5".
-    width: of the trunk, see `MiT.width`; 0 = the published one.
+    backbone: "b0" to "b5" (paper: "b5"); or "resnet18", "resnet50", ..., as InterNet's.
+    width: of the trunk, see `MiT.width` and `ResNet.width`; 0 = the published one.
     drop_path: see `MiT.drop_path`.
     decoder_features: channels of the decoder.
     dropout: of its channels.
@@ -97,7 +107,14 @@ class HASM:
     strides = {crop / size for crop, size in zip(self.crop_hw, self.map_hw, strict=True)}
     if len(strides) > 1 or not strides.pop().is_integer():
       raise ValueError(f"map_hw={self.map_hw} does not divide crop_hw={self.crop_hw} evenly")
+    resnet.structure(self.resnet_depth) if self.resnet_depth else mit.structure(self.backbone)
     base.check_frozen(self, _PARTS)
+
+  @property
+  def resnet_depth(self) -> int:
+    """Layers of the trunk, if it is a ResNet; 0 of a MiT."""
+    digits = self.backbone.removeprefix("resnet")
+    return int(digits) if digits != self.backbone and digits.isdigit() else 0
 
   @property
   def network(self) -> Network:
@@ -151,13 +168,16 @@ class HASM:
     return {"masks": jax.nn.sigmoid(self.log_odds(scores))}
 
   def import_weights(self, state_dict: Mapping[str, np.ndarray]) -> base.Variables:
-    """Variables from the release ("state_dict" of its checkpoint); or those of the trunk alone from ImageNet's MiT.
+    """Variables from the release ("state_dict" of its checkpoint); or those of the trunk alone from ImageNet's.
 
     Raises:
       ValueError: the system is not the released one; or a key that is unknown, missing or of another shape.
     """
     shapes = jax.eval_shape(lambda: self.init(jax.random.key(0), {"image": jnp.zeros((1, *self.crop_hw, 3))}))
-    _, blocks = structure(self.backbone)
+    if depth := self.resnet_depth:
+      trunk = import_torchvision(state_dict, *resnet.structure(depth))
+      return subtrees.nested("backbone", check_shapes(trunk, subtrees.part(shapes, "backbone")))
+    _, blocks = mit.structure(self.backbone)
     if is_imagenet(state_dict):
       trunk = import_imagenet(state_dict, blocks)
       return subtrees.nested("backbone", check_shapes(trunk, subtrees.part(shapes, "backbone")))
