@@ -1,10 +1,10 @@
 """Convolutions as functions, which choose their form by shape and platform; depthwise ones are in `models.attention`.
 
 Maps are [batch, rows, columns, channels], kernels [row, column, in, out] (HWIO); padding is zeros, the same on all
-sides. On CPUs the gradients are not those of differentiating XLA's convolution, which are up to 40 times slower:
+sides. On CPUs some gradients are not those of differentiating XLA's convolution, where that is slower:
 
-- the gradient of the input is one plain convolution for each place within a stride, interleaved; XLA dilates the
-  cotangent with zeros and convolves these, too. A transposed convolution is the same;
+- the gradient of the input of strided windows is one plain convolution for each place within a stride, interleaved; XLA
+  dilates the cotangent with zeros and convolves these, too. A transposed convolution is the same;
 - the gradient of the kernel of large maps, on one device, is a sum of products of matrices, a few rows of the map after
   the other.
 
@@ -25,7 +25,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 _AXES = ("NHWC", "HWIO", "NHWC")
-_FEW = 2**17  # values of a map for which a loop is not worth the time of compiling it
+# Values of a map from which on a loop over bands is faster: of 1x1 convolutions, and of larger windows.
+_LARGE_OF_POINTS, _LARGE_OF_WINDOWS = 2**17, 2**20
 _SLOW_OF_PICTURES = range(17, 33)  # outputs that XLA:CPU computes of 3 channels, but not of 4, on one slow thread
 _BAND = 2**18  # values of all windows that `kernel_by_bands` looks at at once: 1 MB
 
@@ -146,16 +147,14 @@ def _to_input(
     return jax.linear_transpose(lambda x: _xla(x, kernel, stride, padding, dilation), x)(cotangent)[0]
 
   def phases(cotangent: jax.Array, kernel: jax.Array) -> jax.Array:
-    return _phases(cotangent, kernel, out_hw, stride, padding, dilation)
+    return _phases(cotangent, kernel, out_hw, stride, padding)
 
-  if stride > 1 and dilation > 1:
+  if stride == 1 or dilation > 1:
     return plain(cotangent, kernel)
   return jax.lax.platform_dependent(cotangent, kernel, cpu=phases, default=plain)
 
 
-def _phases(
-  cotangent: jax.Array, kernel: jax.Array, out_hw: tuple[int, ...], stride: int, padding: int, dilation: int
-) -> jax.Array:
+def _phases(cotangent: jax.Array, kernel: jax.Array, out_hw: tuple[int, ...], stride: int, padding: int) -> jax.Array:
   """`_to_input` by one convolution for each of the stride x stride places of an input pixel within a stride.
 
   A place sees every stride-th row and column of the kernel alone, the first of which is that of the window that begins
@@ -170,18 +169,16 @@ def _phases(
     first = (place + padding) % stride
     taps = len(range(first, size, stride))
     rows = slice((size - 1 - first) % stride, size - first, stride)
-    low = dilation * (taps - 1) - (place + padding) // stride
-    return rows, (low, counts[axis] + dilation * (taps - 1) - low - cotangent.shape[axis + 1])
+    low = taps - 1 - (place + padding) // stride
+    return rows, (low, counts[axis] + taps - 1 - low - cotangent.shape[axis + 1])
 
   def at(row: int, column: int) -> jax.Array:
     (rows, above), (columns, beside) = kernel_part(row, 0), kernel_part(column, 1)
     part = flipped[rows, columns]
     if not part.size:
       return jnp.zeros((cotangent.shape[0], *counts, kernel.shape[2]), cotangent.dtype)
-    return _xla(cotangent, part, 1, (above, beside), dilation)
+    return _xla(cotangent, part, 1, (above, beside))
 
-  if stride == 1:
-    return at(0, 0)
   places = jnp.stack([jnp.stack([at(i, j) for j in range(stride)], axis=3) for i in range(stride)], axis=2)
   whole = places.reshape(places.shape[0], counts[0] * stride, counts[1] * stride, -1)
   return whole[:, : out_hw[0], : out_hw[1]]
@@ -197,7 +194,8 @@ def _to_kernel(
     return jax.linear_transpose(lambda kernel: _xla(x, kernel, stride, padding, dilation), kernel)(cotangent)[0]
 
   # A loop would add up kernels that are larger than the maps, or fetch each band from the device that has it.
-  if x.size < max(_FEW, math.prod(shape)) or jax.device_count() > 1:
+  large = _LARGE_OF_POINTS if shape[:2] == (1, 1) else _LARGE_OF_WINDOWS
+  if x.size < max(large, math.prod(shape)) or jax.device_count() > 1:
     return plain(x, cotangent)
 
   def bands(x: jax.Array, cotangent: jax.Array) -> jax.Array:
