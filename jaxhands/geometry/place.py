@@ -1,6 +1,6 @@
 """Where a hand is: its wrist's position from pixels and what is known of its form, in closed form.
 
-Both functions act on the last axes, serve NumPy and JAX, and are differentiable where they are determined.
+All functions act on the last axes, serve NumPy and JAX, and are differentiable where they are determined.
 """
 
 from __future__ import annotations
@@ -47,6 +47,25 @@ def place(
   behind = (weight > 0) & (joints_rel[..., 2] + depth[..., None] <= 0)
   valid = xp.asarray((spread > 0) & ~behind.any(-1))
   return xp.where(valid[..., None], root, 0).astype(joints_rel.dtype), valid
+
+
+def nearer_each_other(wrists_cam: Float[Array, "*b 2 3"], share: float) -> Float[Array, "*b 2 3"]:
+  """Two wrists that were placed one by one, moved along their rays to the geometric mean of their depths.
+
+  Hands that interact are about as far away; what is wrong in their sizes puts them far apart.
+
+  Args:
+    wrists_cam: mm.
+    share: of the way, in logarithms of depth: 0 leaves them, 1 gives them one depth.
+  Returns:
+    The same; where one of the two is not in front of the camera, both are where they were.
+  """
+  xp = namespace(wrists_cam)
+  depth = wrists_cam[..., 2]
+  in_front = (depth > 0).all(-1, keepdims=True)
+  log_depth = xp.log(xp.where(in_front, depth, 1))
+  factor = xp.exp(share * (log_depth.mean(-1, keepdims=True) - log_depth))
+  return wrists_cam * factor[..., None]
 
 
 def root_depth_from_bones(

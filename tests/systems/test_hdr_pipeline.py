@@ -12,7 +12,7 @@ from configs import hdr
 from jaxhands import schema
 from jaxhands.data import host_ops
 from jaxhands.evaluation import latency
-from jaxhands.geometry import crop
+from jaxhands.geometry import crop, place
 from jaxhands.hands import mirror, skeleton
 from jaxhands.hands.model import HandModel
 from jaxhands.runs import stages
@@ -214,11 +214,15 @@ class Still:
     return batch
 
 
-def test_both_hands_stand_in_one_camera_frame():
-  batch = _batch()
-  system = dataclasses.replace(_system(masks="true", recover=False))
+def _still(**changes):
+  """The prediction where every crop of a hand shows the same one."""
+  system = dataclasses.replace(_system(masks="true", recover=False, **changes))
   object.__setattr__(system, "pose", Still())
-  found = jax.device_get(jax.jit(system.predict)(_variables(), batch, KEY))
+  return jax.device_get(jax.jit(system.predict)(_variables(), _batch(), KEY))
+
+
+def test_both_hands_stand_in_one_camera_frame():
+  batch, found = _batch(), _still()
   points = np.einsum("bij,bhkj->bhki", np.asarray(batch["camera_img"]), found["joints_cam"])
   assert (found["joints_cam"][..., 2] > 0).all()
   np.testing.assert_allclose(points[..., :2] / points[..., 2:], found["joints_img"], atol=0.05)
@@ -229,6 +233,14 @@ def test_both_hands_stand_in_one_camera_frame():
   ends = found["joints_cam"][..., [0, 8, 16], :] - found["joints_cam"][..., [skeleton.WRIST], :]
   turn = np.sign(np.linalg.det(ends))
   np.testing.assert_array_equal(turn, [[turn[0, 0], -turn[0, 0]]] * SIZE)
+
+
+def test_two_hands_are_brought_to_one_depth_and_keep_their_form():
+  apart, nearer = (_still(one_depth=share)["joints_cam"] for share in (0.0, 1.0))
+  wrists = apart[:, :, skeleton.WRIST]
+  assert np.abs(wrists[:, 0, 2] - wrists[:, 1, 2]).min() > 1
+  moved = place.nearer_each_other(wrists, 1.0) - wrists
+  np.testing.assert_allclose(nearer - apart, np.broadcast_to(moved[:, :, None], apart.shape), rtol=1e-3, atol=0.01)
 
 
 def test_one_graph_that_never_asks_the_host():
@@ -272,6 +284,8 @@ def test_parts_that_do_not_fit_are_refused():
     config.system.hasm = config.system.pose
   with pytest.raises(ValueError, match=r"system\.hasm is 'hdr\.shpe', expected 'hdr\.hasm'"):
     construct.load(config)
+  with pytest.raises(ValueError, match=r"one_depth=1\.5, expected a share"):
+    _system(one_depth=1.5)
 
 
 @pytest.mark.parametrize("size", ["demo,scratch", "tiny", "small", "kept"])

@@ -7,7 +7,8 @@ One graph on the device, from the picture to both hands in one camera frame:
   hands of all pictures go on as one batch;
 * HDRM fills what is hidden and removes the other hand, by the same four masks;
 * any system of one hand (`shpe`, or InterNet with `view="hand"`) gives the pose, which is then mirrored back, mapped
-  to the picture, and placed in front of the camera (`geometry.place`).
+  to the picture, and placed in front of the camera (`geometry.place`), each hand by its size there. By `one_depth` two
+  hands are then brought to one depth: neither paper nor release say how far apart they are.
 
 A hand whose mask is too small or scattered (`holes.trusted`) is absent: its probability says so, and the rest of what
 is predicted of it comes from the whole picture (as in the release) and means nothing. Sizes in mm are those of a mean
@@ -32,7 +33,7 @@ from jaxtyping import Bool, Float
 
 from jaxhands import schema
 from jaxhands.data import colour, host_ops
-from jaxhands.geometry import crop, lift, masks
+from jaxhands.geometry import crop, lift, masks, place
 from jaxhands.hands import bones, mirror, skeleton
 from jaxhands.systems import base, construct, subtrees
 from jaxhands.systems.hdr import hdrm, holes
@@ -63,6 +64,7 @@ class Pipeline:
     masks: "predicted" ones, or the "true" ones of the data, where they have them.
     hand_factor: enlargement of the box of a hand's whole mask.
     oversampling: crops of hands are means of so many samples a pixel and direction.
+    one_depth: how far wrists of two hands are moved to one depth; see `geometry.place.nearer_each_other`.
   """
 
   hasm: HASM
@@ -75,6 +77,7 @@ class Pipeline:
   masks: Literal["predicted", "true"] = "predicted"
   hand_factor: float = 2.0
   oversampling: int = 1
+  one_depth: float = 0.0
 
   view = "pair"
   objectives = ()
@@ -84,6 +87,8 @@ class Pipeline:
       raise ValueError(f"pose is a system of view={self.pose.view!r}, expected one that sees one hand (view='hand')")
     if self.masks not in ("predicted", "true"):
       raise ValueError(f"masks={self.masks!r}, expected 'predicted' or 'true'")
+    if not 0 <= self.one_depth <= 1:
+      raise ValueError(f"one_depth={self.one_depth}, expected a share, 0 to 1")
 
   @property
   def needs(self) -> frozenset[str]:
@@ -205,7 +210,8 @@ class Pipeline:
 
   def see_pose(self, variables: base.Variables, values: Values) -> Values:
     """What a pose has for each hand, of the recovered crops, or of the crops as they are."""
-    return self._poses(variables, values, values["recovered_images" if self.recover else "hand_images"])
+    pose = self._poses(variables, values, values["recovered_images" if self.recover else "hand_images"])
+    return pose | {"joints_cam": self._nearer(pose["joints_cam"], values["hand_found"])}
 
   def see_before(self, variables: base.Variables, values: Values) -> Values:
     """`joints_img_unrecovered` [B, 2, 21, 2], px: what is seen of the crops as they are, to be shown beside."""
@@ -234,6 +240,12 @@ class Pipeline:
     right = {name: value[:, 0] for name, value in of_views.items()}
     left = mirror.mirror({name: value[:, 1] for name, value in of_views.items()})
     return {name: jnp.stack([right[name][:, 0], left[name][:, 1]], axis=1) for name in _OF_HANDS}
+
+  def _nearer(self, joints_cam: Any, found: Any) -> Any:
+    """Hands as they are, nearer each other where both were found; a hand's pixels then have another size."""
+    wrists = joints_cam[..., skeleton.WRIST, :]
+    moved = place.nearer_each_other(wrists, self.one_depth) - wrists
+    return joints_cam + jnp.where(found.all(-1)[:, None, None], moved, 0)[..., None, :]
 
   def _masks_of_hands(
     self,
