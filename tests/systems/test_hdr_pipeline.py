@@ -116,8 +116,8 @@ def test_each_hand_fills_its_crop_and_left_ones_are_mirrored():
     np.testing.assert_allclose(box[:2] + box[2:] / 2, 16, atol=1.5)
     # Of the four masks the first two are of the hand in the crop, whichever that is.
     order = [hand, 1 - hand]
-    for place, of_hand in enumerate(order):
-      area = np.asarray(seen["hand_masks"])[example, hand, place, 1].mean()
+    for position, of_hand in enumerate(order):
+      area = np.asarray(seen["hand_masks"])[example, hand, position, 1].mean()
       map_from_crop = np.asarray(
         crop.compose_affine(np.asarray(batch["crop_from_img"][example]), crop.invert_affine(affine[example, hand]))
       )
