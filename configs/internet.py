@@ -144,7 +144,8 @@ def _kept(config: Any) -> None:
   config.system.update(width=24, upsampler="skip", upsampler_features=32, doublings=3, elsewhere=0.1)
   base.kept_data(config)
   config.data.augmentation.update(translation=0.1, scale=0.2, rotation_deg=30.0)
-  config.train_for, config.optimizer.learning_rate, config.clip_norm = "8000 steps", 2e-3, 1.0
+  config.batch_size, config.train_for = 32, "16000 steps"
+  config.optimizer.learning_rate, config.clip_norm = 2e-3, 1.0
   config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "4000 steps", "1000 steps"
 
 

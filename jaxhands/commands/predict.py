@@ -53,7 +53,7 @@ from jaxhands.train import checkpoint, distributed
 from jaxhands.weights import kept
 
 _LARGEST_BATCH = 4096
-_PACKAGED = pathlib.Path("digit")
+_PACKAGED = pathlib.Path("internet")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
