@@ -10,9 +10,7 @@ those that it believes to be there. Nothing is chosen by what comes out.
 from __future__ import annotations
 
 import argparse
-import importlib.resources
 import itertools
-import json
 import pathlib
 from typing import Any
 
@@ -24,8 +22,10 @@ from data_builders.synthetic import SyntheticConfig
 from data_builders.synthetic.records import make_record
 from jaxhands.drawing import overlay
 from jaxhands.prediction.load import load
+from jaxhands.weights import kept
 
 _ONE, _TWO = 3, 5
+_WITHOUT_POSES = ("finder", "rootnet")
 _TILE_PX = 176
 _ROOM = 1.5  # sides of what is shown, in those of the box of all hands
 _NAME_PX = 18
@@ -67,19 +67,12 @@ def row(name: str, tiles: list[np.ndarray]) -> np.ndarray:
 
 def predicted(name: str, shown: list[dict[str, Any]]) -> list[np.ndarray]:
   """Tiles with what weights of the package see."""
-  found = load(name).predict(
+  found = load(kept.folder(name)).predict(
     [_pixels(record) for record in shown],
     np.stack([record["box_img"] for record in shown]),
     [record["camera_img"] for record in shown],
   )
   return [tile(record, found.joints_img[i], found.present[i]) for i, record in enumerate(shown)]
-
-
-def names() -> list[str]:
-  """Weights of the package that predict poses."""
-  place = pathlib.Path(str(importlib.resources.files("jaxhands.weights"))) / "kept"
-  systems = {path.parent.name: json.loads(path.read_text())["system"]["name"] for path in place.glob("*/config.json")}
-  return sorted(name for name, system in systems.items() if system not in ("finder", "rootnet"))
 
 
 def _pixels(record: dict[str, Any]) -> np.ndarray:
@@ -93,7 +86,10 @@ def main() -> None:
   args = parser.parse_args()
   shown = records()
   truth = [tile(record, record["joints_img"], record["joints_img_valid"].any(-1)) for record in shown]
-  rows = [row("truth", truth), *(row(name, predicted(name, shown)) for name in names())]
+  rows = [
+    row("truth", truth),
+    *(row(name, predicted(name, shown)) for name in kept.names() if name not in _WITHOUT_POSES),
+  ]
   if not cv2.imwrite(str(args.out), np.concatenate(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88]):
     raise OSError(f"{args.out} cannot be written")
 

@@ -16,7 +16,7 @@ def hasm(config: Any, choice: base.Choice) -> None:
     "name": "hdr.hasm",
     "released": released,
     "map_hw": (256, 256),  # of the masks, px
-    "backbone": "b5",  # or "b0" to "b4", "resnet18", ...
+    "backbone": "b5",  # or "b0" to "b4"; or "resnet18", ..., with optimizer.no_decay=("bn",)
     "width": 0,  # of the trunk; 0 = the published one
     "drop_path": 0.1,
     "decoder_features": 256,
@@ -69,7 +69,7 @@ def _compact(config: Any) -> None:
 
 
 def _like_internet(config: Any) -> None:
-  """InterNet's trunk and crop, so that its weights are a start."""
+  """InterNet's trunk and crop, so that its weights are a start; its batch norm gets used to normalised pictures."""
   config.system.update(backbone="resnet18", width=24, map_hw=(48, 48))
   config.data.crop_hw = (96, 96)
   config.optimizer.no_decay = ("bn",)

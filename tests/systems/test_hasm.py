@@ -169,6 +169,8 @@ def test_sizes_that_do_not_fit_are_refused():
     SMALL(map_hw=(48, 64))
   with pytest.raises(ValueError, match=r"freeze=\['head'\]"):
     SMALL(frozen=("head",))
+  with pytest.raises(ValueError, match="the release has MiT-B5"):
+    SMALL(backbone="resnet18", released=True)
   for name, words in (("b9", "no MiT-b9"), ("resnet", "no MiT-resnet"), ("resnet7", "no ResNet-7")):
     with pytest.raises(ValueError, match=words):
       SMALL(backbone=name)

@@ -12,7 +12,7 @@ from configs import hdr
 from jaxhands import schema
 from jaxhands.data import host_ops
 from jaxhands.evaluation import latency
-from jaxhands.geometry import crop, place
+from jaxhands.geometry import crop
 from jaxhands.hands import mirror, skeleton
 from jaxhands.hands.model import HandModel
 from jaxhands.runs import stages
@@ -239,8 +239,19 @@ def test_two_hands_are_brought_to_one_depth_and_keep_their_form():
   apart, nearer = (_still(one_depth=share)["joints_cam"] for share in (0.0, 1.0))
   wrists = apart[:, :, skeleton.WRIST]
   assert np.abs(wrists[:, 0, 2] - wrists[:, 1, 2]).min() > 1
-  moved = place.nearer_each_other(wrists, 1.0) - wrists
+  depth = nearer[:, :, skeleton.WRIST, 2]
+  np.testing.assert_allclose(depth[:, 0], depth[:, 1], rtol=1e-4)
+  np.testing.assert_allclose(depth[:, 0] ** 2, wrists[..., 2].prod(-1), rtol=1e-3)
+  moved = wrists / wrists[..., 2:] * depth[..., None] - wrists
   np.testing.assert_allclose(nearer - apart, np.broadcast_to(moved[:, :, None], apart.shape), rtol=1e-3, atol=0.01)
+
+
+def test_a_hand_alone_stays_where_it_is():
+  masks = _batch()["masks"].at[:, 1].set(0)
+  apart, nearer = (_predict(_batch() | {"masks": masks}, masks="true", one_depth=share) for share in (0.0, 1.0))
+  np.testing.assert_array_equal(apart["joints_cam"], nearer["joints_cam"])
+  assert "hands_together" not in apart
+  assert not nearer["hands_together"].any()
 
 
 def test_one_graph_that_never_asks_the_host():
@@ -301,7 +312,8 @@ def test_stages_share_one_data_set_and_start_from_each_other(size):
       for key in ("optimizer", "schedule", "train_for", "batch_size", "ema", "clip_norm"):
         assert str(stage[key]) == str(own[key]), (name, key)
   used = {source.partition(":")[0] for stage in parts.values() for source in stage.init_from.values() if source}
-  assert used == {"stages/hasm", "stages/hdrm", "stages/hdrm_finetune", "stages/shpe"}
+  of_package = {"kept/internet"} if size == "kept" else set()  # HASM's trunk
+  assert used == {"stages/hasm", "stages/hdrm", "stages/hdrm_finetune", "stages/shpe"} | of_package
   whole = parts["pipeline"].system
   assert whole.hasm.to_dict() == parts["hasm"].system.to_dict()
   assert whole.pose.to_dict() == parts["shpe"].system.to_dict()

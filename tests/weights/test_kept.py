@@ -2,10 +2,15 @@
 
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 
+from jaxhands.systems import construct, subtrees
+from jaxhands.train import checkpoint, step
+from jaxhands.train import state as states
 from jaxhands.weights import kept
+from tests.contract import records
 
 ARRAYS = {"params/a/kernel": np.arange(6, dtype=np.float16).reshape(2, 3), "batch_stats/a/mean": np.float32([1, 2])}
 
@@ -65,3 +70,13 @@ def test_names_are_those_of_the_package(tmp_path, monkeypatch):
   with pytest.raises(FileNotFoundError, match="no weights 'nothing' come with the package"):
     kept.located(pathlib.Path("kept/nothing"))
   assert kept.located(pathlib.Path("nothing")) == pathlib.Path("nothing")
+
+
+@pytest.mark.parametrize("name", kept.names())
+def test_weights_of_the_package_are_those_of_their_system(name):
+  """Every array is as it was written, shared ones too, and has the shape that the system wants."""
+  system = construct.load(checkpoint.read_config(kept.folder(name)))
+  shapes = jax.eval_shape(step.make_init(system, 0), records.batch(system, 1, train=False))
+  wanted = states.leaves(subtrees.for_prediction(system, {k: v for k, v in shapes.items() if k != "constants"}))
+  found = {path: array.shape for path, array in kept.read(kept.folder(name)).items()}
+  assert found == {path: leaf.shape for path, leaf in wanted.items()}

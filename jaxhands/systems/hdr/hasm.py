@@ -1,8 +1,8 @@
 """HASM, the first network of HDR (Meng et al., ECCV 2022): masks of both hands, whole (amodal) and visible.
 
 One crop of both hands goes through SegFormer's MiT; a decoder with a head for each of the four masks scores every
-pixel. What is whole but not visible is where the other hand is in front. In MiT's place there may be a ResNet, as the
-weights that come with the package have it: without ImageNet's weights it learns from far fewer pictures.
+pixel. What is whole but not visible is where the other hand is in front. In MiT's place there may be a ResNet; that of
+the weights that come with the package started from InterNet's.
 
 Where paper and release differ, `released` chooses the number of scores: one for the mask, trained by binary
 cross-entropy (paper, equation 1), or one each for background and mask, trained by the cross-entropy of their softmax.
@@ -72,7 +72,7 @@ class HASM:
     released: two scores for each mask instead of one (see the module).
     backbone: "b0" to "b5" (paper: "b5"); or "resnet18", "resnet50", ..., as InterNet's.
     width: of the trunk, see `MiT.width` and `ResNet.width`; 0 = the published one.
-    drop_path: see `MiT.drop_path`.
+    drop_path: of MiT, see `MiT.drop_path`.
     decoder_features: channels of the decoder.
     dropout: of its channels.
     box_factor: enlargement of the box of both hands.
@@ -108,6 +108,8 @@ class HASM:
     if len(strides) > 1 or not strides.pop().is_integer():
       raise ValueError(f"map_hw={self.map_hw} does not divide crop_hw={self.crop_hw} evenly")
     resnet.structure(self.resnet_depth) if self.resnet_depth else mit.structure(self.backbone)
+    if self.released and self.resnet_depth:
+      raise ValueError(f"released=True, but backbone={self.backbone!r}: the release has MiT-B5")
     base.check_frozen(self, _PARTS)
 
   @property

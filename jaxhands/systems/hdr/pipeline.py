@@ -143,6 +143,8 @@ class Pipeline:
       "hand_crops": self._shown(values["hand_images"]),
       "hand_crop_from_img": values["hand_crop_from_img"],
     }
+    if self.one_depth:
+      prediction["hands_together"] = has_mask.all(-1)
     if self.recover:
       prediction["recovered"] = self._shown(values["recovered_images"])
       prediction["joints_img_unrecovered"] = values["joints_img_unrecovered"]
@@ -211,7 +213,9 @@ class Pipeline:
   def see_pose(self, variables: base.Variables, values: Values) -> Values:
     """What a pose has for each hand, of the recovered crops, or of the crops as they are."""
     pose = self._poses(variables, values, values["recovered_images" if self.recover else "hand_images"])
-    return pose | {"joints_cam": self._nearer(pose["joints_cam"], values["hand_found"])}
+    if self.one_depth:
+      pose["joints_cam"] = self._nearer(pose["joints_cam"], values["hand_found"])
+    return pose
 
   def see_before(self, variables: base.Variables, values: Values) -> Values:
     """`joints_img_unrecovered` [B, 2, 21, 2], px: what is seen of the crops as they are, to be shown beside."""
@@ -242,7 +246,7 @@ class Pipeline:
     return {name: jnp.stack([right[name][:, 0], left[name][:, 1]], axis=1) for name in _OF_HANDS}
 
   def _nearer(self, joints_cam: Any, found: Any) -> Any:
-    """Hands as they are, nearer each other where both were found; a hand's pixels then have another size."""
+    """Hands nearer each other where both were found: moved, not scaled, so that they leave their pixels a little."""
     wrists = joints_cam[..., skeleton.WRIST, :]
     moved = place.nearer_each_other(wrists, self.one_depth) - wrists
     return joints_cam + jnp.where(found.all(-1)[:, None, None], moved, 0)[..., None, :]
