@@ -1,6 +1,6 @@
 """HDR (Meng et al., ECCV 2022): hand de-occlusion and removal before a single-hand pose estimator.
 
-    python launch.py --config=configs/hdr.py                       # demo: 2 idle CPU cores, 5.5 minutes
+    python launch.py --config=configs/hdr.py                       # demo: 2 idle CPU cores, 4.5 minutes
     python launch.py --config=configs/hdr.py:synth                 # the paper's networks on embedded data: one GPU
     python launch.py --config=configs/hdr.py:paper \\
         --config.stages.hasm.init_from.backbone=mit_b5.npz --config.vgg=vgg16.h5 \\
@@ -18,7 +18,7 @@ docs/systems/hdr.md.
 
 MPJPE on InterHand2.6M V1.0, all pictures, true scale, mm (Tables 1 and 3): paper, branch ALL 10.97; branch M 11.74,
 with SHPE on single hands 25.78, the same with HDR 17.98. Ours, kept weights on synthetic/demo:test (1,000 pictures):
-55.84 with HDR, 55.90 without; with true masks 43.76 and 50.22; mean pose 76.98.
+51.71 with HDR, 53.69 without; with true masks 43.74 and 50.25; mean pose 76.95.
 """
 
 from __future__ import annotations
