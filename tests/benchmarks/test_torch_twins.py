@@ -68,7 +68,7 @@ def test_the_pipeline_recovers_and_estimates_both_hands():
   with torch.no_grad():
     odds, recovered, *poses = twin(theirs.tensors(records.batch(subject.system, 2, train=False)))
   height, width = subject.system.hand_hw
-  assert odds.shape == (2, 4, *subject.system.map_hw)
+  assert odds.shape == (2, 4, *subject.system.hasm.map_hw)
   assert recovered.shape == (4, 3, height, width)
   assert [pose.shape for pose in poses] == 2 * [(4, joints, height // 4, width // 4) for joints in (21, 63, 63)]
   assert all(found.isfinite().all() for found in (odds, recovered, *poses))
