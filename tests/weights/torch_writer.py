@@ -10,6 +10,7 @@ import struct
 import sys
 import tarfile
 import types
+import unittest.mock
 import zipfile
 
 import numpy as np
@@ -50,13 +51,8 @@ def _torch_names():
   made["torch._utils"]._rebuild_tensor_v2 = rebuild  # pyright: ignore[reportAttributeAccessIssue]
   for kind in _KINDS.values():
     setattr(made["torch"], f"{kind}Storage", type(f"{kind}Storage", (), {"__module__": "torch"}))
-  assert "torch" not in sys.modules
-  sys.modules.update(made)
-  try:
+  with unittest.mock.patch.dict(sys.modules, made):  # also where the real one has been imported
     yield made["torch"], rebuild
-  finally:
-    for name in made:
-      del sys.modules[name]
 
 
 class _Pickler(pickle.Pickler):
