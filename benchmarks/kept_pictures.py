@@ -52,7 +52,7 @@ def tile(record: dict[str, Any], joints_img: np.ndarray, present: np.ndarray) ->
   scale = _TILE_PX / side
   corner = np.array([x + width / 2, y + height / 2]) - side / 2
   shown = cv2.warpAffine(
-    pixels, np.float32([[scale, 0, -scale * corner[0]], [0, scale, -scale * corner[1]]]), (_TILE_PX, _TILE_PX)
+    pixels, np.array([[scale, 0, -scale * corner[0]], [0, scale, -scale * corner[1]]]), (_TILE_PX, _TILE_PX)
   )
   valid = np.repeat(present[:, None], joints_img.shape[1], axis=1)
   return overlay.paint(shown, overlay.skeleton((joints_img - corner) * scale, valid, 2.0))
