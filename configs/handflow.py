@@ -190,7 +190,7 @@ def _kept(config: Any) -> None:
   """The first pictures of two hands of what all weights that come with the package learn from, with annotations."""
   _compact(config)
   base.kept_data(config)
-  config.data.synthetic.update(train=16_000, hands="all")  # more would be rendered for nothing
+  config.data.synthetic.hands = "all"
   config.data.multihands = ConfigDict({**config.data.multihands, "train": 1_500, "test": 300})
   config.data.train, config.data.eval = ("multihands/demo:train",), ("multihands/demo:test",)
   config.data.augmentation.update(translation=0.1, scale=0.2, rotation_deg=30.0)
