@@ -1,6 +1,6 @@
 """InterNet (Moon et al., ECCV 2020): both hands' 3D heatmaps, handedness, relative root depth.
 
-    python launch.py --config=configs/internet.py                     # demo: 2 idle CPU cores, 2 minutes
+    python launch.py --config=configs/internet.py                     # demo: 2 idle CPU cores, 3 minutes
     python launch.py --config=configs/internet.py:synth               # the paper's network on embedded data: one GPU
     python launch.py --config=configs/internet.py:paper,released --config.init_from.backbone=resnet50-19c8e357.pth
                                                                       # InterHand2.6M as the authors trained it
