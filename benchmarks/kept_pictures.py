@@ -17,15 +17,17 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks import photo_sets, photos
 from configs import base
 from data_builders.synthetic import SyntheticConfig
 from data_builders.synthetic.records import make_record
+from jaxhands.data import host_ops
 from jaxhands.drawing import overlay
+from jaxhands.geometry import crop
 from jaxhands.prediction.load import load
 from jaxhands.weights import kept
 
 _ONE, _TWO = 3, 5
-_WITHOUT_POSES = ("finder", "rootnet")
 _TILE_PX = 176
 _ROOM = 1.5  # sides of what is shown, in those of the box of all hands
 _NAME_PX = 18
@@ -46,16 +48,13 @@ def records() -> list[dict[str, Any]]:
 
 def tile(record: dict[str, Any], joints_img: np.ndarray, present: np.ndarray) -> np.ndarray:
   """The picture around its hands with joints [2, 21, 2] (px) of the hands that are there, RGB."""
-  pixels = _pixels(record)
-  x, y, width, height = record["box_img"]
-  side = _ROOM * max(width, height)
-  scale = _TILE_PX / side
-  corner = np.array([x + width / 2, y + height / 2]) - side / 2
-  shown = cv2.warpAffine(
-    pixels, np.array([[scale, 0, -scale * corner[0]], [0, scale, -scale * corner[1]]]), (_TILE_PX, _TILE_PX)
-  )
+  size = (_TILE_PX, _TILE_PX)
+  affine = np.asarray(crop.crop_affine(crop.process_box(record["box_img"], size, _ROOM), size))
   valid = np.repeat(present[:, None], joints_img.shape[1], axis=1)
-  return overlay.paint(shown, overlay.skeleton((joints_img - corner) * scale, valid, 2.0))
+  points = np.asarray(crop.apply_affine(affine, joints_img.astype(np.float32)))
+  return overlay.paint(
+    host_ops.warp(photo_sets.decoded(record["picture"]), affine, size), overlay.skeleton(points, valid, 2.0)
+  )
 
 
 def row(name: str, tiles: list[np.ndarray]) -> np.ndarray:
@@ -65,19 +64,14 @@ def row(name: str, tiles: list[np.ndarray]) -> np.ndarray:
   return np.concatenate([strip, np.concatenate(tiles, axis=1)])
 
 
-def predicted(name: str, shown: list[dict[str, Any]]) -> list[np.ndarray]:
+def predicted(folder: pathlib.Path, shown: list[dict[str, Any]]) -> list[np.ndarray]:
   """Tiles with what weights of the package see."""
-  found = load(kept.folder(name)).predict(
-    [_pixels(record) for record in shown],
+  found = load(folder).predict(
+    [photo_sets.decoded(record["picture"]) for record in shown],
     np.stack([record["box_img"] for record in shown]),
     [record["camera_img"] for record in shown],
   )
   return [tile(record, found.joints_img[i], found.present[i]) for i, record in enumerate(shown)]
-
-
-def _pixels(record: dict[str, Any]) -> np.ndarray:
-  encoded: Any = cv2.imdecode(np.frombuffer(record["picture"], np.uint8), cv2.IMREAD_COLOR_RGB)
-  return encoded
 
 
 def main() -> None:
@@ -88,7 +82,7 @@ def main() -> None:
   truth = [tile(record, record["joints_img"], record["joints_img_valid"].any(-1)) for record in shown]
   rows = [
     row("truth", truth),
-    *(row(name, predicted(name, shown)) for name in kept.names() if name not in _WITHOUT_POSES),
+    *(row(path.name, predicted(path, shown)) for path in photos.kept() if path.name in kept.names()),
   ]
   if not cv2.imwrite(str(args.out), np.concatenate(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88]):
     raise OSError(f"{args.out} cannot be written")

@@ -125,13 +125,13 @@ def interhand(samples: pathlib.Path) -> list[Sample]:
     for record in map(dict, _each(Records(DataSet(str(out), "test"), "pair", _INTERHAND_KEYS))):
       hands = tuple(int(hand) for hand in np.flatnonzero(record["joints_img_valid"].any(1)))
       batch = {key: np.asarray(record[key])[None] for key in _INTERHAND_KEYS[2:]}
-      pixels = _decoded(record["picture"])
+      pixels = decoded(record["picture"])
       chosen = record["joints_img"][list(hands)], record["joints_img_valid"][list(hands)]
       found.append(Sample(f"InterHand2.6M {record['record_id']}", pixels, *chosen, hands, batch))
   return found
 
 
-def _decoded(picture: bytes) -> np.ndarray:
+def decoded(picture: bytes) -> np.ndarray:
   """RGB pixels of a record's picture."""
   pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR_RGB)
   if pixels is None:
@@ -177,7 +177,7 @@ def rendered(records: int) -> list[Sample]:
   found = []
   for index in range(records):
     record = make_record(config, "test", index)
-    pixels = _decoded(record["picture"])
+    pixels = decoded(record["picture"])
     hands = tuple(int(hand) for hand in np.flatnonzero(record["joints_img_valid"].any(1)))
     chosen = record["joints_img"][list(hands)], record["joints_img_valid"][list(hands)]
     found.append(Sample(f"test/{index}", pixels, *chosen, hands))

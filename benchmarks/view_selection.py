@@ -13,10 +13,10 @@ import json
 import pathlib
 from typing import Any
 
-import cv2
 import numpy as np
 import rich.table
 
+from benchmarks import photo_sets
 from data_builders.built import Built
 from data_builders.schema import RECORD
 from data_builders.synthetic import SyntheticConfig, build
@@ -37,7 +37,7 @@ def predicted(model: Any, records: list[dict[str, Any]]) -> tuple[np.ndarray, np
   modes, samples = [], []
   for first in range(0, len(records), model.batch_size):
     some = records[first : first + model.batch_size]
-    pictures = [_decoded(record["picture"]) for record in some]
+    pictures = [photo_sets.decoded(record["picture"]) for record in some]
     # As the system has them: `predict` would move each hand onto its pixels, and leave one at 0 that it cannot place.
     found, _ = model.maps(
       pictures, np.stack([record["box_img"] for record in some]), [record["camera_img"] for record in some]
@@ -101,12 +101,6 @@ def main() -> None:
   if args.json:
     settings = {"run": str(args.run), "scenes": args.scenes, "cameras": args.cameras, "seed": args.seed}
     args.json.write_text(json.dumps({**settings, "views": content}, indent=1) + "\n")
-
-
-def _decoded(encoded: bytes) -> np.ndarray:
-  decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
-  assert decoded is not None, "a record's picture cannot be decoded"
-  return np.ascontiguousarray(decoded[..., ::-1])
 
 
 if __name__ == "__main__":

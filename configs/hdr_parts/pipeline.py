@@ -50,7 +50,7 @@ def pipeline(config: Any, choice: base.Choice) -> ConfigDict:
     "hand_hw": tuple(estimator.data.crop_hw),
     "hand_factor": _RELEASED_FACTOR / shared.PAPER_FACTOR * estimator.system.box_factor,  # of a mask's box
     "oversampling": 2 if choice.size in ("demo", "small", "kept") else 1,  # small crops would skip pixels
-    "one_depth": 1.0 if choice.size in ("demo", "small", "kept") else 0.0,  # placed alone they lie too far apart
+    "one_depth": choice.size in ("demo", "small", "kept"),  # placed alone they lie too far apart
     "picture_hw": (640, 640) if choice.size == "paper" else (320, 320),  # room for the pictures
     "hasm": parts["hasm"].system,
     "hdrm": _config_of("hdrm", choice).system,

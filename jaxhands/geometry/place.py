@@ -49,23 +49,21 @@ def place(
   return xp.where(valid[..., None], root, 0).astype(joints_rel.dtype), valid
 
 
-def nearer_each_other(wrists_cam: Float[Array, "*b 2 3"], share: float) -> Float[Array, "*b 2 3"]:
+def at_one_depth(wrists_cam: Float[Array, "*b 2 3"]) -> Float[Array, "*b 2 3"]:
   """Two wrists that were placed one by one, moved along their rays to the geometric mean of their depths.
 
   Hands that interact are about as far away; what is wrong in their sizes puts them far apart.
 
   Args:
     wrists_cam: mm.
-    share: of the way, in logarithms of depth: 0 leaves them, 1 gives them one depth.
   Returns:
     The same; where one of the two is not in front of the camera, both are where they were.
   """
   xp = namespace(wrists_cam)
   depth = wrists_cam[..., 2]
   in_front = (depth > 0).all(-1, keepdims=True)
-  log_depth = xp.log(xp.where(in_front, depth, 1))
-  factor = xp.exp(share * (log_depth.mean(-1, keepdims=True) - log_depth))
-  return wrists_cam * factor[..., None]
+  depth = xp.where(in_front, depth, 1)
+  return wrists_cam * (xp.sqrt(depth.prod(-1, keepdims=True)) / depth)[..., None]
 
 
 def root_depth_from_bones(

@@ -122,11 +122,9 @@ def test_batched_jax_agrees_and_has_finite_gradients():
   assert not gradient[3].any()
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_wrists_come_nearer_each_other_on_their_rays(share):
+def test_two_wrists_come_to_one_depth_on_their_rays():
   wrists = np.array([[[10.0, -20, 500], [300, 40, 2000]], [[10, -20, 500], [30, 40, -100]]], np.float32)
-  moved = np.asarray(place.nearer_each_other(wrists, share))
-  depth = 500 ** (1 - share / 2) * 2000 ** (share / 2)
-  np.testing.assert_allclose(moved[0, :, 2], [depth, 500 * 2000 / depth], rtol=1e-5)
+  moved = np.asarray(place.at_one_depth(wrists))
+  np.testing.assert_allclose(moved[0, :, 2], 1000, rtol=1e-5)
   np.testing.assert_allclose(moved[0] / moved[0, :, 2:], wrists[0] / wrists[0, :, 2:], rtol=1e-5)
   np.testing.assert_array_equal(moved[1], wrists[1])

@@ -64,7 +64,7 @@ class Pipeline:
     masks: "predicted" ones, or the "true" ones of the data, where they have them.
     hand_factor: enlargement of the box of a hand's whole mask.
     oversampling: crops of hands are means of so many samples a pixel and direction.
-    one_depth: how far wrists of two hands are moved to one depth; see `geometry.place.nearer_each_other`.
+    one_depth: wrists of two hands are moved to one depth; see `geometry.place.at_one_depth`.
   """
 
   hasm: HASM
@@ -77,7 +77,7 @@ class Pipeline:
   masks: Literal["predicted", "true"] = "predicted"
   hand_factor: float = 2.0
   oversampling: int = 1
-  one_depth: float = 0.0
+  one_depth: bool = False
 
   view = "pair"
   objectives = ()
@@ -87,8 +87,6 @@ class Pipeline:
       raise ValueError(f"pose is a system of view={self.pose.view!r}, expected one that sees one hand (view='hand')")
     if self.masks not in ("predicted", "true"):
       raise ValueError(f"masks={self.masks!r}, expected 'predicted' or 'true'")
-    if not 0 <= self.one_depth <= 1:
-      raise ValueError(f"one_depth={self.one_depth}, expected a share, 0 to 1")
 
   @property
   def needs(self) -> frozenset[str]:
@@ -214,7 +212,7 @@ class Pipeline:
     """What a pose has for each hand, of the recovered crops, or of the crops as they are."""
     pose = self._poses(variables, values, values["recovered_images" if self.recover else "hand_images"])
     if self.one_depth:
-      pose["joints_cam"] = self._nearer(pose["joints_cam"], values["hand_found"])
+      pose["joints_cam"] = self._at_one_depth(pose["joints_cam"], values["hand_found"])
     return pose
 
   def see_before(self, variables: base.Variables, values: Values) -> Values:
@@ -245,10 +243,10 @@ class Pipeline:
     left = mirror.mirror({name: value[:, 1] for name, value in of_views.items()})
     return {name: jnp.stack([right[name][:, 0], left[name][:, 1]], axis=1) for name in _OF_HANDS}
 
-  def _nearer(self, joints_cam: Any, found: Any) -> Any:
-    """Hands nearer each other where both were found: moved, not scaled, so that they leave their pixels a little."""
+  def _at_one_depth(self, joints_cam: Any, found: Any) -> Any:
+    """Hands at one depth where both were found: moved, not scaled, so that they leave their pixels a little."""
     wrists = joints_cam[..., skeleton.WRIST, :]
-    moved = place.nearer_each_other(wrists, self.one_depth) - wrists
+    moved = place.at_one_depth(wrists) - wrists
     return joints_cam + jnp.where(found.all(-1)[:, None, None], moved, 0)[..., None, :]
 
   def _masks_of_hands(
