@@ -12,7 +12,9 @@ same without a checkout.
 
 import sys
 
+from jaxhands import huge_pages
 from jaxhands.commands import train
 
 if __name__ == "__main__":
+  huge_pages.start_anew()
   sys.exit(train.launch("launch.py", "--config=configs/NAME.py[:VARIANT]", __doc__, sys.argv[1:]))

@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 ALLOWED: dict[str, set[str]] = {
   "schema": set(),
   "former_names": set(),
+  "huge_pages": set(),
   "terminal": set(),
   "evaluation.verdict": set(),
   "runs.folder": set(),
@@ -65,7 +66,7 @@ ALLOWED["run"] = {"configuration.requirements", "configuration.rules", "train", 
 ALLOWED["run"] |= {"runs.stage", "runs.stages"}
 ALLOWED["commands"] = set(ALLOWED)
 ALLOWED["cli"] = {"terminal", "runs.lock"}
-ALLOWED["__main__"] = {"cli"}
+ALLOWED["__main__"] = {"cli", "huge_pages"}
 ALLOWED["__init__"] = {"prediction", "former_names"}
 _PACKAGES = {"evaluation", "configuration", "runs"}  # whose modules have rows of their own; no row is for the whole
 BUILDERS_MAY_USE = {"schema", "terminal", "runs.lock", "geometry", "hands", "render", "drawing", "data.folders"}
