@@ -4,9 +4,11 @@
     python -m benchmarks.handflow_tables --summary           # only the tables of what is finished
     python -m benchmarks.handflow_tables --seeds 0 --rows HandFlowNet Gaussian
 
-How runs are named, skipped and recorded: `benchmarks.row_runs`. All rows learn from the same pictures and are compared
-with the same annotations; InterNet and DIGIT, which say one pose, are the paper's deltas, and their wrists stand where
-a hand of average size would. A row that is no better than the mean pose has learnt nothing, is marked, and says nothing
+How runs are named, skipped and recorded: `benchmarks.row_runs`; those of InterNet and DIGIT are named
+`multihands-...`. All rows learn from the same pictures, as many of them, and are compared with the same annotations.
+They start from a trunk that comes with the package, DIGIT from its own, which has seen a quarter of the crops, and all
+else from fresh weights. InterNet and DIGIT, which say one pose, are the paper's deltas, and their wrists stand where a
+hand of average size would. A row that is no better than the mean pose has learnt nothing, is marked, and says nothing
 about the method.
 """
 
@@ -18,10 +20,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import row_runs
-from configs import handflow
+from configs import digit, handflow, internet
 from jaxhands.terminal import console as consoles
 
-_SIZES = ("tiny", "small", "demo")
+_SIZES = ("tiny", "small")
+_DELTAS = {"internet": internet, "digit": digit}
 # Row -> its config, and the words after its size.
 ROWS = {
   "HandFlowNet": ("handflow", ""),
@@ -60,20 +63,28 @@ TABLES = (
 )
 
 
-def deltas(size: str) -> tuple[str, ...]:
-  """Flags that give a system of one pose the data and annotations that `configs/handflow.py` has at a size."""
+def deltas(name: str, size: str) -> tuple[str, ...]:
+  """Flags that give a system of one pose the data and annotations that `configs/handflow.py` has at a size; and, where
+  that starts from a trunk, the network of the weights of the package, their trunk, and as many steps of as many."""
   config: Any = handflow.get_config(size)
   flags = [f"--config.data.{key}={tuple(config.data[key])!r}" for key in ("train", "eval")]
   flags += [f"--config.data.synthetic.{key}={config.data.synthetic[key]}" for key in ("train", "val", "test", "seed")]
   flags += [f"--config.data.multihands.{key}={value}" for key, value in config.data.multihands.items()]
   flags += ["--config.data.kind=interacting", "--config.eval.protocol.depth=place"]
+  if config.init_from.get("backbone"):
+    kept, own = _DELTAS[name].get_config("kept"), _DELTAS[name].get_config(size)
+    network = {key: value for key, value in kept.system.items() if key != "elsewhere"}
+    flags += [f"--config.system.{key}={value}" for key, value in network.items() if value != own.system.get(key)]
+    flags += [f"--config.data.augmentation.{key}={value}" for key, value in config.data.augmentation.items()]
+    flags += [f"--config.{key}={config[key]}" for key in ("data.rough", "batch_size", "train_for", "ema", "clip_norm")]
+    flags += [f"--config.schedule.warmup={config.schedule.warmup}", f"--config.init_from.backbone=kept/{name}"]
   return (*flags, f"--config.eval.annotations={config.system.compared}")
 
 
 def jobs(rows: Sequence[str], seeds: Sequence[int], size: str, out: pathlib.Path) -> list[row_runs.Job]:
   """As `row_runs.jobs`; systems of one pose get the flags of `deltas`."""
-  own = deltas(size)
-  return row_runs.jobs({row: ROWS[row] for row in rows}, seeds, size, out, {"internet": own, "digit": own})
+  flags = {name: deltas(name, size) for name in _DELTAS}
+  return row_runs.jobs({row: ROWS[row] for row in rows}, seeds, size, out, flags, dict.fromkeys(_DELTAS, "multihands-"))
 
 
 def main() -> None:

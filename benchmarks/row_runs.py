@@ -1,7 +1,7 @@
 """Rows of a paper's table as runs of ours: every row with several seeds, one run after the other, resumable.
 
 A run lies in OUT/CONFIG-SIZE-SWITCHES-seedN; a finished one is skipped, one that was stopped goes on. Finished runs are
-recorded (`python -m jaxhands results add`) unless --no-record is given.
+recorded by that name (`python -m jaxhands results add`) where they are not yet, unless --no-record is given.
 """
 
 from __future__ import annotations
@@ -57,6 +57,11 @@ class Job:
     """Whether it was evaluated; the report is written after that, and last."""
     return (self.workdir / files.REPORT).is_file()
 
+  @property
+  def record(self) -> pathlib.Path:
+    """Where it is kept."""
+    return ROOT / "results" / f"{self.workdir.name}.json"
+
   def result(self) -> dict[str, Any]:
     """Of the evaluation: "metrics", "verdicts" and more."""
     return json.loads((self.workdir / files.METRICS).read_text())
@@ -74,6 +79,7 @@ def jobs(
   size: str,
   out: pathlib.Path,
   flags: Mapping[str, tuple[str, ...]] | None = None,
+  prefixes: Mapping[str, str] | None = None,
 ) -> list[Job]:
   """Seed by seed, so that every row has a number before any has two.
 
@@ -83,12 +89,13 @@ def jobs(
     size: of all configs.
     out: folder of the runs.
     flags: config -> what changes its fields.
+    prefixes: config -> what the names of its runs begin with, of configs that other tables train otherwise.
   """
   result = []
   for seed in seeds:
     for row, (config, words) in rows.items():
       variant = f"{size},{words}" if words else size
-      folder = out / f"{config}-{variant.replace(',', '-')}-seed{seed}"
+      folder = out / f"{(prefixes or {}).get(config, '')}{config}-{variant.replace(',', '-')}-seed{seed}"
       result.append(Job(config, row, variant, seed, folder, (flags or {}).get(config, ())))
   return result
 
@@ -149,15 +156,12 @@ def arguments(rows: Sequence[str], program: str, description: str) -> tuple[argp
 def do(todo: Sequence[Job], more: Sequence[str], args: argparse.Namespace) -> None:
   """Runs what is left, one after the other, and records it; ends the program where one was stopped."""
   console = consoles.make()
-  for number, job in enumerate(todo, start=1):
-    if job.finished or args.summary:
-      continue
-    console.print(f"{number} of {len(todo)}: {job.row}, seed {job.seed}")
-    done = subprocess.run(job.command(more), cwd=ROOT, check=False)
-    if done.returncode or not job.finished:
-      sys.exit(f"{job.workdir} was stopped; the same command goes on with it")
-    if not args.no_record:
-      note = f"{job.row}; embedded data"
-      subprocess.run(
-        [sys.executable, "-m", "jaxhands", "results", "add", str(job.workdir), "--note", note], cwd=ROOT, check=True
-      )
+  for number, job in enumerate(() if args.summary else todo, start=1):
+    if not job.finished:
+      console.print(f"{number} of {len(todo)}: {job.row}, seed {job.seed}")
+      done = subprocess.run(job.command(more), cwd=ROOT, check=False)
+      if done.returncode or not job.finished:
+        sys.exit(f"{job.workdir} was stopped; the same command goes on with it")
+    if not args.no_record and not job.record.is_file():
+      add = [sys.executable, "-m", "jaxhands", "results", "add", str(job.workdir), "--name", job.record.stem]
+      subprocess.run([*add, "--note", f"{job.row}; embedded data"], cwd=ROOT, check=True)

@@ -25,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxhands import huge_pages
+
 PAPER_BATCH = 2  # the papers' networks take up to half a minute a step on two cores
 _SLOW = 2.0  # seconds of a call that needs no warming up
 _SECONDS = 10.0  # of timing for each subject and framework, at least `_ROUNDS` calls of each
@@ -215,4 +217,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+  huge_pages.start_anew()  # as what it measures does
   main()

@@ -3,7 +3,8 @@
 RUN is a run of configs/handflow.py. Scenes of two hands are built that several cameras all around them see (`python -m
 data_builders.synthetic --cameras K --hands pair`); of every scene the view is chosen whose samples deviate least, or
 most, and its error is compared with that of the scene's best view. The paper has seven sequences and 140 cameras; here
-a scene is one moment.
+a scene is one moment. With `--json results/views/NAME.json` the figures are in RESULTS.md when `python -m jaxhands
+results` writes it next.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ def main() -> None:
       table.add_row(words, choice, *cells, last)
   consoles.make().print(table, soft_wrap=False)
   if args.json:
-    settings = {"run": str(args.run), "scenes": args.scenes, "cameras": args.cameras, "seed": args.seed}
+    settings = {"run": args.run.resolve().name, "scenes": args.scenes, "cameras": args.cameras, "seed": args.seed}
+    args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps({**settings, "views": content}, indent=1) + "\n")
 
 

@@ -151,6 +151,7 @@ def _kept(config: Any) -> None:
 
 def _small(config: Any) -> None:
   _compact(config)
+  config.init_from.backbone = ""
   config.data.synthetic.update(train=6_000, val=0, test=500)
   config.train_for = "3500 steps"
   config.log_every, config.eval_every, config.checkpoint_every = "200 steps", "4500 steps", "4500 steps"

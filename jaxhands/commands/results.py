@@ -3,9 +3,10 @@
     python -m jaxhands results add runs/internet-small       # results/internet-small-seed0.json, from an evaluated run
     python -m jaxhands results                               # RESULTS.md, from all of them
 
-Commit both. RESULTS.md is never edited by hand: what it says comes from results/*.json and from the papers' numbers in
-jaxhands/results/published.json; only why a paper's direction did not hold is written by people, in
-results/remarks.toml. Experiments of the papers without a result are listed as missing.
+Commit both. RESULTS.md is never edited by hand: what it says comes from results/*.json, from results/views/*.json
+(`python -m benchmarks.view_selection RUN --json FILE`) and from the papers' numbers in jaxhands/results/published.json;
+only why a paper's direction did not hold is written by people, in results/remarks.toml. Experiments of the papers
+without a result are listed as missing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import argparse
 import pathlib
 import re
 
-from jaxhands.results import page, record
+from jaxhands.results import page, record, views
 from jaxhands.runs import lock
 
 
@@ -41,7 +42,8 @@ def main(args: argparse.Namespace) -> int:
   with lock.only(args.folder):
     if args.action == "add":
       _add(args)
-    page.write(args.out, record.read_all(args.folder), page.read_remarks(args.folder))
+    remarks = page.read_remarks(args.folder)
+    page.write(args.out, record.read_all(args.folder), remarks, views.read_all(args.folder))
   print(f"{args.out}")
   return 0
 

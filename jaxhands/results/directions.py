@@ -16,7 +16,7 @@ def differences(one: Values, other: Values) -> dict[int, float]:
 
 
 def verdict(ours: Mapping[int, float], papers: float) -> Verdict:
-  """Whether our differences, of all seeds, have the sign of the paper's one.
+  """Whether our differences, of all seeds, have the sign of the paper's.
 
   Raises:
     ValueError: there are none.
@@ -28,8 +28,10 @@ def verdict(ours: Mapping[int, float], papers: float) -> Verdict:
 
 
 def named(row: Mapping[str, Any]) -> str:
-  """How `directions` call a row of `published.json`: by its variant, and a method of it, "with_aih:pose_alone"."""
-  return ":".join([row["variant"] or "", *([row["method"]] if "method" in row else [])])
+  """How `directions` call a row of `published.json`: by its variant, and a method of it, "with_aih:pose_alone"; of
+  another config than the paper's by that as well, "internet/"."""
+  config = f"{row['config']}/" if "config" in row else ""
+  return config + ":".join([row["variant"] or "", *([row["method"]] if "method" in row else [])])
 
 
 def rows(
@@ -38,15 +40,16 @@ def rows(
   """One for each pair of `table["directions"]`, metric and size of ours: pair, metric, paper, ours, verdict.
 
   Args:
-    table: of `published.json`; its `directions` are pairs of its rows' names, the one with a part of the method first.
+    table: of `published.json`; its `directions` are pairs of its rows' names, the one with a part of the method first,
+      and "lower" or "higher" where the paper says only that this one is.
     of_row: (row, metric) -> size -> value of each seed, of our runs on rendered hands.
   """
   made = []
   by_name = {named(row): row for row in reversed(_ours(table))}
-  for with_part, without in table.get("directions", ()):
+  for with_part, without, *said in table.get("directions", ()):
     one, other = by_name[with_part], by_name[without]
     for index, (metric, unit) in enumerate(table["metrics"]):
-      published = _published(table, index, with_part, without)
+      published = {"lower": -1.0, "higher": 1.0}[said[0]] if said else _published(table, index, with_part, without)
       ours, theirs = of_row(one, metric), of_row(other, metric)
       for size in sorted(ours.keys() & theirs.keys()):
         found = differences(ours[size], theirs[size])
@@ -55,7 +58,8 @@ def rows(
         each = ", ".join(f"{value:+.2f}" for value in found.values())
         mean = f"{size}: {statistics.fmean(found.values()):+.2f} ({each}) {unit}".strip()
         pair = f"{one['what']} against {other['what']}"
-        made.append((pair, metric, f"{published:+.2f} {unit}".strip(), mean, verdict(found, published)))
+        papers = said[0] if said else f"{published:+.2f} {unit}".strip()
+        made.append((pair, metric, papers, mean, verdict(found, published)))
   return made
 
 

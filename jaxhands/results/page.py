@@ -1,8 +1,9 @@
 """RESULTS.md: every number of the papers beside ours, what is missing, and all experiments with their origins.
 
-A row of `published.json` names a variant of the paper's config (null: no experiment of ours) and, where one run gives
-several rows, its `method`: one of `eval.methods`. What nobody can compute, the reason why a paper's direction did not
-hold, comes from `results/remarks.toml`: for each config a table of texts by the table's source in the paper.
+A row of `published.json` names a variant of the paper's config (null: no experiment of ours), or of another `config`,
+and, where one run gives several rows, its `method`: one of `eval.methods`. A value is null where the paper has none,
+and "unread" where the text that we have cannot be read. What nobody can compute, the reason why a paper's direction did
+not hold, comes from `results/remarks.toml`: for each config a table of texts by the table's source in the paper.
 """
 
 from __future__ import annotations
@@ -17,20 +18,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxhands.evaluation import verdict
-from jaxhands.results import directions
+from jaxhands.results import directions, views
 from jaxhands.runs import folder as files
 
 REMARKS = "remarks.toml"
 Remarks = Mapping[str, Mapping[str, str]]  # config -> source of a table -> text
 Records = Mapping[str, Mapping[str, Any]]
-_MISSING = "missing"
-_OWN_DATA = "synthetic"  # data sets of rendered hands have names that begin so
+_MISSING, _UNREAD = "missing", "unread"
 
 
-def write(path: pathlib.Path, records: Records, remarks: Remarks | None = None) -> None:
-  """Writes the page, whole or not at all."""
+def write(path: pathlib.Path, records: Records, remarks: Remarks | None = None, chosen: Records | None = None) -> None:
+  """Writes the page, whole or not at all; arguments as of `page`."""
   with files.written(path) as file:
-    file.write(page(records, remarks).encode())
+    file.write(page(records, remarks, chosen).encode())
 
 
 def read_remarks(folder: pathlib.Path) -> Remarks:
@@ -58,16 +58,18 @@ def published() -> list[dict[str, Any]]:
   return json.loads(text)["papers"]
 
 
-def page(records: Records, remarks: Remarks | None = None) -> str:
+def page(records: Records, remarks: Remarks | None = None, chosen: Records | None = None) -> str:
   """The page as Markdown.
 
   Args:
     records: name -> record, of `record.read_all`.
     remarks: of `read_remarks`.
+    chosen: of `views.read_all`.
   """
   papers = published()
   bodies = [_paper(paper, records, (remarks or {}).get(paper["config"], {})) for paper in papers]
   rows = [row for paper in papers for table in paper["tables"] for row in _rows(paper, table, records)]
+  rows = [row for row in rows if row[3] != _UNREAD]
   there = sum(row[-2] != _MISSING for row in rows)
   parts = [
     "# Results",
@@ -81,6 +83,7 @@ def page(records: Records, remarks: Remarks | None = None) -> str:
     "commonest hands or the mean colour: better or worse is what the 95 % interval of the difference is on one side "
     "of. Older records are judged beside the mean pose alone, by the interval of their own number.",
     *bodies,
+    *_views(chosen or {}),
     _experiments(records),
   ]
   return "\n\n".join(parts) + "\n"
@@ -118,7 +121,7 @@ def _directions(paper: Mapping[str, Any], table: Mapping[str, Any], records: Rec
       [
         (_size(record), record["seed"], metric["value"])
         for record in records.values()
-        if _is_of(record, paper["config"], row["variant"]) and record["dataset"].startswith(_OWN_DATA)
+        if _is_of(record, paper, row) and _is_rendered(record, table)
         for metric in _metrics(record, table.get("protocol", {}), key, row.get("method", ""))
       ]
     )
@@ -130,7 +133,7 @@ def _rows(paper: Mapping[str, Any], table: Mapping[str, Any], records: Records) 
   """One for each published number."""
   rows = []
   for row in table["rows"]:
-    ours = [record for record in records.values() if _is_of(record, paper["config"], row["variant"])]
+    ours = [record for record in records.values() if _is_of(record, paper, row)]
     for (key, unit), value in zip(table["metrics"], row["values"], strict=True):
       if value is None:
         continue
@@ -144,7 +147,7 @@ def _rows(paper: Mapping[str, Any], table: Mapping[str, Any], records: Records) 
         for record, metric in records_of_row
         if (record["dataset"], record["split"]) == (table["dataset"], row["split"]) and _size(record) == "paper"
       ]
-      rendered = [(record, metric) for record, metric in records_of_row if record["dataset"].startswith(_OWN_DATA)]
+      rendered = [(record, metric) for record, metric in records_of_row if _is_rendered(record, table)]
       by_size = [
         f"{size}: {_numbers([metric for record, metric in rendered if _size(record) == size])}"
         for size in dict.fromkeys(_size(record) for record, _ in rendered)
@@ -153,7 +156,7 @@ def _rows(paper: Mapping[str, Any], table: Mapping[str, Any], records: Records) 
         _numbers([metric for _, metric in same]) + _lacks([record for record, _ in same]) if same else _MISSING
       )
       rows.append((
-        row["what"], row["split"], key, f"{value:g} {unit}".strip(),
+        row["what"], row["split"], key, _UNREAD if value == _UNREAD else f"{value:g} {unit}".strip(),
         ours_same, "; ".join(by_size) or _MISSING,
       ))  # fmt: skip
   return rows
@@ -163,10 +166,18 @@ def _size(record: Mapping[str, Any]) -> str:
   return record["variant"].split("-")[0]
 
 
-def _is_of(record: Mapping[str, Any], config: str, variant: str | None) -> bool:
-  """Whether a record is of a config's variant, whatever its size; None is no experiment of ours."""
-  rest = "-".join(record["variant"].split("-")[1:])
+def _is_of(record: Mapping[str, Any], paper: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+  """Whether a record is of a row's variant, whatever its size."""
+  rest, variant = "-".join(record["variant"].split("-")[1:]), row["variant"]
+  config = row.get("config", paper["config"])
   return variant is not None and record["config_name"] == config and rest == variant.replace(",", "-")
+
+
+def _is_rendered(record: Mapping[str, Any], table: Mapping[str, Any]) -> bool:
+  """Whether a record's data are the embedded hands that stand for a table's data: those with annotations for these."""
+  annotated = "multihands/"
+  own = annotated if table["dataset"].startswith(annotated) else "synthetic"
+  return record["dataset"].startswith(own) and record["dataset"] != table["dataset"]
 
 
 def _metrics(
@@ -204,6 +215,17 @@ def _lacks(records: Sequence[Mapping[str, Any]]) -> str:
   return f"; {', '.join(names)}" if names else ""
 
 
+def _views(chosen: Records) -> list[str]:
+  """View selection, if it was measured."""
+  if not chosen:
+    return []
+  about = (
+    "HandFlow, section 5.8, on rendered scenes: of the views of a scene the one whose samples deviate least, or most, "
+    "or any. Regret is the error less that of the scene's best view; in brackets: the 95 % interval over scenes."
+  )
+  return ["## View selection", about, _table(views.HEAD, views.rows(chosen))]
+
+
 def _experiments(records: Records) -> str:
   parts = ["## All experiments"]
   if not records:
@@ -235,6 +257,7 @@ def _experiments(records: Records) -> str:
       *([f"Lacks what the paper has: {'; '.join(record['accepted'])}."] if record.get("accepted") else []),
       f"`{record['protocol']}`",
       _table(("metric", "value", "95 %", "unit", "verdict"), rows),
+      *_protocols(record),
       *_methods(record),
     ]
   return "\n\n".join(parts)
@@ -253,6 +276,22 @@ def _verdict(record: Mapping[str, Any], key: str) -> str:
   low, high = (end - mean for end in metric["interval"])
   better = "higher" if key.startswith("pck") else "lower"  # of what the mean pose has
   return f"{verdict.words(verdict.judge(metric['value'] - mean, (low, high), better), 'mean pose')} ({mean:.4g})"
+
+
+def _protocols(record: Mapping[str, Any]) -> list[str]:
+  """The same poses compared otherwise: what differs from the first protocol, and the numbers that do."""
+  others = [entry for entry in record["also"] if entry["method"] == record["system"] and "differences" not in entry]
+  first = set(record["protocol"].split())
+  rows = []
+  for entry in others:
+    words = " ".join(word for word in entry["protocol"].split() if word not in first)
+    changed = [
+      f"{key} {value:.4g}"
+      for key, value in entry["metrics"].items()
+      if key not in record["metrics"] or value != record["metrics"][key]["value"]
+    ]
+    rows.append((f"`{words}`", ", ".join(changed)))
+  return [_table(("compared with", "numbers that differ"), rows)] if rows else []
 
 
 def _methods(record: Mapping[str, Any]) -> list[str]:

@@ -55,6 +55,18 @@ def test_the_command_does_what_is_left(tmp_path, monkeypatch, capsys):
   monkeypatch.setattr("sys.argv", ["x", "--size", "tiny", "--seeds", "0", "--out", str(tmp_path), "--no-record"])
   row_runs.main(table, "x", "d")
   assert "12.5" in capsys.readouterr().out
+  # What was finished and is not recorded yet is recorded, once.
+  added = []
+  monkeypatch.setattr(row_runs, "ROOT", tmp_path)
+  monkeypatch.setattr(row_runs.subprocess, "run", lambda command, **_: added.append(command))
+  monkeypatch.setattr("sys.argv", ["x", "--size", "tiny", "--seeds", "0", "--out", str(tmp_path)])
+  row_runs.main(table, "x", "d")
+  (command,) = added
+  assert command[command.index("--name") + 1] == "intershape-tiny-seed0"
+  (tmp_path / "results").mkdir()
+  (tmp_path / "results" / "intershape-tiny-seed0.json").touch()
+  row_runs.main(table, "x", "d")
+  assert len(added) == 1
   monkeypatch.setattr("sys.argv", ["x", "--sizes", "tiny"])
   with pytest.raises(SystemExit):
     row_runs.main(table, "x", "d")

@@ -12,7 +12,7 @@ import pytest
 from configs import base as base_config
 from configs import rootnet
 from jaxhands import cli, run
-from jaxhands.results import directions, page, record
+from jaxhands.results import directions, page, record, views
 from jaxhands.runs import provenance, stages
 from jaxhands.systems import construct
 from jaxhands.train import checkpoint, step
@@ -45,11 +45,11 @@ def lines_of(records, *words):
 def test_what_is_missing_is_listed_as_missing():
   text = page.page({})
   numbers = sum(
-    value is not None
+    value not in (None, "unread")
     for paper in page.published() for table in paper["tables"] for row in table["rows"] for value in row["values"]
   )  # fmt: skip
   assert f"0 experiments. Of {numbers} published numbers, 0 have a result" in text
-  assert text.count("| missing | missing |") == numbers
+  assert text.count("| missing | missing |") == numbers + text.count("| unread | missing | missing |")
   assert "None yet." in text
 
 
@@ -187,6 +187,52 @@ def test_directions_of_methods_are_those_of_one_run():
   assert found == {"| full against pose net alone | mpjpe/all | -7.80 mm | small: -2.50 (-2.50) mm | as in the paper |"}
 
 
+def _of_multihands(variant, config, value, seed=0):
+  metric = {"value": value, "interval": [value, value], "unit": ""}
+  made = made_up(variant, seed, config, dataset="multihands/demo")
+  return made | {"metrics": dict.fromkeys(("mmd/rr", "mpjpe/single"), metric)}
+
+
+def test_data_with_annotations_are_those_of_multihands_alone():
+  """InterNet learns from them as HandFlow does; that is no experiment of InterNet's own paper."""
+  records = {"flow": _of_multihands("small", "handflow", 0.4), "delta": _of_multihands("small", "internet", 0.5),
+             "own": made_up("small", config="internet", dataset="synthetic/demo", value=51.0)}  # fmt: skip
+  records["own"]["metrics"]["mmd/rr"] = records["own"]["metrics"]["mpjpe/single"]
+  (line,) = lines_of(records, "| InterNet | test | mmd/rr | 0.56 |")
+  assert line.endswith("| missing | small: 0.5 [0.5, 0.5] |")
+  assert all("small: 51" in line for line in lines_of(records, "| test | mpjpe/single | 12.16 mm |"))
+  (line,) = lines_of(records, "| HandFlowNet against InterNet | mmd/rr |")
+  assert line.endswith("| -0.12 | small: -0.10 (-0.10) | as in the paper |")
+
+
+def test_what_cannot_be_read_has_a_direction_where_the_paper_says_it():
+  records = {"flow": _of_multihands("small", "handflow", 0.4), "less": _of_multihands("small-no_mode", "handflow", 0.3)}
+  (line,) = lines_of(records, "| without the loss of the mode | test | mmd/rr |")
+  assert line.endswith("| unread | missing | small: 0.3 [0.3, 0.3] |")
+  (line,) = lines_of(records, "| HandFlowNet against without the loss of the mode | mmd/rr |")
+  assert line.endswith("| lower | small: +0.10 (+0.10) | the other way |")
+
+
+def test_other_protocols_stand_below_their_experiment():
+  text = page.page({"mine": made_up()})
+  assert "| `left_root=own` | mrrpe 91.5 |" in text[text.index("### mine") :]
+
+
+def test_view_selection_has_a_section_of_its_own(tmp_path):
+  row = {"error_mm": {"mean": 51.25, "interval": [50, 52.5]}, "regret_mm": {"mean": 3.0, "interval": [2, 4.04]}}
+  measured = {"choices": {"lowest deviation": row, "any view": row}, "correlation": 0.314}
+  content = {"run": "a", "scenes": 40, "cameras": 8, "seed": 0, "views": {"rr": measured}}
+  assert "View selection" not in page.page({}, chosen=views.read_all(tmp_path))
+  (tmp_path / "views").mkdir()
+  (tmp_path / "views" / "mine.json").write_text(json.dumps(content))
+  text = page.page({}, chosen=views.read_all(tmp_path))
+  first = "| mine: 40 scenes of 8 views | rr | lowest deviation | 51.2 [50.0, 52.5] | 3.0 [2.0, 4.0] | 0.31 |"
+  assert first in text[text.index("## View selection") :]
+  (tmp_path / "views" / "mine.json").write_text('{"run": "a"}')
+  with pytest.raises(ValueError, match=r"mine\.json"):
+    views.read_all(tmp_path)
+
+
 def test_remarks_stand_below_the_directions_and_need_their_table(tmp_path):
   records = _two_rows((53.0,), (52.0,))
   assert "What the paper" not in page.page(records)
@@ -216,12 +262,15 @@ def test_published_experiments_are_variants_that_exist():
       continue
     for table in paper["tables"]:
       names = {directions.named(row) for row in table["rows"] if row["variant"] is not None}
-      assert {name for pair in table.get("directions", ()) for name in pair} <= names
+      assert {name for one, other, *_ in table.get("directions", ()) for name in (one, other)} <= names
+      assert {word for _, _, *words in table.get("directions", ()) for word in words} <= {"lower", "higher"}
       for row in table["rows"]:
         assert len(row["values"]) == len(table["metrics"])
         if row["variant"] is not None:
-          config = module.get_config(",".join(word for word in ("paper", row["variant"]) if word))
-          assert page._is_of({"variant": config.variant, "config_name": config.name}, paper["config"], row["variant"])
+          module = importlib.import_module(f"configs.{row.get('config', paper['config'])}")
+          size = "paper" if "paper" in module.VARIANTS and paper["config"] != "handflow" else "small"
+          config = module.get_config(",".join(word for word in (size, row["variant"]) if word))
+          assert page._is_of({"variant": config.variant, "config_name": config.name}, paper, row)
 
 
 @pytest.mark.parametrize("folder", sorted((ROOT / "results" / "weights").iterdir()), ids=lambda folder: folder.name)

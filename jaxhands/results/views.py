@@ -1,0 +1,41 @@
+"""View selection in RESULTS.md: what `python -m benchmarks.view_selection RUN --json results/views/NAME.json` wrote."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from jaxhands.runs import folder as files
+
+FOLDER = "views"  # in the folder of the records
+_NEEDED = ("run", "scenes", "cameras", "seed", "views")
+HEAD = ("of", "alignment", "choice", "MPJPE, mm", "regret, mm", "rank correlation")
+
+
+def read_all(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
+  """Name -> file of all below a folder of records, by name.
+
+  Raises:
+    ValueError: a file that is none of these.
+  """
+  again = "`python -m benchmarks.view_selection RUN --json FILE` writes it"
+  return {path.stem: files.read_json(path, again, _NEEDED) for path in sorted((folder / FOLDER).glob("*.json"))}
+
+
+def rows(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
+  """One for each file, alignment and choice, under `HEAD`."""
+  made = []
+  for name, file in found.items():
+    about = f"{name}: {file['scenes']} scenes of {file['cameras']} views"
+    for alignment, measured in file["views"].items():
+      for place, (choice, row) in enumerate(measured["choices"].items()):
+        cells = [_with_interval(row[key]) for key in ("error_mm", "regret_mm")]
+        last = f"{measured['correlation']:.2f}" if place == 0 else ""
+        made.append((about, alignment, choice, *cells, last))
+  return made
+
+
+def _with_interval(found: Mapping[str, Any]) -> str:
+  low, high = found["interval"]
+  return f"{found['mean']:.1f} [{low:.1f}, {high:.1f}]"
