@@ -31,7 +31,8 @@ class Table:
   Attributes:
     title: for what is printed.
     rows: name -> name of the file in configs/, and its switches, "" = none.
-    metrics: columns, keys of an evaluation's metrics.
+    metrics: columns, keys of an evaluation's metrics; under another protocol than the first with a word of that,
+      "mpjpe/all scale=predicted".
     decisive: the metric that says whether a run has learnt, by the verdict on it beside the mean pose; "" = not asked.
   """
 
@@ -105,6 +106,17 @@ def has_learnt(table: Table, result: Mapping[str, Any]) -> bool:
   return not table.decisive or result["verdicts"].get(table.decisive, {}).get("kind") == "better"
 
 
+def _value(result: Mapping[str, Any], metric: str) -> float | None:
+  """Of a column of a table; None where the evaluation did not give it."""
+  key, _, word = metric.partition(" ")
+  found = [
+    entry["metrics"]
+    for entry in result.get("also", ())
+    if entry["method"] == result["system"] and word in entry["protocol"].split()
+  ]
+  return (found[:1] or [{}] if word else [result["metrics"]])[0].get(key)
+
+
 def summary(table: Table, all_jobs: Sequence[Job]) -> rich.table.Table:
   """Mean and standard deviation over the seeds of each row."""
   made = rich.table.Table(title=f"{table.title}: mean ± deviation over seeds")
@@ -115,7 +127,7 @@ def summary(table: Table, all_jobs: Sequence[Job]) -> rich.table.Table:
     results = [job.result() for job in all_jobs if job.row == row and job.finished]
     cells = []
     for metric in table.metrics:
-      values = [result["metrics"][metric] for result in results if metric in result["metrics"]]
+      values = [value for result in results if (value := _value(result, metric)) is not None]
       deviation = f" ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else ""
       cells.append(f"{np.mean(values):.4g}{deviation}" if values else "")
     mark = "" if all(has_learnt(table, result) for result in results) else " (not learnt)"

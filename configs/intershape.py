@@ -42,10 +42,11 @@ Evaluation is the paper's: each hand from the base of its middle finger, with th
 the wrist (`scale=gt`); beside it the same with the predicted length (`scale=predicted`).
 
 What the paper does not say, and what is chosen: rotations are regressed as vectors from the hand model's mean pose
-(both releases); the encoder's image is normalised as ImageNet's (v2); heatmaps have height 1, so that attention is a
-probability as equation 3 says; offsets are compared in the unit and from the side of both hands (v2); the attention's
-loss, which equation 10 does not have, is off (v1's settings say weight 0.1, without formula); a predicted camera comes
-from the mean of the encoder's last map and learns from the joints' cells, weight 0.1 (v1's settings).
+(both releases), and the regulariser leaves the global one out; the encoder's image is normalised as ImageNet's (v2);
+heatmaps have height 1, so that attention is a probability as equation 3 says; offsets are compared in the unit and from
+the side of both hands (v2); the attention's loss, which equation 10 does not have, is off (v1's settings say weight
+0.1, without formula); a predicted camera comes from the mean of the encoder's last map and learns from the joints'
+cells, weight 0.1 (v1's settings).
 
 Where paper and releases differ: the default | `released` (v2) | `released_v1`:
   encoder       ResNet-50 | norm behind stem and in shortcuts alone | no norm, image - 0.5

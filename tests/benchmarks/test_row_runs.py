@@ -48,6 +48,17 @@ def test_runs_go_on_and_what_has_learnt_nothing_is_marked(tmp_path):
   assert row_runs.summary(digit_table2.TABLE, []).caption is None
 
 
+def test_a_column_may_be_of_another_protocol(tmp_path):
+  (job,) = row_runs.jobs({"a": ("intershape", "")}, (0,), "tiny", tmp_path)
+  _finish(job, "better", **{"mpjpe/all": 12.5})
+  content = json.loads((job.workdir / "eval" / "metrics.json").read_text()) | {"system": "intershape"}
+  entry = {"protocol": "root=middle1 scale=predicted", "method": "mean_pose", "metrics": {"mpjpe/all": 90.0}}
+  content["also"] = [entry, entry | {"method": "intershape", "metrics": {"mpjpe/all": 13.5}}]
+  (job.workdir / "eval" / "metrics.json").write_text(json.dumps(content))
+  table = row_runs.Table("t", {"a": ("intershape", "")}, ("mpjpe/all", "mpjpe/all scale=predicted", "mrrpe scale=gt"))
+  assert [list(column.cells) for column in row_runs.summary(table, [job]).columns[2:]] == [["12.5"], ["13.5"], [""]]
+
+
 def test_the_command_does_what_is_left(tmp_path, monkeypatch, capsys):
   """Finished runs are not run again; a word that is no field of the config is refused."""
   table = row_runs.Table("t", {"a": ("intershape", "")}, ("mpjpe/all",))
