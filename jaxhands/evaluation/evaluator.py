@@ -58,9 +58,11 @@ class _Part:
     return cls(str(protocol), baseline.metrics, baseline)
 
   @classmethod
-  def mean_pose(cls, protocol: base.Protocol, mean: mean_pose.MeanPose, more: Sequence[base.Metric] = ()) -> _Part:
+  def mean_pose(
+    cls, protocol: base.Protocol, mean: mean_pose.MeanPose, model: HandModel | None, more: Sequence[base.Metric] = ()
+  ) -> _Part:
     """The mean pose has camera joints, whatever gives the system's depth; measured by `more` besides."""
-    placed = poses(dataclasses.replace(protocol, depth="predicted"))
+    placed = poses(dataclasses.replace(protocol, depth="predicted"), model)
     measured = (*(metric for metric in placed if metric.baseline), *more)
     baseline = base.Baseline(MEAN_POSE, lambda _, batch: mean.predict(batch), measured, frozenset(), frozenset())
     return cls.of(protocol, baseline)
@@ -97,7 +99,7 @@ class Evaluator:
     baseline: mean pose of the training set; None = no baseline.
     seed: of predictions that draw samples.
     methods: the system with other fields, by name: they read the same examples and have the same variables.
-    hand_model: of the vertices that `also` compares; None = it compares none.
+    hand_model: of the vertices that `also` and the baseline compare; None = they compare none.
   """
 
   def __init__(
@@ -119,8 +121,8 @@ class Evaluator:
     self._main = _Part(str(protocol), tuple(standard(protocol, one_hand=one_hand) if metrics is None else metrics))
     other_protocols = [_Part(str(other), poses(other, hand_model)) for other in also]
     error_in_picture = [mean_pose.in_picture(metric) for metric in self._main.metrics if metric.name == pose.EPE2D]
-    means = [_Part.mean_pose(protocol, baseline, error_in_picture)] if baseline else []
-    means += [_Part.mean_pose(other, baseline) for other in also] if baseline else []
+    means = [_Part.mean_pose(protocol, baseline, hand_model, error_in_picture)] if baseline else []
+    means += [_Part.mean_pose(other, baseline, hand_model) for other in also] if baseline else []
     reported = {metric.name for metric in self._main.metrics}
     plain_baselines = [
       _Part.of(protocol, method) for method in baselines() if {metric.name for metric in method.metrics} & reported

@@ -91,8 +91,9 @@ class Stage:
     )
     also = [dataclasses.replace(protocol, **changes) for changes in config.eval.also.values()]
     methods = ablations.methods_of(config, self.system)
+    mean = self._mean_pose(trains, hand_model)
     self.evaluator = evaluator.Evaluator(
-      self.system, self.mesh, reported, protocol, also, self._mean_pose(trains), config.seed, methods, hand_model
+      self.system, self.mesh, reported, protocol, also, mean, config.seed, methods, hand_model
     )
     self._at_the_end: Mapping[str, Any] | None = None  # what the training's last evaluation measured
     initialise.check_sources(dict(config.init_from))
@@ -151,7 +152,7 @@ class Stage:
     """Rows of an evaluation batch: at most as many as there are examples, and the same on every device."""
     return min(self.config.eval.batch_size, -(-examples // self.mesh.size) * self.mesh.size)
 
-  def _mean_pose(self, trains: bool) -> mean_pose.MeanPose | None:
+  def _mean_pose(self, trains: bool, hand_model: HandModel | None) -> mean_pose.MeanPose | None:
     """The baseline, of the training data; kept in the run's folder, so that evaluating needs them only once.
 
     Whoever only evaluates, as the weights of others, and does not have these data, has no baseline and is told so.
@@ -164,18 +165,18 @@ class Stage:
         return mean_pose.MeanPose.read(path)
       except run_files.DamagedFile as error:
         print(error, file=sys.stderr)
+    needs = mean_pose.NEEDS | (mean_pose.MESH_NEEDS if hand_model else frozenset())
     try:
-      records = self._data.open(self.config.data.train, mean_pose.NEEDS)
+      records = self._data.open(self.config.data.train, needs)
     except (FileNotFoundError, ValueError) as error:
       if trains:
         raise
       print(f"no mean pose beside the metrics, for it is that of the training data: {error}", file=sys.stderr)
       return None
-    batches = source.train_batches(records, (host_ops.ToView(),), mean_pose.NEEDS, 1, self.config.seed)
-    mean = mean_pose.MeanPose.fit(itertools.islice(batches, min(wanted, sum(map(len, records)))))
+    batches = source.train_batches(records, (host_ops.ToView(),), needs, 1, self.config.seed)
+    mean = mean_pose.MeanPose.fit(itertools.islice(batches, min(wanted, sum(map(len, records)))), hand_model)
     if jax.process_index() == 0:
-      with run_files.written(path) as file:
-        np.save(file, mean.joints_rel)
+      mean.write(path)
     return mean
 
   # ---- training -------------------------------------------------------------

@@ -226,6 +226,11 @@ def test_meshes_are_measured_where_the_system_predicts_them(truth, prediction):
   exact = prediction | {"vertices_cam": posed.vertices, "joints_cam": posed.keypoints}
   found = evaluator(replay.variables(exact), replay.batches(truth, 7))
   assert found.metrics["mpvpe/interacting"] == pytest.approx(0, abs=1e-3)
+  mean = mean_pose.MeanPose.fit([truth], model)
+  beside = Evaluator(replay.Replay(), mesh_of(1), standard(PROTOCOL, model), PROTOCOL, baseline=mean, hand_model=model)
+  found = beside(replay.variables(exact), replay.batches(truth, 7))
+  assert found.mean_pose["mpvpe/all"] > 1
+  assert found.verdicts["mpvpe/all"]["beside"] == "mean_pose"
 
 
 def test_a_system_without_poses_has_only_what_it_predicts(truth):

@@ -52,7 +52,7 @@ def pck_auc(protocol: Protocol) -> Metric:
 
 def mpvpe(protocol: Protocol, model: HandModel) -> Metric:
   """Mean per vertex position error in mm, moved and scaled as the joints are, over hands with true parameters."""
-  return Metric("mpvpe", "mm", vertex_error(protocol, model), AVERAGES["pooled"], GROUPS, optional=True)
+  return Metric("mpvpe", "mm", vertex_error(protocol, model), AVERAGES["pooled"], GROUPS, optional=True, baseline=True)
 
 
 def mrrpe(protocol: Protocol) -> Metric:
