@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 # Of how annotations are made; raised by changes, so that old records are not mixed with new ones.
-VERSION = 1
+VERSION = 2
 SPLITS = ("train", "val", "test")
 
 
@@ -22,7 +22,7 @@ class MultiHandsConfig:
     mano: folder of the user's MANO files, to which the fits belong; "" = the embedded hands.
     train, val, test: the first so many of each split; None = all.
     seed: of everything drawn.
-    annotations: of each picture.
+    annotations: of each picture; where fewer poses keep it, these and the fit.
     population: poses that are changed at once.
     rounds: of changing, testing, keeping.
     pixels: by which a visible joint may move, in a crop of 224 px.

@@ -65,7 +65,8 @@ class Found(NamedTuple):
   Attributes:
     mano: [A, 2, 61], far from each other, the farthest first.
     joints_cam: [A, 2, 21, 3] of them, mm.
-    tested: changes that were made, and of these how many passed tests 1, 3, and then 2, 4, and all: [5] counts.
+    tested: changes that were made; of these, how many passed tests 1, 3, and both and went on; and of those that went
+      on, how many passed 4, 2, and all: [7] counts.
     moved: poses of the population that are not the fit any more.
   """
 
@@ -106,7 +107,7 @@ def plausible(
   rounds: int,
   spread: tuple[float, float, float],
 ) -> Found:
-  """Plausible annotations of one record; of fewer poses that moved than `annotations`, some are alike.
+  """Plausible annotations of one record; of fewer poses that moved than `annotations`, the last are the fit.
 
   Args:
     key: of everything drawn.
@@ -144,15 +145,17 @@ def plausible(
     where = proxies.centres(some)
     apart = (proxies.overlap_mm(where, scene.deviations) <= deepest).all((1, 2))
     still_hidden = jnp.where(stays_hidden, hides(some.reshape(dear, -1, 3), where), True).all(-1)
-    accepted = jnp.zeros(population, bool).at[rows].set(cheap[rows] & apart & still_hidden)
+    on = cheap[rows]
+    accepted = jnp.zeros(population, bool).at[rows].set(on & apart & still_hidden)
     counts = jnp.stack([
-      jnp.full((), population), keeps_places.sum(), is_likely.sum(), (cheap[rows]).sum(), accepted.sum()
+      jnp.full((), population), keeps_places.sum(), is_likely.sum(), on.sum(), (on & apart).sum(),
+      (on & still_hidden).sum(), accepted.sum(),
     ])  # fmt: skip
     poses = jax.tree.map(lambda old, new: jnp.where(_along(accepted, new), new, old), poses, changed)
     return (poses, tested + counts, moved | accepted), None
 
   start = jax.tree.map(lambda leaf: jnp.repeat(leaf, population, 0), fit)
-  carried = (start, jnp.zeros(5, jnp.int32), jnp.zeros(population, bool))
+  carried = (start, jnp.zeros(7, jnp.int32), jnp.zeros(population, bool))
   (poses, tested, moved), _ = jax.lax.scan(one_round, carried, jax.random.split(key, rounds))
   joints = joints_of(poses)
   chosen = farthest(joints.reshape(population, -1), true_joints.reshape(-1), annotations)

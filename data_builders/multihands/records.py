@@ -94,4 +94,6 @@ def make_record(source: Source, split: str, index: int) -> Record:
     BuildError: the source cannot be read.
   """
   record: dict[str, Any] = source.built.read(split, source.row(split, index), RECORD.keys())
-  return record | {"annotations_mano": np.asarray(found(source, split, index, record).mano, np.float32)}
+  result = found(source, split, index, record)
+  # Poses that never moved are copies of the fit, and come last: one is enough.
+  return record | {"annotations_mano": np.asarray(result.mano[: int(result.moved) + 1], np.float32)}

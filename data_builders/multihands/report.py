@@ -17,7 +17,10 @@ from jaxhands.drawing.overlay import paint, skeleton
 from jaxhands.geometry import camera, crop
 from jaxhands.schema import RIGHT
 
-_TESTS = ("places and depth", "likely", "both, and tested further", "all")
+_TESTS = (
+  "places and depth", "likely", "both, and tested further", "of these no collision", "of these hidden stays hidden",
+  "all",
+)  # fmt: skip
 _PANEL_PX = 360
 _SHOWN = 24  # annotations of a sheet, beside the fit
 _WRIST = 20
@@ -33,11 +36,12 @@ def write(source: Source, folder: pathlib.Path, split: str, records: int) -> dic
     records: how many, spread evenly.
   Returns:
     What `report.json` holds: shares of the changes that pass each test; the mean deviation (mm) of the annotations'
-    joints under three alignments; the mean number of poses that moved.
+    joints under three alignments; the mean number of poses that moved; the share of records of which fewer moved than
+    there should be annotations.
   """
   rows = np.load(pathlib.Path(source.survey) / f"rows-{split}.npy")
   chosen = np.linspace(0, len(rows) - 1, min(records, len(rows))).round().astype(int)
-  tested, spread, moved, sheet = np.zeros(5), [], [], None
+  tested, spread, moved, sheet = np.zeros(7), [], [], None
   for index in dict.fromkeys(chosen.tolist()):
     record = source.built.read(split, int(rows[index]), RECORD.keys())
     result = found(source, split, index, record)
@@ -52,6 +56,7 @@ def write(source: Source, folder: pathlib.Path, split: str, records: int) -> dic
     "changes": int(tested[0]),
     "passed": dict(zip(_TESTS, (tested[1:] / max(tested[0], 1)).round(4).tolist(), strict=True)),
     "poses_moved": float(np.mean(moved)),
+    "fewer_annotations": float(np.mean(np.array(moved) < source.config.annotations)),
     "deviation_mm": dict(zip(("global", "rrr", "rr"), np.mean(spread, 0).round(2).tolist(), strict=True)),
   }
   (folder / "report.json").write_text(json.dumps(content, indent=2) + "\n")
