@@ -15,8 +15,9 @@ Sizes:
          time; with another distribution or a switch it starts from InterNet's trunk, and with `scratch` from nothing
   tiny   seconds, for tests
   small  the demo's network on more pictures: for ablations; every row starts from InterNet's trunk
-  kept   the weights that come with the package: ResNet-18 three eighths as wide, 96 px, from InterNet's trunk, and a
-         flow of 128 units without norm and dropout; more pictures, more augmented
+  kept   the weights that come with the package: ResNet-18 three eighths as wide, 96 px, from InterNet's trunk, of
+         whose last map all cells are seen, and a flow of 128 units without norm and dropout, whose determinant weighs a
+         fifth (docs/systems/handflow.md); more pictures, more augmented
   synth  the paper's network on embedded data
   paper  ResNet-50, 224 px, a flow of four layers of 1,024 units, 100 annotations a picture
 
@@ -57,6 +58,7 @@ DROPPED = {
 }
 ROWS = ("no_multihands", "additive", *DROPPED)
 SWITCHES = ("scratch", *ROWS)
+_COMPACT = ("demo", "small", "kept")
 TRUNK = "kept/internet"  # of the compact sizes, which have the trunk that these weights have
 VARIANTS = (
   "demo", "demo,scratch", "tiny", "small", "kept", "synth", "paper", "tiny,gaussian", "tiny,vae", "tiny,mcdropout",
@@ -78,6 +80,7 @@ def get_config(variant: str = "") -> ConfigDict:
     "name": "handflow" if choice.part == "flow" else "handflow_baselines",
     "depth": 50,
     "width": 64,
+    "pooled": True,
     "hidden": 1024,
     "dropout": 0.5,
     "annotations": 100,  # of a picture in a step of training
@@ -95,7 +98,7 @@ def get_config(variant: str = "") -> ConfigDict:
   if choice.part == "flow":
     config.system.update(
       layers=4, blocks=2, coupling="additive" if "additive" in choice else "affine", batch_norm=True, nll_weight=1e-3,
-      determinant_weight=5e-4,
+      determinant_weight=1e-4 if choice.size in _COMPACT else 5e-4,
     )  # fmt: skip
   else:
     own = {"gaussian": {"nll_weight": 1e-3}, "vae": {"reconstruction_weight": 1e-3, "divergence_weight": 1e-6}}
@@ -116,7 +119,7 @@ def get_config(variant: str = "") -> ConfigDict:
   {"demo": _demo, "tiny": _tiny, "small": _small, "kept": _kept, "synth": _synth, "paper": _paper}[choice.size](config)
   if choice.size == "demo" and choice.part == "flow" and not choice.switches:
     _go_on(config)
-  elif choice.size in ("demo", "small", "kept"):
+  elif choice.size in _COMPACT:
     config.init_from.backbone = "" if "scratch" in choice else TRUNK
   return config
 
@@ -150,7 +153,7 @@ def _synth(config: Any) -> None:
 
 def _compact(config: Any) -> None:
   """What the small sizes have in common."""
-  config.system.update(depth=18, width=24, hidden=128, dropout=0.0, annotations=8, normalised=False)
+  config.system.update(depth=18, width=24, pooled=False, hidden=128, dropout=0.0, annotations=8, normalised=False)
   if config.system.name == "handflow":
     config.system.batch_norm = False
   elif config.system.kind == "mcdropout":
@@ -181,7 +184,7 @@ def _go_on(config: Any) -> None:
 
 def _small(config: Any) -> None:
   _demo(config)
-  config.data.synthetic.update(train=1_500, val=300)
+  config.data.synthetic.update(train=4_000, val=300)
   config.train_for = "1000 steps"
   config.log_every, config.checkpoint_every = "100 steps", "500 steps"
 
@@ -191,10 +194,10 @@ def _kept(config: Any) -> None:
   _compact(config)
   base.kept_data(config)
   config.data.synthetic.hands = "all"
-  config.data.multihands = ConfigDict({**config.data.multihands, "train": 1_500, "test": 300})
+  config.data.multihands = ConfigDict({**config.data.multihands, "train": 8_000, "test": 500})
   config.data.train, config.data.eval = ("multihands/demo:train",), ("multihands/demo:test",)
   config.data.augmentation.update(translation=0.1, scale=0.2, rotation_deg=30.0)
-  config.train_for, config.ema = "2000 steps", 0.99
+  config.train_for, config.ema = "6000 steps", 0.999
   config.log_every, config.eval_every, config.checkpoint_every = "50 steps", "0 steps", "100 steps"
 
 

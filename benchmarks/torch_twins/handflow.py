@@ -98,9 +98,9 @@ class HandFlowTwin(layers.Twin):
   def __init__(self, system: ours.HandFlow):
     super().__init__()
     self.system = system
-    self.backbone, channels = trunks.resnet(system.depth, system.width)
+    self.backbone, _ = trunks.resnet(system.depth, system.width)
     self.flow = nn.ModuleList(
-      Layer(Halves(vector.SIZE, keeps_odd=i % 2 == 1), channels, system) for i in range(system.layers)
+      Layer(Halves(vector.SIZE, keeps_odd=i % 2 == 1), system.context, system) for i in range(system.layers)
     )
     model = HandModel.named(system.hand_model)
     self.whole, self.tips = hands.Hands(model), hands.Hands(model.tips_only())
@@ -118,6 +118,10 @@ class HandFlowTwin(layers.Twin):
       "img_from_crop": crop.invert_affine(affine), "focal": system.code._focal_crop(affine, camera),
       "places": system.code.normalised(crop.apply_affine(affine, batch["joints_img"])),
     }  # fmt: skip
+
+  def _features(self, image: Tensor) -> Tensor:
+    last = self.backbone(image)
+    return last.mean((2, 3)) if self.system.pooled else last.flatten(1)
 
   def _conditioned(self, features: Tensor) -> list[Tensor]:
     return [layer.from_context(features)[:, None] for layer in self.flow]  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
@@ -145,7 +149,7 @@ class HandFlowTwin(layers.Twin):
     first = batch["turn"].mT[:, None, None] @ turns[..., 0, :, :]
     turns = torch.cat([first[..., None, :, :], turns[..., 1:, :, :]], -3)
     shape, camera = each[..., vector.SHAPE], batch["camera"][:, None, None]
-    depth = batch["focal"][:, None, None] * torch.exp(-each[..., vector.SCALE][..., 0].clamp(-6, 6))
+    depth = batch["focal"][:, None, None] * torch.exp(-each[..., vector.SCALE][..., 0].clamp(*self.system.code.scales))
     size = torch.tensor(self.system.crop_hw[::-1], device=rows.device)
     back, affine = batch["img_from_crop"][:, None, None], batch["crop_from_img"][:, None, None, None]
     wrist = (back[..., :2] @ ((each[..., vector.WRIST] + 1) * size / 2)[..., None])[..., 0] + back[..., 2]
@@ -160,7 +164,7 @@ class HandFlowTwin(layers.Twin):
 
   def forward(self, batch: layers.Batch) -> tuple[Tensor, ...]:
     """Of a prediction: joints of samples, their log-likelihood, the mode's vertices, the annotations' likelihood."""
-    projected = self._conditioned(self.backbone(batch["image"]).mean((2, 3)))
+    projected = self._conditioned(self._features(batch["image"]))
     count = len(batch["image"])
     noise = torch.randn(self.system.samples, vector.SIZE, device=projected[0].device).expand(count, -1, -1)
     samples, likelihood = self._from_noise(noise, projected)
@@ -173,7 +177,7 @@ class HandFlowTwin(layers.Twin):
   def losses(self, batch: layers.Batch) -> dict[str, Tensor]:
     rows, valid, weights = batch["rows"], batch["rows_valid"], self.system.weights
     rows = rows + self.system.noise * torch.randn_like(rows)
-    features = self.backbone(batch["image"]).mean((2, 3))
+    features = self._features(batch["image"])
     projected = self._conditioned(features)
     terms = {}
     likelihood, _ = self._to_noise(rows, projected)

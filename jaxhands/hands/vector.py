@@ -8,6 +8,7 @@ numbers a hand. The frame is that of the crop: turned as it is, so that a vector
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from jaxhands.hands.model import NUM_ROTATIONS, HandModel
 ROTATIONS, SHAPE, WRIST, SCALE = slice(0, 96), slice(96, 106), slice(106, 108), slice(108, 109)
 HAND_SIZE = 109
 SIZE = 2 * HAND_SIZE
-_SCALES = (-6.0, 6.0)  # of any hand that fits a picture: 0.002 to 400 px per mm
+_WIDTHS_MM = (2500.0, 50.0)  # that a crop of hands can show, at the wrists: two arms spread, a wrist
 
 
 class Decoded(NamedTuple):
@@ -42,6 +43,12 @@ class HandsVector:
   """
 
   crop_hw: tuple[int, int]
+
+  @property
+  def scales(self) -> tuple[float, float]:
+    """Least and largest logarithm of a scale that a decoded hand has."""
+    least, largest = (math.log(max(self.crop_hw) / width) for width in _WIDTHS_MM)
+    return least, largest
 
   def encode(
     self,
@@ -79,13 +86,13 @@ class HandsVector:
     crop_from_img: Float[Array, "b 2 3"],
     camera_img: Float[Array, "b 3 3"],
   ) -> Decoded:
-    """Hands of vectors, which need not be any hands': rotations are made orthonormal, scales are kept within reason."""
+    """Hands of vectors, which need not be any hands': rotations are made orthonormal, scales kept within `scales`."""
     xp = namespace(vectors, crop_from_img)
     hands = vectors.reshape(vectors.shape[:2] + (2, HAND_SIZE))
     turns = rotations.matrix_from_6d(hands[..., ROTATIONS].reshape(hands.shape[:-1] + (NUM_ROTATIONS, 6)))
     turns = _turned(turns, crop.view_rotation(crop_from_img).swapaxes(-1, -2))
     shape = hands[..., SHAPE]
-    depth = self._focal_crop(crop_from_img, camera_img)[:, None, None] * xp.exp(-xp.clip(hands[..., 108], *_SCALES))
+    depth = self._focal_crop(crop_from_img, camera_img)[:, None, None] * xp.exp(-xp.clip(hands[..., 108], *self.scales))
     size = np.array(self.crop_hw[::-1], np.float32)
     wrist_crop = (hands[..., WRIST] + 1) * size / 2
     wrist_img = crop.apply_affine(crop.invert_affine(crop_from_img), wrist_crop)

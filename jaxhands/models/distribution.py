@@ -76,11 +76,12 @@ def normal(module: nn.Module, pictures: int, count: int, size: int, train: bool)
 
 
 class Network(nn.Module):
-  """Backbone and distribution."""
+  """Backbone and distribution; `pooled` as of `systems.handflow.PoseDistribution`."""
 
   distribution: Any
   depth: int
   width: int
+  pooled: bool
   dtype: jnp.dtype | type
   bn_groups: int
   frozen: tuple[str, ...]
@@ -92,9 +93,9 @@ class Network(nn.Module):
     return train and part not in self.frozen
 
   def features(self, image: Float[Array, "b h w 3"], train: bool) -> Float[Array, "b c"]:
-    """The last block's mean over the picture, float32."""
-    maps = self.backbone(image, self.training("backbone", train))
-    return maps["layer4"].astype(jnp.float32).mean((1, 2))
+    """The last block's mean over the picture, or all of its cells, float32."""
+    last = self.backbone(image, self.training("backbone", train))["layer4"].astype(jnp.float32)
+    return last.mean((1, 2)) if self.pooled else last.reshape(len(last), -1)
 
 
 def trained(network: Network, image: jax.Array, rows: jax.Array, count: int) -> dict[str, Any]:

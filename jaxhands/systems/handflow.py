@@ -11,6 +11,7 @@ baselines of `systems.handflow_baselines`. What the paper leaves open, and what 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -36,6 +37,7 @@ from jaxhands.weights.resnet import import_torchvision
 
 PARTS = ("backbone", "distribution")
 _UNIT_MM = 100.0  # of the joints' squared errors
+_STRIDE = 32  # of the ResNet's last map
 _NEAREST_MM = 10.0  # to the camera, of points that are projected
 _NEAR = 0.1  # of a hand's size in the picture, as `evaluation.metrics.confidence` has it
 _TRAINED_SAMPLES = 2  # of each picture, whose projections are compared (paper)
@@ -48,6 +50,8 @@ class PoseDistribution:
   Attributes:
     crop_hw: size of the input in px.
     depth, width: of the ResNet.
+    pooled: the distribution sees the mean of the ResNet's last map (paper); else every cell of it, without which the
+      few channels of a narrow ResNet do not say where anything is.
     hidden: units of the distribution's layers.
     dropout: share of units that is dropped there, in training.
     annotations: of a picture in a step of training; of more, random ones and always the one that stands for the mode.
@@ -65,6 +69,7 @@ class PoseDistribution:
   crop_hw: tuple[int, int] = (224, 224)
   depth: int = 50
   width: int = 64
+  pooled: bool = True
   hidden: int = 1024
   dropout: float = 0.5
   annotations: int = 100
@@ -111,7 +116,8 @@ class PoseDistribution:
   @property
   def context(self) -> int:
     """Length of a picture's features."""
-    return self.width * 8 * (4 if structure(self.depth)[1] == "bottleneck" else 1)
+    channels = self.width * 8 * (4 if structure(self.depth)[1] == "bottleneck" else 1)
+    return channels if self.pooled else channels * math.prod(-(-side // _STRIDE) for side in self.crop_hw)
 
   @property
   def code(self) -> vector.HandsVector:
@@ -119,7 +125,7 @@ class PoseDistribution:
 
   @property
   def network(self) -> Network:
-    return Network(self.distribution, self.depth, self.width, self.dtype, self.bn_groups, self.frozen)
+    return Network(self.distribution, self.depth, self.width, self.pooled, self.dtype, self.bn_groups, self.frozen)
 
   @property
   def weights(self) -> dict[str, float]:
@@ -272,7 +278,8 @@ class PoseDistribution:
     """See `schema.PREDICTION`; both hands are said to be there, for the vector has both.
 
     A joint's confidence is the share of samples that have it near the mode's place in the picture: nearer than a tenth
-    of the hand's size there (`evaluation.metrics.confidence`).
+    of the hand's size there (`evaluation.metrics.confidence`). One sample more is counted on each side (Laplace's rule
+    of succession), so that it is never 0, and whoever places hands by it also places those that are least sure.
     """
     model = variables["constants"]["hand_model"]
     rows, valid = self.encoded(batch["annotations_mano"], batch["annotations_valid"], batch, model)
@@ -297,7 +304,7 @@ class PoseDistribution:
       "joints_rel_depth": joints_cam[..., 2] - wrist[..., 2:],
       "rel_root_depth": wrist[:, schema.LEFT, 2] - wrist[:, schema.RIGHT, 2],
       "hand_prob": jnp.ones(joints_cam.shape[:2]),
-      "confidence": (far < _NEAR * size[:, None, :, None]).mean(1),
+      "confidence": ((far < _NEAR * size[:, None, :, None]).sum(1) + 1) / (far.shape[1] + 2),
       "scale_known": batch["camera_valid"],
       "joints_cam": joints_cam,
       "root_cam": wrist,

@@ -106,6 +106,17 @@ def test_any_numbers_are_hands():
   assert np.isfinite(_joints(CODE.decode(vectors, MODEL, _affines(), CAMERA))).all()
 
 
+@pytest.mark.parametrize(("scale", "width_mm"), [(-20.0, 2500), (20.0, 50)])
+def test_a_crop_shows_hands_and_neither_a_finger_nor_a_street(scale, width_mm):
+  """At the wrists it is at most as wide as two arms, at least as a wrist; so no hand is further or nearer."""
+  vectors = np.zeros((3, 1, 2, 109), np.float32)
+  vectors[..., vector.SCALE] = scale
+  decoded = CODE.decode(vectors.reshape(3, 1, vector.SIZE), MODEL, _affines(), CAMERA)
+  focal = CODE._focal_crop(_affines(), CAMERA)
+  expected = focal * width_mm / max(CODE.crop_hw)
+  np.testing.assert_allclose(decoded.wrist_cam[:, 0, :, 2], np.repeat(expected[:, None], 2, 1), rtol=1e-4)
+
+
 def test_orthonormality_is_that_of_all_rotations():
   vectors = np.random.default_rng(0).normal(size=(2, vector.SIZE)).astype(np.float32)
   expected = []

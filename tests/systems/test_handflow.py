@@ -1,6 +1,7 @@
 """HandFlowNet and its baselines: targets, start, losses and predictions against what they mean."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +57,20 @@ def test_couplings_that_have_no_inverse_are_refused():
   assert _system().distribution.smallest_scale == 0.25
   with pytest.raises(ValueError, match="smallest_scale=0"):
     _system(smallest_scale=0.0)
+
+
+@pytest.mark.parametrize("side", [64, 80])
+def test_features_are_the_last_maps_mean_or_its_cells(side):
+  pooled, whole = (_system(crop_hw=(side, side), pooled=pooled) for pooled in (True, False))
+  image = jax.random.normal(jax.random.key(0), (2, side, side, 3))
+  net: Any = ResNet(18, 4)
+  backbone = net.init(jax.random.key(1), image, False)
+  last = np.asarray(net.apply(backbone, image, False)["layer4"])
+  for system, expected in ((pooled, last.mean((1, 2))), (whole, last.reshape(2, -1))):
+    variables = {kind: {"backbone": tree} for kind, tree in backbone.items()}
+    features = system.network.apply(variables, image, False, method="features")
+    assert features.shape == (2, system.context)
+    np.testing.assert_allclose(features, expected, atol=1e-5)
 
 
 def test_targets_are_the_annotations_that_there_are():
