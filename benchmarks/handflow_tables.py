@@ -4,12 +4,12 @@
     python -m benchmarks.handflow_tables --summary           # only the tables of what is finished
     python -m benchmarks.handflow_tables --seeds 0 --rows HandFlowNet Gaussian
 
-How runs are named, skipped and recorded: `benchmarks.row_runs`; those of InterNet and DIGIT are named
-`multihands-...`. All rows learn from the same pictures, as many of them, and are compared with the same annotations.
-They start from a trunk that comes with the package, DIGIT from its own, which has seen a quarter of the crops, and all
-else from fresh weights. InterNet and DIGIT, which say one pose, are the paper's deltas, and their wrists stand where a
-hand of average size would. A row that is no better than the mean pose has learnt nothing, is marked, and says nothing
-about the method.
+How runs are named, skipped and recorded: `benchmarks.row_runs`; those of InterNet and DIGIT are named `multihands-...`.
+All rows learn from as many crops of the same pictures, augmented alike, and are compared with the same annotations. At
+size `small` they start from a trunk of the package's weights, DIGIT from its own, which has seen a quarter of the
+crops; whatever follows the trunk is fresh. InterNet and DIGIT, which say one pose, are the paper's deltas, and their
+wrists stand where a hand of average size would. A row that is no better than the mean pose has learnt nothing, is
+marked, and says nothing about the method.
 """
 
 from __future__ import annotations
@@ -64,8 +64,11 @@ TABLES = (
 
 
 def deltas(name: str, size: str) -> tuple[str, ...]:
-  """Flags that give a system of one pose the data and annotations that `configs/handflow.py` has at a size; and, where
-  that starts from a trunk, the network of the weights of the package, their trunk, and as many steps of as many."""
+  """Flags that give a system of one pose the data and annotations that `configs/handflow.py` has at a size.
+
+  Where that starts from a trunk, it also has the network and the trunk of the package's weights of its name, and the
+  length, batch, average and augmentation of `configs/handflow.py`; its learning rate stays its own.
+  """
   config: Any = handflow.get_config(size)
   flags = [f"--config.data.{key}={tuple(config.data[key])!r}" for key in ("train", "eval")]
   flags += [f"--config.data.synthetic.{key}={config.data.synthetic[key]}" for key in ("train", "val", "test", "seed")]
@@ -73,6 +76,7 @@ def deltas(name: str, size: str) -> tuple[str, ...]:
   flags += ["--config.data.kind=interacting", "--config.eval.protocol.depth=place"]
   if config.init_from.get("backbone"):
     kept, own = _DELTAS[name].get_config("kept"), _DELTAS[name].get_config(size)
+    # `elsewhere` is about crops without hands, of which HandFlow sees none.
     network = {key: value for key, value in kept.system.items() if key != "elsewhere"}
     flags += [f"--config.system.{key}={value}" for key, value in network.items() if value != own.system.get(key)]
     flags += [f"--config.data.augmentation.{key}={value}" for key, value in config.data.augmentation.items()]

@@ -109,12 +109,12 @@ def has_learnt(table: Table, result: Mapping[str, Any]) -> bool:
 def _value(result: Mapping[str, Any], metric: str) -> float | None:
   """Of a column of a table; None where the evaluation did not give it."""
   key, _, word = metric.partition(" ")
-  found = [
-    entry["metrics"]
-    for entry in result.get("also", ())
-    if entry["method"] == result["system"] and word in entry["protocol"].split()
-  ]
-  return (found[:1] or [{}] if word else [result["metrics"]])[0].get(key)
+  if not word:
+    return result["metrics"].get(key)
+  for entry in result.get("also", ()):
+    if entry["method"] == result["system"] and word in entry["protocol"].split():
+      return entry["metrics"].get(key)
+  return None
 
 
 def summary(table: Table, all_jobs: Sequence[Job]) -> rich.table.Table:
@@ -169,11 +169,12 @@ def do(todo: Sequence[Job], more: Sequence[str], args: argparse.Namespace) -> No
   """Runs what is left, one after the other, and records it; ends the program where one was stopped."""
   console = consoles.make()
   for number, job in enumerate(() if args.summary else todo, start=1):
-    if not job.finished:
+    if new := not job.finished:
       console.print(f"{number} of {len(todo)}: {job.row}, seed {job.seed}")
       done = subprocess.run(job.command(more), cwd=ROOT, check=False)
       if done.returncode or not job.finished:
         sys.exit(f"{job.workdir} was stopped; the same command goes on with it")
-    if not args.no_record and not job.record.is_file():
-      add = [sys.executable, "-m", "jaxhands", "results", "add", str(job.workdir), "--name", job.record.stem]
-      subprocess.run([*add, "--note", f"{job.row}; embedded data"], cwd=ROOT, check=True)
+    if not args.no_record and (new or not job.record.is_file()):
+      add = [sys.executable, "-m", "jaxhands", "results", "add", str(job.workdir), "--replace"]
+      about = f"{job.row}; embedded data" + (", fields changed as the table's command does" if job.flags else "")
+      subprocess.run([*add, "--name", job.record.stem, "--note", about], cwd=ROOT, check=True)

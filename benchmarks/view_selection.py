@@ -10,6 +10,7 @@ results` writes it next.
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import pathlib
 from typing import Any
@@ -24,6 +25,7 @@ from data_builders.synthetic import SyntheticConfig, build
 from jaxhands.evaluation.metrics import views
 from jaxhands.evaluation.metrics.distribution import Alignment
 from jaxhands.prediction.load import load
+from jaxhands.runs import provenance
 from jaxhands.terminal import console as consoles
 
 _ALIGNMENTS: dict[Alignment, str] = {"rrr": "at the right wrist", "rr": "at each wrist", "global": "nothing moved"}
@@ -100,7 +102,13 @@ def main() -> None:
       table.add_row(words, choice, *cells, last)
   consoles.make().print(table, soft_wrap=False)
   if args.json:
-    settings = {"run": args.run.resolve().name, "scenes": args.scenes, "cameras": args.cameras, "seed": args.seed}
+    code = provenance.code()
+    about = {
+      "run": args.run.resolve().name,
+      "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+      "code": (code["commit"][:10] or f"version {code['version']}") + (" with changes" if code["modified"] else ""),
+    }
+    settings = about | {"scenes": args.scenes, "cameras": args.cameras, "seed": args.seed}
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps({**settings, "views": content}, indent=1) + "\n")
 

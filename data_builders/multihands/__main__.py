@@ -80,6 +80,7 @@ def _run(
   print(f"Of {found['changes']:,} changes in {found['records']} records of {split} passed:")
   for test, share in found["passed"].items():
     print(f"  {test}: {share:.1%}")
+  print(f"Records with fewer poses than annotations: {found['fewer_annotations']:.1%}")
   spread = ", ".join(f"{name} {value:.1f}" for name, value in found["deviation_mm"].items())
   print(f"Mean deviation of the annotations' joints, mm: {spread} (paper, of a flow's samples: 18 to 31)")
   print(f"{folder / 'report.json'}, {folder / 'sheet.png'}")

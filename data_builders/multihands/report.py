@@ -18,8 +18,7 @@ from jaxhands.geometry import camera, crop
 from jaxhands.schema import RIGHT
 
 _TESTS = (
-  "places and depth", "likely", "both, and tested further", "of these no collision", "of these hidden stays hidden",
-  "all",
+  "places and depth", "likely", "both, and tested further", "and no collision", "and hidden stays hidden", "all"
 )  # fmt: skip
 _PANEL_PX = 360
 _SHOWN = 24  # annotations of a sheet, beside the fit

@@ -25,6 +25,7 @@ REMARKS = "remarks.toml"
 Remarks = Mapping[str, Mapping[str, str]]  # config -> source of a table -> text
 Records = Mapping[str, Mapping[str, Any]]
 _MISSING, _UNREAD = "missing", "unread"
+_EMBEDDED = ("full", "demo", "other", "studio", "phone", "wide")  # variants of `synthetic`
 
 
 def write(path: pathlib.Path, records: Records, remarks: Remarks | None = None, chosen: Records | None = None) -> None:
@@ -73,8 +74,9 @@ def page(records: Records, remarks: Remarks | None = None, chosen: Records | Non
   there = sum(row[-2] != _MISSING for row in rows)
   parts = [
     "# Results",
-    "Written by `python -m jaxhands results` from `results/*.json`, one file for each finished experiment, and from "
-    "the papers' numbers in `jaxhands/results/published.json`. Not to be edited by hand.",
+    "Written by `python -m jaxhands results` from `results/*.json`, one file for each finished experiment, from "
+    "`results/views/*.json`, and from the papers' numbers in `jaxhands/results/published.json`. Not to be edited by "
+    "hand.",
     f"{len(records)} experiment{'' if len(records) == 1 else 's'}. Of {len(rows)} published numbers, {there} have a "
     f"result of ours on the same data; the other {len(rows) - there} are missing. Rendered hands are the embedded "
     "data: they show the direction of an effect, and their numbers do not compare with those of real pictures. "
@@ -174,10 +176,11 @@ def _is_of(record: Mapping[str, Any], paper: Mapping[str, Any], row: Mapping[str
 
 
 def _is_rendered(record: Mapping[str, Any], table: Mapping[str, Any]) -> bool:
-  """Whether a record's data are the embedded hands that stand for a table's data: those with annotations for these."""
-  annotated = "multihands/"
-  own = annotated if table["dataset"].startswith(annotated) else "synthetic"
-  return record["dataset"].startswith(own) and record["dataset"] != table["dataset"]
+  """Whether a record is of embedded hands: with many annotations of a picture where a table's data have them."""
+  name, _, variant = record["dataset"].partition("/")
+  if table["dataset"].startswith("multihands/"):
+    return name == "multihands" and variant in _EMBEDDED
+  return name == "synthetic"
 
 
 def _metrics(
@@ -290,7 +293,8 @@ def _protocols(record: Mapping[str, Any]) -> list[str]:
       for key, value in entry["metrics"].items()
       if key not in record["metrics"] or value != record["metrics"][key]["value"]
     ]
-    rows.append((f"`{words}`", ", ".join(changed)))
+    if changed:
+      rows.append((f"`{words}`", ", ".join(changed)))
   return [_table(("compared with", "numbers that differ"), rows)] if rows else []
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from jaxhands.runs import folder as files
 
 FOLDER = "views"  # in the folder of the records
-_NEEDED = ("run", "scenes", "cameras", "seed", "views")
+_NEEDED = ("run", "date", "code", "scenes", "cameras", "seed", "views")
 HEAD = ("of", "alignment", "choice", "MPJPE, mm", "regret, mm", "rank correlation")
 
 
@@ -27,7 +27,8 @@ def rows(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
   """One for each file, alignment and choice, under `HEAD`."""
   made = []
   for name, file in found.items():
-    about = f"{name}: {file['scenes']} scenes of {file['cameras']} views"
+    scenes = f"{file['scenes']} scenes of {file['cameras']} views of seed {file['seed']}"
+    about = f"{name}: run {file['run']}, {scenes}, {file['code']}, {file['date']}"
     for alignment, measured in file["views"].items():
       for place, (choice, row) in enumerate(measured["choices"].items()):
         cells = [_with_interval(row[key]) for key in ("error_mm", "regret_mm")]

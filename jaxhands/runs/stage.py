@@ -160,19 +160,23 @@ class Stage:
     wanted, path = self.config.eval.mean_pose, self.workdir / run_files.MEAN_POSE
     if not wanted:
       return None
+    kept = None
     if path.is_file():
       try:
-        return mean_pose.MeanPose.read(path)
+        kept = mean_pose.MeanPose.read(path)
       except run_files.DamagedFile as error:
         print(error, file=sys.stderr)
+    if kept and (hand_model is None or kept.vertices_rel is not None):
+      return kept
     needs = mean_pose.NEEDS | (mean_pose.MESH_NEEDS if hand_model else frozenset())
     try:
       records = self._data.open(self.config.data.train, needs)
     except (FileNotFoundError, ValueError) as error:
       if trains:
         raise
-      print(f"no mean pose beside the metrics, for it is that of the training data: {error}", file=sys.stderr)
-      return None
+      lacks = "no mesh of the mean pose" if kept else "no mean pose"
+      print(f"{lacks} beside the metrics, for it is that of the training data: {error}", file=sys.stderr)
+      return kept
     batches = source.train_batches(records, (host_ops.ToView(),), needs, 1, self.config.seed)
     mean = mean_pose.MeanPose.fit(itertools.islice(batches, min(wanted, sum(map(len, records)))), hand_model)
     if jax.process_index() == 0:

@@ -278,8 +278,8 @@ class PoseDistribution:
     """See `schema.PREDICTION`; both hands are said to be there, for the vector has both.
 
     A joint's confidence is the share of samples that have it near the mode's place in the picture: nearer than a tenth
-    of the hand's size there (`evaluation.metrics.confidence`). One sample more is counted on each side (Laplace's rule
-    of succession), so that it is never 0, and whoever places hands by it also places those that are least sure.
+    of the hand's size there (`evaluation.metrics.confidence`). One sample more is counted on each side, so that it is
+    never 0, and whoever places hands by it also places the least sure.
     """
     model = variables["constants"]["hand_model"]
     rows, valid = self.encoded(batch["annotations_mano"], batch["annotations_valid"], batch, model)

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import handflow_tables
 from benchmarks.handflow_tables import ROWS, TABLES
-from configs import handflow
+from configs import digit, handflow, internet
 from jaxhands.configuration import command_line
 
 
@@ -21,6 +21,9 @@ def test_all_rows_have_the_same_pictures_and_annotations(size, tmp_path):
     trained.add(str([config.train_for, config.batch_size, config.ema, data.rough, data.augmentation.to_dict()]))
     trunk = "kept/digit" if config.name == "digit" else handflow.TRUNK
     assert config.init_from.get("backbone", "") == (trunk if size == "small" else "")
+    if size == "small" and config.name != "handflow":
+      network = {"internet": internet, "digit": digit}[config.name].get_config("kept").system.to_dict()
+      assert {**config.system.to_dict(), "elsewhere": 0} == {**network, "elsewhere": 0}
     assert job.record.stem.startswith("multihands-") == (config.name != "handflow")
     assert config.eval.annotations == (0 if config.name == "handflow" else handflow.get_config(size).system.compared)
   assert len(seen) == 1

@@ -190,17 +190,25 @@ def test_directions_of_methods_are_those_of_one_run():
 def _of_multihands(variant, config, value, seed=0):
   metric = {"value": value, "interval": [value, value], "unit": ""}
   made = made_up(variant, seed, config, dataset="multihands/demo")
-  return made | {"metrics": dict.fromkeys(("mmd/rr", "mpjpe/single"), metric)}
+  return made | {"metrics": dict.fromkeys(("mmd/rr", "mpjpe/interacting"), metric)}
 
 
 def test_data_with_annotations_are_those_of_multihands_alone():
   """InterNet learns from them as HandFlow does; that is no experiment of InterNet's own paper."""
   records = {"flow": _of_multihands("small", "handflow", 0.4), "delta": _of_multihands("small", "internet", 0.5),
              "own": made_up("small", config="internet", dataset="synthetic/demo", value=51.0)}  # fmt: skip
-  records["own"]["metrics"]["mmd/rr"] = records["own"]["metrics"]["mpjpe/single"]
+  for key in ("mmd/rr", "mpjpe/interacting"):
+    records["own"]["metrics"][key] = records["own"]["metrics"]["mpjpe/single"]
   (line,) = lines_of(records, "| InterNet | test | mmd/rr | 0.56 |")
   assert line.endswith("| missing | small: 0.5 [0.5, 0.5] |")
-  assert all("small: 51" in line for line in lines_of(records, "| test | mpjpe/single | 12.16 mm |"))
+  (line,) = lines_of(records, "| one hand only | test | mpjpe/interacting |")
+  assert line.endswith("| missing | missing |")
+  own = records | {"own": records["own"] | {"variant": "small-single_only"}}
+  own["delta"] = own["delta"] | {"variant": "small-single_only"}
+  (line,) = lines_of(own, "| one hand only | test | mpjpe/interacting |")
+  assert line.endswith("| missing | small: 51 [50, 52] |")
+  other = records | {"flow": records["flow"] | {"dataset": "multihands/mine"}}
+  assert len(lines_of(other, "| HandFlowNet | test | mmd/rr | 0.44 | missing | missing |")) == 2  # tables 2 and 3
   (line,) = lines_of(records, "| HandFlowNet against InterNet | mmd/rr |")
   assert line.endswith("| -0.12 | small: -0.10 (-0.10) | as in the paper |")
 
@@ -214,19 +222,27 @@ def test_what_cannot_be_read_has_a_direction_where_the_paper_says_it():
 
 
 def test_other_protocols_stand_below_their_experiment():
-  text = page.page({"mine": made_up()})
-  assert "| `left_root=own` | mrrpe 91.5 |" in text[text.index("### mine") :]
+  made = made_up()
+  (other,) = made["also"]
+  same = {"mrrpe": 12.0, "mpjpe/single": 30.5}  # the first is as under the first protocol
+  made["also"] = [other | {"metrics": same}, other | {"method": "mean_pose"}, other | {"metrics": {"mrrpe": 12.0}}]
+  text = page.page({"mine": made})
+  text = text[text.index("### mine") :]
+  assert "| `left_root=own` | mpjpe/single 30.5 |\n" in text
+  assert text.count("left_root=own") == 1
 
 
 def test_view_selection_has_a_section_of_its_own(tmp_path):
   row = {"error_mm": {"mean": 51.25, "interval": [50, 52.5]}, "regret_mm": {"mean": 3.0, "interval": [2, 4.04]}}
   measured = {"choices": {"lowest deviation": row, "any view": row}, "correlation": 0.314}
-  content = {"run": "a", "scenes": 40, "cameras": 8, "seed": 0, "views": {"rr": measured}}
+  content = {"run": "a", "date": "2026-11-30", "code": "0123", "scenes": 40, "cameras": 8, "seed": 7}
+  content["views"] = {"rr": measured}
   assert "View selection" not in page.page({}, chosen=views.read_all(tmp_path))
   (tmp_path / "views").mkdir()
   (tmp_path / "views" / "mine.json").write_text(json.dumps(content))
   text = page.page({}, chosen=views.read_all(tmp_path))
-  first = "| mine: 40 scenes of 8 views | rr | lowest deviation | 51.2 [50.0, 52.5] | 3.0 [2.0, 4.0] | 0.31 |"
+  about = "| mine: run a, 40 scenes of 8 views of seed 7, 0123, 2026-11-30 "
+  first = f"{about}| rr | lowest deviation | 51.2 [50.0, 52.5] | 3.0 [2.0, 4.0] | 0.31 |"
   assert first in text[text.index("## View selection") :]
   (tmp_path / "views" / "mine.json").write_text('{"run": "a"}')
   with pytest.raises(ValueError, match=r"mine\.json"):
@@ -268,8 +284,7 @@ def test_published_experiments_are_variants_that_exist():
         assert len(row["values"]) == len(table["metrics"])
         if row["variant"] is not None:
           module = importlib.import_module(f"configs.{row.get('config', paper['config'])}")
-          size = "paper" if "paper" in module.VARIANTS and paper["config"] != "handflow" else "small"
-          config = module.get_config(",".join(word for word in (size, row["variant"]) if word))
+          config = module.get_config(",".join(word for word in ("paper", row["variant"]) if word))
           assert page._is_of({"variant": config.variant, "config_name": config.name}, paper, row)
 
 
@@ -285,9 +300,8 @@ def test_committed_weights_are_of_a_record_and_fit_the_code(folder):
 
 def test_the_committed_page_is_what_the_committed_records_give():
   folder = ROOT / "results"
-  assert (ROOT / "RESULTS.md").read_text() == page.page(record.read_all(folder), page.read_remarks(folder)), (
-    "run `python -m jaxhands results` and commit RESULTS.md"
-  )
+  expected = page.page(record.read_all(folder), page.read_remarks(folder), views.read_all(folder))
+  assert (ROOT / "RESULTS.md").read_text() == expected, "run `python -m jaxhands results` and commit RESULTS.md"
 
 
 @pytest.fixture(scope="module")

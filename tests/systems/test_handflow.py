@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from configs import handflow as config_of
-from jaxhands.geometry import camera, crop
+from jaxhands.geometry import camera, crop, lift
 from jaxhands.hands import vector
 from jaxhands.hands.model import HandModel
+from jaxhands.models import distribution
 from jaxhands.models.backbones.resnet import ResNet
 from jaxhands.models.flow import actnorm
 from jaxhands.systems import construct
@@ -21,7 +22,7 @@ from jaxhands.train import checkpoint, initialise, step
 from jaxhands.weights import kept
 from tests.contract import records
 
-SIZE = 4
+SIZE, KEY = 4, jax.random.key(1)
 MODEL = HandModel.default()
 
 
@@ -181,6 +182,21 @@ def test_vectors_become_joints_and_pixels_of_the_crop():
     batch["crop_from_img"], camera.project(batch["joints_cam"], batch["camera_img"][:, None])
   )
   np.testing.assert_allclose(joints_crop[:, 0], expected, atol=0.05)
+
+
+def test_a_hand_of_which_no_sample_is_near_the_mode_is_placed_all_the_same():
+  """Its confidences are low and alike, not 0, by which nothing could be placed."""
+  system = _system()
+  batch = _batch(system, train=False)
+  variables = jax.jit(step.make_init(system, 0))(batch)
+  # Noise of a thousand deviations: no sample is anywhere near.
+  with pytest.MonkeyPatch.context() as patch:
+    normal = distribution.normal
+    patch.setattr(distribution, "normal", lambda *args: 1000 * normal(*args))
+    found = jax.device_get(system.predict(variables, system.device_ops(batch, jax.random.key(0), False), KEY))
+  np.testing.assert_allclose(found["confidence"], 1 / (system.samples + 2), rtol=1e-6)
+  known = {"camera_img": batch["camera_img"], "camera_valid": np.ones(SIZE, bool)}
+  assert np.asarray(lift.lift(found, known, "place").valid).all()
 
 
 def test_a_gaussians_density_is_its_samples():

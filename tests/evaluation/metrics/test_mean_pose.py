@@ -53,6 +53,9 @@ def test_vertices_are_the_mean_of_posed_hands(monkeypatch, tmp_path):
   fitted = mean_pose.MeanPose.fit(meshed, model)
   posed, interacting = model.forward_mano(mano), batch["hand_present"].all(-1)
   relative = posed.vertices - posed.keypoints[:, :, 20:]
+  padding = {key: value.copy() for key, value in meshed[0].items()} | {"weight": np.zeros(1, np.float32)}
+  padded = mean_pose.MeanPose.fit([*meshed, padding | {"mano": mano[:1] + 1}], model)
+  np.testing.assert_array_equal(padded.vertices_rel, fitted.vertices_rel)
   for kind, hand, vertex in ((0, 0, 4), (0, 1, 700), (1, 0, 0), (1, 1, 333)):
     chosen = (interacting == bool(kind)) & valid[:, hand]
     expected = relative[chosen, hand, vertex].mean(0)
