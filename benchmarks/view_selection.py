@@ -102,11 +102,10 @@ def main() -> None:
       table.add_row(words, choice, *cells, last)
   consoles.make().print(table, soft_wrap=False)
   if args.json:
-    code = provenance.code()
     about = {
       "run": args.run.resolve().name,
       "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-      "code": (code["commit"][:10] or f"version {code['version']}") + (" with changes" if code["modified"] else ""),
+      "code": provenance.code(),
     }
     settings = about | {"scenes": args.scenes, "cameras": args.cameras, "seed": args.seed}
     args.json.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from typing import Any
 
 from jaxhands.evaluation import verdict
 from jaxhands.results import directions, views
+from jaxhands.results.record import code_named
 from jaxhands.runs import folder as files
 
 REMARKS = "remarks.toml"
@@ -234,8 +235,7 @@ def _experiments(records: Records) -> str:
   if not records:
     return parts[0] + "\n\nNone yet."
   for name, record in records.items():
-    code = record["evaluated_with"]["code"]
-    commit = (code["commit"][:10] or f"version {code['version']}") + (" with changes" if code["modified"] else "")
+    commit = code_named(record["evaluated_with"]["code"])
     data = [f"{entry['name']}:{entry['split']}" for entry in record["evaluated_with"]["data"]]
     trained = [entry["name"] for entry in record["trained_with"][-1]["data"]] if record["trained_with"] else []
     facts = [

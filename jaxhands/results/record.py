@@ -70,6 +70,11 @@ def name_of(record: Mapping[str, Any]) -> str:
   return f"{record['config_name']}-{record['variant']}-seed{record['seed']}"
 
 
+def code_named(code: Mapping[str, Any]) -> str:
+  """What ran, of `runs.provenance.code`: a commit or a version, and whether it was changed."""
+  return (code["commit"][:10] or f"version {code['version']}") + (" with changes" if code["modified"] else "")
+
+
 def write(record: Mapping[str, Any], path: pathlib.Path) -> None:
   """Writes it, whole or not at all.
 

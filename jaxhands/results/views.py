@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from jaxhands.results.record import code_named
 from jaxhands.runs import folder as files
 
 FOLDER = "views"  # in the folder of the records
@@ -28,7 +29,7 @@ def rows(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
   made = []
   for name, file in found.items():
     scenes = f"{file['scenes']} scenes of {file['cameras']} views of seed {file['seed']}"
-    about = f"{name}: run {file['run']}, {scenes}, {file['code']}, {file['date']}"
+    about = f"{name}: run {file['run']}, {scenes}, {code_named(file['code'])}, {file['date']}"
     for alignment, measured in file["views"].items():
       for place, (choice, row) in enumerate(measured["choices"].items()):
         cells = [_with_interval(row[key]) for key in ("error_mm", "regret_mm")]

@@ -11,6 +11,7 @@ import pytest
 
 from configs import base as base_config
 from configs import rootnet
+from data_builders.synthetic.config import VARIANTS
 from jaxhands import cli, run
 from jaxhands.results import directions, page, record, views
 from jaxhands.runs import provenance, stages
@@ -20,6 +21,7 @@ from tests.contract import records as contract_records
 from tests.data.conftest import build
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+CODE = {"version": "0.1.0", "commit": "0123456789abcdef", "modified": False}
 PROTOCOL = "depth=rootnet root=wrist left_root=relative"
 
 
@@ -31,7 +33,7 @@ def made_up(variant="paper-human", seed=0, config="internet", value=12.0, datase
     "metrics": {"mpjpe/single": metric, "mrrpe": metric}, "mean_pose": {"mpjpe/single": 30.0},
     "also": [{"protocol": PROTOCOL.replace("relative", "own"), "method": "internet", "metrics": {"mrrpe": 91.5}}],
     "evaluated_with": {
-      "code": {"version": "0.1.0", "commit": "0123456789abcdef", "modified": False}, "devices": "1 x cpu",
+      "code": CODE, "devices": "1 x cpu",
       "data": [{"name": dataset, "split": "test", "examples": 1000}],
     },
     "trained_with": [{"data": [{"name": f"{dataset}-train", "split": "train"}]}], "config": {},
@@ -137,8 +139,7 @@ def test_every_experiment_says_where_it_comes_from():
   assert "0123456789, 1 x cpu, 2026-11-25. With a note." in text
   assert "| mpjpe/single | 12 | 11 – 13 | mm | better than the mean pose (30) |" in text
   assert "| mrrpe | 12 | 11 – 13 | mm |  |" in text
-  code = {"version": "0.1.0", "commit": "0123456789abcdef", "modified": True}
-  changed = made_up() | {"evaluated_with": made_up()["evaluated_with"] | {"code": code}}
+  changed = made_up() | {"evaluated_with": made_up()["evaluated_with"] | {"code": CODE | {"modified": True}}}
   assert "0123456789 with changes" in page.page({"mine": changed})
 
 
@@ -232,16 +233,20 @@ def test_other_protocols_stand_below_their_experiment():
   assert text.count("left_root=own") == 1
 
 
+def test_variants_of_embedded_hands_are_those_that_there_are():
+  assert page._EMBEDDED == VARIANTS
+
+
 def test_view_selection_has_a_section_of_its_own(tmp_path):
   row = {"error_mm": {"mean": 51.25, "interval": [50, 52.5]}, "regret_mm": {"mean": 3.0, "interval": [2, 4.04]}}
   measured = {"choices": {"lowest deviation": row, "any view": row}, "correlation": 0.314}
-  content = {"run": "a", "date": "2026-11-30", "code": "0123", "scenes": 40, "cameras": 8, "seed": 7}
+  content = {"run": "a", "date": "2026-11-30", "code": CODE, "scenes": 40, "cameras": 8, "seed": 7}
   content["views"] = {"rr": measured}
   assert "View selection" not in page.page({}, chosen=views.read_all(tmp_path))
   (tmp_path / "views").mkdir()
   (tmp_path / "views" / "mine.json").write_text(json.dumps(content))
   text = page.page({}, chosen=views.read_all(tmp_path))
-  about = "| mine: run a, 40 scenes of 8 views of seed 7, 0123, 2026-11-30 "
+  about = "| mine: run a, 40 scenes of 8 views of seed 7, 0123456789, 2026-11-30 "
   first = f"{about}| rr | lowest deviation | 51.2 [50.0, 52.5] | 3.0 [2.0, 4.0] | 0.31 |"
   assert first in text[text.index("## View selection") :]
   (tmp_path / "views" / "mine.json").write_text('{"run": "a"}')
