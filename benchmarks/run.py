@@ -6,7 +6,8 @@ time to compile them with an empty cache, memory, XLA's floating-point operation
 machine's own product of matrices in between, so that what else runs troubles all alike; numbers are medians.
 
 `--json FILE` is written after each subject. What it holds already is not measured again: the same command goes on, or
-adds the other size; `--table FILE` prints such a file and measures nothing.
+adds the other size, on the machine and with the software that it was begun with. `--table FILE` prints such a file and
+measures nothing.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import os
 import pathlib
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -32,6 +35,7 @@ _SLOW = 2.0  # seconds of a call that needs no warming up
 _SECONDS = 10.0  # of timing for each subject and framework, at least `_ROUNDS` calls of each
 _ROUNDS, _MOST_ROUNDS = 3, 50
 _MATRIX = 2048
+_VECTORS = ("avx512f", "avx2", "avx", "asimd")  # widest first, as Linux calls them
 
 
 class Worker:
@@ -137,14 +141,48 @@ def measure(subject: str, size: str, batch: int, torch: bool) -> dict[str, Any]:
 def machine() -> dict[str, Any]:
   """What the figures hold for."""
   info = pathlib.Path("/proc/cpuinfo")
-  models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+  lines = [line.split(":") for line in info.read_text().splitlines() if ":" in line] if info.is_file() else []
+  told = {name.strip(): value.strip() for name, value in lines}
   cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-  from importlib.metadata import version
-
+  versions = {}
+  for name in ("jax", "numpy", "torch"):
+    try:
+      versions[name] = version(name)
+    except PackageNotFoundError:
+      continue
   return {
-    "processor": models[0] if models else platform.processor(), "cores": cores,
-    "versions": {name: version(name) for name in ("jax", "numpy")}, "date": str(datetime.date.today()),
+    "processor": told.get("model name", platform.processor()), "cores": cores,
+    "vectors": next((name for name in _VECTORS if name in told.get("flags", "").split()), ""),
+    "versions": versions, "date": str(datetime.date.today()),
   }  # fmt: skip
+
+
+def begun(path: pathlib.Path | None) -> dict[str, Any]:
+  """What a file holds already, or nothing yet.
+
+  Raises:
+    ValueError: it was measured elsewhere, or with other software.
+  """
+  now = machine()
+  if path is None or not path.is_file():
+    return {"machine": now, "rows": []}
+  found = json.loads(path.read_text())
+  same = [name for name in now if name != "date"]
+  if other := [name for name in same if found["machine"].get(name) != now[name]]:
+    raise ValueError(
+      f"{path} has figures of other {other[0]}: {found['machine'].get(other[0])}, here {now[other[0]]}; give --json "
+      "another file"
+    )
+  return found
+
+
+def where(found: Mapping[str, Any]) -> str:
+  """One line about what was measured where: machine, software, day and commits."""
+  about = found["machine"]
+  software = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+  commits = sorted({row["code"]["commit"][:7] + "+" * row["code"]["modified"] for row in found["rows"]})
+  processor = f"{about['cores']} cores of {about['processor']} ({about['vectors'] or 'no known vectors'})"
+  return f"{processor}, {software}; {about['date']}, commit {', '.join(commits) or 'unknown'}"
 
 
 _COLUMNS = (
@@ -190,13 +228,16 @@ def main() -> None:
   parser.add_argument("--table", type=pathlib.Path, help="print the table of such a file, and measure nothing")
   args = parser.parse_args()
   if args.table:
-    print(table(json.loads(args.table.read_text())))
+    found = json.loads(args.table.read_text())
+    print(f"{table(found)}\n\n{where(found)}")
     return
   from benchmarks import subjects, torch_twins
+  from jaxhands.runs import provenance
 
-  found: dict[str, Any] = {"machine": machine(), "rows": []}
-  if args.json and args.json.is_file():
-    found = json.loads(args.json.read_text())
+  try:
+    found = begun(args.json)
+  except ValueError as error:
+    sys.exit(str(error))
   done = {(row["subject"], row["size"], "torch" in row) for row in found["rows"]}
   subjects.records_folder()
   for size in [args.size] if args.size else ["demo", "paper"]:
@@ -205,15 +246,15 @@ def main() -> None:
       if (subject.name, size, beside) in done:
         continue
       batch = PAPER_BATCH if size == "paper" else subject.config.batch_size
-      begun = time.perf_counter()
+      start = time.perf_counter()
       row = measure(subject.name, size, batch, beside)
-      found["rows"].append(row)
-      print(f"{subject.name} {size}: {time.perf_counter() - begun:.0f} s", flush=True)
+      found["rows"].append(row | {"code": provenance.code()})
+      print(f"{subject.name} {size}: {time.perf_counter() - start:.0f} s", flush=True)
       if args.json:
         partial = args.json.with_suffix(".partial")
         partial.write_text(json.dumps(found, indent=1) + "\n")
         partial.replace(args.json)
-  print(table(found))
+  print(f"{table(found)}\n\n{where(found)}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,12 @@
 """Tables of the benchmarks, from figures as their JSON has them."""
 
+import argparse
+import json
+import subprocess
+import time
+
+import pytest
+
 from benchmarks import gpu, run
 
 ROW = {
@@ -32,6 +39,27 @@ def test_a_system_that_is_not_trained_shows_its_prediction():
   assert (cells["torch: train"], cells["forward"], cells["one"]) == ("", "", "0.50")
 
 
+def test_a_file_of_another_machine_is_not_gone_on_with(tmp_path):
+  path = tmp_path / "figures.json"
+  assert run.begun(path) == {"machine": run.machine(), "rows": []} == run.begun(None)
+  kept = {"machine": run.machine() | {"date": "2000-01-01"}, "rows": [ROW]}
+  path.write_text(json.dumps(kept))
+  assert run.begun(path) == kept
+  kept["machine"]["versions"] = {"jax": "0.1"}
+  path.write_text(json.dumps(kept))
+  with pytest.raises(ValueError, match=r"figures.json has figures of other versions: \{'jax': '0.1'\}, here"):
+    run.begun(path)
+
+
+def test_a_line_says_where_figures_come_from():
+  about = {"processor": "Fast", "cores": 2, "vectors": "avx2", "versions": {"jax": "0.10"}, "date": "2026-12-01"}
+  rows = [
+    ROW | {"code": {"commit": commit, "modified": changed}} for commit, changed in (("b" * 40, True), ("a" * 40, False))
+  ]
+  said = "2 cores of Fast (avx2), jax 0.10; 2026-12-01, commit aaaaaaa, bbbbbbb+"
+  assert run.where({"machine": about, "rows": rows}) == said
+
+
 def test_the_longest_operations_are_those_of_the_device():
   events = [
     {"name": "process_name", "pid": 1, "args": {"name": "/device:GPU:0"}},
@@ -46,6 +74,38 @@ def test_the_longest_operations_are_those_of_the_device():
 
 
 def test_the_table_of_a_gpu_has_the_best_batch_of_each():
-  rows = [{"batch": 64, "pictures_per_s": 3400.0, "memory_mb": 9000.0}, {"batch": 128, "error": "out of memory"}]
+  rows = [
+    {"batch": 64, "pictures_per_s": 3400.0, "share_of_bound": 0.5, "memory_mb": 9000.0},
+    {"batch": 128, "error": "out of memory"},
+  ]
   *_, line = gpu.table({"rows": {"internet ours": rows, "internet torch": rows[1:]}}).splitlines()
   assert line == "| internet | train | ours | 64 | 3400 | 50% | 9.0 |"
+
+
+def test_a_gpu_s_batch_is_doubled_while_that_pays_and_what_was_cut_off_is_tried_again(tmp_path, monkeypatch):
+  speeds, asked = {64: 1000.0, 128: 2000.0, 256: 2010.0}, []
+
+  def pretend(command, **options):
+    batch = int(command[3].split(",")[-1])
+    asked.append(batch)
+    if cut_off and batch == 128:
+      raise subprocess.TimeoutExpired(command, options["timeout"])
+    said = json.dumps({"batch": batch, "pictures_per_s": speeds[batch], "memory_mb": 1.0})
+    return subprocess.CompletedProcess(command, 0, stdout=f"a log\n{said}\n", stderr="")
+
+  monkeypatch.setattr(subprocess, "run", pretend)
+  found, args = {"rows": {}}, argparse.Namespace(json=tmp_path / "gpu.json", dry=False)
+  rows = found["rows"].setdefault("internet ours", [])
+  cut_off = True
+  gpu.search("internet", "ours", found, time.time() + 100, args)
+  assert asked == [64, 128]
+  assert rows[0]["share_of_bound"] == 1000 / gpu.BOUNDS["internet"]
+  assert 90 < rows[1]["unfinished_s"] <= 100
+  assert json.loads(args.json.read_text()) == found
+  assert "| 64 | 1000 | 15% |" in gpu.table(found)
+  cut_off = False
+  gpu.search("internet", "ours", found, time.time() + 100, args)
+  assert asked == [64, 128, 128, 256]
+  assert [row["pictures_per_s"] for row in rows] == [1000.0, 2000.0, 2010.0]
+  gpu.search("internet", "ours", found, time.time() + 100, args)
+  assert len(asked) == 4

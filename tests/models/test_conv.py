@@ -3,6 +3,7 @@
 import ast
 import functools
 import pathlib
+import re
 from typing import Any
 
 import flax.linen as nn
@@ -160,11 +161,33 @@ def test_norm_and_relu():
       np.testing.assert_allclose(out.std((0, 1, 2)), 1, atol=1e-2)
 
 
+# How functions and layers of JAX, Flax and SciPy are called.
+_CONVOLUTION = re.compile(r"conv|conv_(general|transpose|with)\w*|Conv(Transpose|Local)?|\w*(convolve|correlate)(2d)?")
+
+
 def test_no_other_module_convolves_by_itself():
   """There are forms that are many times faster than those of Flax and XLA: `models.conv_forms` knows which."""
   for path in PACKAGE.rglob("*.py"):
-    if path == PACKAGE / "models" / "conv_forms.py":
-      continue
-    names = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
-    wrong = {name for name in names if name.startswith("conv_") or name in ("Conv", "ConvTranspose", "ConvLocal")}
-    assert not wrong, f"{path.relative_to(PACKAGE)}: {wrong}; use models.conv or models.conv_forms"
+    if path != PACKAGE / "models" / "conv_forms.py":
+      assert not (wrong := _convolutions(path.read_text())), f"{path.relative_to(PACKAGE)}: {wrong}; use models.conv"
+
+
+def test_convolutions_of_others_are_found():
+  for wrong in (
+    "nn.Conv(3, (3, 3))", "y = lax.conv(x, k, (1, 1), 'SAME')", "from jax.lax import conv_general_dilated",
+    "from flax.linen import ConvTranspose", "jnp.convolve(x, k)", "jax.scipy.signal.convolve2d(x, k)",
+    "import jax.scipy.signal as s\ns.fftconvolve(x, k)", "from flax import linen\nlinen.ConvLocal(3, 3)",
+  ):  # fmt: skip
+    assert _convolutions(wrong), wrong
+  assert not _convolutions("from jaxhands.models.conv import Conv\nConv(3)(x)\nself.conv1(x)\nconvolve(x, k)")
+
+
+def _convolutions(code):
+  """Names of convolutions of JAX, Flax and SciPy that code uses or imports."""
+  found = set()
+  for node in ast.walk(ast.parse(code)):
+    if isinstance(node, ast.Attribute):
+      found.add(node.attr)
+    elif isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("jaxhands"):
+      found |= {alias.name for alias in node.names}
+  return {name for name in found if _CONVOLUTION.fullmatch(name)}
