@@ -144,7 +144,9 @@ def _fresh(init: Any, batch: Any) -> Any:
     if shape.ndim < 2 and path[0].key != "spectral":
       return jnp.zeros(shape.shape, shape.dtype)
     fan_in = max(int(np.prod(shape.shape[:-1])), 1)
-    return jnp.asarray(rng.normal(0, fan_in**-0.5, shape.shape), shape.dtype)
+    # A flow's couplings begin small: of large ones a step overflows.
+    small = 0.01 if len(path) > 1 and getattr(path[-2], "key", "") == "last" else 1.0
+    return jnp.asarray(rng.normal(0, small * fan_in**-0.5, shape.shape), shape.dtype)
 
   return jax.tree_util.tree_map_with_path(leaf, shapes)
 

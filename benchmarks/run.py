@@ -35,6 +35,7 @@ _SLOW = 2.0  # seconds of a call that needs no warming up
 _SECONDS = 10.0  # of timing for each subject and framework, at least `_ROUNDS` calls of each
 _ROUNDS, _MOST_ROUNDS = 3, 50
 _MATRIX = 2048
+_QUIET_S = 0.3  # after a product of matrices, whose threads wait for more work on all cores
 _VECTORS = ("avx512f", "avx2", "avx", "asimd")  # widest first, as Linux calls them
 
 
@@ -125,6 +126,7 @@ def measure(subject: str, size: str, batch: int, torch: bool) -> dict[str, Any]:
       for kind, worker in workers.items():
         seconds[kind][name].append(worker.run(name))
     matrix.append(matrix_product())
+    time.sleep(_QUIET_S)
     rounds += 1
   row: dict[str, Any] = {"subject": subject, "size": size, "batch": batch, "rounds": rounds}
   # Other work on the machine takes more from who waits for all of its threads, which PyTorch's do at every operation.
