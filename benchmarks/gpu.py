@@ -118,20 +118,16 @@ def _theirs(subject: Any, batch: int, name: str, dry: bool) -> Any:
 def search(name: str, kind: str, found: dict[str, Any], until: float, args: argparse.Namespace) -> None:
   """Doubles the batch as long as that pays, and keeps each result in the file."""
   rows = found["rows"].setdefault(f"{name} {kind}", [])
-  if rows and "unfinished_s" in rows[-1]:  # a call before this one had no more time for it
-    rows.pop()
-  while until - time.time() > 20:
-    if rows and ("pictures_per_s" not in rows[-1] or (args.dry and len(rows) > 1)):
-      return
-    if len(rows) > 1 and rows[-1]["pictures_per_s"] < _GAIN * rows[-2]["pictures_per_s"]:
-      return
+  while until - time.time() > 20 and not _ended(rows, args.dry):
+    if rows and "unfinished_s" in rows[-1]:
+      rows.pop()
     batch = 2 * rows[-1]["batch"] if rows else 4 if args.dry else _BATCHES[name]
     command = [sys.executable, "-m", "benchmarks.gpu", f"--one={name},{kind},{batch}", *(["--dry"] if args.dry else [])]
     seconds = until - time.time()
     try:
       done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
-      rows.append({"batch": batch, "unfinished_s": seconds})
+      rows.append({"batch": batch, "unfinished_s": seconds})  # the next call begins it anew
     else:
       if done.returncode:  # most often: out of memory
         rows.append({"batch": batch, "error": done.stderr[-2000:]})
@@ -141,6 +137,17 @@ def search(name: str, kind: str, found: dict[str, Any], until: float, args: argp
     partial = args.json.with_suffix(".partial")
     partial.write_text(json.dumps(found, indent=1) + "\n")
     partial.replace(args.json)
+    if "unfinished_s" in rows[-1]:
+      return
+
+
+def _ended(rows: list[dict[str, Any]], dry: bool) -> bool:
+  """Whether no larger batch is to be tried after these: there is none, or it would not pay."""
+  if not rows or "unfinished_s" in rows[-1]:
+    return False
+  if "error" in rows[-1] or (dry and len(rows) > 1):
+    return True
+  return len(rows) > 1 and rows[-1]["pictures_per_s"] < _GAIN * rows[-2]["pictures_per_s"]
 
 
 def table(found: dict[str, Any]) -> str:
@@ -176,6 +183,7 @@ def main() -> None:
   subjects.records_folder()
   found = json.loads(args.json.read_text()) if args.json.is_file() else {"machine": machine(), "rows": {}}
   jobs = [(name, kind) for name in STEPS for kind in ("ours", "torch")]
+  jobs = [(name, kind) for name, kind in jobs if not _ended(found["rows"].get(f"{name} {kind}", []), args.dry)]
   for i, (name, kind) in enumerate(jobs):
     # What one does not use is left to those after it.
     search(name, kind, found, time.time() + (until - time.time()) / (len(jobs) - i), args)

@@ -143,18 +143,18 @@ def measure(subject: str, size: str, batch: int, torch: bool) -> dict[str, Any]:
 def machine() -> dict[str, Any]:
   """What the figures hold for."""
   info = pathlib.Path("/proc/cpuinfo")
-  lines = [line.split(":") for line in info.read_text().splitlines() if ":" in line] if info.is_file() else []
+  lines = [line.split(":", 1) for line in info.read_text().splitlines() if ":" in line] if info.is_file() else []
   told = {name.strip(): value.strip() for name, value in lines}
   cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
   versions = {}
-  for name in ("jax", "numpy", "torch"):
+  for name in ("jax", "jaxlib", "numpy", "torch"):
     try:
       versions[name] = version(name)
     except PackageNotFoundError:
       continue
   return {
     "processor": told.get("model name", platform.processor()), "cores": cores,
-    "vectors": next((name for name in _VECTORS if name in told.get("flags", "").split()), ""),
+    "vectors": next((name for name in _VECTORS if name in told.get("flags", told.get("Features", "")).split()), ""),
     "versions": versions, "date": str(datetime.date.today()),
   }  # fmt: skip
 
@@ -182,7 +182,8 @@ def where(found: Mapping[str, Any]) -> str:
   """One line about what was measured where: machine, software, day and commits."""
   about = found["machine"]
   software = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-  commits = sorted({row["code"]["commit"][:7] + "+" * row["code"]["modified"] for row in found["rows"]})
+  codes = [row["code"] for row in found["rows"] if "code" in row]
+  commits = sorted({code["commit"][:7] + "+" * code["modified"] for code in codes})  # +: with changes
   processor = f"{about['cores']} cores of {about['processor']} ({about['vectors'] or 'no known vectors'})"
   return f"{processor}, {software}; {about['date']}, commit {', '.join(commits) or 'unknown'}"
 
@@ -248,9 +249,9 @@ def main() -> None:
       if (subject.name, size, beside) in done:
         continue
       batch = PAPER_BATCH if size == "paper" else subject.config.batch_size
-      start = time.perf_counter()
+      start, code = time.perf_counter(), provenance.code()
       row = measure(subject.name, size, batch, beside)
-      found["rows"].append(row | {"code": provenance.code()})
+      found["rows"].append(row | {"code": code})
       print(f"{subject.name} {size}: {time.perf_counter() - start:.0f} s", flush=True)
       if args.json:
         partial = args.json.with_suffix(".partial")

@@ -25,8 +25,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 _AXES = ("NHWC", "HWIO", "NHWC")
-# Values of a map from which on bands are used. For 1x1 convolutions they are faster; for larger windows that depends on
-# the processor (docs/performance.md).
+# Values of a map from which on bands are used: 1x1 convolutions are faster with them, larger windows in whole steps of
+# large networks (docs/performance.md).
 _LARGE_OF_POINTS, _LARGE_OF_WINDOWS = 2**17, 2**20
 _SLOW_OF_PICTURES = range(17, 33)  # outputs that XLA:CPU computes of 3 channels, but not of 4, on one slow thread
 _BAND = 2**18  # values of all windows that `kernel_by_bands` looks at at once: 1 MB

@@ -109,3 +109,7 @@ def test_a_gpu_s_batch_is_doubled_while_that_pays_and_what_was_cut_off_is_tried_
   assert [row["pictures_per_s"] for row in rows] == [1000.0, 2000.0, 2010.0]
   gpu.search("internet", "ours", found, time.time() + 100, args)
   assert len(asked) == 4
+  assert gpu._ended(rows, dry=False)
+  assert not gpu._ended(rows[:2], dry=False)
+  assert gpu._ended(rows[:2], dry=True)
+  assert gpu._ended([{"batch": 64, "error": "out of memory"}], dry=False)
