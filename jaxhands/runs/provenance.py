@@ -22,17 +22,21 @@ from jaxhands import __version__
 from jaxhands.runs import folder as files
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
+_WITHOUT_RESULTS = (".", ":(exclude)RESULTS.md", ":(exclude)results")  # paths, as git takes them
 _SOFTWARE = ("jax", "flax", "optax", "numpy", "opencv-python")
 
 
 def code() -> dict[str, Any]:
-  """Version of the package, its git commit ("" where it is installed without one), and whether files were changed."""
+  """Version of the package, its git commit ("" where it is installed without one), and whether files were changed.
+
+  Results that are kept in the repository do not count, or each run would have changed the code for the next one.
+  """
   top = _git("rev-parse", "--show-toplevel")
   ours = bool(top) and pathlib.Path(top).resolve() == _ROOT  # not a repository of the user that holds an environment
   return {
     "version": __version__,
     "commit": _git("rev-parse", "HEAD") if ours else "",
-    "modified": bool(ours and _git("status", "--porcelain", "--untracked-files=no")),
+    "modified": bool(ours and _git("status", "--porcelain", "--untracked-files=no", "--", *_WITHOUT_RESULTS)),
   }
 
 

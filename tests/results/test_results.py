@@ -412,6 +412,10 @@ def test_the_code_is_known_by_its_commit_and_changes(tmp_path, monkeypatch):
   (tmp_path / "jaxhands").mkdir()
   source = tmp_path / "jaxhands" / "__init__.py"
   source.write_text("")
+  kept = [tmp_path / "RESULTS.md", tmp_path / "results" / "a-seed0.json"]
+  kept[1].parent.mkdir()
+  for path in kept:
+    path.write_text("")
   monkeypatch.setattr(provenance, "_ROOT", tmp_path.resolve())
   assert provenance.code()["commit"] == ""
   git("init", "-q")
@@ -420,6 +424,9 @@ def test_the_code_is_known_by_its_commit_and_changes(tmp_path, monkeypatch):
   found = provenance.code()
   assert len(found["commit"]) == 40
   assert not found["modified"]
+  for path in kept:  # which a run changes when it is done
+    path.write_text("changed")
+  assert provenance.code() == found
   source.write_text("changed = True\n")
   assert provenance.code() == found | {"modified": True}
 
