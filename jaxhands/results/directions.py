@@ -55,10 +55,11 @@ def rows(
         found = differences(ours[size], theirs[size])
         if published is None or not found:
           continue
-        each = ", ".join(f"{value:+.2f}" for value in found.values())
-        mean = f"{size}: {statistics.fmean(found.values()):+.2f} ({each}) {unit}".strip()
+        digits = 2 if unit == "mm" else 3  # shares and MMD lie between 0 and about 1
+        each = ", ".join(f"{value:+.{digits}f}" for value in found.values())
+        mean = f"{size}: {statistics.fmean(found.values()):+.{digits}f} ({each}) {unit}".strip()
         pair = f"{one['what']} against {other['what']}"
-        papers = said[0] if said else f"{published:+.2f} {unit}".strip()
+        papers = said[0] if said else f"{published:+.{digits}f} {unit}".strip()
         made.append((pair, metric, papers, mean, verdict(found, published)))
   return made
 

@@ -211,7 +211,7 @@ def test_data_with_annotations_are_those_of_multihands_alone():
   other = records | {"flow": records["flow"] | {"dataset": "multihands/mine"}}
   assert len(lines_of(other, "| HandFlowNet | test | mmd/rr | 0.44 | missing | missing |")) == 2  # tables 2 and 3
   (line,) = lines_of(records, "| HandFlowNet against InterNet | mmd/rr |")
-  assert line.endswith("| -0.12 | small: -0.10 (-0.10) | as in the paper |")
+  assert line.endswith("| -0.120 | small: -0.100 (-0.100) | as in the paper |")
 
 
 def test_what_cannot_be_read_has_a_direction_where_the_paper_says_it():
@@ -219,7 +219,7 @@ def test_what_cannot_be_read_has_a_direction_where_the_paper_says_it():
   (line,) = lines_of(records, "| without the loss of the mode | test | mmd/rr |")
   assert line.endswith("| unread | missing | small: 0.3 [0.3, 0.3] |")
   (line,) = lines_of(records, "| HandFlowNet against without the loss of the mode | mmd/rr |")
-  assert line.endswith("| lower | small: +0.10 (+0.10) | the other way |")
+  assert line.endswith("| lower | small: +0.100 (+0.100) | the other way |")
 
 
 def test_other_protocols_stand_below_their_experiment():
