@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from jaxhands import huge_pages
+from jaxhands.results.record import code_named
 
 PAPER_BATCH = 2  # the papers' networks take up to half a minute a step on two cores
 _SLOW = 2.0  # seconds of a call that needs no warming up
@@ -182,10 +183,9 @@ def where(found: Mapping[str, Any]) -> str:
   """One line about what was measured where: machine, software, day and commits."""
   about = found["machine"]
   software = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-  codes = [row["code"] for row in found["rows"] if "code" in row]
-  commits = sorted({code["commit"][:7] + "+" * code["modified"] for code in codes})  # +: with changes
+  commits = sorted({code_named(row["code"]) for row in found["rows"] if "code" in row})
   processor = f"{about['cores']} cores of {about['processor']} ({about['vectors'] or 'no known vectors'})"
-  return f"{processor}, {software}; {about['date']}, commit {', '.join(commits) or 'unknown'}"
+  return f"{processor}, {software}; {about['date']}, {', '.join(commits) or 'unknown code'}"
 
 
 _COLUMNS = (

@@ -56,7 +56,7 @@ def test_a_line_says_where_figures_come_from():
   rows = [
     ROW | {"code": {"commit": commit, "modified": changed}} for commit, changed in (("b" * 40, True), ("a" * 40, False))
   ]
-  said = "2 cores of Fast (avx2), jax 0.10; 2026-12-01, commit aaaaaaa, bbbbbbb+"
+  said = "2 cores of Fast (avx2), jax 0.10; 2026-12-01, aaaaaaaaaa, bbbbbbbbbb with changes"
   assert run.where({"machine": about, "rows": rows}) == said
 
 
