@@ -21,7 +21,8 @@ Of a distribution (HandFlowNet and its baselines) the mode is drawn; predictions
 and --samples N further poses.
 
 --mesh fits a hand model to the joints of systems that predict no mesh of their own: the page shows it, and
-predictions.json has its parameters (see `jaxhands fit`, which does so later). In a video each hand has one shape.
+predictions.json has its parameters (see `jaxhands fit`, which does so later). In a video each hand has one shape. The
+model is the run's, or with --hand-model that of your own MANO files.
 
 In a video, hands stay right or left as they overlap; --smooth calms them (One-Euro filter).
 
@@ -38,12 +39,13 @@ import dataclasses
 import math
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import rich.console
 import rich.progress
 
 from jaxhands import meshes
+from jaxhands.hands.model import HandModel
 from jaxhands.prediction import intrinsics, page, picture_files
 from jaxhands.prediction.file_names import printable
 from jaxhands.prediction.load import load
@@ -83,6 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--batch-size", type=_count, default=8, metavar="N", help="pictures computed at once (default: 8)"
   )
+  parser.add_argument("--hand-model", metavar="DIR", help="folder of MANO's files that --mesh fits (default: the run's)")
   parser.add_argument(
     "--samples", type=_count, default=20, metavar="N", help="poses of a distribution in predictions.json (default: 20)"
   )
@@ -118,8 +121,9 @@ def main(args: argparse.Namespace) -> int:
     raise ValueError(
       f"--format: system {model.config.system.name!r} predicts no meshes; add --mesh, which fits a hand to its joints"
     )
+  fitted_model = _fitted_model(args, model.predicts)
   passed_over = picture_files.passed_over(args.inputs)
-  look = Look(model, finder, rootnet, args.box, cameras, args.mesh)
+  look = Look(model, finder, rootnet, args.box, cameras, args.mesh, fitted_model)
   session = Session(args.out, str(args.run), look, args.smooth, args.every, passed_over, args.samples, args.format)
   console = rich.console.Console(stderr=True, soft_wrap=True, highlight=False)
   columns = (
@@ -153,6 +157,16 @@ def _cameras(args: argparse.Namespace, files: Sequence[pathlib.Path]) -> intrins
     names = printable(", ".join(sorted(unused)))
     print(f"note: --intrinsics names what is not among the pictures: {names}", file=sys.stderr)
   return dataclasses.replace(cameras, use_exif=not args.no_exif)
+
+
+def _fitted_model(args: argparse.Namespace, predicts: Collection[str]) -> HandModel | None:
+  if args.hand_model is None:
+    return None
+  if not args.mesh:
+    raise ValueError("--hand-model says whose hands --mesh fits; add --mesh")
+  if "mano" in predicts:
+    raise ValueError("--hand-model: the run predicts parameters of the hand model that it was trained with")
+  return HandModel.named(args.hand_model)
 
 
 def _check_run(flag: str, folder: pathlib.Path | None) -> None:

@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from jaxhands import schema
 from jaxhands.geometry import rotations
 from jaxhands.hands.model import HandModel
+from jaxhands.hands.skeleton import WRIST
 from jaxhands.prediction.hands import Hands
 from jaxhands.prediction.identity import Identity
 from jaxhands.prediction.smooth import OneEuro
@@ -50,6 +51,9 @@ class Follow:
           else:
             filter_.reset()
     raw = {**hands.raw, **self._calm_meshes(hands)}
+    if "samples" in raw:  # they go with the wrist of the pose that they lie around
+      moved = (joints_cam - hands.joints_cam)[:, None, :, WRIST, None]
+      raw["samples"] = raw["samples"] + moved * hands.joints_cam_valid[:, None, :, None, None]
     return dataclasses.replace(hands, joints_img=joints_img, joints_cam=joints_cam, raw=raw)
 
   def _calm_meshes(self, hands: Hands) -> dict[str, np.ndarray]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from jaxhands.hands.model import HandModel
 from jaxhands.prediction import predictor
 from jaxhands.prediction.find import find_hands
 from jaxhands.prediction.fit_meshes import fitted
@@ -44,6 +46,7 @@ class Look:
     box: x, y, width, height in pixels, of every picture; None = the finder's, or the whole picture.
     cameras: see `intrinsics`.
     mesh: hands whose system gives joints alone get parameters and a mesh, fitted to these.
+    fitted_model: whose parameters `mesh` finds; None = the model's own hands.
   """
 
   model: predictor.Model
@@ -52,6 +55,14 @@ class Look:
   box: Box | None = None
   cameras: Cameras = dataclasses.field(default_factory=Cameras)
   mesh: bool = False
+  fitted_model: HandModel | None = None
+
+  @functools.cached_property
+  def hand_model(self) -> HandModel | None:
+    """Of the meshes, which the model predicts or which are fitted; None = there are none."""
+    if {"mano", "vertices_cam"} <= self.model.predicts:
+      return self.model.hand_model
+    return (self.fitted_model or self.model.hand_model) if self.mesh else None
 
   def ready(self, picture: Picture) -> Picture:
     """A picture with its camera and, where it is given, the box.
@@ -91,7 +102,8 @@ class Look:
       hands: of pictures.
       clip: they are the frames of one clip, as they go on: each hand has one shape in all of them.
     """
-    return fitted(hands, self.model.hand_model, one_shape=clip) if self.mesh else hands
+    model = self.hand_model
+    return fitted(hands, model, one_shape=clip) if self.mesh and model is not None else hands
 
 
 def _depths(rootnet: predictor.Model, pictures: Sequence[Picture]) -> np.ndarray:

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import pathlib
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -68,12 +68,15 @@ class Gallery:
   count: int = 0
   meshes: Sequence[str] = ()
 
-  def add(self, result: PictureResult, drawn: np.ndarray, sure: np.ndarray | None = None) -> None:
+  def add(
+    self, result: PictureResult, drawn: np.ndarray, sure: Callable[[], np.ndarray | None] = lambda: None
+  ) -> None:
+    """Takes the next picture, if it is one that the page shows; `sure` is only asked then."""
     if self.fps and len(self.shown) == MAX_SHOWN and self.count % self.stride == 0:
       del self.shown[1::2]
       self.stride *= 2
     if self.count % self.stride == 0 and len(self.shown) < MAX_SHOWN:
-      self.shown.append(Shown.of(result, drawn, sure))
+      self.shown.append(Shown.of(result, drawn, sure()))
     self.count += 1
 
 

@@ -16,7 +16,6 @@ from PIL import Image
 
 from jaxhands.drawing import certainty, surfaces, two_hands
 from jaxhands.geometry import camera
-from jaxhands.hands.model import HandModel
 from jaxhands.prediction import page, predictions_json, video
 from jaxhands.prediction.file_names import Names, printable
 from jaxhands.prediction.follow import Follow
@@ -58,11 +57,11 @@ class Session:
       every: frame of videos is used.
       passed_over: files in the folders that were given which nobody looks at; they are listed.
       samples: poses of a distribution that are written besides its mode.
-      formats: of files with meshes (`jaxhands.meshes.FORMATS`); the model predicts `mano` and `vertices_cam`.
+      formats: of files with meshes (`jaxhands.meshes.FORMATS`), where there are meshes.
     """
     self._out, self._run, self._look, self._smooth, self._every = out, run, look, smooth, every
     self._passed_over, self._samples = passed_over, samples
-    self._meshes = MeshFiles(out, formats, look.model.hand_model) if formats else None
+    self._meshes = MeshFiles(out, formats, look.hand_model) if formats and look.hand_model is not None else None
     self.results: list[PictureResult] = []
     self.failed: list[Failed] = []
     self._galleries: list[page.Gallery] = []
@@ -85,8 +84,9 @@ class Session:
   def write(self) -> None:
     """Writes predictions and pages of what was found so far."""
     model = self._look.model
-    with_mano = bool(self.results) and "mano" in self.results[0].hands.raw
-    hand_model = model.hand_model.identity if with_mano else ""
+    hands = self._look.hand_model
+    with_mano = hands is not None and bool(self.results) and "mano" in self.results[0].hands.raw
+    hand_model = hands.identity if with_mano else ""
     about = predictions_json.About(
       self._run, model.config.system.name, model.calibration is not None, self._samples, hand_model
     )
@@ -94,7 +94,7 @@ class Session:
       self._out, predictions_json.as_json(self.results, self.failed, self._passed_over, about), self.results
     )
     galleries = [gallery for gallery in self._galleries if gallery.shown]
-    faces = None if self._hand_model is None else np.asarray(self._hand_model.faces)
+    faces = None if hands is None else np.asarray(hands.faces)
     for gallery in galleries:
       text = page.html(gallery, galleries, self.failed, self._passed_over, about, faces)
       (self._out / gallery.file).write_text(text, encoding="utf-8")
@@ -126,7 +126,7 @@ class Session:
         result = self._add(picture, hands, row, overlay)
         if self._meshes:
           result = self.results[-1] = dataclasses.replace(result, meshes=self._meshes.picture(name, result))
-        gallery.add(result, drawn, self._sure(picture, hands, row))
+        gallery.add(result, drawn, functools.partial(self._sure, picture, hands, row))
 
   def _readable(
     self, files: Sequence[pathlib.Path], task: rich.progress.TaskID, bar: rich.progress.Progress
@@ -154,7 +154,8 @@ class Session:
         for picture, hands, row, exchanged in self._clip(file, reader, fps, bar):
           drawn = self._drawn(picture, hands, row)
           writer.add(drawn, picture.time_s or 0.0)
-          gallery.add(self._add(picture, hands, row, overlay, exchanged), drawn)
+          sure = functools.partial(self._sure, picture, hands, row)
+          gallery.add(self._add(picture, hands, row, overlay, exchanged), drawn, sure)
       if self._meshes:
         paths = self._meshes.video(name, self.results[first:])
         self.results[first:] = [
@@ -200,7 +201,7 @@ class Session:
   def _followed(
     self, frames: Iterator[Picture], fps: float
   ) -> Iterator[tuple[list[Picture], Hands, Bool[np.ndarray, " n"]]]:
-    follow = Follow(fps, self._smooth, self._hand_model)
+    follow = Follow(fps, self._smooth, self._look.hand_model)
     for pictures in groups(frames, self._look.model.batch_size):
       yield pictures, *follow(self._look.hands(pictures))
 
@@ -227,17 +228,11 @@ class Session:
     what = "used in part" if part else "left out"
     bar.console.print(f"{what}: {printable(file)}: {reason}", style="red", markup=False)
 
-  @functools.cached_property
-  def _hand_model(self) -> HandModel | None:
-    """Of the meshes, if the model predicts any, or they are fitted."""
-    own = {"mano", "vertices_cam"} <= self._look.model.predicts
-    return self._look.model.hand_model if own or self._look.mesh else None
-
   def _drawn(self, picture: Picture, hands: Hands, row: int) -> np.ndarray:
     """The picture with the skeletons of the hands, through which the meshes are seen, where there are any."""
     joints_img, sure, meshed = hands.joints_img[row], hands.confidence[row], hands.meshed[row]
     valid = np.repeat(hands.present[row][:, None], NUM_JOINTS, 1)
-    model = self._hand_model
+    model = self._look.hand_model
     if model is None or not meshed.any():
       return two_hands.skeletons(picture.pixels, joints_img, valid, sure)
     vertices, faces = hands.raw["vertices_cam"][row], np.asarray(model.faces)

@@ -1,5 +1,6 @@
 """Meshes of pictures and videos: they stand where the joints do, and go into files and pages."""
 
+import dataclasses
 import json
 import re
 import sys
@@ -11,6 +12,7 @@ import pytest
 from jaxhands import cli, schema
 from jaxhands.geometry import camera
 from jaxhands.hands.model import HandModel
+from jaxhands.hands.skeleton import WRIST
 from jaxhands.prediction import video
 from jaxhands.prediction.follow import Follow
 from jaxhands.prediction.hands import Hands
@@ -109,6 +111,19 @@ def test_meshes_are_calmed_as_joints_are(model):
     np.testing.assert_allclose(MODEL.forward_mano(hands.raw["mano"]).vertices, calm[-1], atol=1e-2)
   before, after = (np.linalg.norm(np.diff(np.stack(each), axis=0), axis=-1).mean() for each in (steps, calm))
   assert after < 0.6 * before
+
+
+def test_samples_of_calmed_hands_lie_around_them_as_before(model):
+  found = model.predict([spots.picture(240, 320, right=(100, 60), left=(250, 160))])
+  rng = np.random.default_rng(0)
+  follow = Follow(25.0, True)
+  for _ in range(5):
+    joints = found.joints_cam + rng.normal(0, 4, found.joints_cam.shape).astype(np.float32)
+    samples = joints[:, None] + rng.normal(0, 9, (1, 6, 2, 21, 3)).astype(np.float32)
+    hands, _ = follow(dataclasses.replace(found, joints_cam=joints, raw={"samples": samples}))
+    from_wrist = samples - joints[:, None, :, WRIST, None]
+    np.testing.assert_allclose(hands.raw["samples"] - hands.joints_cam[:, None, :, WRIST, None], from_wrist, atol=1e-3)
+  assert np.abs(hands.joints_cam - joints).max() > 1, "they were calmed"
 
 
 def test_frames_are_followed_in_groups_as_one_by_one(model):

@@ -79,7 +79,7 @@ def test_samples_and_deviations_of_hands_that_are_placed_are_on_the_page(hands):
   placed = np.array([[True, False]])
   spread = dataclasses.replace(hands, raw=hands.raw | {"samples": samples}, joints_cam_valid=placed)
   gallery = page.Gallery("index.html", "pictures")
-  gallery.add(_result(spread), PIXELS, PIXELS // 2)
+  gallery.add(_result(spread), PIXELS, lambda: PIXELS // 2)
   gallery.add(_result(hands), PIXELS)
   with_samples, without = _data(gallery, samples=3)["pictures"]
   own = samples[0, :, 0] - samples[0, :, 0, 20:]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import re
 import urllib.parse
 
@@ -14,7 +15,10 @@ from jaxhands import cli, schema
 from jaxhands.hands import skeleton
 from jaxhands.hands.model import HandModel
 from jaxhands.prediction import video
+from tests.hands import synthetic_mano
 from tests.prediction import spots
+
+GOLDENS = pathlib.Path(__file__).parents[1] / "goldens" / "mano"
 
 
 @pytest.fixture
@@ -157,6 +161,25 @@ def test_meshes_belong_to_the_hands_that_are_written(run, tmp_path):
     posed = model.forward_mano(arrays["mano"]).vertices
     np.testing.assert_allclose(arrays["vertices_cam"], posed, atol=0.01)
     assert arrays["mano_residual_mm"].shape == arrays["mano_converged"].shape == (6, 2)
+
+
+def test_meshes_of_your_own_mano_files(run, tmp_path, capsys):
+  mano, out = synthetic_mano.write_pair(GOLDENS, tmp_path), tmp_path / "out"
+  picture = _save(tmp_path / "a.png", spots.picture(240, 320, right=(100, 60)))
+  command = (picture, "--run", run, "--out", out, "--hand-model", mano)
+  assert _predict(*command) == 1
+  assert "add --mesh" in capsys.readouterr().err
+  assert _predict(*command, "--mesh", "--format", "obj") == 0
+  found, model = _strict((out / "predictions.json").read_text()), HandModel.named(str(mano))
+  assert found["hand_model"] == model.identity != HandModel.default().identity
+  (hand,) = found["pictures"][0]["hands"]
+  keypoints = model.forward_mano(np.float32(hand["mano"]), 0).keypoints
+  distance = np.linalg.norm(keypoints - np.float32(hand["joints_cam_mm"]), axis=-1).mean()
+  assert hand["mano_residual_mm"] == pytest.approx(distance, abs=0.1)
+  assert len(list((out / "meshes").glob("*.obj"))) == 1
+  own = spots.write_run(tmp_path / "own", meshes=True)
+  assert _predict(picture, "--run", own, "--out", out, "--mesh", "--hand-model", mano) == 1
+  assert "--hand-model: the run predicts parameters" in capsys.readouterr().err
 
 
 def test_a_cut_video_is_used_in_part_and_told(run, tmp_path, capsys):
