@@ -73,9 +73,13 @@ def _run(
   if not report:
     return
   from data_builders.multihands import report as reports
+  from data_builders.multihands.records import rows_of
 
   source, _ = source_of(config, out)
-  split = next(split for split in SPLITS if (pathlib.Path(source.survey) / f"rows-{split}.npy").is_file())
+  split = next((split for split in SPLITS if rows_of(source.survey, split).size), None)
+  if split is None:
+    print("No split has records, so that there is no report.")
+    return
   found = reports.write(source, folder, split, report)
   print(f"Of {found['changes']:,} changes in {found['records']} records of {split} passed:")
   for test, share in found["passed"].items():

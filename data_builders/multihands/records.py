@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Integer
 
 from data_builders.built import Built
 from data_builders.multihands import perturb
@@ -37,12 +38,14 @@ class Source:
 
   def row(self, split: str, index: int) -> int:
     """Of the source, that record `index` of a split is made of."""
-    return int(_rows(self.survey, split)[index])
+    return int(rows_of(self.survey, split)[index])
 
 
 @functools.cache
-def _rows(folder: str, split: str) -> np.ndarray:
-  return np.load(pathlib.Path(folder) / f"rows-{split}.npy")
+def rows_of(survey: str, split: str) -> Integer[np.ndarray, " n"]:
+  """Rows of the source that a split is made of; none of a split that the source does not have."""
+  path = pathlib.Path(survey) / f"rows-{split}.npy"
+  return np.load(path) if path.is_file() else np.zeros(0, np.int32)
 
 
 @functools.cache

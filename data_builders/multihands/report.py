@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from data_builders.multihands.records import Source, found, hand_model
+from data_builders.multihands.records import Source, found, hand_model, rows_of
 from data_builders.schema import RECORD
 from data_builders.shards import BuildError
 from jaxhands.drawing.overlay import paint, skeleton
@@ -38,7 +38,7 @@ def write(source: Source, folder: pathlib.Path, split: str, records: int) -> dic
     joints under three alignments; the mean number of poses that moved; the share of records of which fewer moved than
     there should be annotations.
   """
-  rows = np.load(pathlib.Path(source.survey) / f"rows-{split}.npy")
+  rows = rows_of(source.survey, split)
   chosen = np.linspace(0, len(rows) - 1, min(records, len(rows))).round().astype(int)
   tested, spread, moved, sheet = np.zeros(7), [], [], None
   for index in dict.fromkeys(chosen.tolist()):

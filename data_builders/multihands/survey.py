@@ -16,7 +16,7 @@ from data_builders.shards import BuildError, read_survey
 
 Say = Callable[[str, int, int], None]
 _KEYS = ("hand_present", "mano", "mano_valid", "camera_valid", "hand_model")
-_POSES = 20_000  # of the first split, that likelihood is about
+_POSES = 20_000  # that likelihood is about, of all splits, those of train first
 _FEWEST = 20
 
 

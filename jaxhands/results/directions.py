@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-Verdict = Literal["as in the paper", "seeds disagree", "the other way"]
+Verdict = Literal["as in the paper", "seeds disagree", "the other way", "no difference"]
 Values = Mapping[int, float]  # seed -> value
 
 
@@ -15,14 +15,25 @@ def differences(one: Values, other: Values) -> dict[int, float]:
   return {seed: one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())}
 
 
-def verdict(ours: Mapping[int, float], papers: float) -> Verdict:
-  """Whether our differences, of all seeds, have the sign of the paper's.
+def half_interval(values: Sequence[float]) -> float | None:
+  """Half of the 95 % interval of the mean, by Student's t; None of a single value."""
+  if len(values) < 2:
+    return None
+  import scipy.stats  # takes half a second
+
+  return float(scipy.stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5)
+
+
+def verdict(ours: Mapping[int, float], papers: float, digits: int) -> Verdict:
+  """Whether our differences, of all seeds, have the sign of the paper's; none is there if `digits` do not show it.
 
   Raises:
     ValueError: there are none.
   """
   if not ours:
     raise ValueError("there is no difference to judge")
+  if not round(statistics.fmean(ours.values()), digits):
+    return "no difference"
   same = [value * papers > 0 for value in ours.values()]
   return "as in the paper" if all(same) else "seeds disagree" if any(same) else "the other way"
 
@@ -57,10 +68,12 @@ def rows(
           continue
         digits = 2 if unit == "mm" else 3  # shares and MMD lie between 0 and about 1
         each = ", ".join(f"{value:+.{digits}f}" for value in found.values())
-        mean = f"{size}: {statistics.fmean(found.values()):+.{digits}f} ({each}) {unit}".strip()
+        half = half_interval(list(found.values()))
+        with_interval = "" if half is None else f" ± {half:.{digits}f}"
+        mean = f"{size}: {statistics.fmean(found.values()):+.{digits}f}{with_interval} ({each}) {unit}".strip()
         pair = f"{one['what']} against {other['what']}"
         papers = said[0] if said else f"{published:+.{digits}f} {unit}".strip()
-        made.append((pair, metric, papers, mean, verdict(found, published)))
+        made.append((pair, metric, papers, mean, verdict(found, published, digits)))
   return made
 
 

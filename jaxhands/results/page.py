@@ -2,7 +2,8 @@
 
 A row of `published.json` names a variant of the paper's config (null: no experiment of ours), or of another `config`,
 and, where one run gives several rows, its `method`: one of `eval.methods`. A value is null where the paper has none,
-and "unread" where the text that we have cannot be read. What nobody can compute, the reason why a paper's direction did
+and "unread" where the text that we have cannot be read. `ours_only` of a table are metrics of all its rows that the
+paper has not, under further words of the protocol. What nobody can compute, the reason why a paper's direction did
 not hold, comes from `results/remarks.toml`: for each config a table of texts by the table's source in the paper.
 """
 
@@ -25,7 +26,7 @@ from jaxhands.runs import folder as files
 REMARKS = "remarks.toml"
 Remarks = Mapping[str, Mapping[str, str]]  # config -> source of a table -> text
 Records = Mapping[str, Mapping[str, Any]]
-_MISSING, _UNREAD = "missing", "unread"
+_MISSING, _UNREAD, _NONE = "missing", "unread", "none"
 _EMBEDDED = ("full", "demo", "other", "studio", "phone", "wide")  # variants of `synthetic`
 
 
@@ -71,7 +72,7 @@ def page(records: Records, remarks: Remarks | None = None, chosen: Records | Non
   papers = published()
   bodies = [_paper(paper, records, (remarks or {}).get(paper["config"], {})) for paper in papers]
   rows = [row for paper in papers for table in paper["tables"] for row in _rows(paper, table, records)]
-  rows = [row for row in rows if row[3] != _UNREAD]
+  rows = [row for row in rows if row[3] not in (_UNREAD, _NONE)]
   there = sum(row[-2] != _MISSING for row in rows)
   parts = [
     "# Results",
@@ -81,7 +82,8 @@ def page(records: Records, remarks: Remarks | None = None, chosen: Records | Non
     f"{len(records)} experiment{'' if len(records) == 1 else 's'}. Of {len(rows)} published numbers, {there} have a "
     f"result of ours on the same data; the other {len(rows) - there} are missing. Rendered hands are the embedded "
     "data: they show the direction of an effect, and their numbers do not compare with those of real pictures. "
-    "In brackets: the 95 % interval, by scenes; of several seeds, the mean and each of them.",
+    "In brackets: the 95 % interval, by scenes; of several seeds that of their mean, by scenes and seeds, and then each "
+    "of them. A difference of several seeds has its 95 % by seeds behind ±.",
     "A verdict says how a number stands beside the best plain method, as the mean pose of the training data, the "
     "commonest hands or the mean colour: better or worse is what the 95 % interval of the difference is on one side "
     "of. Older records are judged beside the mean pose alone, by the interval of their own number.",
@@ -133,18 +135,22 @@ def _directions(paper: Mapping[str, Any], table: Mapping[str, Any], records: Rec
 
 
 def _rows(paper: Mapping[str, Any], table: Mapping[str, Any], records: Records) -> list[tuple[str, ...]]:
-  """One for each published number."""
+  """One for each published number, and for each number of ours beside them."""
   rows = []
   for row in table["rows"]:
     ours = [record for record in records.values() if _is_of(record, paper, row)]
-    for (key, unit), value in zip(table["metrics"], row["values"], strict=True):
-      if value is None:
-        continue
+    published_of_row = zip(table["metrics"], row["values"], strict=True)
+    wanted: list[tuple[str, str, Any, Mapping[str, str]]] = [
+      (key, unit, value, {}) for (key, unit), value in published_of_row if value is not None
+    ]
+    wanted += [(key, unit, _NONE, words) for key, unit, words in table.get("ours_only", ())]
+    for key, unit, value, words in wanted:
+      protocol = table.get("protocol", {}) | words
       records_of_row = [
-        (record, metric)
-        for record in ours
-        for metric in _metrics(record, table.get("protocol", {}), key, row.get("method", ""))
+        (record, metric) for record in ours for metric in _metrics(record, protocol, key, row.get("method", ""))
       ]
+      if value == _NONE and not records_of_row:
+        continue
       same = [
         (record, metric)
         for record, metric in records_of_row
@@ -158,8 +164,9 @@ def _rows(paper: Mapping[str, Any], table: Mapping[str, Any], records: Records) 
       ours_same = (
         _numbers([metric for _, metric in same]) + _lacks([record for record, _ in same]) if same else _MISSING
       )
+      said = value if value in (_UNREAD, _NONE) else f"{value:g} {unit}".strip()
       rows.append((
-        row["what"], row["split"], key, _UNREAD if value == _UNREAD else f"{value:g} {unit}".strip(),
+        row["what"], row["split"], ", ".join([key, *(f"{word}={words[word]}" for word in words)]), said,
         ours_same, "; ".join(by_size) or _MISSING,
       ))  # fmt: skip
   return rows
@@ -177,11 +184,13 @@ def _is_of(record: Mapping[str, Any], paper: Mapping[str, Any], row: Mapping[str
 
 
 def _is_rendered(record: Mapping[str, Any], table: Mapping[str, Any]) -> bool:
-  """Whether a record is of embedded hands: with many annotations of a picture where a table's data have them."""
+  """Whether a record is of the embedded hands that stand for a table's data: for InterHand2.6M's rendered pictures, for
+  MultiHands' those with many annotations; nothing for what the paper only looks at besides."""
   name, _, variant = record["dataset"].partition("/")
-  if table["dataset"].startswith("multihands/"):
+  tables_data = table["dataset"].partition("/")[0]
+  if tables_data == "multihands":
     return name == "multihands" and variant in _EMBEDDED
-  return name == "synthetic"
+  return tables_data == "interhand26m" and name == "synthetic"
 
 
 def _metrics(
@@ -205,12 +214,16 @@ def _fits(text: str, protocol: Mapping[str, str]) -> bool:
 
 
 def _numbers(records: Sequence[Mapping[str, Any]]) -> str:
-  """One result with its interval, or the mean of several and each of them."""
-  if len(records) == 1:
-    interval = records[0].get("interval")
-    return f"{records[0]['value']:.4g}" + (f" [{interval[0]:.4g}, {interval[1]:.4g}]" if interval else "")
+  """One result with its interval, or the mean of several with its own, and each of them."""
   values = [metric["value"] for metric in records]
-  return f"{statistics.fmean(values):.4g} ({', '.join(f'{value:.4g}' for value in values)})"
+  mean = statistics.fmean(values)
+  text = f"{mean:.4g}"
+  if all("interval" in metric for metric in records):
+    # All seeds look at the same scenes, so that theirs do not average out; what seeds differ by comes on top.
+    low, high = (statistics.fmean(metric["interval"][end] for metric in records) - mean for end in range(2))
+    by_seeds = directions.half_interval(values) or 0.0
+    text += f" [{mean - math.hypot(low, by_seeds):.4g}, {mean + math.hypot(high, by_seeds):.4g}]"
+  return text if len(records) == 1 else f"{text} ({', '.join(f'{value:.4g}' for value in values)})"
 
 
 def _lacks(records: Sequence[Mapping[str, Any]]) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +21,10 @@ from jaxhands.geometry import camera, crop
 from jaxhands.hands import proxies
 from jaxhands.hands.model import HandModel
 from tests.contract import records as contract
+from tests.hands import synthetic_mano
 
 MODEL = HandModel.default()
+GOLDENS = pathlib.Path(__file__).parents[2] / "goldens" / "mano"
 COUNTS = {"train": 24, "val": 5}
 
 
@@ -57,6 +60,15 @@ def records(folder):
   return [record for split in ("train", "val") for record in builder.as_data_source(split)]
 
 
+def _changed(model, record):
+  """Joints of the fit and of the annotations, mm, and how far these are from it in the picture, pixels of a crop."""
+  both = (record["mano"], record["annotations_mano"])
+  true_joints, joints = (np.asarray(model.forward_mano(mano).keypoints, np.float64) for mano in both)
+  box = np.asarray(crop.process_box(record["box_img"], (224, 224)))
+  pixels = [np.asarray(camera.project(each, record["camera_img"])) for each in (true_joints, joints)]
+  return true_joints, joints, np.linalg.norm(pixels[1] - pixels[0], axis=-1) * 224 / box[2]
+
+
 def test_records_with_two_fits_keep_all_that_they_had(config, records):
   assert len(records) == 18 + 4
   source = Built(config.source)
@@ -76,10 +88,7 @@ def test_annotations_keep_the_picture(config, folder, records):
   moved = 0
   for record in records:
     fit, mano, visible = record["mano"], record["annotations_mano"], record["joints_visible"]
-    true_joints, joints = (np.asarray(MODEL.forward_mano(m).keypoints, np.float64) for m in (fit, mano))
-    box = np.asarray(crop.process_box(record["box_img"], (224, 224)))
-    pixels = [np.asarray(camera.project(j, record["camera_img"])) for j in (true_joints, joints)]
-    off = np.linalg.norm(pixels[1] - pixels[0], axis=-1) * 224 / box[2]
+    true_joints, joints, off = _changed(MODEL, record)
     assert (off[:, visible] < config.pixels + 0.01).all()
     np.testing.assert_array_equal(mano[..., 48:58], np.broadcast_to(fit[:, 48:58], (len(mano), 2, 10)))
 
@@ -111,6 +120,28 @@ def test_a_picture_that_no_other_pose_keeps_has_its_fit_alone(config, tmp_path):
   assert report.write(source, folder, "val", 2)["fewer_annotations"] == 1
 
 
+def _mano_record(identity, split, index):
+  return _source_record(split, index) | {"hand_model": identity}
+
+
+def test_fits_of_your_own_mano_files(tmp_path):
+  mano = synthetic_mano.write_pair(GOLDENS, tmp_path)
+  model = HandModel.named(str(mano))
+  made_by = functools.partial(_mano_record, model.identity)
+  shards.build(shards.Plan("pairs", {"counts": COUNTS}, COUNTS, made_by, "Pairs.", 10), tmp_path / "source")
+  config = MultiHandsConfig(str(tmp_path / "source"), annotations=5, population=12, rounds=4, train=18, val=2)
+  with pytest.raises(shards.BuildError, match="give the MANO files that they belong to"):
+    build(config, tmp_path / "embedded", jobs=1)
+  folder = build(dataclasses.replace(config, mano=str(mano)), tmp_path / "out", jobs=1)
+  moved = 0
+  for record in tfds.builder_from_directory(folder).as_data_source("val"):
+    assert record["hand_model"].decode() == model.identity
+    true_joints, joints, off = _changed(model, record)
+    assert (off[:, record["joints_visible"]] < config.pixels + 0.01).all()
+    moved += (np.abs(joints - true_joints).max((1, 2, 3)) > 0.5).sum()
+  assert moved > 5, "annotations are copies of the fit"
+
+
 def test_a_build_goes_on_to_the_same_bytes(config, folder, tmp_path):
   def digests():
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.array_record*")}
@@ -122,6 +153,11 @@ def test_a_build_goes_on_to_the_same_bytes(config, folder, tmp_path):
   assert digests() == before
   with pytest.raises(shards.BuildError, match=r"pixels 5\.0 there and 6\.0 here"):
     build(MultiHandsConfig(**{**vars(config), "pixels": 6.0}), folder, jobs=1)
+
+
+def test_a_split_that_the_source_lacks_has_no_rows(config, folder):
+  source, _ = source_of(config, folder)
+  assert [len(made.rows_of(source.survey, split)) for split in ("train", "val", "test")] == [18, 4, 0]
 
 
 def test_report_and_sheet(config, folder):
