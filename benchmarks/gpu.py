@@ -22,6 +22,8 @@ import tempfile
 import time
 from typing import Any
 
+from jaxhands.runs import folder as files
+
 # Pictures a second that an H200 allows at most, by memory traffic or arithmetic, training; of the pipeline, prediction.
 # Derived layer by layer: 790 TFLOP/s and 4.3 TB/s, bfloat16.
 BOUNDS = {"internet": 6_800, "digit": 4_100, "hdr/pipeline": 2_600}
@@ -134,9 +136,7 @@ def search(name: str, kind: str, found: dict[str, Any], until: float, args: argp
       else:
         row = json.loads(done.stdout.splitlines()[-1])
         rows.append(row | {"share_of_bound": row["pictures_per_s"] / BOUNDS[name]})
-    partial = args.json.with_suffix(".partial")
-    partial.write_text(json.dumps(found, indent=1) + "\n")
-    partial.replace(args.json)
+    files.write_json(args.json, found)
     if "unfinished_s" in rows[-1]:
       return
 

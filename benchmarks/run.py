@@ -3,7 +3,8 @@
 Of every stage of every config, on the processor: the trainer's step, the prediction of a batch and of one picture, the
 time to compile them with an empty cache, memory, XLA's floating-point operations and bytes, and the data pipeline. With
 `--torch` each is timed beside its twin in PyTorch. Ours and theirs are a process each and take turns, with the
-machine's own product of matrices in between, so that what else runs troubles all alike; numbers are medians.
+machine's own product of matrices in between, so that what else runs troubles all alike, and rest before each call;
+numbers are medians.
 
 `--json FILE` is written after each subject. What it holds already is not measured again: the same command goes on, or
 adds the other size, on the machine and with the software that it was begun with. `--table FILE` prints such a file and
@@ -30,13 +31,14 @@ import numpy as np
 
 from jaxhands import huge_pages
 from jaxhands.results.record import code_named
+from jaxhands.runs import folder as files
 
 PAPER_BATCH = 2  # the papers' networks take up to half a minute a step on two cores
 _SLOW = 2.0  # seconds of a call that needs no warming up
-_SECONDS = 10.0  # of timing for each subject and framework, at least `_ROUNDS` calls of each
+_SECONDS = 15.0  # of timing for each subject and framework, at least `_ROUNDS` calls of each
 _ROUNDS, _MOST_ROUNDS = 3, 50
 _MATRIX = 2048
-_QUIET_S = 0.3  # after a product of matrices, whose threads wait for more work on all cores
+_QUIET_S = 0.3  # before each call: threads of what ran before wait for more work on all cores
 _VECTORS = ("avx512f", "avx2", "avx", "asimd")  # widest first, as Linux calls them
 
 
@@ -125,9 +127,10 @@ def measure(subject: str, size: str, batch: int, torch: bool) -> dict[str, Any]:
   ):
     for name in names:
       for kind, worker in workers.items():
+        time.sleep(_QUIET_S)
         seconds[kind][name].append(worker.run(name))
-    matrix.append(matrix_product())
     time.sleep(_QUIET_S)
+    matrix.append(matrix_product())
     rounds += 1
   row: dict[str, Any] = {"subject": subject, "size": size, "batch": batch, "rounds": rounds}
   # Other work on the machine takes more from who waits for all of its threads, which PyTorch's do at every operation.
@@ -254,9 +257,7 @@ def main() -> None:
       found["rows"].append(row | {"code": code})
       print(f"{subject.name} {size}: {time.perf_counter() - start:.0f} s", flush=True)
       if args.json:
-        partial = args.json.with_suffix(".partial")
-        partial.write_text(json.dumps(found, indent=1) + "\n")
-        partial.replace(args.json)
+        files.write_json(args.json, found)
   print(f"{table(found)}\n\n{where(found)}")
 
 

@@ -23,7 +23,7 @@ Sizes:
 
 Distributions (one of them): flow (default), gaussian, vae, mcdropout; see `jaxhands/systems/handflow_baselines.py`.
 
-Switches, the rows of the paper's table 3 but for the first:
+Switches, the rows of the paper's table 3 but for `scratch` and `additive`:
   scratch            `demo` and `small` from nothing
   no_multihands      one annotation a picture: its fit
   no_nll             without the likelihood, and so without what balances the determinant

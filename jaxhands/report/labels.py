@@ -20,7 +20,7 @@ METRICS = {
   "handedness_accuracy": ("Handedness", "pictures with both hands right"),
   "root_depth": ("Wrist depth", "distance of the wrists from the camera"),
   "mrpe": ("MRPE", "wrists in space"),
-  "mmd": ("MMD", "samples from the annotated poses"),
+  "mmd": ("MMD", "samples from the annotated poses; all pairs, root of MMD², mean over kernels of 10 to 500 mm"),
   "mpjpe_closest": ("MPJPE, closest", "joints from the annotation that is nearest"),
   "mpjpe_farthest": ("MPJPE, farthest", "joints from the annotation that is farthest"),
   "mpjpe_best": ("MPJPE, best sample", "joints of the sample that is nearest to the truth"),
