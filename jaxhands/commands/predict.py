@@ -85,7 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--batch-size", type=_count, default=8, metavar="N", help="pictures computed at once (default: 8)"
   )
-  parser.add_argument("--hand-model", metavar="DIR", help="folder of MANO's files that --mesh fits (default: the run's)")
+  parser.add_argument(
+    "--hand-model", metavar="DIR", help="folder of MANO's files that --mesh fits (default: the run's)"
+  )
   parser.add_argument(
     "--samples", type=_count, default=20, metavar="N", help="poses of a distribution in predictions.json (default: 20)"
   )

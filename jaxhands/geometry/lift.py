@@ -54,6 +54,20 @@ def normalised_camera(picture_hw: Integer[Array, "*b 2"]) -> Float[Array, "*b 3 
   return camera.intrinsics(focal, (size[..., ::-1] - 1) / 2)
 
 
+def any_camera(batch: schema.Batch) -> Float[Array, "b 3 3"]:
+  """The camera of each example, or where it is not known a normal lens, mirrored as the scene is (`hands.mirror`).
+
+  Args:
+    batch: `camera_img`, `camera_valid`, `picture_hw`, and `crop_from_img`, which holds the mirror.
+  """
+  xp = namespace(batch["camera_img"])
+  linear = batch["crop_from_img"][..., :2]
+  mirrored = linear[..., 0, 0] * linear[..., 1, 1] < linear[..., 0, 1] * linear[..., 1, 0]
+  sign = xp.where(mirrored[..., None], np.array([-1, 1, 1], np.float32), np.float32(1))
+  assumed = normalised_camera(batch["picture_hw"]) * sign[..., None, :]
+  return xp.where(batch["camera_valid"][..., None, None], batch["camera_img"], assumed)
+
+
 def lift(
   prediction: schema.Prediction,
   batch: schema.Batch,

@@ -68,9 +68,7 @@ class Gallery:
   count: int = 0
   meshes: Sequence[str] = ()
 
-  def add(
-    self, result: PictureResult, drawn: np.ndarray, sure: Callable[[], np.ndarray | None] = lambda: None
-  ) -> None:
+  def add(self, result: PictureResult, drawn: np.ndarray, sure: Callable[[], np.ndarray | None] = lambda: None) -> None:
     """Takes the next picture, if it is one that the page shows; `sure` is only asked then."""
     if self.fps and len(self.shown) == MAX_SHOWN and self.count % self.stride == 0:
       del self.shown[1::2]

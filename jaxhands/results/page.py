@@ -82,8 +82,8 @@ def page(records: Records, remarks: Remarks | None = None, chosen: Records | Non
     f"{len(records)} experiment{'' if len(records) == 1 else 's'}. Of {len(rows)} published numbers, {there} have a "
     f"result of ours on the same data; the other {len(rows) - there} are missing. Rendered hands are the embedded "
     "data: they show the direction of an effect, and their numbers do not compare with those of real pictures. "
-    "In brackets: the 95 % interval, by scenes; of several seeds that of their mean, by scenes and seeds, and then each "
-    "of them. A difference of several seeds has its 95 % by seeds behind ±.",
+    "In brackets: the 95 % interval, by scenes; of several seeds that of their mean, by scenes and seeds, then each of "
+    "them. A difference of several seeds has its 95 % by seeds behind ±.",
     "A verdict says how a number stands beside the best plain method, as the mean pose of the training data, the "
     "commonest hands or the mean colour: better or worse is what the 95 % interval of the difference is on one side "
     "of. Older records are judged beside the mean pose alone, by the interval of their own number.",

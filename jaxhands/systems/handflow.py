@@ -162,18 +162,13 @@ class PoseDistribution:
         image = rough.roughened(image, jax.random.fold_in(rng, 1))
     return {**batch, "image": colour.normalise(image) if self.normalised else image}
 
-  def intrinsics(self, batch: schema.Batch) -> Float[Array, "b 3 3"]:
-    """The camera, or a normal lens where it is not known."""
-    assumed = lift.normalised_camera(batch["picture_hw"])
-    return jnp.where(batch["camera_valid"][:, None, None], batch["camera_img"], assumed)
-
   def encoded(
     self, mano: Float[Array, "b a 2 61"], valid: Bool[Array, "b a"], batch: schema.Batch, model: HandModel
   ) -> tuple[Float[Array, "b a 218"], Bool[Array, "b a"]]:
     """Vectors of annotations, and which there are: without the camera there is no scale."""
     rows: Any
     there: Any
-    rows, there = self.code.encode(mano, model, batch["crop_from_img"], self.intrinsics(batch))
+    rows, there = self.code.encode(mano, model, batch["crop_from_img"], lift.any_camera(batch))
     return rows, there & valid & batch["camera_valid"][:, None]
 
   def targets(self, batch: schema.Batch, model: HandModel) -> tuple[Float[Array, "b a 218"], Bool[Array, "b a"]]:
@@ -265,7 +260,7 @@ class PoseDistribution:
     self, rows: Float[Array, "b s 218"], batch: schema.Batch, model: HandModel
   ) -> tuple[Float[Array, "b s 2 21 3"], Float[Array, "b s 2 21 2"]]:
     """Joints of vectors: camera frame (mm), and pixels of the crop."""
-    intrinsics, affine = self.intrinsics(batch), batch["crop_from_img"]
+    intrinsics, affine = lift.any_camera(batch), batch["crop_from_img"]
     decoded = self.code.decode(rows, model, affine, intrinsics)
     joints_cam: Any = model.forward(decoded.rotations, decoded.shape, decoded.translation_mm).keypoints
     joints_img = camera.project(joints_cam.at[..., 2].max(_NEAREST_MM), intrinsics[:, None, None])
@@ -289,7 +284,7 @@ class PoseDistribution:
       without_constants, batch["image"], rows, self.samples, method=distribution.predicted, rngs=streams
     )
     samples_cam, samples_crop = self.joints(out["samples"], batch, model.tips_only())
-    intrinsics, affine = self.intrinsics(batch), batch["crop_from_img"]
+    intrinsics, affine = lift.any_camera(batch), batch["crop_from_img"]
     decoded = self.code.decode(out["mode"], model, affine, intrinsics)
     posed = model.forward(decoded.rotations, decoded.shape, decoded.translation_mm)
     joints_cam = posed.keypoints[:, 0]

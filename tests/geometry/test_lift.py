@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxhands.geometry import camera, lift
+from jaxhands.geometry import camera, crop, lift
 from jaxhands.hands import mirror, skeleton
 
 SIZE_HW = np.array([480, 640], np.int32)
@@ -138,6 +138,20 @@ def test_normalised_intrinsics_need_no_camera():
   prediction["joints_cam"] = joints - [0, 0, 100]
   lifted = lift.lift(prediction, {"picture_hw": batch["picture_hw"]}, "normalised")
   np.testing.assert_allclose(lifted.joints_cam, joints, rtol=1e-3, atol=0.1)
+
+
+def test_an_unknown_camera_is_mirrored_as_the_scene_is():
+  _, _, batch = scene(count=3)
+  batch["camera_valid"][:2] = False
+  plain = crop.crop_affine(np.array([10, 20, 300, 300], np.float32), (64, 64), rotation=2.0)
+  turned = crop.crop_affine(np.array([10, 20, 300, 300], np.float32), (64, 64), rotation=2.0, mirror=True)
+  batch["crop_from_img"] = np.stack([plain, turned, turned])
+  found = lift.any_camera(batch)
+  assumed = lift.normalised_camera(batch["picture_hw"])
+  np.testing.assert_array_equal(found[0], assumed[0])
+  np.testing.assert_array_equal(found[1], mirror.mirror({"camera_img": assumed[1]})["camera_img"])
+  np.testing.assert_array_equal(found[2], batch["camera_img"][2])
+  np.testing.assert_allclose(jax.jit(lift.any_camera)(batch), found, rtol=1e-6)
 
 
 def test_lifting_both_as_one_commutes_with_mirroring():

@@ -17,7 +17,7 @@ from jaxhands.models.backbones.resnet import ResNet
 from jaxhands.models.flow import actnorm
 from jaxhands.systems import construct
 from jaxhands.systems.handflow import HandFlow
-from jaxhands.systems.handflow_baselines import Gaussian, HandFlowBaseline
+from jaxhands.systems.handflow_baselines import Dropout, Gaussian, HandFlowBaseline, Vae
 from jaxhands.train import checkpoint, initialise, step
 from jaxhands.weights import kept
 from tests.contract import records
@@ -233,6 +233,67 @@ def test_a_gaussians_density_is_its_samples():
   )
   assert density[0, 7] == pytest.approx(float(expected), rel=1e-4)
   assert drawn.shape == (2, 4000, vector.SIZE)
+
+
+def _started(module):
+  rng = np.random.default_rng(0)
+  rows = jnp.asarray(rng.normal(3, 2, (5, 4, vector.SIZE)), jnp.float32)
+  context = jnp.asarray(rng.normal(size=(5, 6)), jnp.float32)
+  streams = {"params": jax.random.key(0), "samples": jax.random.key(1)}
+  return module.init(streams, rows, context, jnp.ones((5, 4)), method="start"), rows, context
+
+
+def test_a_vaes_losses_and_samples():
+  """Its divergence is the integral that it is named after, by samples; the mode is what the code 0 becomes."""
+  module = Vae(hidden=8, dropout=0.0, code=3)
+  variables, rows, context = _started(module)
+
+  def everything(module, rows, context):
+    state = module.condition(context, False)
+    inside, _ = module.units().forward_and_log_det(rows)
+    seen = jnp.concatenate([inside, jnp.broadcast_to(state, (*rows.shape[:2], 6))], axis=-1)
+    code = jnp.split(module.encoder(seen, False), 2, axis=-1)
+    decoded = module._from_units(module._decoded(code[0], state, False))
+    zero = module._from_units(module._decoded(jnp.zeros((5, 1, 3)), state, False))
+    return module.fit(rows, state, False), code, decoded, zero, module.mode(state, False), module.draw(state, 2, False)
+
+  fit, (mean, log_deviation), decoded, zero, mode, _ = module.apply(
+    variables, rows, context, method=everything, rngs={"samples": jax.random.key(1)}
+  )
+  # Without a stream of noise the code is its mean.
+  quiet, *_ = module.apply(variables, rows, context, method=lambda m, r, c: (m.fit(r, m.condition(c, False), False),))
+  scale = np.exp(variables["params"]["units"]["log_scale"])
+  expected = 0.5 * np.square((np.asarray(decoded) - rows) * scale).sum(-1)
+  np.testing.assert_allclose(quiet["reconstruction"], expected, rtol=1e-3)
+  assert not np.allclose(fit["reconstruction"], quiet["reconstruction"], rtol=1e-3), "the code has noise"
+  mean, deviation = np.asarray(mean, np.float64), np.exp(np.asarray(log_deviation, np.float64))
+  z = mean + deviation * np.random.default_rng(0).normal(size=(200_000, 1, 1, 3))
+  densities = -0.5 * np.square((z - mean) / deviation) - np.log(deviation) + 0.5 * np.square(z)
+  np.testing.assert_allclose(fit["divergence"], densities.sum(-1).mean(0), rtol=0.02, atol=0.02)
+  np.testing.assert_array_equal(mode, zero)
+
+
+def test_dropped_units_make_the_samples():
+  """In prediction all pictures drop the same, so that a sample does not depend on its neighbours."""
+  module = Dropout(hidden=32, dropout=0.5)
+  variables, _, context = _started(module)
+
+  def drawn(module, context, train):
+    state = module.condition(context, train)
+    return module.draw(state, 6, train)[0], module.mode(state, train)
+
+  def of(context, train):
+    return module.apply(variables, context, train, method=drawn, rngs={"dropout": jax.random.key(2)})
+
+  samples, mode = of(context, False)
+  alone, _ = of(context[3:4], False)
+  np.testing.assert_allclose(alone[0], samples[3], rtol=1e-4, atol=1e-4)
+  assert len(np.unique(np.asarray(samples[0]).round(3), axis=0)) == 6
+  np.testing.assert_allclose(of(context[3:4], False)[1][0], mode[3], rtol=1e-4, atol=1e-4)
+  twice, _ = of(jnp.repeat(context[:1], 2, 0), True)
+  assert not np.allclose(twice[0], twice[1]), "in training each picture drops its own"
+  twice, _ = of(jnp.repeat(context[:1], 2, 0), False)
+  np.testing.assert_allclose(twice[0], twice[1], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("variant", ["tiny,gaussian", "tiny,vae", "tiny,mcdropout", "tiny"])

@@ -297,6 +297,24 @@ def test_heatmaps_that_say_nothing_give_a_finite_flagged_answer(whole):
   assert not np.any(placed.valid)
 
 
+def test_a_camera_that_mirrors_a_hand_places_it_nowhere(whole, monkeypatch):
+  variables, batch, _ = whole
+  system, key, estimates = small(), jax.random.key(0), Intershape.estimates
+
+  def mirrored(self, *arguments):
+    found, state = estimates(self, *arguments)
+    sign = jnp.array([1.0, -1.0])[:, None] * jnp.array([1.0, 0, 0]) + jnp.array([0.0, 1, 1])
+    return found | {"camera": jnp.abs(found["camera"]) * sign}, state
+
+  monkeypatch.setattr(Intershape, "estimates", mirrored)
+  found = jax.device_get(
+    jax.jit(lambda v, b: dict(system.predict(v, system.device_ops(b, key, False), key)))(variables, batch)
+  )
+  schema.check_finite(found)
+  assert (found["confidence"][:, 0] > 0).any(-1).all()
+  np.testing.assert_array_equal(found["confidence"][:, 1], 0)
+
+
 # ---- weights and variants ---------------------------------------------------------------
 
 
