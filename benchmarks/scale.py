@@ -15,7 +15,7 @@ import pathlib
 from typing import Any, NamedTuple
 
 DEVICES = (1, 2, 4, 8)
-EXAMPLES = {"interhand26m": 1_361_062, "aih": 3_000_000}  # of the training split: InterHand2.6M H+M, AIH
+EXAMPLES = {"interhand26m": 1_361_062, "aih": 2_900_000}  # of the training split: InterHand2.6M H+M, AIH
 # Devices, peak TFLOP/s of each in bfloat16 (vendors' data sheets, dense), and the share of it that is assumed.
 MACHINES = {
   "1 GPU (H200)": (1, 989.0, 0.20), "8 GPUs (H200)": (8, 989.0, 0.20), "v5e-64": (64, 197.0, 0.30),

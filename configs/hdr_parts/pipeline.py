@@ -34,7 +34,8 @@ def understood(part: str, choice: base.Choice) -> set[str]:
   if part == "shpe":
     return {"released"} | scratch | ({"with_aih"} if choice.size in ("small", "paper") else set())
   if part == "pipeline":
-    return {"internet_pose"}.union(*(understood(name, choice) for name in _parts(choice)))
+    internet = {"internet_pose"} if choice.size != "kept" else set()
+    return internet.union(*(understood(name, choice) for name in _parts(choice)))
   return {"released", "no_removal", "no_deocclusion", "no_discriminator", "no_transformer"} | scratch | of_aih
 
 

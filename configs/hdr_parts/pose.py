@@ -74,7 +74,7 @@ def _demo(config: Any, choice: base.Choice) -> None:
 
 
 def _compact(config: Any) -> None:
-  # 77 million operations a crop; InterNet's demo has 45 million, and twice as wide this network has 268.
+  # 77 million operations a crop; twice as wide this network has 268.
   config.system.update(
     width=8, blocks=(1, 2, 2), head_features=32, kernel_std=0.0, sigma=1.0, decode="soft_argmax",
     box_factor=shared.DEMO_FACTOR,

@@ -112,7 +112,12 @@ def test_parts_may_learn_faster():
 
 def test_clipping_bounds_the_norm():
   found = _flat(_run({"name": "sgd"}, GRADIENTS[:1], PARAMS, clip_norm=0.5)) - _flat(PARAMS)
-  np.testing.assert_allclose(np.linalg.norm(found), 0.1 * 0.5, rtol=1e-5)
+  as_it_is = _flat(_run({"name": "sgd"}, GRADIENTS[:1], PARAMS))
+  gradient = _flat(GRADIENTS[0])
+  np.testing.assert_allclose(found, -0.1 * 0.5 * gradient / np.linalg.norm(gradient), rtol=1e-5)
+  np.testing.assert_array_equal(_flat(_run({"name": "sgd"}, GRADIENTS[:1], PARAMS, clip_norm=5.0)), as_it_is)
+  nothing = jax.tree.map(jnp.zeros_like, GRADIENTS[0])
+  np.testing.assert_array_equal(_flat(_run({"name": "sgd"}, [nothing], PARAMS, clip_norm=0.5)), _flat(PARAMS))
 
 
 @pytest.mark.parametrize(
