@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 from data_builders.schema import RECORD
 from data_builders.shards import BuildError
 from jaxhands.data import folders
+from jaxhands.terminal.console import one_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,14 +25,18 @@ class Built:
   folder: str
 
   def splits(self) -> dict[str, int]:
-    """Split -> number of records."""
+    """Split -> number of records.
+
+    Raises:
+      BuildError: what TFDS keeps of the data set is damaged.
+    """
     return {name: info.num_examples for name, info in _builder(self.folder).info.splits.items()}
 
   def read(self, split: str, row: int, keys: Collection[str]) -> dict[str, Any]:
     """Some keys of a record as `schema.RECORD` describes them; pictures stay encoded.
 
     Raises:
-      BuildError: the record cannot be read.
+      BuildError: the record, or what TFDS keeps of the data set, cannot be read.
     """
     raw, features, encoded = _reader(self.folder, split, frozenset(keys))
     try:
@@ -80,9 +85,23 @@ def find_built(text: str, root: str = "") -> Built:
     raise BuildError(f"{text}: {error}") from error
 
 
-@functools.cache
-def _builder(folder: str) -> Any:
-  return cast(Any, tfds.builder_from_directory(folder))
+def open_folder(folder: str) -> Any:
+  """TFDS's reader of a finished data set.
+
+  Raises:
+    BuildError: what TFDS keeps of the data set is damaged.
+  """
+  path = root = pathlib.Path(folder)
+  try:
+    for path in (root / "features.json", root / "dataset_info.json"):
+      json.loads(path.read_bytes())
+    return cast(Any, tfds.builder_from_directory(folder))  # its methods are wrapped in ways checkers cannot read
+  except Exception as error:  # whatever TFDS makes of other content
+    again = "delete it and build the data set again: what is whole of it is kept"
+    raise BuildError(f"{path} is damaged, or something else ({one_line(error)}); {again}") from error
+
+
+_builder = functools.cache(open_folder)
 
 
 @functools.lru_cache(maxsize=8)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
-import tensorflow_datasets as tfds
 
+from data_builders.built import open_folder
 from data_builders.command import clear_exit
-from data_builders.shards import BuildError
+from data_builders.shards import BuildError, clear_errors
 from jaxhands.drawing.overlay import HAND_RGB, paint, paint_masks, skeleton, write_words
 from jaxhands.hands.mano_files import ManoFileError
 from jaxhands.hands.model import HandModel
@@ -42,12 +42,12 @@ def write_sheets(folder: pathlib.Path, records: int, mano: str = "") -> list[pat
   Returns:
     The sheets' paths.
   Raises:
-    BuildError: the folder is no finished data set, or the hand model cannot be read.
+    BuildError: the folder is no finished data set, or a damaged one; the hand model cannot be read; the disk is full.
   """
   model = _load_model(mano)
   if not (folder / "dataset_info.json").exists():
     raise BuildError(f"{folder} is no finished data set: it has no dataset_info.json")
-  builder = cast(Any, tfds.builder_from_directory(str(folder)))  # its methods are wrapped in ways checkers cannot read
+  builder = open_folder(str(folder))
   everything = [(name, index) for name, info in builder.info.splits.items() for index in range(info.num_examples)]
   picked = [
     everything[i] for i in np.linspace(0, len(everything) - 1, min(records, len(everything))).round().astype(int)
@@ -61,7 +61,8 @@ def write_sheets(folder: pathlib.Path, records: int, mano: str = "") -> list[pat
   for start in range(0, len(picked), ROWS):
     rows = [draw_record(sources[split][index], model=model) for split, index in picked[start : start + ROWS]]
     path = target / f"sheet_{start // ROWS:03d}.png"
-    cv2.imwrite(str(path), cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
+    with clear_errors(target):  # cv2.imwrite does not notice every full disk
+      path.write_bytes(cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))[1].tobytes())
     sheets.append(path)
   return sheets
 

@@ -31,6 +31,7 @@ def run(
   """Does what a mode asks for, stage by stage, going on from what `workdir` holds.
 
   Writes `config.json`, checkpoints and logs (of stages below `stages/NAME`), and `eval/metrics.json` of the last stage.
+  An evaluation leaves in `config.json` what was trained.
 
   Args:
     config: as `configs/NAME.py` makes it.
@@ -70,8 +71,8 @@ def run(
   with stages.only_writer([folder[name] for name in chosen] + ([workdir] if ends else [])):
     parts = [Stage(described[name], folder[name], workdir, find_data, mode != "eval") for name in chosen]
     if jax.process_index() == 0:
-      for path, written in (*((part.workdir, part.config) for part in parts), (workdir, config)):
-        checkpoint.write_config(path, written)
+      for path, written in (*((part.workdir, part.config) for part in parts), *([(workdir, config)] if last else [])):
+        checkpoint.write_config(path, written if mode != "eval" else stages.evaluated_anew(path, written))
     # Wrists' depths that an evaluation writes may be what a later stage is evaluated with while it is trained.
     read_later = {pathlib.PurePath(stage.data.root_depths) for stage in described.values()}
     for name, part in zip(chosen, parts, strict=True):

@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from configs import base as base_config
@@ -14,6 +15,7 @@ from jaxhands import cli
 from jaxhands.commands import doctor
 from jaxhands.runs import lock
 from jaxhands.train import checkpoint
+from jaxhands.weights import kept
 from tests.train import toys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -56,6 +58,20 @@ def test_what_a_user_can_mend_is_one_line(error, capsys, monkeypatch):
   monkeypatch.setenv("JAXHANDS_TRACEBACK", "1")
   with pytest.raises(type(error)):
     cli.main(["doctor"])
+
+
+def test_the_line_has_the_notes_of_an_error(capsys, monkeypatch):
+  """But for what JAX notes of its traceback."""
+
+  def fail():
+    error = ValueError("it cannot be decoded")
+    error.add_note("while reading\n  data:train[3]")
+    raise error
+
+  monkeypatch.setattr(doctor, "main", lambda args: jax.jit(fail)())
+  assert cli.main(["doctor"]) == 1
+  line = "python -m jaxhands doctor: error: it cannot be decoded; while reading data:train[3]\n"
+  assert capsys.readouterr().err == line
 
 
 def test_the_overview_imports_nothing_heavy():
@@ -113,15 +129,17 @@ def _checkpoint(run, step):
 
 def test_the_doctor_lists_runs(tmp_path):
   assert next(iter(_findings("weights", str(tmp_path), str(tmp_path)).values())).state == "note"
-  for name in ("begun", "trained", "odd"):
+  for name in ("begun", "trained", "kept", "odd"):
     (tmp_path / name).mkdir()
     (tmp_path / name / "config.json").write_text("[" if name == "odd" else '\ufeff{"system": {"name": "internet"}}')
   (tmp_path / "locked" / "config.json").mkdir(parents=True)  # is not read, as what belongs to another user
   _checkpoint(tmp_path / "trained", 12)
+  (tmp_path / "kept" / kept.FILE).touch()
   found = _findings("weights", str(tmp_path), str(tmp_path))
   assert found[str(tmp_path / "trained")].found.endswith(": internet, step 12, not evaluated")
-  states = [found[str(tmp_path / name)].state for name in ("begun", "trained", "odd", "locked")]
-  assert states == ["note", "ok", "broken", "broken"]
+  assert found[str(tmp_path / "kept")].found.endswith(": internet, kept weights")
+  states = [found[str(tmp_path / name)].state for name in ("begun", "trained", "kept", "odd", "locked")]
+  assert states == ["note", "ok", "ok", "broken", "broken"]
 
 
 def test_the_doctor_says_which_runs_and_stages_are_unfinished(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """From a config to a trained and evaluated run, on a small data set of known content."""
 
+import functools
 import json
 import pathlib
 import signal
@@ -238,6 +239,41 @@ def test_a_folder_of_another_config_is_not_continued(data, tmp_path):
   changed.data.train = ("other:train",)
   with pytest.raises(ValueError, match=r"begun with another config: data\.train was .*; seed was 0 and is 1\. Choose"):
     run.run(changed, tmp_path)
+
+
+@pytest.mark.parametrize(
+  ("field", "value", "decides"),
+  [("data.rough", True, True), ("data.fits", "fits.npz", True), ("vgg", "vgg16.pth", True), ("data.threads", 7, False)],
+)
+def test_what_changes_pictures_labels_or_losses_is_not_changed_on_the_way(field, value, decides, data, tmp_path):
+  begun = _config(data)
+  checkpoint.write_config(tmp_path, begun)
+  changed = _break(_config(data), field, value)
+  if decides:
+    with pytest.raises(ValueError, match=f"begun with another config: {field} was"):
+      stages.check_continues(tmp_path, changed)
+  else:
+    stages.check_continues(tmp_path, changed)
+  content = json.loads((tmp_path / "config.json").read_text())  # of before the field was there
+  *parents, leaf = field.split(".")
+  del functools.reduce(dict.__getitem__, parents, content)[leaf]
+  (tmp_path / "config.json").write_text(json.dumps(content))
+  stages.check_continues(tmp_path, begun)
+
+
+def test_weights_of_the_perceptual_loss_may_have_moved(data, tmp_path):
+  checkpoint.write_config(tmp_path, _config(data, vgg="here/vgg16.pth"))
+  stages.check_continues(tmp_path, _config(data, vgg="there/vgg16.pth"))
+
+
+def test_an_evaluation_leaves_what_was_trained_as_it_was(data, tmp_path):
+  assert run.run(_config(data, best_metric="mpjpe/all"), tmp_path, "train")
+  again = _config(data, train_for="9 steps")
+  again.eval.batch_size = 8
+  assert run.run(again, tmp_path, "eval")
+  kept = checkpoint.read_config(tmp_path)
+  assert (kept.train_for, kept.best_metric, kept.eval.batch_size) == ("4 steps", "mpjpe/all", 8)
+  assert stages.is_finished(tmp_path)
 
 
 def test_each_data_set_may_have_a_kind_of_its_own(data, tmp_path):

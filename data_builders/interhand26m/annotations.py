@@ -113,6 +113,8 @@ def _picture(entry: dict[str, Any], sequences: dict[tuple[int, str], int]) -> tu
   name, capture, sequence = str(entry["file_name"]), int(entry["capture"]), str(entry["seq_name"])
   if name.startswith("/") or ".." in name.split("/"):
     raise ValueError(f"file_name {name!r} leads out of the pictures' folder")
+  if "\0" in name:  # which no file can have
+    raise ValueError(f"file_name {name!r} holds a null character")
   numbers = [int(entry[key]) for key in ("subject", "camera", "frame_idx")]
   if not all(0 <= number < 2**31 for number in (capture, *numbers)):
     raise ValueError(f"capture, subject, camera and frame {[capture, *numbers]} are not all 0..{2**31 - 1}")
@@ -159,7 +161,7 @@ def read_cameras(path: pathlib.Path, split: str, problems: Problems, progress: P
   for capture, fields in content.items():
     for camera in sorted({name for field in fields.values() for name in field}):
       try:
-        key = int(frame_key(int(capture), int(camera)))
+        key = _key(capture, camera)
         numbers = [np.asarray(fields[name][camera], np.float64).ravel() for name in _CAMERA_FIELDS]
         row = np.concatenate(numbers)
         if [len(number) for number in numbers] != list(_CAMERA_FIELDS.values()) or not np.isfinite(row).all():
@@ -171,7 +173,7 @@ def read_cameras(path: pathlib.Path, split: str, problems: Problems, progress: P
           raise ValueError(f"its focal length is {row[12:14].tolist()}")
         if 0 < np.abs(row[9:12]).max() < NEAREST_CAMERA_MM:
           raise ValueError(f"its campos {row[9:12].tolist()} is no place in mm; is it in metres?")
-      except (KeyError, TypeError, ValueError) as error:
+      except (KeyError, TypeError, ValueError, OverflowError) as error:
         what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         problems.add("malformed entry", split, f"{path.name} capture {capture} camera {camera}", what)
         continue
@@ -210,8 +212,8 @@ def read_joints(
       try:
         # The first release has the bare list.
         joints = np.asarray(value["world_coord"] if isinstance(value, dict) else value, np.float32)
-        yield _key(at), joints.reshape(2, 21, 3)
-      except (KeyError, TypeError, ValueError, IndexError) as error:
+        yield _key(at[0], at[1]), joints.reshape(2, 21, 3)
+      except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         problems.add("malformed entry", split, f"{path.name} {json_stream.format_path(at)}", str(error))
 
   return _frames(frames(), folder / "joints", (2, 21, 3))
@@ -242,8 +244,8 @@ def read_mano(
               problems.add(
                 "MANO parameters not finite", split, f"{path.name} {json_stream.format_path(at)}", HANDS[hand]
               )
-        yield _key(at), mano
-      except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        yield _key(at[0], at[1]), mano
+      except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         problems.add("malformed entry", split, f"{path.name} {json_stream.format_path(at)}", str(error))
 
   return _frames(frames(), folder / "mano", (2, MANO_DIM))
@@ -252,8 +254,16 @@ def read_mano(
 _MANO_UNITS = np.array([1.0] * 58 + [1000.0] * 3)  # m to mm
 
 
-def _key(at: json_stream.Path) -> int:
-  return int(frame_key(int(at[0]), int(at[1])))
+def _key(capture: str | int, number: str | int) -> int:
+  """The key of a capture and a frame (or a camera) as the files name them.
+
+  Raises:
+    ValueError: they are no numbers that an entry of a `data.json` may have.
+  """
+  numbers = int(capture), int(number)
+  if not all(0 <= one < 2**31 for one in numbers):
+    raise ValueError(f"its numbers {list(numbers)} are not all 0..{2**31 - 1}")
+  return int(frame_key(*numbers))
 
 
 def _frames(frames: Iterable[tuple[int, np.ndarray]], path: pathlib.Path, shape: tuple[int, ...]) -> Frames:

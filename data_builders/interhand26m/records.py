@@ -12,11 +12,14 @@ import numpy as np
 
 from data_builders.interhand26m.survey import KINDS, Split, source_name, to_camera
 from data_builders.mesh_labels import mesh_labels
-from data_builders.schema import Record, empty_record, picture_size
+from data_builders.pictures import look_at
+from data_builders.schema import Record, empty_record
 from data_builders.shards import BuildError
 from jaxhands.geometry import camera
 from jaxhands.hands.model import HandModel
 from jaxhands.hands.skeleton import WRIST
+
+_AGAIN = "put back the picture that was there before, or build into a new folder"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +68,11 @@ def make_record(source: Source, split: str, index: int) -> Record:
     picture = path.read_bytes()
   except OSError as error:
     raise BuildError(f"cannot read {path}, which was there before: {error.strerror}") from error
-  hw = picture_size(picture)
+  fault, hw = look_at(path)
+  if fault:
+    raise BuildError(f"{path} is a {fault[0]} now ({fault[1]}); {_AGAIN}")
+  if surveyed.picture_hw is not None and hw != (before := tuple(surveyed.picture_hw[index].tolist())):
+    raise BuildError(f"{path} is {hw[1]} x {hw[0]} pixels now, and was {before[1]} x {before[0]}; {_AGAIN}")
   cameras, at = surveyed.cameras, row["camera"]
   cam_from_world = np.asarray(camera.cam_from_world(cameras.rotation[at], cameras.position_mm[at]))
   camera_img = np.asarray(camera.intrinsics(cameras.focal_px[at], cameras.centre_px[at]))

@@ -65,7 +65,7 @@ def _read(path: pathlib.Path, ids: np.ndarray) -> np.ndarray:
   for at, value in json_stream.values(path, 1):
     try:
       wanted, pair = int(value["annot_id"]), np.asarray(value["abs_depth"], np.float64).reshape(2)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
       raise json_stream.JsonError(f"{path}: {json_stream.format_path(at)} is no RootNet result ({error})") from None
     place = np.searchsorted(ids, wanted)
     if place < len(ids) and ids[place] == wanted:

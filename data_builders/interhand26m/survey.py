@@ -60,6 +60,12 @@ class Split:
     return np.memmap(path, ROW, "r") if path.stat().st_size else np.zeros(0, ROW)
 
   @functools.cached_property
+  def picture_hw(self) -> np.ndarray | None:
+    """[N, 2], heights and widths of the pictures; None of a survey by a version that did not keep them."""
+    path = self.folder / "picture_hw"
+    return np.memmap(path, np.int32, "r").reshape(-1, 2) if path.is_file() else None
+
+  @functools.cached_property
   def cameras(self) -> Cameras:
     with np.load(self.folder / "cameras.npz") as arrays:
       return Cameras(**arrays)
@@ -147,7 +153,7 @@ def survey(
     return None
   chosen = joined.order[{"ALL": kind >= 0, "H": kind == _HUMAN, "M": kind == _MACHINE}[branch][joined.order]]
   scene_of_sequence = _scene_ids(sequences, split)
-  with (folder / "rows").open("wb") as table:
+  with (folder / "rows").open("wb") as table, (folder / "picture_hw").open("wb") as sizes:
     for start in range(0, len(chosen), _AT_ONCE):
       say(f"{split}: checking pictures and joints", start, len(chosen))
       some = chosen[start : start + _AT_ONCE]
@@ -155,8 +161,9 @@ def survey(
       rows = _located(rows, joined.pictures["capture"][joined.picture[some]], cameras, frames, fits)
       pictured = joined.pictures[joined.picture[some]]
       stated_hw = np.stack([pictured["height"], pictured["width"]], -1)
-      for row in _checked(rows, stated_hw, folder, files, cameras, frames, problems):
+      for row, hw in _checked(rows, stated_hw, folder, files, cameras, frames, problems):
         table.write(row.tobytes())
+        sizes.write(hw.tobytes())
   for name in ("pictures", "annotations"):
     (folder / name).unlink()
   found = Split(folder)
@@ -286,8 +293,11 @@ def _checked(
   cameras: Cameras,
   frames: Frames,
   problems: Problems,
-) -> Iterator[Any]:
-  """The rows that can be built, with flags of usable joints only; `stated_hw` [n, 2]: the annotated picture sizes."""
+) -> Iterator[tuple[Any, np.ndarray]]:
+  """The rows that can be built, with flags of usable joints only, and the sizes of their pictures.
+
+  `stated_hw` [n, 2]: the annotated picture sizes.
+  """
   names = _names(rows, folder)
   looked = [look_at(files.pictures / name) for name in names]
   hw = np.array([size for _, size in looked], np.int32).reshape(-1, 2)
@@ -328,7 +338,7 @@ def _checked(
       if flags[number].any():
         problems.add(kind, files.split, names[number], checks.name_joints(flags[number]))
     if not found and not fault:
-      yield row
+      yield row, hw[number]
 
 
 def _joints(rows: np.ndarray, there: np.ndarray, cameras: Cameras, frames: Frames) -> tuple[np.ndarray, np.ndarray]:

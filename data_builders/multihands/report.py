@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from data_builders.multihands.records import Source, found, hand_model, rows_of
 from data_builders.schema import RECORD
-from data_builders.shards import BuildError
+from data_builders.shards import BuildError, clear_errors
 from jaxhands.drawing.overlay import paint, skeleton
 from jaxhands.geometry import camera, crop
 from jaxhands.schema import RIGHT
@@ -37,6 +37,8 @@ def write(source: Source, folder: pathlib.Path, split: str, records: int) -> dic
     What `report.json` holds: shares of the changes that pass each test; the mean deviation (mm) of the annotations'
     joints under three alignments; the mean number of poses that moved; the share of records of which fewer moved than
     there should be annotations.
+  Raises:
+    BuildError: a record cannot be read, or the files cannot be written.
   """
   rows = rows_of(source.survey, split)
   chosen = np.linspace(0, len(rows) - 1, min(records, len(rows))).round().astype(int)
@@ -58,9 +60,10 @@ def write(source: Source, folder: pathlib.Path, split: str, records: int) -> dic
     "fewer_annotations": float(np.mean(np.array(moved) < source.config.annotations)),
     "deviation_mm": dict(zip(("global", "rrr", "rr"), np.mean(spread, 0).round(2).tolist(), strict=True)),
   }
-  (folder / "report.json").write_text(json.dumps(content, indent=2) + "\n")
   assert sheet is not None
-  cv2.imwrite(str(folder / "sheet.png"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+  with clear_errors(folder):  # cv2.imwrite does not notice every full disk
+    (folder / "report.json").write_text(json.dumps(content, indent=2) + "\n")
+    (folder / "sheet.png").write_bytes(cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1].tobytes())
   return content
 
 

@@ -127,16 +127,22 @@ def background_files(folder: str) -> list[pathlib.Path]:
   Raises:
     ValueError: there is no such folder, or no picture in it.
   """
-  import cv2  # here, because most configurations have no such folder
-
   root = pathlib.Path(folder).expanduser()
   if not root.is_dir():
     raise ValueError(f"background-dir {root} is not a folder")
   named = (path for path in root.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
-  files = sorted(path for path in named if cv2.haveImageReader(str(path)))
+  files = sorted(path for path in named if is_picture(path))
   if not files:
     raise ValueError(f"background-dir {root} holds no readable picture ({', '.join(sorted(PICTURE_SUFFIXES))})")
   return files
+
+
+def is_picture(path: pathlib.Path) -> bool:
+  """Whether a file begins as those of a kind that OpenCV reads."""
+  import cv2  # here, because most configurations have no such folder
+
+  with path.open("rb") as file:  # OpenCV crashes on a name that is not UTF-8
+    return cv2.haveImageReader(f"/dev/fd/{file.fileno()}")
 
 
 def content(files: Sequence[pathlib.Path]) -> str:

@@ -6,13 +6,12 @@ import dataclasses
 import functools
 import pathlib
 
-import cv2
 import numpy as np
 
 from data_builders.rendered import rendered_entries
 from data_builders.schema import Record, empty_record
 from data_builders.shards import BuildError
-from data_builders.synthetic.config import SPLITS, SyntheticConfig
+from data_builders.synthetic.config import SPLITS, SyntheticConfig, is_picture
 from data_builders.synthetic.moment import Stream, hand_model, moment, stream
 from data_builders.synthetic.viewpoint import draw_view
 from jaxhands.render.appearance import Surroundings, sample_surroundings
@@ -92,4 +91,4 @@ def _surroundings(config: SyntheticConfig, split: str, scene: int, number: int) 
 def photos(folder: str, split: str) -> tuple[pathlib.Path, ...]:
   """The readable pictures of a folder of backgrounds that belong to a split."""
   found = photos_of_split(pathlib.Path(folder).expanduser(), split)
-  return tuple(path for path in found if cv2.haveImageReader(str(path)))
+  return tuple(path for path in found if is_picture(path))

@@ -8,7 +8,6 @@ with alternatives after " or ". `config.accept` names the differences that a run
 from __future__ import annotations
 
 import difflib
-import json
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -57,7 +56,8 @@ def check_labels(folder: pathlib.Path, needs: Collection[str]) -> None:
   """
   needed = sorted({"parts", "masks"} & set(needs))
   path = folder / "build.json"
-  arguments = json.loads(path.read_text())["arguments"] if path.is_file() else {}
+  again = "build the data set again: what is whole of it is kept"
+  arguments = files.read_json(path, again, ("arguments",))["arguments"] if path.is_file() else {}
   if needed and arguments.get("mano") == "":  # of builders that render them from fits of the user's hand model
     raise ValueError(
       f"{folder} was built without --mano and has no {needed[0]} to learn from; build it with --mano DIR"
@@ -94,8 +94,11 @@ def _of_sources(config: Any, top: pathlib.Path) -> list[str]:
 def _noted(folder: pathlib.Path) -> list[str]:
   """What the trainings in a run's folder noted; nothing of others' weights."""
   notes = folder / files.TRAINED_WITH
-  entries = json.loads(notes.read_text()) if notes.is_file() else []
-  return [text for entry in entries for text in entry.get("accepted", ())]
+  entries = files.read_json(notes, "delete it") if notes.is_file() else []
+  try:
+    return [text for entry in entries for text in entry.get("accepted", ())]
+  except (AttributeError, TypeError) as error:
+    raise files.DamagedFile(notes, error, "delete it") from error
 
 
 def _missing(config: Any) -> dict[str, tuple[str, list[str]]]:

@@ -12,6 +12,7 @@ import functools
 import logging
 import pathlib
 import threading
+import urllib.parse
 from collections.abc import Callable, Collection
 from typing import Any, Literal
 
@@ -267,15 +268,16 @@ class _Index:
 
   @classmethod
   def of(cls, builder: Any, data_set: DataSet, raw: Any) -> _Index:
-    path = pathlib.Path(data_set.folder) / f"index-{_file_name(data_set.split)}.npz"
-    if path.is_file():
-      try:
-        found = files.read_arrays(path, "it is made anew", [field.name for field in dataclasses.fields(cls)])
-      except files.DamagedFile as error:
-        _log.warning("%s", error)
-      else:
-        if {found["hand_present"].shape, found["annotated"].shape} == {(len(raw), 2)}:
-          return cls(found["hand_present"], found["annotated"], tuple(found["hand_models"].tolist()))
+    # Quoted, so that no two splits have one file.
+    path = pathlib.Path(data_set.folder) / f"index-{urllib.parse.quote(data_set.split, safe='')}.npz"
+    try:
+      found = files.read_arrays(path, "it is made anew", [field.name for field in dataclasses.fields(cls)])
+      if {found["hand_present"].shape, found["annotated"].shape} == {(len(raw), 2)}:
+        return cls(found["hand_present"], found["annotated"], tuple(found["hand_models"].tolist()))
+    except files.DamagedFile as error:
+      _log.warning("%s", error)
+    except OSError:  # there is none, or a split of many parts has too long a name
+      pass
     index = cls._read(builder, data_set, raw)
     index._write(path)
     return index
@@ -331,7 +333,3 @@ def _subset(builder: Any, keys: frozenset[str], folder: str) -> Any:
 def _skip_decoding(features: Any) -> dict[str, Any]:
   skip: Any = tfds.decode.SkipDecoding
   return {key: skip() for key, feature in features.items() if isinstance(feature, tfds.features.Image)}
-
-
-def _file_name(split: str) -> str:
-  return "".join(character if character.isalnum() else "_" for character in split)

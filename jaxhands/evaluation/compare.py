@@ -17,7 +17,7 @@ import rich.table
 from jaxtyping import Float
 
 from jaxhands.evaluation import metrics
-from jaxhands.evaluation.metrics import base
+from jaxhands.evaluation.metrics import base, pictures
 from jaxhands.hands.model import HandModel
 from jaxhands.runs import folder as files
 
@@ -115,7 +115,9 @@ def compare(
   scenes = np.unique(a.values["scene_id"][order_a], return_inverse=True)[1]
   found, known = [], []
   protocol, model = a.protocol(), HandModel.default()
-  for metric in (*metrics.standard(protocol, model, with_parts=True), *metrics.distributions(protocol, model)):
+  recovered = pictures.metrics(lambda picture: ())  # values are stored: nothing asks for features of pictures
+  standard = metrics.standard(protocol, model, with_parts=True)
+  for metric in (*standard, *recovered, *metrics.distributions(protocol, model)):
     name = metric.quantity.name
     if not all(name in run.values and f"{name}_weight" in run.values for run in (a, b)):
       continue

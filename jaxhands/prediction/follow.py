@@ -11,7 +11,7 @@ from jaxhands import schema
 from jaxhands.geometry import rotations
 from jaxhands.hands.model import HandModel
 from jaxhands.hands.skeleton import WRIST
-from jaxhands.prediction.hands import Hands
+from jaxhands.prediction.hands import Hands, reprojection_px
 from jaxhands.prediction.identity import Identity
 from jaxhands.prediction.smooth import OneEuro
 
@@ -51,10 +51,14 @@ class Follow:
           else:
             filter_.reset()
     raw = {**hands.raw, **self._calm_meshes(hands)}
-    if "samples" in raw:  # they go with the wrist of the pose that they lie around
-      moved = (joints_cam - hands.joints_cam)[:, None, :, WRIST, None]
-      raw["samples"] = raw["samples"] + moved * hands.joints_cam_valid[:, None, :, None, None]
-    return dataclasses.replace(hands, joints_img=joints_img, joints_cam=joints_cam, raw=raw)
+    # What lies around the wrist goes with it; 0 of hands that are not placed.
+    moved = (joints_cam - hands.joints_cam)[:, :, WRIST]
+    if "root_cam" in raw:
+      raw["root_cam"] = raw["root_cam"] + moved
+    if "samples" in raw:
+      raw["samples"] = raw["samples"] + moved[:, None, :, None]
+    error = reprojection_px(joints_img, joints_cam, hands.joints_cam_valid, hands.camera_img)
+    return dataclasses.replace(hands, joints_img=joints_img, joints_cam=joints_cam, reprojection_px=error, raw=raw)
 
   def _calm_meshes(self, hands: Hands) -> dict[str, np.ndarray]:
     """`mano` and `vertices_cam` calmed: rotations by their first two columns, which change without jumps."""

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from jaxhands import meshes, schema
+from jaxhands.geometry import camera
 from jaxhands.hands.model import HandModel
 
 Scale = Literal["metric", "assumed", "unknown"]
@@ -126,3 +127,16 @@ class Hands:
     values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
     raw = {key: change(key, value) for key, value in values.pop("raw").items()}
     return Hands(**{name: change(name, value) for name, value in values.items()}, raw=raw)
+
+
+def reprojection_px(
+  joints_img: Float[np.ndarray, "n 2 21 2"],
+  joints_cam: Float[np.ndarray, "n 2 21 3"],
+  joints_cam_valid: Bool[np.ndarray, "n 2"],
+  camera_img: Float[np.ndarray, "n 3 3"],
+) -> Float[np.ndarray, "n 2 21"]:
+  """The field of that name of `Hands`, from the others; 0 of hands that could not be placed."""
+  ahead = np.where(joints_cam_valid[..., None, None], joints_cam, np.array([0, 0, 1], np.float32))
+  projected = np.asarray(camera.project(ahead, camera_img[:, None]))
+  error = np.where(joints_cam_valid[..., None], np.linalg.norm(projected - joints_img, axis=-1), 0)
+  return error.astype(np.float32)

@@ -2,7 +2,8 @@
 
 What is read of an entry of `pictures`: `file`, `frame`; `camera`; and of each of its `hands` `hand`, `joints_cam_mm`,
 `joints_img` and `confidence`. A joint, a list or the camera may be null, or not there. Everything else stays as it is,
-so that other programs' joints need no more than that. The format: docs/predictions.md.
+so that other programs' joints need no more than that; only NaN and infinity, which are no JSON, are refused anywhere.
+The format: docs/predictions.md.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -54,7 +56,7 @@ class JointFile:
     Raises:
       FileNotFoundError: there is none.
       DamagedFile: it is no JSON, or not in this format.
-      ValueError: an entry is not what it should be; names picture, hand and key.
+      ValueError: an entry is not what it should be, or a number anywhere is not finite; names picture, hand and key.
     """
     content = files.read_json(path, _ADVICE, ("format", "version", "pictures"))
     if content["format"] != FORMAT or not isinstance(content["pictures"], list):
@@ -62,9 +64,12 @@ class JointFile:
     if content["version"] != VERSION:
       raise ValueError(f"{path} has version {content['version']!r} of the format, this program reads {VERSION}")
     try:
-      return cls._of(content)
+      found = cls._of(content)
+      if (field := _not_finite(content)) is not None:
+        raise ValueError(f"{field.removeprefix('.')} is no finite number; write null where a number is not known")
     except ValueError as error:
       raise ValueError(f"{path}: {error}") from error
+    return found
 
   @classmethod
   def _of(cls, content: Mapping[str, Any]) -> JointFile:
@@ -77,6 +82,7 @@ class JointFile:
       where = f"picture {row}"
       if not isinstance(picture, dict) or not isinstance(picture.get("hands", []), list):
         raise ValueError(f"{where} is no object with a list of hands")
+      _check_frame(where, picture.get("frame"))
       camera = picture.get("camera")
       if camera is not None:
         cameras[row] = _camera(where, camera)
@@ -121,6 +127,23 @@ def write(path: pathlib.Path, content: Mapping[str, Any]) -> None:
   """Writes `predictions.json`, whole or not at all."""
   with files.written(path) as file:
     file.write((json.dumps(content, allow_nan=False) + "\n").encode())
+
+
+def _not_finite(value: Any) -> str | None:
+  """The way to the first number that is not finite, as `.pictures[0].note`; None = there is none."""
+  if isinstance(value, float):
+    return None if math.isfinite(value) else ""
+  inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+  for key, inner in inside:
+    if (rest := _not_finite(inner)) is not None:
+      return (f"[{key}]" if isinstance(value, list) else f".{key}") + rest
+  return None
+
+
+def _check_frame(where: str, frame: Any) -> None:
+  number = isinstance(frame, int | float) and not isinstance(frame, bool)
+  if frame is not None and not (number and -(2**31) <= frame < 2**31 and frame == int(frame)):
+    raise ValueError(f"{where}: its frame is {frame!r}, expected a whole number of 32 bits, or null")
 
 
 def _camera(where: str, camera: Any) -> np.ndarray:

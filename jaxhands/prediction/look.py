@@ -68,13 +68,13 @@ class Look:
     """A picture with its camera and, where it is given, the box.
 
     Raises:
-      BadPicture, ValueError: its camera or the box does not fit it; names it.
+      BadPicture: its camera or the box does not fit it; names it.
     """
-    camera_img, source = self.cameras.find(picture)
     try:
+      camera_img, source = self.cameras.find(picture)
       return dataclasses.replace(picture, camera_img=camera_img, camera_source=source, boxes=self.box)
     except ValueError as error:
-      raise BadPicture(f"{picture.path}: {error}") from error
+      raise BadPicture(f"{picture.path}: {str(error).removeprefix(f'{picture.path}: ')}") from error
 
   def hands(self, pictures: Sequence[Picture]) -> Hands:
     """Those of pictures that are ready, without the meshes that `meshed` fits.
@@ -90,9 +90,18 @@ class Look:
         dataclasses.replace(picture, boxes=boxes if boxes.any() else None)
         for picture, boxes in zip(pictures, located.boxes, strict=True)
       ]
-    depth = None
-    if self.rootnet is not None and all(picture.camera_img is not None for picture in pictures):
-      depth = _depths(self.rootnet, pictures)
+    return self._placed(pictures, prob)
+
+  def _placed(self, pictures: Sequence[Picture], prob: np.ndarray | None) -> Hands:
+    """Hands with depths by the rootnet where the camera is known, with the finder's probabilities."""
+    known = np.array([picture.camera_img is not None for picture in pictures])
+    if self.rootnet is not None and known.any() and not known.all():
+      # Apart: where one picture's hands are placed does not depend on its neighbours' cameras.
+      rows = [np.flatnonzero(known), np.flatnonzero(~known)]
+      parts = [self._placed([pictures[row] for row in some], None if prob is None else prob[some]) for some in rows]
+      joined = Hands.joined(parts)
+      return Hands.joined([joined.one(int(at)) for at in np.argsort(np.concatenate(rows))])
+    depth = _depths(self.rootnet, pictures) if self.rootnet is not None and known.all() else None
     return self.model.predict(pictures, root_depth_mm=depth, hand_prob=prob)
 
   def meshed(self, hands: Hands, clip: bool = False) -> Hands:

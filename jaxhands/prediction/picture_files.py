@@ -31,7 +31,8 @@ VIDEOS = frozenset(
     ".mts", ".m2ts", ".ts", ".3gp", ".3g2", ".flv", ".ogv", ".mxf",
   }
 )  # fmt: skip
-_OURS = frozenset({"index.html", "overlays", "predictions.json", "predictions.npz"})
+_OURS = frozenset({"index.html", "overlays", "meshes", "predictions.json", "predictions.npz"})
+_LOCK = ".lock"  # of whoever writes into the folder now (`runs.lock`)
 MAX_PIXELS = 100_000_000
 MIN_SIDE = 8
 _MAX_BYTES = 1 << 30  # of a file
@@ -110,8 +111,9 @@ def _is_looked_at(file: pathlib.Path) -> bool:
 
 def _is_ours(file: pathlib.Path) -> bool:
   # Unlike pathlib's, this says no of what is in a folder that may not be looked into.
-  beside = os.path.isfile(file.parent / "predictions.json") and file.name in _OURS
-  return beside or os.path.isfile(file / "predictions.json")
+  page = file.suffix == ".html" and os.path.isfile(file.parent / "overlays" / f"{file.stem}.mp4")
+  beside = (page or file.name in _OURS) and os.path.isfile(file.parent / "predictions.json")
+  return beside or file.name == _LOCK or os.path.isfile(file / "predictions.json")
 
 
 def is_video(path: pathlib.Path) -> bool:

@@ -24,10 +24,10 @@ from jaxtyping import Float
 from jaxhands import schema
 from jaxhands.data import feed, host_ops
 from jaxhands.evaluation.metrics.confidence import Calibration
-from jaxhands.geometry import camera, crop, lift
+from jaxhands.geometry import crop, lift
 from jaxhands.hands import bones, mirror
 from jaxhands.hands.model import HandModel
-from jaxhands.prediction.hands import Hands
+from jaxhands.prediction.hands import Hands, reprojection_px
 from jaxhands.prediction.picture import Picture, all_of
 from jaxhands.runs import folder as files
 from jaxhands.systems import base, construct, subtrees
@@ -233,9 +233,6 @@ class Model:
     present = prob > lift.SEEN
     valid = np.asarray(placed.valid) & present & np.isfinite(placed.joints_cam).all((-1, -2))
     joints_cam = np.where(valid[..., None, None], placed.joints_cam, 0).astype(np.float32)
-    ahead = np.where(valid[..., None, None], joints_cam, np.array([0, 0, 1], np.float32))
-    projected = np.asarray(camera.project(ahead, cameras[:, None]))
-    error = np.where(valid[..., None], np.linalg.norm(projected - raw["joints_img"], axis=-1), 0)
     if "joints_cam" in raw:
       raw = raw | lift.move_meshes(raw, lift.Lifted(joints_cam, valid))
     sure = np.asarray(raw["confidence"], np.float32)
@@ -251,7 +248,7 @@ class Model:
       confidence=np.clip(sure if self.calibration is None else self.calibration(sure), 0, 1).astype(np.float32),
       joints_cam=joints_cam,
       joints_cam_valid=valid,
-      reprojection_px=error.astype(np.float32),
+      reprojection_px=reprojection_px(raw["joints_img"], joints_cam, valid, cameras),
       camera_img=cameras.astype(np.float32),
       scale=tuple(scales),  # pyright: ignore[reportArgumentType]
       box_img=np.stack([np.stack([each.box(hand) for hand in schema.HANDS]) for each in pictures]),

@@ -29,6 +29,7 @@ from jaxhands.schema import NUM_JOINTS
 
 _JPEG_QUALITY = 92
 _LINES_OVER_MESHES = 0.4  # opacity
+_INDEX = "index.html"
 _NEAREST_MM = 10.0  # to the camera, of samples that are projected
 _SCALES = {
   "unknown": "scale unknown (give --fx or --intrinsics)", "assumed": "scale of an average hand", "metric": "metric",
@@ -82,7 +83,7 @@ class Session:
           self._fail(file, error, bar)
 
   def write(self) -> None:
-    """Writes predictions and pages of what was found so far."""
+    """Writes predictions and pages of what was found so far; the first page is the index."""
     model = self._look.model
     hands = self._look.hand_model
     with_mano = hands is not None and bool(self.results) and "mano" in self.results[0].hands.raw
@@ -94,6 +95,10 @@ class Session:
       self._out, predictions_json.as_json(self.results, self.failed, self._passed_over, about), self.results
     )
     galleries = [gallery for gallery in self._galleries if gallery.shown]
+    if galleries:
+      galleries[0].file = _INDEX
+    else:
+      (self._out / _INDEX).unlink(missing_ok=True)  # an earlier call's, whose predictions are gone
     faces = None if hands is None else np.asarray(hands.faces)
     for gallery in galleries:
       text = page.html(gallery, galleries, self.failed, self._passed_over, about, faces)
@@ -208,8 +213,8 @@ class Session:
   # ---- both -----------------------------------------------------------------------
 
   def _gallery(self, name: str, fps: float = 0.0) -> page.Gallery:
-    """The page of the pictures, or of a video; the first one is the index."""
-    gallery = page.Gallery("index.html" if not self._galleries else f"{name}.html", name, fps)
+    """The page of the pictures, or of a video."""
+    gallery = page.Gallery(f"{name}.html", name, fps)
     self._galleries.append(gallery)
     return gallery
 

@@ -64,6 +64,14 @@ def photos_of_split(folder: pathlib.Path, split: str) -> tuple[pathlib.Path, ...
   return tuple(path for path in paths if _split_of(path) == split)
 
 
+def read_picture(path: pathlib.Path, flags: int) -> np.ndarray | None:
+  """What `cv2.imread` gives; None where a file cannot be read. OpenCV itself crashes on a name that is not UTF-8."""
+  try:
+    return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags)
+  except (OSError, cv2.error):  # it has gone; it is empty, or too large
+    return None
+
+
 def _split_of(path: pathlib.Path) -> str:
   tenth = hashlib.sha256(path.read_bytes()).digest()[0] * 10 // 256
   return {7: "val", 8: "test", 9: "other"}.get(tenth, "train")
@@ -71,7 +79,7 @@ def _split_of(path: pathlib.Path) -> str:
 
 def _photo(rng: np.random.Generator, height: int, width: int, path: pathlib.Path) -> np.ndarray:
   """A crop of a photo, perhaps mirrored, its colours a little changed."""
-  photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
+  photo = read_picture(path, cv2.IMREAD_COLOR)
   if photo is None:
     raise ValueError(f"cannot read the photo {path}; remove it from the folder of backgrounds")
   rows, columns = photo.shape[:2]

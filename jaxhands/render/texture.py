@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Integer
 
+from jaxhands.render.backgrounds import read_picture
 from jaxhands.render.skin import Skin, linear_from_srgb
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -80,7 +81,7 @@ def read_texture(path: pathlib.Path, layout: Float32[np.ndarray, "F 3 2"]) -> Te
   Raises:
     ValueError: the picture cannot be read.
   """
-  picture = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+  picture = read_picture(path, cv2.IMREAD_COLOR_RGB)
   if picture is None:
     raise ValueError(f"cannot read the texture {path}")
   size = np.array(picture.shape[1::-1], np.float32)

@@ -170,7 +170,7 @@ class Stage:
       return kept
     needs = mean_pose.NEEDS | (mean_pose.MESH_NEEDS if hand_model else frozenset())
     try:
-      records = self._data.open(self.config.data.train, needs)
+      records = self._data.open(self.config.data.train, needs, fits=self.config.data.fits)
     except (FileNotFoundError, ValueError) as error:
       if trains:
         raise
@@ -189,11 +189,11 @@ class Stage:
     """Trains, or goes on; what to evaluate, or None if a signal came. A system without objectives is assembled."""
     if not self.system.objectives:
       return self._assembled()
+    if self.config.get("fit", {}).get("choices"):  # runs of before it was there have none
+      self._fit()
     if jax.process_index() == 0 and not stages.is_finished(self.workdir, self._examples):
       accepted = requirements.differences(self.config, self._top)
       provenance.note_training(self.workdir, self._data_versions(self._data.training), accepted)
-    if self.config.get("fit", {}).get("choices"):  # runs of before it was there have none
-      self._fit()
     result = loop.train(
       self.system, self.config, self.workdir, self.train_batches, self._examples, self.mesh,
       fill=self._filled, evaluate=self._evaluate_between, profile_steps=profile_steps,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,7 +22,7 @@ from jaxhands.train import checkpoint, plan
 _DECISIVE = (
   "seed", "compute_dtype", "hand_model", "system", "batch_size", "accumulation", "optimizer", "schedule", "clip_norm",
   "ema", "freeze", "init_from", "data.train", "data.kind", "data.limit", "data.crop_hw",
-  "data.shrink", "data.augmentation", "data.synthetic", "data.aih", "data.multihands",
+  "data.shrink", "data.augmentation", "data.synthetic", "data.aih", "data.multihands", "data.rough", "data.fits", "vgg",
 )  # fmt: skip
 _NAMED = 8  # changes at most, in an error
 
@@ -109,13 +109,32 @@ def check_continues(workdir: pathlib.Path, config: Any) -> None:
     changes = [
       f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
       for key in sorted(before.keys() | now.keys())
-      if _in_stage(key).startswith(_DECISIVE) and before.get(key) != now.get(key)
+      if _in_stage(key).startswith(_DECISIVE) and _decided(key, before) != _decided(key, now)
     ]
   if changes:
     more = f"; and {len(changes) - _NAMED} more" if len(changes) > _NAMED else ""
     raise ValueError(
       f"{workdir} was begun with another config: {'; '.join(changes[:_NAMED])}{more}. Choose another --workdir"
     )
+
+
+def evaluated_anew(workdir: pathlib.Path, config: Any) -> Any:
+  """The config that a folder was begun with, which is to be evaluated as `config` says; `config` of a new folder."""
+  if not (workdir / files.CONFIG).is_file():
+    return config
+  begun, now = (json.loads(one.to_json()) for one in (checkpoint.read_config(workdir), config))
+  if isinstance(begun["stages"], list):  # of before stages were whole configs
+    return config
+  for old, new in ((begun, now), *((stage, now["stages"][name]) for name, stage in begun["stages"].items())):
+    old |= {key: new[key] for key in ("eval",) if key in new}
+    old["data"] |= {key: new["data"][key] for key in ("eval", "root_depths") if key in new["data"]}
+  return ConfigDict(begun)
+
+
+def _decided(key: str, values: Mapping[str, Any]) -> Any:
+  """What a field decides: nothing is nothing, also where an older config has no such field."""
+  value = values.get(key) or None
+  return value is not None if _in_stage(key) == "vgg" else value  # the same weights may have moved
 
 
 def _in_stage(key: str) -> str:

@@ -24,8 +24,10 @@ def make(stderr: bool = False) -> rich.console.Console:
 
 
 def one_line(error: BaseException) -> str:
-  """What an error says, or else its name, in one line."""
-  return " ".join(str(error).split()) or type(error).__name__
+  """What an error says, or else its name, with its notes, in one line."""
+  # JAX and grain add notes on their tracebacks, below a ruler.
+  notes = (note for note in getattr(error, "__notes__", ()) if not note.startswith("-----"))
+  return "; ".join(" ".join(text.split()) for text in (str(error).strip() or type(error).__name__, *notes))
 
 
 @contextlib.contextmanager

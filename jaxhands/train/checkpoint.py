@@ -129,8 +129,8 @@ class Checkpoints:
     trees: dict[str, Any] = {"variables": state.variables, "opt": {"step": state.step, "opt": state.opt}}
     if state.ema:
       trees["ema"] = state.ema
-    # The first process writes for all, which have the same values.
-    sums = {item: _sums(tree) for item, tree in trees.items()} if jax.process_index() == 0 else {}
+    # The first process writes them for all; an array that no process holds as a whole all must bring together.
+    sums = {item: _sums(tree) for item, tree in trees.items()}
     items: dict[str, Any] = {item: ocp.args.StandardSave(tree) for item, tree in trees.items()}
     items["meta"] = ocp.args.JsonSave({"step": step, "metrics": metrics, "jaxhands": __version__, "sums": sums})
     self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics if self._metric else None)
@@ -326,7 +326,7 @@ def _stored(item: pathlib.Path) -> dict[str, Any]:
 
 
 def _sums(tree: Any) -> dict[str, str]:
-  """Path -> dtype and CRC-32 of an array's bytes."""
+  """Path -> dtype and CRC-32 of an array's bytes; called by all processes, for some arrays lie on several hosts."""
 
   def sum_of(leaf: Any) -> str:
     array = np.ascontiguousarray(leaf)
@@ -334,8 +334,15 @@ def _sums(tree: Any) -> dict[str, str]:
 
   leaves = jax.tree_util.tree_leaves_with_path(tree)
   names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+  divided = {
+    # One at a time and in one order, as all processes take part.
+    name: sum_of(multihost_utils.process_allgather(leaf, tiled=True))
+    for name, (_, leaf) in zip(names, leaves, strict=True)
+    if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated)
+  }
+  here = {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True) if name not in divided}
   with concurrent.futures.ThreadPoolExecutor() as threads:
-    return dict(zip(names, threads.map(sum_of, (leaf for _, leaf in leaves)), strict=True))
+    return divided | dict(zip(here, threads.map(sum_of, here.values()), strict=True))
 
 
 def _check_sums(folder: pathlib.Path, found: Mapping[str, Mapping[str, str]]) -> None:

@@ -11,7 +11,7 @@ from jaxhands import schema
 from jaxhands.data import records
 from jaxhands.data.records import DataSet, Records
 from jaxhands.runs import folder as run_files
-from tests.data.conftest import make_record
+from tests.data.conftest import build, make_record
 
 NEEDS = {"image", "joints_cam", "hand_present"}
 
@@ -68,8 +68,30 @@ def test_index_is_kept_and_the_same(folder):
   assert not list(pathlib.Path(folder).glob("*.partial"))
 
 
+def test_every_split_has_an_index_of_its_own(tmp_path):
+  """As many records of both, whose names differ by what is no letter."""
+  folder = build(tmp_path / "data", train=13)
+  found = {}
+  for split in ("train[:5]", "train[-5:]", "train[:38%]", "train[-38%:]"):
+    opened = Records(DataSet(folder, split), "hand", NEEDS)
+    found[split] = [(int(opened[i]["record_id"]), opened[i]["view"]) for i in range(len(opened))]
+  rows = {split: sorted({row for row, _ in seen}) for split, seen in found.items()}
+  assert rows["train[:5]"] == rows["train[:38%]"] == list(range(5))
+  assert rows["train[-5:]"] == rows["train[-38%:]"] == list(range(8, 13))
+  for seen in found.values():
+    assert all(make_record("train", row)["hand_present"][("right", "left").index(view)] for row, view in seen)
+  assert len(list((tmp_path / "data").glob("index-*.npz"))) == 4
+
+
+def test_a_split_of_many_parts_is_read_without_a_kept_index(tmp_path):
+  folder = build(tmp_path / "data", train=13)
+  split = "+".join(f"train[{row}:{row + 1}]" for row in range(13))
+  assert len(Records(DataSet(folder, split), "pair", NEEDS)) == 13
+  assert not list((tmp_path / "data").glob("*index-*"))
+
+
 def test_a_folder_that_cannot_be_written_to_is_read_all_the_same(folder, monkeypatch):
-  index = pathlib.Path(folder) / "index-train_1__.npz"
+  index = pathlib.Path(folder) / "index-train%5B1%3A%5D.npz"
   monkeypatch.setattr(run_files.os, "replace", lambda *a: (_ for _ in ()).throw(PermissionError("read-only")))
   assert len(Records(DataSet(folder, "train[1:]"), "pair", NEEDS)) == 12
   assert not index.exists()

@@ -1,5 +1,8 @@
 """Contact sheets show labels where they are, and say so where there are none."""
 
+import errno
+import pathlib
+
 import cv2
 import numpy as np
 import pytest
@@ -93,3 +96,24 @@ def test_sheets_cover_all_splits(tmp_path):
 def test_a_folder_that_is_not_finished_is_named(tmp_path):
   with pytest.raises(BuildError, match=r"is no finished data set: it has no dataset_info.json"):
     preview.write_sheets(tmp_path, 4)
+
+
+@pytest.mark.parametrize("name", ["features.json", "dataset_info.json"])
+def test_a_damaged_data_set_is_named(tmp_path, name):
+  build(plan(train=1), tmp_path)
+  preview.write_sheets(tmp_path, 1)
+  path = tmp_path / name
+  path.write_bytes(path.read_bytes()[:20])
+  with pytest.raises(BuildError, match=rf"{name} is damaged, or something else \(.*\); delete it and build"):
+    preview.write_sheets(tmp_path, 1)
+
+
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+  build(plan(train=1), tmp_path)
+
+  def full(path, content):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+  monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+  with pytest.raises(BuildError, match=r"the disk is full under .*preview; make room and run the same command"):
+    preview.write_sheets(tmp_path, 1)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 
+import chex
 import numpy as np
 import pytest
 from jax.sharding import AxisType
@@ -19,7 +20,7 @@ from tests.train import toys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def _work_together(workdir, *options_of_second):
+def _work_together(workdir, *options_of_second, both=()):
   """Runs two workers; gives what each printed."""
   with socket.socket() as free:
     free.bind(("localhost", 0))
@@ -27,7 +28,7 @@ def _work_together(workdir, *options_of_second):
   workers = []
   for index in range(2):
     command = [sys.executable, "-m", "tests.train.worker", str(workdir), "--devices", "2"]
-    command += ["--distributed", f"{address},2,{index}", *(options_of_second if index else ())]
+    command += ["--distributed", f"{address},2,{index}", *both, *(options_of_second if index else ())]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     workers.append(subprocess.Popen(command, cwd=ROOT, env=os.environ, **pipes))
   try:
@@ -48,17 +49,24 @@ def test_two_processes_train_as_one_and_obey_a_signal_to_one_of_them(tmp_path):
   stopped = int(checkpoint.checkpoint_folder(tmp_path).name)
   assert 4 <= stopped < 8
 
-  outputs = _work_together(tmp_path)
+  # Goes on with a state of which each process holds a half, and saves that.
+  outputs = _work_together(tmp_path, both=("--fsdp", "4"))
   assert f"steps {stopped} to 8" in outputs[0]
   assert all(f"process {index} of 2: step 8, finished True" in output for index, output in enumerate(outputs))
   assert "steps" not in outputs[1]  # only the first process speaks
+  assert re.search(r"the state has .* MB, of which a device holds", outputs[0])
 
   for devices in (1, 4):
     alone = tmp_path / f"alone{devices}"
     mesh = distributed.make_mesh(devices)
     config = toys.config()
     checkpoint.write_config(alone, config)
-    loop.train(toys.Regressor(), config, alone, toys.Stream(mesh, config.batch_size), toys.EXAMPLES, mesh)
+    stream = toys.Stream(mesh, config.batch_size)
+    result = loop.train(toys.Regressor(), config, alone, stream, toys.EXAMPLES, mesh)
+    target = {kind: tree for kind, tree in result.variables.items() if kind != "constants"}
+    chex.assert_trees_all_close(
+      *(checkpoint.read_variables(one, target) for one in (tmp_path, alone)), rtol=1e-3, atol=1e-5
+    )
     for name in ("train/pose/loss", "train/pose/gradient_norm"):
       found, expected = toys.scalars(tmp_path, name), toys.scalars(alone, name)
       assert list(found) == list(range(1, 9))

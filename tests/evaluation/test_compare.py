@@ -69,6 +69,20 @@ def test_values_and_differences_are_those_of_the_runs(tmp_path):
   assert (found["mrrpe"].scenes, found["mrrpe"].examples) == (SCENES, COUNT // 3)
 
 
+def test_metrics_of_recovered_pictures_are_compared(tmp_path):
+  hidden = (np.arange(2 * COUNT).reshape(COUNT, 2) % 4 == 0).astype(np.float32)
+  values = {"psnr": 20 + hidden, "ssim": 0.5 * hidden, "perceptual": 2 * hidden}
+  stored = values | {f"{name}_weight": hidden for name in values}
+  a, b = both(tmp_path, stored, stored | {"psnr": values["psnr"] + 1.5})
+  found = by_key(compare.compare(a, b, list(values), resamples=100))
+  assert {key: (row.a, row.better) for key, row in found.items()} == {
+    "psnr": (21, "higher"), "ssim": (0.5, "higher"), "perceptual": (2, "lower"),
+  }  # fmt: skip
+  assert [row.difference for row in found.values()] == [-1.5, 0, 0]
+  assert found["psnr"].interval == (-1.5, -1.5)
+  assert {row.examples for row in found.values()} == {COUNT // 2}
+
+
 def test_the_order_of_the_examples_does_not_matter(tmp_path):
   a, b = both(tmp_path, {"seed": 1}, {"seed": 2})
   turned = np.random.default_rng(5).permutation(COUNT)

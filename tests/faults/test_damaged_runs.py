@@ -6,7 +6,9 @@ import pathlib
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
+from jaxhands.configuration import requirements
 from jaxhands.data import source
 from jaxhands.data.records import DataSet, RootDepths
 from jaxhands.evaluation import compare
@@ -40,7 +42,10 @@ def run(tmp_path):
 READERS = {
   "config.json": (checkpoint.read_config, RunFiles.read),
   "metrics.jsonl": (RunFiles.read,),
-  "origin.json": (lambda run: provenance.note_training(run, []),),
+  "origin.json": (
+    lambda run: provenance.note_training(run, []),
+    lambda run: requirements.of_weights(run, ConfigDict({"init_from": {}}), run),
+  ),
   "eval/metrics.json": (compare.Evaluated.read, RunFiles.read),
   "eval/calibration.json": (lambda run: confidence.Calibration.read(run), RunFiles.read),
   "eval/timings.json": (RunFiles.read,),

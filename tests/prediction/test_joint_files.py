@@ -152,6 +152,14 @@ def test_a_data_set_of_joints(tmp_path, capsys):
       r"picture 0, right hand: joints_cam_mm\[3\] is \[1, 2\], expected 3 numbers, or null",
     ),
     (lambda content: content["pictures"][0]["hands"][0].update(confidence=["a"] * 21), r"confidence\[0\]"),
+    (lambda content: content["pictures"][1].update(frame=1700000000000), "picture 1: its frame is 1700000000000"),
+    (lambda content: content["pictures"][1].update(frame=7.5), "picture 1: its frame is 7.5"),
+    (lambda content: content["pictures"][0].update(frame="7"), "picture 0: its frame is '7'"),
+    (
+      lambda content: content["pictures"][0]["hands"][0].update(note=[1, float("nan")]),
+      r"pictures\[0\].hands\[0\].note\[1\] is no finite number; write null",
+    ),
+    (lambda content: content.update(made_s=float("inf")), ": made_s is no finite number"),
   ],
 )
 def test_what_is_wrong_with_a_file_is_named(tmp_path, capsys, change, message):

@@ -126,6 +126,29 @@ def test_samples_of_calmed_hands_lie_around_them_as_before(model):
   assert np.abs(hands.joints_cam - joints).max() > 1, "they were calmed"
 
 
+def test_wrists_and_errors_of_calmed_hands_are_theirs(model):
+  """Of a hand that is not placed nothing moves."""
+  found = model.predict([spots.picture(240, 320, right=(100, 60), left=(250, 160))], cameras=[CAMERA])
+  rng = np.random.default_rng(0)
+  follow = Follow(25.0, True)
+  for _ in range(5):
+    joints_cam = found.joints_cam + rng.normal(0, 4, found.joints_cam.shape).astype(np.float32)
+    joints_img = found.joints_img + rng.normal(0, 2, found.joints_img.shape).astype(np.float32)
+    wrists = joints_cam[:, :, WRIST] + rng.normal(0, 9, (1, 2, 3)).astype(np.float32)
+    shaky = dataclasses.replace(
+      found, joints_cam=joints_cam, joints_img=joints_img, joints_cam_valid=np.array([[True, False]]),
+      raw={"root_cam": wrists},
+    )  # fmt: skip
+    hands, _ = follow(shaky)
+  from_wrist = hands.raw["root_cam"] - hands.joints_cam[:, :, WRIST]
+  np.testing.assert_allclose(from_wrist, wrists - joints_cam[:, :, WRIST], atol=1e-3)
+  np.testing.assert_array_equal(hands.raw["root_cam"][:, 1], wrists[:, 1])
+  seen = hands.joints_cam[0, 0] @ CAMERA.T
+  off = np.linalg.norm(seen[:, :2] / seen[:, 2:] - hands.joints_img[0, 0], axis=-1)
+  np.testing.assert_allclose(hands.reprojection_px[0], [off, np.zeros(21)], atol=1e-2)
+  assert np.abs(hands.joints_cam - joints_cam).max() > 1, "they were calmed"
+
+
 def test_frames_are_followed_in_groups_as_one_by_one(model):
   """Also where right and left are called wrongly in the middle of a group."""
   frames = [spots.picture(240, 320, right=(100 + 3 * t, 60), left=(250 - 3 * t, 160)) for t in range(6)]

@@ -59,9 +59,12 @@ def test_a_folder_inside_that_may_not_be_looked_into_is_passed_over(tmp_path, mo
 
 
 def test_what_was_written_before_is_not_passed_over(tmp_path):
-  for name in ("a.jpg", "index.html", "predictions.json", "predictions.npz", "other.html"):
-    (tmp_path / name).touch()
-  for name in ("overlays", "hands", "more"):
+  for name in ("overlays", "meshes", "hands", "more"):
     (tmp_path / name).mkdir()
+  for name in ("a.jpg", "index.html", "predictions.npz", "clip.html", "overlays/clip.mp4", "other.html", ".lock"):
+    (tmp_path / name).touch()
   (tmp_path / "hands" / "predictions.json").touch()
+  theirs = ["clip.html", "index.html", "meshes", "more", "other.html", "overlays", "predictions.npz"]
+  assert [path.name for path in picture_files.passed_over([tmp_path])] == theirs, "nothing was written but the lock"
+  (tmp_path / "predictions.json").touch()
   assert [path.name for path in picture_files.passed_over([tmp_path])] == ["more", "other.html"]

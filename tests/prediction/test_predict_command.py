@@ -251,6 +251,37 @@ def test_a_video_called_index_leaves_the_page_of_the_pictures(run, tmp_path):
     assert {href for _, href in page["pages"]} == set(pages) - {name}
 
 
+def test_a_video_whose_camera_does_not_fit_stops_no_other(run, tmp_path, capsys):
+  """The index is the first page that shows something."""
+  out, broken = tmp_path / "out", tmp_path / "broken.jpg"
+  broken.write_text("not a picture")
+  (tmp_path / "cameras.json").write_text('{"a": {"fx": 2}, "b": {"fx": 70}}')
+  clips = [tmp_path / f"{name}.mp4" for name in "abc"]
+  for clip in clips:
+    with video.Writer(clip, 20.0, (64, 64)) as writer:
+      writer.add(spots.picture(64, 64, right=(30, 30)), 0.0)
+  assert _predict(broken, *clips, "--run", run, "--out", out, "--intrinsics", tmp_path / "cameras.json") == 1
+  found = _strict((out / "predictions.json").read_text())
+  assert [entry["file"] for entry in found["failed"]] == [str(broken), str(clips[0])]
+  assert found["failed"][1]["reason"].startswith("the file of intrinsics have focal lengths 2 and 2, which no lens has")
+  sources = {entry["file"]: entry["camera"]["source"] for entry in found["pictures"]}
+  assert sources == {str(clips[1]): "given", str(clips[2]): "unknown"}
+  assert sorted(path.name for path in (out / "overlays").iterdir()) == ["b.mp4", "c.mp4"]
+  pages = {path.name: _page(path)["pages"] for path in out.glob("*.html")}
+  assert pages == {"index.html": [["c", "c.html"]], "c.html": [["b", "index.html"]]}
+  assert f"{out}/index.html\n{out}/c.html\n" in capsys.readouterr().out
+
+
+def test_an_index_of_an_earlier_call_does_not_stay(run, tmp_path):
+  out = tmp_path / "out"
+  out.mkdir()
+  (out / "index.html").write_text("other pictures")
+  (tmp_path / "broken.jpg").write_text("not a picture")
+  assert _predict(tmp_path / "broken.jpg", "--run", run, "--out", out) == 1
+  assert not (out / "index.html").exists()
+  assert _strict((out / "predictions.json").read_text())["pictures"] == []
+
+
 def test_what_is_passed_over_is_counted(run, tmp_path, capsys):
   folder = tmp_path / "in"
   (folder / "more").mkdir(parents=True)

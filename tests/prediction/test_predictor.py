@@ -1,5 +1,6 @@
 """The predictor, on a system whose answer is known."""
 
+import pathlib
 import sys
 
 import numpy as np
@@ -11,6 +12,9 @@ from jaxhands.geometry import camera
 from jaxhands.hands import bones
 from jaxhands.prediction.find import find_hands
 from jaxhands.prediction.hands import Hands
+from jaxhands.prediction.look import Look
+from jaxhands.prediction.picture import Picture
+from jaxhands.prediction.predictor import Model
 from tests.prediction import spots
 
 CAMERA = np.array([[300, 0, 160], [0, 320, 120], [0, 0, 1]], np.float32)
@@ -79,6 +83,41 @@ def test_depths_from_elsewhere_are_metric(model):
   found = model.predict([pixels], cameras=[CAMERA], root_depth_mm=[[500, 900]])
   assert found.scale == ("metric",)
   np.testing.assert_allclose(found.joints_cam[0, :, 20, 2], (500, 530), atol=1e-2)
+
+
+class _Depths(Model):
+  """A rootnet that takes a picture's name for the depth of its wrists."""
+
+  def __init__(self):
+    pass
+
+  def maps(self, pictures, boxes=None, cameras=None):
+    depths = np.array([[[0, 0, float(picture.path.name)]] * 2 for picture in pictures], np.float32)
+    return {"root_cam": depths}, np.zeros((len(pictures), 2, 2, 3), np.float32)
+
+
+def test_depths_do_not_depend_on_the_cameras_of_other_pictures(model):
+  known = np.array([False, True, False, True, True])
+  pictures = [
+    Picture(
+      pathlib.Path(f"{500 + 50 * row}"), spots.picture(240, 320, right=(60 + 40 * row, 60)),
+      camera_img=CAMERA if known[row] else None,
+    )
+    for row in range(5)
+  ]  # fmt: skip
+  look = Look(model, rootnet=_Depths())
+  found = look.hands(pictures)
+  assert found.scale == ("unknown", "metric", "unknown", "metric", "metric")
+  np.testing.assert_allclose(found.joints_img[:, 0, 20, 0], 60 + 40 * np.arange(5), atol=4)
+  np.testing.assert_allclose(found.joints_cam[known, 0, 20, 2], (550, 650, 700), atol=1e-2)
+  for row, picture in enumerate(pictures):
+    alone = look.hands([picture])
+    for key in ("joints_img", "joints_cam", "reprojection_px", "camera_img"):
+      np.testing.assert_allclose(
+        getattr(found, key)[row], getattr(alone, key)[0], rtol=1e-5, atol=1e-3, err_msg=f"{key} of {row}"
+      )
+  prob = np.linspace(0.05, 0.95, 10, dtype=np.float32).reshape(5, 2)
+  np.testing.assert_array_equal(look._placed(pictures, prob).hand_prob, prob)
 
 
 def test_hands_change_places(model):

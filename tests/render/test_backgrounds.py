@@ -1,5 +1,7 @@
 """Backgrounds: deterministic, varied, and no family in two splits."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -63,6 +65,15 @@ def test_photo_backgrounds(photo_folder):
   assert picture.shape == (64, 48, 3)
 
 
+def test_a_photo_may_have_a_name_that_is_not_utf8(photo_folder):
+  photo = next((photo_folder / "a").iterdir())
+  expected = backgrounds.sample_background(np.random.default_rng(0), 64, 48, photos=(photo,), photo_share=1.0)
+  renamed = photo.rename(photo_folder / os.fsdecode(b"caf\xe9.png"))
+  found = backgrounds.sample_background(np.random.default_rng(0), 64, 48, photos=(renamed,), photo_share=1.0)
+  assert found[1] == expected[1] == "photo"
+  np.testing.assert_array_equal(found[0], expected[0])
+
+
 def test_what_is_wrong_is_named(tmp_path):
   with pytest.raises(FileNotFoundError, match="no photo"):
     backgrounds.photos_of_split(tmp_path, "train")
@@ -70,5 +81,7 @@ def test_what_is_wrong_is_named(tmp_path):
     backgrounds.photos_of_split(tmp_path, "validation")
   broken = tmp_path / "broken.jpg"
   broken.write_bytes(b"not a picture")
-  with pytest.raises(ValueError, match=r"broken\.jpg"):
-    backgrounds.sample_background(np.random.default_rng(0), 8, 8, "train", (broken,), photo_share=1.0)
+  for spoil in (lambda: None, lambda: broken.write_bytes(b""), broken.unlink):
+    spoil()
+    with pytest.raises(ValueError, match=r"broken\.jpg"):
+      backgrounds.sample_background(np.random.default_rng(0), 8, 8, "train", (broken,), photo_share=1.0)

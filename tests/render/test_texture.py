@@ -1,6 +1,7 @@
 """Skin from a picture: where it comes to lie, and what of a folder of textures is refused."""
 
 import dataclasses
+import os
 
 import cv2
 import numpy as np
@@ -82,6 +83,13 @@ def test_a_textured_hand_has_the_textures_colours(texture):
   assert plain.picture[inner].mean(0)[0] > plain.picture[inner].mean(0)[2]
   np.testing.assert_array_equal(made.masks, plain.masks)
   np.testing.assert_allclose(hand.skin.back, (0.02, 0.02, 0.6), atol=1e-6)
+
+
+def test_a_texture_may_have_a_name_that_is_not_utf8(folder, texture):
+  (folder / "skin.png").rename(folder / os.fsdecode(b"caf\xe9.png"))
+  path, (picture,) = textures.texture_files(folder)
+  again = textures.read_texture(picture, textures.read_layout(path, posed.surfaces()[0].faces))
+  np.testing.assert_array_equal(again.picture, texture.picture)
 
 
 def test_what_is_no_folder_of_textures_is_refused(folder, tmp_path_factory):

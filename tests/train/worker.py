@@ -19,6 +19,7 @@ def main() -> None:
   parser.add_argument("--system", default="Regressor")
   parser.add_argument("--devices", type=int, default=1)
   parser.add_argument("--distributed", default="off")
+  parser.add_argument("--fsdp", type=int, default=1)
   parser.add_argument("--signal", type=int, default=0, help="sent to itself ...")
   parser.add_argument("--pause", type=float, default=0.0, help="seconds that a batch takes from then on")
   parser.add_argument("--at", type=int, default=-1, help="... before the batch of this step")
@@ -26,7 +27,7 @@ def main() -> None:
 
   jax.config.update("jax_num_cpu_devices", arguments.devices)
   distributed.initialize(arguments.distributed)
-  mesh = distributed.make_mesh()
+  mesh = distributed.make_mesh(fsdp=arguments.fsdp)
 
   def spoil(step, batch):
     if step == arguments.at:
@@ -36,6 +37,7 @@ def main() -> None:
     return batch
 
   config = toys.config()
+  config.sharding.fsdp = arguments.fsdp
   if jax.process_index() == 0:
     checkpoint.write_config(arguments.workdir, config)
   stream = toys.Stream(mesh, config.batch_size, spoil)

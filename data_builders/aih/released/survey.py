@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import functools
+import os
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -102,12 +103,16 @@ def _render_rows(
   rows = []
   what = f"{split}: checking AIH_render {BRANCHES[branch]} {HANDS[hand]}"
   for number, (name, faults) in enumerate(zip(names, _all(fault, names, what, say), strict=True), listed):
+    encoded = os.fsencode(name)
+    if encoded != name.encode(errors="replace"):
+      problems.add("malformed entry", split, name, "its name is not UTF-8")
+      continue
     for kind, where, detail in faults:
       problems.add(kind, split, where, detail)
-    if len(name.encode()) > RENDER_ROW["name"].itemsize:
+    if len(encoded) > RENDER_ROW["name"].itemsize:
       problems.add("malformed entry", split, name, "its name is too long")
     elif not faults:
-      rows.append((number, branch, hand, name.encode()))
+      rows.append((number, branch, hand, encoded))
   return rows, listed + len(names)
 
 
@@ -195,8 +200,10 @@ def _faults(
     if hw != sizes[0]:
       detail = f"{hw[1]} x {hw[0]} pixels, its picture {sizes[0][1]} x {sizes[0][0]}"
       found.append((f"{what} of another size", str(path.relative_to(folder)), detail))
-  if whole_hand.stat().st_size < _SMALL_BYTES and not np.any(cv2.imread(str(whole_hand), cv2.IMREAD_GRAYSCALE)):
-    found.append(("empty label", str(whole_hand.relative_to(folder)), ""))
+  if whole_hand.stat().st_size < _SMALL_BYTES:
+    content = np.frombuffer(whole_hand.read_bytes(), np.uint8)  # OpenCV crashes on a name that is not UTF-8
+    if not np.any(cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)):
+      found.append(("empty label", str(whole_hand.relative_to(folder)), ""))
   return found
 
 

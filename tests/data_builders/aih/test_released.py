@@ -1,5 +1,6 @@
 """The authors' AIH from a made-up download: what is built of it, and every fault by its name."""
 
+import os
 import shutil
 import sys
 
@@ -194,6 +195,24 @@ def test_labels_that_contradict_their_picture_cost_their_record(source, tmp_path
   folder, found = released.build(released.ReleasedConfig(str(source)), tmp_path / "out", jobs=1)
   assert found == problems
   assert len((folder / "quarantine.tsv").read_text().splitlines()) == 1 + 3
+
+
+def test_names_that_cannot_be_kept_are_one_finding_each(source, tmp_path):
+  """A name in Latin-1 with all of its files, another without, and one that is too long."""
+  train = source / "AIH_render" / "machine_annot" / "train"
+  for path in list(train.rglob("train_r_0.*")):
+    for name in (b"caf\xe9", b"\xc3\xa9" * 49):
+      shutil.copy(path, path.with_name(os.fsdecode(name) + path.suffix))
+  shutil.copy(train / "images/r_images/IH/train_r_0.jpg", train / "images/l_images/IH" / os.fsdecode(b"\xff.jpg"))
+  problems, lines = problems_of(source)
+  assert problems == [
+    f"train: 3 x malformed entry [record left out]: caf\udce9 (its name is not UTF-8), {'é' * 49} (its name is too "
+    "long), \udcff (its name is not UTF-8)"
+  ]
+  assert lines[0] == "train: 4 records of AIH_Render and 3 of AIH_Syn can be built"
+  folder, found = released.build(released.ReleasedConfig(str(source)), tmp_path / "out", jobs=1)
+  assert found == problems
+  assert "\tcaf\\udce9\t" in (folder / "quarantine.tsv").read_text()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -220,6 +221,44 @@ def test_a_picture_that_went_after_the_survey_stops_the_build(download, tmp_path
   monkeypatch.setattr(build_module, "_make_survey", then_lose)
   with pytest.raises(BuildError, match=r"cannot read .*cam410001/image11\.jpg, which was there before: No such file"):
     build(InterHandConfig(str(download)), tmp_path / "out", jobs=1)
+
+
+def other_size():
+  return cv2.imencode(".jpg", np.zeros((made_up.HEIGHT + 1, made_up.WIDTH, 3), np.uint8))[1].tobytes()
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    (lambda raw: raw[:10], r"is a cut picture now \(no end mark after 10 bytes\)"),
+    (lambda raw: raw[:-100], r"is a cut picture now \(no end mark after [\d,]+ bytes\)"),
+    (lambda raw: b"", r"is a cut picture now \(empty file\)"),
+    (lambda raw: other_size(), "is 128 x 161 pixels now, and was 128 x 160"),
+  ],
+)
+def test_a_picture_that_changed_after_the_survey_stops_the_build(download, tmp_path, monkeypatch, change, message):
+  survey = build_module._make_survey
+  path = download / "images/test/Capture1/0003_pray/cam410001/image11.jpg"
+
+  def then_change(config, folder, say):
+    survey(config, folder, say)
+    path.write_bytes(change(path.read_bytes()))
+
+  monkeypatch.setattr(build_module, "_make_survey", then_change)
+  with pytest.raises(BuildError, match=rf"{path} {message}; put back the picture that was there before, or build into"):
+    build(InterHandConfig(str(download)), tmp_path / "out", jobs=1)
+
+
+def test_a_survey_of_before_sizes_were_kept_is_gone_on_with(download, tmp_path, monkeypatch):
+  survey = build_module._make_survey
+
+  def as_before(config, folder, say):
+    survey(config, folder, say)
+    (folder / "test" / "picture_hw").unlink()
+
+  monkeypatch.setattr(build_module, "_make_survey", as_before)
+  out, _ = build(InterHandConfig(str(download)), tmp_path / "out", jobs=1)
+  assert len(read(out)) == 5
 
 
 def test_a_folder_begun_with_other_arguments_is_refused(download, tmp_path):

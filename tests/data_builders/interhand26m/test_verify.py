@@ -132,6 +132,7 @@ def test_a_missing_annotation_file_is_named(download, role, tmp_path):
     ("images", {"camera": "left one"}, "invalid literal for int()"),
     ("images", {"frame_idx": -5}, "are not all 0..2147483647"),
     ("images", {"id": None}, "int() argument must be"),
+    ("images", {"file_name": "a\0.jpg"}, r"file_name 'a\x00.jpg' holds a null character"),
   ],
 )
 def test_values_that_cannot_be_are_named_and_cost_their_record(download, entry, change, message):
@@ -157,6 +158,7 @@ def test_cameras_of_another_shape_are_named(download, change):
     ("camrot", [[1, 0, 0], [0, 2, 0], [0, 0, 1]], "its camrot is no rotation"),
     ("campos", [1, 2, float("nan")], "its numbers are not all there and finite"),
     ("focal", [1000], "its numbers are not all there and finite"),
+    ("princpt", [10**400, 1], "int too large to convert to float"),
   ],
 )
 def test_a_camera_that_cannot_be_is_named_and_costs_its_records(download, field, value, message):
@@ -166,6 +168,31 @@ def test_a_camera_that_cannot_be_is_named_and_costs_its_records(download, field,
   assert f"InterHand2.6M_test_camera.json capture 1 camera 400002 ({message})" in found[0]
   assert found[1].startswith("test: 1 x missing camera [record left out]: Capture1/0007_thumbup/cam400002/")
   assert lines == ["test: 4 records can be built"]
+
+
+@pytest.mark.parametrize("role", ["camera", "joint_3d", "MANO_NeuralAnnot"])
+def test_numbers_that_no_picture_has_are_named_and_cost_nothing_else(download, mano_folder, role):
+  with Edited(download, role) as content:
+    for inner in content["1"].values() if role == "camera" else (content["1"],):
+      inner |= dict.fromkeys(("-1", str(2**31), str(2**70)), next(iter(inner.values())))
+    content[str(2**70)] = content["0"]
+  (line,), lines = checked(download, mano=str(mano_folder))
+  assert f" x malformed entry [record left out]: InterHand2.6M_test_{role}.json " in line
+  for numbers in ([1, -1], [1, 2**31], [1, 2**70], [2**70, 400002 if role == "camera" else 11]):
+    assert f"(its numbers {numbers} are not all 0..2147483647)" in line
+  assert lines == ["test: 5 records can be built"]
+
+
+@pytest.mark.parametrize("role", ["joint_3d", "MANO_NeuralAnnot"])
+def test_values_that_no_float_holds_are_named(download, mano_folder, role):
+  with Edited(download, role) as content:
+    if role == "joint_3d":
+      content["1"]["12"]["world_coord"][0][0] = 10**400
+    else:
+      content["1"]["12"]["right"]["trans"][0] = 10**400
+  found, lines = checked(download, mano=str(mano_folder))
+  assert f"InterHand2.6M_test_{role}.json 1.12 (int too large to convert to float)" in found[0]
+  assert lines == [f"test: {3 if role == 'joint_3d' else 5} records can be built"]
 
 
 def test_an_annotation_id_twice_counts_once(download):

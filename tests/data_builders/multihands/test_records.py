@@ -174,6 +174,15 @@ def test_report_and_sheet(config, folder):
   assert (folder / "sheet.png").stat().st_size > 10_000
 
 
+def test_a_full_disk_is_said_of_the_sheet(config, folder, tmp_path):
+  if not pathlib.Path("/dev/full").exists():
+    pytest.skip("no /dev/full here")
+  source, _ = source_of(config, folder)
+  (tmp_path / "sheet.png").symlink_to("/dev/full")
+  with pytest.raises(shards.BuildError, match=rf"the disk is full under {tmp_path}; make room"):
+    report.write(source, tmp_path, "val", 1)
+
+
 def test_likelihood_is_that_of_the_poses():
   rng = np.random.default_rng(0)
   mix = rng.normal(size=(45, 45)) * 0.1

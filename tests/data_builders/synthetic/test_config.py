@@ -1,6 +1,7 @@
 """The configuration: bad values are refused at once, and its arguments name exactly what decides the records."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 
@@ -55,6 +56,12 @@ def backgrounds(tmp_path):
 
 def test_background_pictures_are_found_in_order(backgrounds):
   assert [path.name for path in background_files(str(backgrounds))] == ["a.jpg", "b.png", "c.JPG"]
+
+
+def test_pictures_may_have_names_that_are_not_utf8(backgrounds):
+  for old, new in (("b.png", b"caf\xe9.png"), ("notes.txt", b"\xff.jpg")):
+    (backgrounds / old).rename(backgrounds / os.fsdecode(new))
+  assert [os.fsencode(path.name) for path in background_files(str(backgrounds))] == [b"a.jpg", b"caf\xe9.png", b"c.JPG"]
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):

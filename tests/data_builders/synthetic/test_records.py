@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import os
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from data_builders import schema
 from data_builders.shards import BuildError
 from data_builders.synthetic import SyntheticConfig
 from data_builders.synthetic import moment as moment_module
+from data_builders.synthetic import records as made
 from data_builders.synthetic.config import SPLITS
 from data_builders.synthetic.moment import Stream, moment, stream, subject
 from data_builders.synthetic.records import make_record
@@ -210,6 +212,12 @@ def test_photos_join_the_backgrounds(photos):
     blue, is_green, red = np.median(bgr.reshape(-1, 3), axis=0)
     green += is_green > 2 * max(blue, red, 1)
   assert 2 <= green <= 16
+
+
+def test_photos_may_have_names_that_are_not_utf8(photos):
+  renamed = {path.rename(photos / os.fsdecode(b"caf\xe9 " + path.name.encode())) for path in list(photos.iterdir())}
+  (photos / os.fsdecode(b"caf\xe9.jpg")).write_text("no picture")
+  assert renamed == {path for split in FAMILIES for path in made.photos(str(photos), split)}
 
 
 def test_a_broken_photo_is_named(photos):
