@@ -237,12 +237,15 @@ def kernel_by_bands(
     windows = jnp.concatenate(windows, axis=-1) if len(windows) > 1 else windows[0]
     windows, cotangent_rows = windows.reshape(-1, inputs), cotangent_rows.reshape(-1, shape[3])
     # The narrow one is transposed.
-    return total + (windows.T @ cotangent_rows if inputs < shape[3] else cotangent_rows.T @ windows)
+    factors = (windows.T, cotangent_rows) if inputs < shape[3] else (cotangent_rows.T, windows)
+    return total + jnp.matmul(*factors, preferred_element_type=total.dtype)
 
   inputs = len(places) * shape[2]
-  gradient = jnp.zeros((inputs, shape[3]) if inputs < shape[3] else (shape[3], inputs), x.dtype)
+  # Hundreds of bands in bfloat16 would lose what the last ones add.
+  exact = jnp.promote_types(x.dtype, jnp.float32)
+  gradient = jnp.zeros((inputs, shape[3]) if inputs < shape[3] else (shape[3], inputs), exact)
   gradient = jax.lax.fori_loop(0, batch // examples * bands, add, gradient)
-  return (gradient if inputs < shape[3] else gradient.T).reshape(shape)
+  return (gradient if inputs < shape[3] else gradient.T).reshape(shape).astype(x.dtype)
 
 
 def _largest_divisor(number: int, most: int) -> int:

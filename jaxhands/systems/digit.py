@@ -103,8 +103,8 @@ class Network(nn.Module):
 
     def per_joint(name: str, bias: float) -> jax.Array:
       bias_init = nn.initializers.constant(bias)
-      scores = Conv(_JOINTS, 1, dtype=of.dtype, kernel_init=_init, bias_init=bias_init, name=name)(x)
-      return scores.astype(jnp.float32)
+      # In bfloat16 the bias of the depths would be rounded to quarters of a bin.
+      return Conv(_JOINTS, 1, dtype=jnp.float32, kernel_init=_init, bias_init=bias_init, name=name)(x)
 
     pooled_init = _init if of.released else nn.initializers.he_normal()
     pooled = segmentation.PooledFeatures(of.pooled_features, pooled_init, of.dtype, name="pooled")(x)

@@ -61,12 +61,12 @@ class Windows:
 
   def __call__(self, example: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
     extent = np.array(_picture_hw(example)[::-1], np.float64)
-    hands = np.flatnonzero(example["joints_img_valid"].any(1))
+    hands = np.flatnonzero(example["joints_img_valid"].sum(1) > 1)  # a single joint has no size
     kind = rng.random()
     if kind < _NEAR and len(hands):
       hand = int(rng.choice(hands))
       box = np.asarray(crop.box_around(example["joints_img"][hand], example["joints_img_valid"][hand]), np.float64)
-      side = box[2:].max() * np.exp(rng.uniform(*np.log(_NEAR_SIDES)))
+      side = max(box[2:].max(), _SMALLEST_PX) * np.exp(rng.uniform(*np.log(_NEAR_SIDES)))
       centre = box[:2] + box[2:] / 2 + rng.uniform(-_NEAR_SHIFT, _NEAR_SHIFT, 2) * side
     elif kind < _NEAR + _PART:
       side = extent.max() * rng.uniform(*_PART_SIDES)

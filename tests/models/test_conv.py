@@ -123,6 +123,14 @@ def test_transposed_layer_is_that_of_flax():
   _close(ours.apply(variables, x), expected)
 
 
+def test_gradients_by_bands_are_added_up_exactly_in_half_precision():
+  x, cotangent = _random(2, 512, 512, 4, dtype=jnp.bfloat16), _random(2, 512, 512, 4, key=1, dtype=jnp.bfloat16)
+  found = jax.jit(lambda x, of: kernel_by_bands(x, of, (1, 1, 4, 4), 1, 0, 1))(abs(x), abs(cotangent))
+  assert found.dtype == jnp.bfloat16
+  exact = np.einsum("bhwc,bhwd->cd", *(abs(np.asarray(each, np.float64)) for each in (x, cotangent)))
+  np.testing.assert_allclose(np.asarray(found[0, 0], np.float64), exact, rtol=2**-8)
+
+
 @pytest.mark.parametrize("layer", [Conv(3, 1), Conv(3, 3), Conv(3, 3, 2), Deconv(3)])
 def test_half_precision(layer):
   half = layer.clone(dtype=jnp.bfloat16)

@@ -147,6 +147,15 @@ def test_training_looks_at_whole_pictures_at_hands_and_anywhere():
   assert kinds.count("near") > 90
 
 
+def test_a_hand_of_which_one_joint_is_known_has_no_window():
+  record = {**records.record(0), "view": "pair"}
+  example = record
+  for op in SYSTEM.host_ops(True)[:2]:
+    example = op(example, np.random.default_rng(0))
+  alone = example | {"joints_img_valid": np.arange(42).reshape(2, 21) == 20}
+  assert all((Windows()(alone, np.random.default_rng(seed))["box_img"][2:] > 10).all() for seed in range(40))
+
+
 def test_the_kept_size_is_light():
   system = construct.load(config_of.get_config("kept"))
   assert isinstance(system, Finder)

@@ -121,16 +121,16 @@ def vertex_error(protocol: Protocol, model: HandModel) -> Quantity:
   def fn(prediction: schema.Prediction, batch: schema.Batch) -> tuple[Any, Any]:
     posed = model.forward_mano(batch["mano"])
     valid = batch["joints_cam_valid"] & batch["mano_valid"][..., None]
-    predicted = lift.Lifted(prediction["joints_cam"], jnp.ones(valid.shape[:2], bool))
+    lifted = _lift(protocol, prediction, batch, _left_root(protocol))
     # The truth's own joints: annotated ones are not exactly those of the fitted model.
-    scale, scalable = _scale(protocol, predicted.joints_cam, posed.keypoints, valid)
-    root, true_root, rooted = _roots(protocol, predicted, posed.keypoints, valid)
-    moved = scale[..., None, None] * (prediction["vertices_cam"] - root)
+    scale, scalable = _scale(protocol, lifted.joints_cam, posed.keypoints, valid)
+    root, true_root, rooted = _roots(protocol, lifted, posed.keypoints, valid)
+    moved = scale[..., None, None] * (lift.move_meshes(prediction, lifted)["vertices_cam"] - root)
     error = _distance(moved, posed.vertices - true_root).mean(-1)
-    return _masked(error, batch["mano_valid"] & rooted & scalable)
+    return _masked(error, batch["mano_valid"] & lifted.valid & rooted & scalable)
 
-  needs = frozenset({"mano", "mano_valid", "joints_cam_valid"})
-  return Quantity("vertex_error", fn, needs, frozenset({"vertices_cam", "joints_cam"}))
+  needs = frozenset({"mano", "mano_valid", "joints_cam_valid"}) | lift.NEEDS[protocol.depth]
+  return Quantity("vertex_error", fn, needs, frozenset({"vertices_cam", "joints_cam"}) | _predicts(protocol))
 
 
 def root_error(protocol: Protocol) -> Quantity:

@@ -263,6 +263,26 @@ def test_mpvpe_of_moved_scaled_meshes(scale):
   np.testing.assert_allclose(value[weight > 0], expected, rtol=1e-3, atol=1e-2)
 
 
+def test_mpvpe_is_of_meshes_where_the_protocol_puts_the_joints():
+  model = HandModel.default()
+  rng = np.random.default_rng(0)
+  mano = np.concatenate([rng.normal(0, 0.3, (4, 2, 58)), rng.uniform(300, 500, (4, 2, 3))], -1).astype(np.float32)
+  posed = model.forward_mano(mano)
+  joints = np.asarray(posed.keypoints)
+  batch = scenes.truth(count=4) | {
+    "mano": mano, "mano_valid": np.ones((4, 2), bool), "joints_cam": joints, "hand_present": np.ones((4, 2), bool),
+    "joints_cam_valid": np.ones((4, 2, 21), bool), "root_depth": joints[:, :, 20, 2],
+    "root_depth_valid": np.array([[True, True], [True, False], [False, True], [True, True]]),
+  }  # fmt: skip
+  prediction = scenes.prediction(batch, noise=0.0)
+  away = {"joints_cam": joints + np.float32([9, 0, 100]), "vertices_cam": posed.vertices + np.float32([9, 0, 100])}
+  value, weight = measure(pose.mpvpe(Protocol(depth="gt", root="none"), model), prediction | away, batch)
+  np.testing.assert_array_equal(weight > 0, batch["root_depth_valid"])
+  np.testing.assert_allclose(value, 0, atol=0.1)
+  value, _ = measure(pose.mpvpe(Protocol(depth="predicted", root="none"), model), prediction | away, batch)
+  np.testing.assert_allclose(value, np.hypot(9, 100), rtol=1e-3)
+
+
 def test_hands_of_unknown_depth_are_placed_by_their_bones():
   """The mean hand is lifted exactly; a hand 20 % larger comes out that much too small and near."""
   model = HandModel.default()
