@@ -41,7 +41,8 @@ def get_config() -> ConfigDict:
   config.data.root_depths = ""  # wrist depths for eval.protocol.depth="rootnet": a run, "stages/NAME", or a file .npz
   config.data.fits = ""  # file of `jaxhands fit`: parameters of training pictures that have none of their own
   config.data.crop_hw = (256, 256)  # the network's input, px
-  # Random crops in training, as InterNet, DIGIT and HDR have them: jaxhands.data.augment.Augmentation.
+  # Random crops in training, as InterNet and DIGIT have them: jaxhands.data.augment.Augmentation. HDR's SHPE and HDRM
+  # always have these, but never mirrored, and HASM has `system.zoom`; a change is refused by them.
   config.data.augmentation = ConfigDict({
     "translation": 0.15, "scale": 0.25, "rotation_deg": 45.0, "rotation_probability": 0.6, "mirror_probability": 0.5,
   })  # fmt: skip
@@ -68,7 +69,8 @@ def get_config() -> ConfigDict:
   # ---- training -------------------------------------------------------------
   config.train_for = "20 epochs"
   # Of a run that starts from finished weights: how many seconds of training there are, lengths to choose among, and how
-  # many times longer a picture takes in training than in evaluation, see jaxhands.train.time_budget. () = `train_for`.
+  # many times longer a picture takes in training than in evaluation, see jaxhands.train.time_budget. () = `train_for`;
+  # which stays, too, where it is not the first of them.
   config.fit = ConfigDict({"seconds": 0.0, "choices": (), "cost": 4.0})
   config.batch_size = 64  # examples of one update, over all devices and processes
   config.accumulation = 1  # micro-batches that an update is split into, to save memory

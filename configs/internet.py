@@ -25,6 +25,7 @@ BRANCHES = {"human": "interhand26m/human", "machine": "interhand26m/machine", "a
 SWITCHES = (
   "scratch", "single_only", "interacting_only", *BRANCHES, "rootnet", "soft_argmax", "literal_losses", "released",
 )  # fmt: skip
+_WITH_VOLUMES = ("tiny", "synth", "paper")  # sizes that have 3D heatmaps
 VARIANTS = (
   "demo", "demo,scratch", "tiny", "kept", "small", "synth", "paper", "small,single_only", "small,interacting_only",
   "tiny,soft_argmax", "tiny,literal_losses", "tiny,released", "tiny,rootnet", "demo,rootnet", "small,rootnet",
@@ -38,11 +39,12 @@ def get_config(variant: str = "") -> ConfigDict:
   """The config of `[size][,switch...]`; see the module.
 
   Raises:
-    ValueError: an unknown word, or switches that exclude each other.
+    ValueError: an unknown word, switches that exclude each other, or one that the size has no use for.
   """
   config: Any = base.get_config()
   config.name = "internet"
   choice = base.choose(config, variant, switches=SWITCHES, sizes=(*base.SIZES, "kept"))
+  _check(variant, choice)
   config.system = ConfigDict({
     "name": "internet",
     "released": "released" in choice,
@@ -63,6 +65,18 @@ def get_config(variant: str = "") -> ConfigDict:
     "give_heatmaps": False,  # with predictions
     "bn_groups": 4 if "released" in choice and choice.size == "paper" else 1,
   })  # fmt: skip
+  branches = [branch for branch in BRANCHES if branch in choice]
+  config.data.kind = "single" if "single_only" in choice else "interacting" if "interacting_only" in choice else "all"
+  if choice.size == "demo":
+    _demo(config, "scratch" in choice)
+  else:
+    {"tiny": _tiny, "kept": _kept, "small": _small, "synth": _synth, "paper": _paper}[choice.size](config)
+  if branches:
+    config.data.train = (f"{BRANCHES[branches[0]]}:train",)
+  return _evaluate_with_rootnet(config, choice) if "rootnet" in choice else config
+
+
+def _check(variant: str, choice: base.Choice) -> None:
   if "literal_losses" in choice and ("released" in choice or "soft_argmax" in choice):
     raise ValueError(f"variant {variant!r}: literal_losses has the paper's heatmap loss, which the other has not")
   if "scratch" in choice and choice.size != "demo":
@@ -72,19 +86,22 @@ def get_config(variant: str = "") -> ConfigDict:
   branches = [branch for branch in BRANCHES if branch in choice]
   if len(branches) > 1 or (branches and choice.size != "paper"):
     raise ValueError(f"variant {variant!r}: one of {list(BRANCHES)}, of InterHand2.6M's annotations, goes with 'paper'")
-  config.data.kind = "single" if "single_only" in choice else "interacting" if "interacting_only" in choice else "all"
-  if choice.size == "demo":
-    _demo(config, "scratch" in choice)
-  else:
-    {"tiny": _tiny, "kept": _kept, "small": _small, "synth": _synth, "paper": _paper}[choice.size](config)
-  if branches:
-    config.data.train = (f"{BRANCHES[branches[0]]}:train",)
-  return _evaluate_with_rootnet(config, choice.size) if "rootnet" in choice else config
+  of_volumes = [switch for switch in ("soft_argmax", "literal_losses") if switch in choice]
+  if of_volumes and choice.size not in _WITH_VOLUMES:
+    raise ValueError(
+      f"variant {variant!r}: {of_volumes[0]} changes nothing at size {choice.size}, which has no 3D heatmaps; "
+      f"take one of {', '.join(_WITH_VOLUMES)}"
+    )
+  if "released" in choice and choice.size == "demo" and "scratch" not in choice:
+    raise ValueError(
+      f"variant {variant!r}: released changes nothing at size demo, which starts from the package's weights; "
+      "add 'scratch' or take another size"
+    )
 
 
-def _evaluate_with_rootnet(config: Any, size: str) -> ConfigDict:
+def _evaluate_with_rootnet(config: Any, choice: base.Choice) -> ConfigDict:
   """Two stages on the same data; RootNet's own network and schedule, and always pictures of one hand and of two."""
-  estimator: Any = rootnet.get_config(size)
+  estimator: Any = rootnet.get_config("demo,scratch" if "scratch" in choice else choice.size)
   own = {key: estimator.data[key] for key in ("augmentation", "shrink", "rough")}
   estimator.data = config.data.copy_and_resolve_references()
   estimator.data.update(own, kind="all")

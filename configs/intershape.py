@@ -109,8 +109,10 @@ def get_config(variant: str = "") -> ConfigDict:
     raise ValueError(f"variant {variant!r}: one row of the paper's table and one release at most")
   if "scratch" in choice and choice.size != "demo":
     raise ValueError(f"variant {variant!r}: only the demo starts from weights, which 'scratch' leaves out")
+  on_kept = choice.size in ("demo", "kept", "small") and "scratch" not in choice
   of_first = "kept" if choice.size == "small" else choice.size
-  words = (of_first, "released" if releases else "", "scratch" if "scratch" in choice else "")
+  # InterNet's `released` is about how layers start, which the package's have done.
+  words = (of_first, "released" if releases and not on_kept else "", "scratch" if "scratch" in choice else "")
   first: Any = internet.get_config(",".join(word for word in words if word))
   attention = "none" if {"baseline", "no_attention"} & choice.switches else "rendered"
   levels = ("layer4",) * 3 if "high_level_features" in choice else ("layer4", "layer3", "layer2")
@@ -133,7 +135,7 @@ def get_config(variant: str = "") -> ConfigDict:
   config.freeze = ("heatmaps",)
   sizes = {"tiny": _tiny, "kept": _kept, "small": _small, "synth": _synth, "paper": _paper}
   _demo(config, choice) if choice.size == "demo" else sizes[choice.size](config)
-  if choice.size in ("demo", "kept", "small") and "scratch" not in choice:
+  if on_kept:
     _on_kept_heatmaps(config)
   elif choice.part == "hands":
     _second(config)

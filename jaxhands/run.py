@@ -13,6 +13,7 @@ from jaxhands.configuration import requirements, rules
 from jaxhands.runs import folder as run_files
 from jaxhands.runs import run_data, stages
 from jaxhands.runs.stage import Stage
+from jaxhands.systems import construct
 from jaxhands.train import checkpoint
 
 Mode = Literal["train", "eval", "train_and_eval"]
@@ -45,7 +46,8 @@ def run(
     False if a signal stopped the training; what is done is saved.
   Raises:
     ValueError: the config is wrong; before anything is computed.
-    OSError: data, a run or a file is missing, or another process writes into the folder (`lock.FolderInUseError`).
+    OSError: data, a run, what is to be evaluated or a file is missing, or another process writes into the folder
+      (`lock.FolderInUseError`).
   """
   checkpoint.check_name(workdir)
   if profile_steps and mode == "eval":
@@ -66,6 +68,9 @@ def run(
     stages.check_continues(folder[name], described[name])
   if mode != "eval":
     requirements.check(config, described, chosen)
+  else:
+    for name in chosen:
+      _check_trained(folder[name], described[name])
   *others, last = described
   ends = chosen[-1] == last  # with the run's own answer
   with stages.only_writer([folder[name] for name in chosen] + ([workdir] if ends else [])):
@@ -88,6 +93,14 @@ def run(
       if report is not None:
         report(workdir)
   return True
+
+
+def _check_trained(folder: pathlib.Path, config: Any) -> None:
+  """Raises `FileNotFoundError` if a folder holds no weights to evaluate; a system without objectives needs none."""
+  with rules.while_building():
+    is_trained = bool(construct.load(config).objectives)
+  if is_trained and not checkpoint.is_kept(folder):
+    checkpoint.checkpoint_folder(folder, config.eval.checkpoint)
 
 
 def _add_stages(answer: pathlib.Path, others: Mapping[str, pathlib.Path]) -> None:

@@ -194,6 +194,25 @@ def test_one_process_at_a_time_fills_a_folder(tmp_path, capsys):
   assert not (tmp_path / "run").exists()
 
 
+# 2026-11-29: ml_collections imports config files by a deprecated method of Python's.
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    (("hdr:tiny", "--stage=pipeline"), "'pipeline' is assembled of other trainings and sees nothing itself"),
+    (("internet:tiny", "--config.batch_size=7", "--config.accumulation=2"), "batch_size=7 cannot be divided among 1"),
+    (("internet:tiny", "--config.system.name=hdr"), "config.system and config.data make no network: AttributeError"),
+  ],
+)
+def test_what_is_not_trained_so_is_not_shown(arguments, message, tmp_path, capsys, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert cli.main(["show", *arguments]) == 1
+  shown = capsys.readouterr().err
+  assert message in shown
+  assert shown.count("\n") == 1
+  assert not list(tmp_path.iterdir())
+
+
 def test_no_character_stops_a_program_whose_terminal_lacks_it():
   code = (
     "from jaxhands.terminal import console; console.accept_all_characters(); "

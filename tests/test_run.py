@@ -108,7 +108,7 @@ def test_a_run_trains_evaluates_and_goes_on(data, tmp_path, capsys):
 def test_what_starts_from_weights_is_as_long_as_there_is_time(data, tmp_path, capsys):
   assert run.run(_config(data), tmp_path / "first")
   fit = ConfigDict({"seconds": 1e6, "choices": ("2 steps", "6 steps"), "cost": 4.0})
-  second = {"init_from": ConfigDict({"all": str(tmp_path / "first")}), "fit": fit}
+  second = {"init_from": ConfigDict({"all": str(tmp_path / "first")}), "fit": fit, "train_for": "2 steps"}
   capsys.readouterr()
   assert run.run(_config(data, **second), tmp_path / "second")
   assert "of trainings of 2 steps, 6 steps, that of 6 steps should take" in capsys.readouterr().out
@@ -130,6 +130,29 @@ def test_what_starts_from_weights_is_as_long_as_there_is_time(data, tmp_path, ca
   second["init_from"] = ConfigDict({"all": ""})
   with pytest.raises(ValueError, match="init_from does not fill"):
     run.run(_config(data, **second), tmp_path / "third")
+
+
+def test_a_length_that_is_given_is_not_chosen(data, tmp_path, capsys):
+  """Neither in a new folder nor where the machine has chosen one before."""
+  assert run.run(_config(data, train_for="1 step"), tmp_path / "first", "train")
+  fit = ConfigDict({"seconds": 1e6, "choices": ("2 steps", "4 steps"), "cost": 4.0})
+  start = {"init_from": ConfigDict({"all": str(tmp_path / "first")}), "fit": fit}
+  workdir, notes = tmp_path / "run", tmp_path / "run" / "start.json"
+  for given in ("3 steps", "4 steps"):  # the second is one of the choices; it goes on with the first
+    assert run.run(_config(data, **start, train_for=given), workdir, "train")
+    assert checkpoint.checkpoint_folder(workdir).name == given.split()[0]
+    assert checkpoint.read_config(workdir).train_for == given
+    assert json.loads(notes.read_text())["train_for"] == ""
+  told = capsys.readouterr().out
+  assert "train_for='3 steps' is given, so that none of 2 steps, 4 steps is chosen" in told
+  assert "should take" not in told
+  assert run.run(_config(data, **start, train_for="2 steps"), workdir)  # nothing was chosen
+  assert checkpoint.read_config(workdir).train_for == "2 steps"
+  answer = json.loads((workdir / "eval" / "metrics.json").read_text())
+  assert "at_the_start" in [entry["method"] for entry in answer["also"]]
+  notes.write_text(json.dumps(json.loads(notes.read_text()) | {"train_for": "4 steps"}))
+  assert run.run(_config(data, **start, train_for="5 steps"), workdir, "train")
+  assert checkpoint.checkpoint_folder(workdir).name == "5"
 
 
 def test_nothing_is_evaluated_or_compiled_twice(data, tmp_path, monkeypatch):
@@ -169,6 +192,19 @@ def test_evaluating_needs_no_training_data(data, tmp_path, capsys):
     absent.batch_size = 4
   with pytest.raises(FileNotFoundError, match="absent"):
     run.run(absent, tmp_path / "other", "train")
+
+
+def test_what_is_not_trained_is_not_evaluated_and_makes_no_run(data, tmp_path):
+  config = _config(data)
+  with pytest.raises(FileNotFoundError, match="typo holds no checkpoints; train first, or name the folder of a run"):
+    run.run(config, tmp_path / "typo", "eval")
+  assert not (tmp_path / "typo").exists()
+  assert run.run(config, tmp_path / "run", "train")
+  with config.unlocked():
+    config.eval.checkpoint = "best"
+  with pytest.raises(FileNotFoundError, match="no best checkpoint; set best_metric"):
+    run.run(config, tmp_path / "run", "eval")
+  assert checkpoint.read_config(tmp_path / "run").eval.checkpoint == "latest"
 
 
 @pytest.mark.parametrize(("most", "rows"), [(64, 8), (4, 4)])
@@ -318,6 +354,7 @@ def _break(config, path, value):
     ("data.eval", ("nowhere:val",), FileNotFoundError, "python -m data_builders.nowhere"),
     ("data.train", ("nowhere",), ValueError, r"config\.data\.train=\('nowhere',\): expected NAME:SPLIT"),
     ("init_from.all", "no/such/run", FileNotFoundError, "no run or file no/such/run"),
+    ("data.root_depths", "no/depths.npz", ValueError, "root_depths='no/depths.npz' is read by nothing here: set"),
     ("freeze", ("nek",), ValueError, "freeze: there is no subtree 'nek'; did you mean 'neck'"),
     ("train_for", "4", ValueError, r"config\.train_for='4': expected '20 epochs'"),
   ],

@@ -27,16 +27,20 @@ def understood(part: str, choice: base.Choice) -> set[str]:
   """The switches that mean something to a part at a size."""
   of_aih = {"render_only", "syn_only"} if choice.size in ("small", "synth", "paper") else set()
   scratch = {"scratch"} if choice.size == "demo" else set()
+  # The release's HASM has MiT-B5; that of demo and kept is a ResNet.
+  as_hasm = {"released"} if choice.size not in ("demo", "kept") else set()
   if part == "hasm":
-    return {"released"} | scratch
+    return as_hasm | scratch
   if part == "internet":
     return scratch
   if part == "shpe":
     return {"released"} | scratch | ({"with_aih"} if choice.size in ("small", "paper") else set())
   if part == "pipeline":
     internet = {"internet_pose"} if choice.size != "kept" else set()
-    return internet.union(*(understood(name, choice) for name in _parts(choice)))
-  return {"released", "no_removal", "no_deocclusion", "no_discriminator", "no_transformer"} | scratch | of_aih
+    of_parts = internet.union(*(understood(name, choice) for name in _parts(choice)))
+    return of_parts if as_hasm else of_parts - {"released"}
+  released = as_hasm if part == "hdrm_finetune" else {"released"}
+  return released | {"no_removal", "no_deocclusion", "no_discriminator", "no_transformer"} | scratch | of_aih
 
 
 def pipeline(config: Any, choice: base.Choice) -> ConfigDict:

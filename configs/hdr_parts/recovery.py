@@ -95,7 +95,7 @@ def hdrm_finetune(config: Any, choice: base.Choice) -> None:
   config.system.masks, config.system.hasm = "predicted", segmenter.system
   config.freeze = ("hasm",)
   switches = [switch for switch in shared.SWITCHES if switch in choice]
-  of_hasm = [switch for switch in switches if switch == "released"]
+  of_hasm = [switch for switch in switches if switch in ("scratch", "released")]
   sources(config, _run("hdrm", choice, switches), f"{_run('hasm', choice, of_hasm)}:.")
   if "released" not in choice:  # the release keeps its rate
     config.optimizer.learning_rate *= 2 / 3

@@ -1,6 +1,7 @@
 """Keeps the weights of a run, averaged ones where it has averages, as float16: a small run to predict with.
 
-Of a run of several stages, those of the last; and what makes probabilities of its confidences, if it was evaluated.
+Of a run of several stages, those of the last; the latest ones, or the best where these are what it evaluates; and what
+makes probabilities of its confidences, if it was evaluated.
 
     python -m jaxhands keep runs/hdr-small --out weights/hdr-small
     python -m jaxhands predict photo.jpg --run weights/hdr-small --out hands
@@ -44,7 +45,7 @@ def main(args: argparse.Namespace) -> int:
 
   Raises:
     FileExistsError: it holds something already.
-    FileNotFoundError: the run holds no checkpoint.
+    FileNotFoundError: the run holds no checkpoint, or there are no weights to share.
     ValueError: a weight that float16 cannot hold, or a subtree that is not the shared weights.
   """
   if args.out.exists() and not lock.is_empty(args.out):
@@ -52,17 +53,18 @@ def main(args: argparse.Namespace) -> int:
   source = args.run
   if not checkpoint.is_kept(source):
     source = checkpoint.checkpoint_folder(args.run).parents[1]  # of the last stage, if there are several
-  shapes = traverse_util.unflatten_dict(checkpoint.stored(source), sep="/")
-  arrays = states.leaves(checkpoint.read_variables(source, shapes))
-  kept = {path: _half(path, np.asarray(leaf)) for path, leaf in arrays.items()}
   config = checkpoint.read_config(source)
+  which = config.eval.get("checkpoint", "latest")  # its calibration is of these weights
+  shapes = traverse_util.unflatten_dict(checkpoint.stored(source, which), sep="/")
+  arrays = states.leaves(checkpoint.read_variables(source, shapes, which))
+  kept = {path: _half(path, np.asarray(leaf)) for path, leaf in arrays.items()}
+  files.write(args.out, kept, dict(args.shared))  # first: it is refused where --shared is wrong
   config.init_from = {"all": ""}  # nothing is to be filled from elsewhere any more
   checkpoint.write_config(args.out, config)
   calibration = source / run_files.CALIBRATION
   if calibration.is_file():
     (args.out / run_files.EVALUATION).mkdir()
     shutil.copy(calibration, args.out / run_files.EVALUATION)
-  files.write(args.out, kept, dict(args.shared))
   size = sum(file.stat().st_size for file in args.out.rglob("*") if file.is_file())
   print(f"{args.out}: {sum(leaf.size for leaf in kept.values()):,} values, {size / 1e6:.1f} MB")
   return 0

@@ -33,7 +33,6 @@ def main(program: str, arguments: Sequence[str]) -> int:
   from jaxhands.drawing import inputs
   from jaxhands.runs import folder as files
   from jaxhands.runs import run_data
-  from jaxhands.systems import construct
 
   config = values["config"]
   out = pathlib.Path(values["out"] or f"{config.name}-{config.variant}.png")
@@ -42,10 +41,11 @@ def main(program: str, arguments: Sequence[str]) -> int:
   step, examples = values["step"], values["examples"]
   find = locate.module_beside("data_builders.find").find
   chosen = list(_chosen(config, values["stage"]))
-  for name, stage in chosen:
-    system = construct.load(stage)
-    if not system.objectives:
-      continue  # it is assembled of the others
+  trained = [one for one in chosen if one[2].objectives]
+  if not trained:
+    what = values["stage"] or f"{config.name}-{config.variant}"
+    raise ValueError(f"{what!r} is assembled of other trainings and sees nothing itself: show one of those")
+  for name, stage, system in trained:
     given = inputs.of_step(run_data.RunData(stage, system, pathlib.Path(), find), step)
     what = "-".join(filter(None, (config.name, config.variant, name)))
     title = f"{what}: step {step}, seed {stage.seed}, batch of {stage.batch_size}"
@@ -67,9 +67,12 @@ def define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_integer("examples", 8, "rows at most", lower_bound=1, **own)
 
 
-def _chosen(config: Any, only: str) -> Iterator[tuple[str, Any]]:
+def _chosen(config: Any, only: str) -> Iterator[tuple[str, Any, Any]]:
+  """Name, config and system of each stage, looked at as before a training."""
   from jaxhands.configuration import rules
   from jaxhands.runs import stages
+  from jaxhands.systems import construct
+  from jaxhands.train import distributed
 
   rules.check(config)
   described = dict(stages.of(config))
@@ -78,4 +81,11 @@ def _chosen(config: Any, only: str) -> Iterator[tuple[str, Any]]:
   for name, stage in described.items():
     if only in ("", name):
       rules.check(stage, name)
-      yield name, stage
+      with rules.while_building():
+        system = construct.load(stage)
+      rules.check_system(system)
+      rules.check_read(stage, system)
+      if system.objectives:
+        # On one device: a sheet may be drawn elsewhere than the training will be.
+        distributed.check_batch_size(stage.batch_size, stage.accumulation, distributed.make_mesh(devices=1))
+      yield name, stage, system

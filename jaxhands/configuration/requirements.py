@@ -88,7 +88,7 @@ def of_weights(workdir: pathlib.Path, config: Any, top: pathlib.Path) -> tuple[s
 
 def _of_sources(config: Any, top: pathlib.Path) -> list[str]:
   places = [initialise.parse(text)[0] for text in config.init_from.values() if text]
-  return [text for place in places for text in _noted(top / place if place.parts[0] == files.STAGES else place)]
+  return [text for place in places for text in _noted(top / place if place.parts[:1] == (files.STAGES,) else place)]
 
 
 def _noted(folder: pathlib.Path) -> list[str]:

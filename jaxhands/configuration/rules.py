@@ -63,7 +63,7 @@ def check_system(system: Any, where: str = "config.system") -> None:
 
 
 def check_read(config: Any, system: Any) -> None:
-  """Looks for switches of `config.data` that are on though neither the system, which is trained, nor a part reads them.
+  """Looks for fields of `config.data` that are set though neither the system, which is trained, nor a part reads them.
 
   Raises:
     ValueError: names the first one.
@@ -71,6 +71,14 @@ def check_read(config: Any, system: Any) -> None:
   for name in ("rough", "shrink"):
     if config.data.get(name, False) and system.objectives and not _has_field(system, name):
       raise ValueError(f"config.data.{name}=True: {type(system).__name__} does not read it")
+  if not system.objectives or _has_field(system, "augmentation"):
+    return
+  for name, usual in dataclasses.asdict(augment.INTERNET).items():
+    value = config.data.augmentation.get(name, usual)
+    if value != usual:
+      raise ValueError(
+        f"config.data.augmentation.{name}={value!r}: {type(system).__name__} does not read it; leave it at {usual!r}"
+      )
 
 
 def _has_field(system: Any, name: str) -> bool:
@@ -98,6 +106,11 @@ def while_building() -> Iterator[None]:
 def _whole(low: int = 0, high: int | float = math.inf) -> _Rule:
   words = f"a whole number, {low} or more" if high == math.inf else f"a whole number from {low} to {high}"
   return lambda v: "" if isinstance(v, int) and not isinstance(v, bool) and low <= v <= high else words
+
+
+def _zero_or_odd(value: Any) -> str:
+  fits = not _whole()(value) and (value == 0 or value % 2 == 1)
+  return "" if fits else "0 or an odd number"
 
 
 def _number(low: int | float = 0, high: int | float = math.inf, above: bool = False, below: bool = False) -> _Rule:
@@ -183,7 +196,10 @@ def _sharding(value: Any) -> str:
 def _of(cls: type) -> dict[str, _Rule]:
   """Rules of a section that is a dataclass's arguments."""
   hints = typing.get_type_hints(cls)
-  return {field.name: lambda v, hint=hints[field.name]: _as_hinted(hint, v) for field in dataclasses.fields(cls)}
+  return {
+    field.name: lambda v, hint=hints[field.name]: _as_hinted(hint, v) or _of_any_number(v)
+    for field in dataclasses.fields(cls)
+  }
 
 
 def _as_hinted(hint: Any, value: Any) -> str:
@@ -221,14 +237,14 @@ def _of_any_number(value: Any) -> str:
 _COUNTS: dict[str, _Rule] = {"train": _whole(), "val": _whole(), "test": _whole(), "seed": _whole(0, 2**32 - 1)}
 _SYSTEM: dict[str, _Rule] = {
   **dict.fromkeys(
-    ("depth", "upsampler_features", "bins", "bn_groups", "decoder_features", "head_features", "levels", "dilation",
+    ("depth", "upsampler_features", "bins", "bn_groups", "decoder_features", "head_features", "levels",
      "oversampling", "modules", "blocks", "stem", "stride", "segmentation_features", "semantic_features",
      "fusion_features", "pooled_features", "discriminator_width", "hidden"),
     lambda v: next(filter(None, map(_whole(1), v if isinstance(v, (tuple, list)) else (v,))), ""),
   ),
   **dict.fromkeys(("depth_range_mm", "sigma", "box_factor", "hand_factor"), _number(above=True)),
   **dict.fromkeys(("dropout", "drop_path"), _number(0, 1, below=True)),
-  "doublings": _whole(0, 5), "picture_hw": _size, "hand_hw": _size, "map_hw": _size,
+  "doublings": _whole(0, 5), "dilation": _zero_or_odd, "picture_hw": _size, "hand_hw": _size, "map_hw": _size,
   "real_mm": lambda v: next(filter(None, map(_number(above=True), v)), ""),
 }  # fmt: skip
 _PARTS: dict[str, Mapping[str, _Rule]] = {

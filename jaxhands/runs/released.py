@@ -74,7 +74,10 @@ def released_config(system: str, where: str = "", hand_model: str = "") -> Any:
   """
   if where:
     name, _, variant = where.partition(":")
-    described = stages.of(locate.module(name).get_config(variant))
+    module = locate.module(name)
+    if not hasattr(module, "VARIANTS"):
+      raise ValueError(f"config {where!r} is what others share, and of no system; there are {', '.join(_modules())}")
+    described = stages.of(module.get_config(variant))
     fitting = [config for _, config in described if config.system.name == system]
     if not fitting:
       raise ValueError(f"config {where!r} does not build the system {system!r}")
@@ -133,11 +136,17 @@ def write_run(imported: Imported, workdir: pathlib.Path) -> None:
     saved.save(0, states.State(jnp.int32(0), imported.variables, {}, {}))
 
 
+def _modules() -> dict[str, Any]:
+  """Our configs by name, without what they share."""
+  names = [one.name for one in pkgutil.iter_modules(locate.module_beside(locate.CONFIGS).__path__)]
+  found = {name: locate.module(name) for name in names}
+  return {name: module for name, module in found.items() if hasattr(module, "VARIANTS")}
+
+
 def _all_configs() -> Iterator[tuple[str, Any, bool]]:
   """Variant, config of each of its runs, and whether that is the whole of it, of all configs."""
-  for info in pkgutil.iter_modules(locate.module_beside(locate.CONFIGS).__path__):
-    module = locate.module(info.name)
-    for variant in getattr(module, "VARIANTS", ()):
+  for module in _modules().values():
+    for variant in module.VARIANTS:
       parts = stages.of(module.get_config(variant))
       for _, config in parts:
         yield variant, config, len(parts) == 1

@@ -112,10 +112,16 @@ class Stage:
     return self._data.open(self.config.data.eval, self.evaluator.needs | examples.NEEDS)
 
   def _check_depths(self, protocols: Sequence[Protocol]) -> None:
-    """Raises `ValueError` if a protocol needs estimated depths and there is no table of them."""
-    if any(protocol.depth == "rootnet" for protocol in protocols) and not self.config.data.root_depths:
+    """Raises `ValueError` if a protocol needs estimated depths and there is no table of them, or nothing reads one."""
+    given, wanted = self.config.data.root_depths, any(protocol.depth == "rootnet" for protocol in protocols)
+    if wanted and not given:
       raise ValueError(
         "eval.protocol.depth='rootnet' needs data.root_depths: a run of configs/rootnet.py, or a table of wrist depths"
+      )
+    # An earlier stage is named by the config itself, which may be evaluated with other depths all the same.
+    if given and not given.startswith("stages/") and not (wanted or "root_depth_estimated" in self.evaluator.needs):
+      raise ValueError(
+        f"data.root_depths={given!r} is read by nothing here: set eval.protocol.depth='rootnet', or leave it empty"
       )
 
   @staticmethod
@@ -201,10 +207,14 @@ class Stage:
     return result.variables if result.finished and not result.stopped else None
 
   def _fit(self) -> None:
-    """Evaluates the weights that the run starts from, once, and chooses a length that fits the time."""
+    """Evaluates the weights that the run starts from, once, and chooses a length that fits the time.
+
+    Configs name the first of the choices (`configs.base.fit_kept`): another length is the user's, and stays.
+    """
+    fit = self.config.fit
+    is_given = self.config.train_for != fit.choices[0]
     decided = time_budget.read(self.workdir)
     if decided is None:
-      fit = self.config.fit
       shapes, constants = self._shapes_and_constants()
       idle = sorted(set(states.leaves(shapes)) - initialise.filled(shapes, dict(self.config.init_from)))
       if idle:
@@ -217,13 +227,17 @@ class Stage:
       seconds = multihost_utils.broadcast_one_to_all(np.float64(time.perf_counter() - begun))
       rate = sum(len(batch["weight"]) for batch in batches) * jax.process_count() / float(seconds)
       length = time_budget.chosen(fit.choices, fit.seconds, rate, self.config.batch_size, fit.cost)
+      decided = {"train_for": "" if is_given else length}
       if jax.process_index() == 0:
-        time_budget.write(self.workdir, at_start, rate, length)
-        print(
-          f"this machine evaluates {rate:.0f} pictures a second: of trainings of {', '.join(fit.choices)}, "
-          f"that of {length} should take at most {fit.seconds:.0f} s"
+        time_budget.write(self.workdir, at_start, rate, decided["train_for"])
+        told = (
+          f"train_for={self.config.train_for!r} is given, so that none of {', '.join(fit.choices)} is chosen"
+          if is_given
+          else f"of trainings of {', '.join(fit.choices)}, that of {length} should take at most {fit.seconds:.0f} s"
         )
-      decided = {"train_for": length}
+        print(f"this machine evaluates {rate:.0f} pictures a second: {told}")
+    if is_given or not decided["train_for"]:
+      return
     self.config.train_for = decided["train_for"]
     if jax.process_index() == 0:
       checkpoint.write_config(self.workdir, self.config)

@@ -46,7 +46,7 @@ def fill(
   for subtree, text in sorted(init_from.items(), key=lambda item: item[0] != "all"):
     if text:
       place, source = parse(text)
-      place = workdir / place if place.parts[0] == files.STAGES else kept.located(place)
+      place = workdir / place if place.parts[:1] == (files.STAGES,) else kept.located(place)
       path_in_source = {path: source_path(path, subtree, source) for path in sorted(filled(variables, {subtree: text}))}
       fresh = states.leaves(variables)
       wanted = {theirs: fresh[path] for path, theirs in path_in_source.items()}
@@ -85,7 +85,7 @@ def check_sources(init_from: Mapping[str, str]) -> None:
   """Raises `FileNotFoundError` if a run or file is missing; stages of the same run come later."""
   for subtree, text in init_from.items():
     place = kept.located(parse(text)[0]) if text else pathlib.Path()
-    if not place.exists() and place.parts[0] != files.STAGES:
+    if not place.exists() and place.parts[:1] != (files.STAGES,):
       raise FileNotFoundError(f"init_from.{subtree}: there is no run or file {place}")
 
 

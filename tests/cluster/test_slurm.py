@@ -9,6 +9,9 @@ import time
 
 import pytest
 
+from configs import hdr
+from jaxhands.runs import stages
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # Runs what follows its options, and passes SIGTERM on, as srun does. It catches signals before anyone can see it.
@@ -154,15 +157,41 @@ def test_a_job_from_another_folder_is_told_where_to_submit(slurm, tmp_path):
   assert "submit from the repository's folder" in error
 
 
+def _hdr_stages(environment, *arguments):
+  command = ["bash", str(ROOT / "cluster" / "hdr_stages.sh"), *arguments]
+  return subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)
+
+
 def test_stages_of_hdr_wait_for_those_that_they_start_from(slurm):
   notes, environment = slurm
   arguments = ["--config=configs/hdr.py:paper,internet_pose", "--workdir=/shared/my runs"]
-  command = ["bash", str(ROOT / "cluster" / "hdr_stages.sh"), *arguments]
-  found = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=True)
-  assert found.stdout == "hasm 101, hdrm 102, internet 103, hdrm_finetune 104, pipeline 105\n"
+  found = _hdr_stages(environment, *arguments)
+  assert (found.returncode, found.stderr) == (0, "")
+  assert found.stdout == "hasm 101, internet 102, hdrm 103, hdrm_finetune 104, pipeline 105\n"
   jobs = (notes / "sbatch").read_text().splitlines()
-  assert [job.split("--stage=")[1] for job in jobs] == ["hasm", "hdrm", "internet", "hdrm_finetune", "pipeline"]
+  assert [job.split("--stage=")[1] for job in jobs] == ["hasm", "internet", "hdrm", "hdrm_finetune", "pipeline"]
   assert ["--dependency" in job for job in jobs] == [False, False, False, True, True]
-  assert "--dependency=afterok:101:102 " in jobs[3]
-  assert "--dependency=afterok:101:104:103 " in jobs[4]
+  assert "--dependency=afterok:101:103 " in jobs[3]
+  assert "--dependency=afterok:101:102:104 " in jobs[4]
   assert all(job.split(" cluster/slurm.sh ")[1].startswith(" ".join(arguments)) for job in jobs)
+
+
+@pytest.mark.parametrize(
+  "variant", ["", "demo", "pipeline", "internet_pose", "demo, internet_pose", "demo,scratch", "no_removal", "small"]
+)
+def test_stages_of_hdr_are_those_of_the_variant(slurm, variant):
+  """Whatever its folder is called."""
+  _, environment = slurm
+  config = f"--config={ROOT}/configs/hdr.py" + (f":{variant}" if variant else "")
+  found = _hdr_stages(environment, config, "--workdir=/shared/internet_pose/hdr.py:small")
+  assert (found.returncode, found.stderr) == (0, "")
+  submitted = {one.split()[0] for one in found.stdout.split(", ")}
+  assert submitted == {name for name, _ in stages.of(hdr.get_config(variant))}
+
+
+def test_stages_of_another_config_are_refused(slurm):
+  notes, environment = slurm
+  found = _hdr_stages(environment, "--config=configs/internet.py:synth", "--workdir=/shared/hdr.py")
+  assert found.returncode == 1
+  assert "there is no --config=configs/hdr.py[:VARIANT] in '--config=configs/internet.py:synth" in found.stderr
+  assert not (notes / "sbatch").exists()

@@ -132,6 +132,15 @@ def test_accepted_differences_follow_the_weights_to_numbers_report_and_results(d
   assert json.loads((tmp_path / "run" / "eval" / "metrics.json").read_text())["accepted"] == [text]
 
 
+def test_the_working_directory_may_be_what_a_run_starts_from(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  config = internet.get_config("tiny")
+  config.init_from["all"] = "."
+  assert requirements.differences(config, tmp_path) == ()
+  (tmp_path / "origin.json").write_text(json.dumps([{"accepted": ["no_vgg: VGG-16"]}]))
+  assert requirements.differences(config, tmp_path) == ("no_vgg: VGG-16",)
+
+
 @pytest.mark.parametrize(("needs", "mano", "refused"), [
   ({"image", "masks"}, "", True), ({"parts"}, "", True), ({"image"}, "", False), ({"masks"}, "mano-0123", False),
   ({"masks"}, None, False),

@@ -68,12 +68,19 @@ def test_all_our_configs_are_allowed(name):
     ("data.keep_mb", -1, "a whole number, 0 or more"),
     ("data.synthetic.train", -1, "a whole number, 0 or more"),
     ("data.augmentation.mirror_probability", 1.5, "a number from 0 to 1"),
+    ("data.augmentation.rotation_deg", float("nan"), "a number from 0"),
+    ("data.augmentation.rotation_deg", "45", "a number"),
+    ("data.augmentation.translation", float("inf"), "a number from 0"),
+    ("data.augmentation.translation", -0.1, "a number from 0"),
     ("eval.protocol.root", "elbow", "one of 'wrist', 'middle1', 'right_wrist', 'none'"),
     ("eval.also.other.scale", "mine", "one of 'predicted', 'gt'"),
     ("eval.checkpoint", "last", "one of 'latest', 'best'"),
     ("eval.methods.other.bins", 0, "a whole number, 1 or more"),
     ("system.bins", 0, "a whole number, 1 or more"),
     ("system.hdrm.levels", 0, "a whole number, 1 or more"),
+    ("system.dilation", 4, "0 or an odd number"),
+    ("system.hdrm.dilation", -1, "0 or an odd number"),
+    ("eval.methods.other.dilation", 3.0, "0 or an odd number"),
     ("system.whatever", float("inf"), "a number from 0"),
     ("hand_model", "", "a text that is not empty"),
     ("sharding.rules", (("kernel$", "last"),), "patterns of paths with axes"),
@@ -84,6 +91,11 @@ def test_what_cannot_be_is_named_with_its_value(path, value, expected):
   with pytest.raises(ValueError, match=f"config.{path}=") as found:
     rules.check(_with(path, value))
   assert f"{value!r}: expected {expected}" in str(found.value)
+
+
+@pytest.mark.parametrize("value", [0, 1, 9])
+def test_holes_may_be_enlarged_by_an_odd_number_or_not(value):
+  rules.check(_with("system.dilation", value))
 
 
 def test_a_stage_is_named():
@@ -145,6 +157,22 @@ def test_a_switch_that_nobody_reads_is_refused(variant, reads):
   config.data.rough = True
   expected = contextlib.nullcontext() if reads else pytest.raises(ValueError, match="rough=True: HDRM does not read it")
   with expected:
+    rules.check_read(config, construct.load(config))
+
+
+@pytest.mark.parametrize(
+  ("name", "variant", "system"),
+  [
+    ("hdr", "small,shpe", "SHPE"), ("hdr", "tiny,hdrm", "HDRM"), ("hdr", "tiny,hdrm_finetune", "HDRM"),
+    ("hdr", "tiny,hasm", "HASM"), ("internet", "tiny", ""), ("digit", "tiny", ""), ("intershape", "tiny", ""),
+  ],
+)  # fmt: skip
+def test_a_change_of_the_augmentation_is_refused_where_nobody_reads_it(name, variant, system):
+  _, config = stages.of(importlib.import_module(f"configs.{name}").get_config(variant))[-1]
+  rules.check_read(config, construct.load(config))
+  config.data.augmentation.rotation_deg = 0.0
+  message = rf"config\.data\.augmentation\.rotation_deg=0\.0: {system} does not read it; leave it at 45\.0"
+  with pytest.raises(ValueError, match=message) if system else contextlib.nullcontext():
     rules.check_read(config, construct.load(config))
 
 

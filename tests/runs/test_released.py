@@ -150,6 +150,29 @@ def test_kept_weights_are_a_small_run(imported, tmp_path, capsys):
   assert "exists; name a new folder" in capsys.readouterr().err
 
 
+def test_kept_are_the_weights_that_were_evaluated(imported, tmp_path):
+  shapes = traverse_util.unflatten_dict(checkpoint.stored(imported), sep="/")
+  variables, config = checkpoint.read_variables(imported, shapes), checkpoint.read_config(imported)
+  config.best_metric, config.eval.checkpoint = "mpjpe/all", "best"
+  checkpoint.write_config(tmp_path / "run", config)
+  with checkpoint.Checkpoints(tmp_path / "run", best_metric="mpjpe/all") as saved:
+    for number, error in ((1, 5.0), (2, 9.0)):  # the latest is not the best
+      state = states.State(jnp.int32(number), jax.tree.map(lambda leaf, by=number: by * leaf, variables), {}, {})
+      saved.save(number, state, {"mpjpe/all": error})
+  assert cli.main(["keep", str(tmp_path / "run"), "--out", str(tmp_path / "kept")]) == 0
+  best = checkpoint.read_variables(tmp_path / "run", shapes, "best")
+  _same(best, variables)
+  half = jax.tree.map(lambda leaf: leaf.astype(np.float16).astype(np.float32), best)
+  _same(checkpoint.read_variables(tmp_path / "kept", shapes), half)
+
+
+def test_wrong_shared_weights_leave_no_folder(imported, tmp_path, capsys):
+  for shared, message in (("backbone=typo", "no weights 'typo' come"), ("backbone=internet", "is not the same as")):
+    assert cli.main(["keep", str(imported), "--out", str(tmp_path / "kept"), "--shared", shared]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "kept").exists()
+
+
 def test_weights_that_float16_cannot_hold_are_named(imported, tmp_path, capsys):
   shapes = traverse_util.unflatten_dict(checkpoint.stored(imported), sep="/")
   variables = checkpoint.read_variables(imported, shapes)
@@ -195,3 +218,6 @@ def test_the_released_config_is_found_by_the_system():
     released.released_config("internet", "intrnet:paper")
   with pytest.raises(ValueError, match="does not build the system 'digit'"):
     released.released_config("digit", "internet:tiny")
+  for shared in ("base", "hdr_parts"):
+    with pytest.raises(ValueError, match=f"'{shared}' is what others share, and of no system; there are digit, finder"):
+      released.released_config("internet", shared)

@@ -180,3 +180,15 @@ def test_sizes_that_do_not_fit_are_refused():
 def test_switches_without_effect_are_refused(variant):
   with pytest.raises(ValueError, match="changes nothing"):
     hdr.get_config(variant)
+
+
+@pytest.mark.parametrize("size", ["demo", "kept"])
+@pytest.mark.parametrize("part", ["pipeline", "hasm", "hdrm_finetune"])
+def test_released_is_refused_where_hasm_is_a_resnet(size, part):
+  with pytest.raises(ValueError, match=f"released changes nothing of {part} at size {size}"):
+    hdr.get_config(f"{size},{part},released")
+
+
+@pytest.mark.parametrize("variant", ["demo,hdrm,released", "kept,shpe,released"])
+def test_released_is_left_to_parts_without_hasm(variant):
+  assert hdr.get_config(variant).system.released

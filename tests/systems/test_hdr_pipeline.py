@@ -334,6 +334,24 @@ def test_the_demo_starts_from_the_weights_of_the_package():
     assert parts[name].system.to_dict() == kept_config.system.to_dict()
 
 
+@pytest.mark.parametrize(
+  ("variant", "hdrm", "hasm"),
+  [
+    ("demo,hdrm_finetune,scratch", "demo-hdrm-scratch", "demo-hasm-scratch"),
+    ("demo,hdrm_finetune,scratch,no_removal", "demo-hdrm-scratch-no_removal", "demo-hasm-scratch"),
+    ("paper,hdrm_finetune,released", "paper-hdrm-released", "paper-hasm-released"),
+    ("demo,hdrm_finetune", "demo-hdrm", "demo-hasm"),
+  ],
+)
+def test_fine_tuning_starts_from_the_runs_of_its_switches(variant, hdrm, hasm):
+  """Runs are named after their variant."""
+  source = hdr.get_config(variant).init_from
+  assert (source.hdrnet, source.discriminator, source.hasm) == (
+    f"runs/hdr-{hdrm}", f"runs/hdr-{hdrm}", f"runs/hdr-{hasm}:."
+  )  # fmt: skip
+  assert hdr.get_config(hasm.replace("-", ",")).variant == hasm
+
+
 def test_size_small_learns_recovery_from_aih_and_all_else_from_the_embedded_hands():
   parts = dict(stages.of(hdr.get_config("small,with_aih")))
   aih = ("aih/render:train", "aih/syn:train")

@@ -13,6 +13,7 @@ from jaxhands import codecs, schema
 from jaxhands.geometry import crop
 from jaxhands.hands.skeleton import WRIST
 from jaxhands.models.backbones.resnet import structure
+from jaxhands.runs import stages
 from jaxhands.systems import base, construct
 from jaxhands.systems.internet import InterNet
 from jaxhands.weights.resnet import resnet
@@ -297,6 +298,36 @@ def test_configs_build(variant):
   assert isinstance(system, InterNet)
   assert system.crop_hw == tuple(config.data.crop_hw)
   assert system.released == ("released" in variant)
+
+
+@pytest.mark.parametrize(
+  ("variant", "message"),
+  [
+    ("small,soft_argmax", "soft_argmax changes nothing at size small, which has no 3D heatmaps; take one of tiny"),
+    ("kept,soft_argmax", "soft_argmax changes nothing at size kept"),
+    ("literal_losses", "literal_losses changes nothing at size demo"),
+    ("demo,scratch,literal_losses", "literal_losses changes nothing at size demo"),
+    ("demo,released", "released changes nothing at size demo, which starts from the package's weights; add 'scratch'"),
+    ("demo,rootnet,released", "released changes nothing at size demo"),
+    ("tiny,scratch", "only the demo starts from weights"),
+  ],
+)
+def test_switches_without_effect_are_refused(variant, message):
+  with pytest.raises(ValueError, match=message):
+    config_file.get_config(variant)
+
+
+@pytest.mark.parametrize("variant", ["demo,scratch,released", "kept,released", "small,released"])
+def test_layers_that_start_anew_may_start_as_released(variant):
+  assert config_file.get_config(variant).system.released
+
+
+def test_a_demo_from_scratch_has_no_stage_that_starts_from_weights():
+  for variant, started in (("demo,rootnet", ["kept/rootnet", "kept/internet"]), ("demo,scratch,rootnet", ["", ""])):
+    parts = dict(stages.of(config_file.get_config(variant)))
+    assert list(parts) == ["rootnet", "internet"]
+    assert [part.init_from.all for part in parts.values()] == started
+    assert [part.fit.seconds > 0 for part in parts.values()] == [bool(text) for text in started]
 
 
 def test_only_the_small_sizes_decode_small_pictures():

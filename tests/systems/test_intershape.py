@@ -372,6 +372,12 @@ def test_switches_that_exclude_each_other_are_refused(variant):
     config_file.get_config(variant)
 
 
+def test_released_heatmaps_are_those_that_are_trained():
+  for variant, released in (("demo,released", False), ("demo,scratch,released_v1", True), ("tiny,released", True)):
+    _, config = stages.of(config_file.get_config(variant))[-1]
+    assert config.system.heatmaps.released == released, variant
+
+
 @pytest.mark.parametrize(
   ("changes", "message"),
   [

@@ -90,6 +90,15 @@ def test_what_is_not_there_is_named(init_from, error, message, tmp_path):
     initialise.fill(_tree(0.0, neck=3), init_from, _refuse)
 
 
+def test_the_working_directory_may_be_a_run(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  initialise.check_sources({"all": "."})
+  with pytest.raises(FileNotFoundError, match="holds no checkpoints"):
+    initialise.fill(_tree(0.0, neck=3), {"all": "."}, _refuse)
+  _run(tmp_path, _tree(1.0, neck=3))
+  assert _values(initialise.fill(_tree(0.0, neck=3), {"all": "."}, _refuse))["params/neck/w"] == 1.0
+
+
 def _kernel(*shape):
   return {"params": {"conv": {"kernel": np.arange(np.prod(shape), dtype=np.float32).reshape(shape)}}}
 

@@ -66,7 +66,7 @@ class HDRM:
     discriminator_width: of `models.discriminator.Discriminator`.
     over: which holes predictions fill; the paper's ablations without removal ("occluded") and without de-occlusion
       ("distractor").
-    dilation: px by which predictions enlarge the holes (`holes.composite`).
+    dilation: px by which predictions enlarge the holes, odd, or 0 (`holes.composite`).
     adversarial, l1, perceptual, style: weights of the losses; without an adversarial one there is no discriminator.
     vgg: file of VGG-16's weights (`weights.vgg`); "" leaves the perceptual and the style loss out.
     box_factor: enlargement of the hand's box, which is the tight one of its joints 1.2 times.
