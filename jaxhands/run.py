@@ -12,8 +12,7 @@ import jax
 from jaxhands.configuration import requirements, rules
 from jaxhands.runs import folder as run_files
 from jaxhands.runs import run_data, stages
-from jaxhands.runs.stage import Stage
-from jaxhands.systems import construct
+from jaxhands.runs.stage import Stage, check_trained
 from jaxhands.train import checkpoint
 
 Mode = Literal["train", "eval", "train_and_eval"]
@@ -70,7 +69,7 @@ def run(
     requirements.check(config, described, chosen)
   else:
     for name in chosen:
-      _check_trained(folder[name], described[name])
+      check_trained(folder[name], described[name])
   *others, last = described
   ends = chosen[-1] == last  # with the run's own answer
   with stages.only_writer([folder[name] for name in chosen] + ([workdir] if ends else [])):
@@ -93,14 +92,6 @@ def run(
       if report is not None:
         report(workdir)
   return True
-
-
-def _check_trained(folder: pathlib.Path, config: Any) -> None:
-  """Raises `FileNotFoundError` if a folder holds no weights to evaluate; a system without objectives needs none."""
-  with rules.while_building():
-    is_trained = bool(construct.load(config).objectives)
-  if is_trained and not checkpoint.is_kept(folder):
-    checkpoint.checkpoint_folder(folder, config.eval.checkpoint)
 
 
 def _add_stages(answer: pathlib.Path, others: Mapping[str, pathlib.Path]) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.torch_twins import hands, layers, trunks
 from jaxhands import schema
-from jaxhands.geometry import crop
+from jaxhands.geometry import crop, lift
 from jaxhands.hands import skeleton, vector
 from jaxhands.hands.model import HandModel
 from jaxhands.models.flow.halves import Halves
@@ -112,7 +112,7 @@ class HandFlowTwin(layers.Twin):
       rows, valid = system.targets(batch, model)
     else:
       rows, valid = system.encoded(batch["annotations_mano"], batch["annotations_valid"], batch, model)
-    affine, camera = batch["crop_from_img"], system.intrinsics(batch)
+    affine, camera = batch["crop_from_img"], lift.any_camera(batch)
     return {
       **batch, "rows": rows, "rows_valid": valid, "camera": camera, "turn": crop.view_rotation(affine),
       "img_from_crop": crop.invert_affine(affine), "focal": system.code._focal_crop(affine, camera),

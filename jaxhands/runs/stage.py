@@ -38,6 +38,14 @@ from jaxhands.weights import files
 _TIMED_BATCHES = 4
 
 
+def check_trained(workdir: pathlib.Path, config: Any) -> None:
+  """Raises `FileNotFoundError` if a folder holds no weights to evaluate; a stage without objectives needs none."""
+  with rules.while_building():
+    is_trained = bool(construct.load(config).objectives)
+  if is_trained and not checkpoint.is_kept(workdir):
+    checkpoint.checkpoint_folder(workdir, config.eval.checkpoint)
+
+
 class Stage:
   """One stage with all that it needs, made before anything is trained, so that what is wrong is found first.
 

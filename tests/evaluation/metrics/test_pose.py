@@ -276,7 +276,9 @@ def test_mpvpe_is_of_meshes_where_the_protocol_puts_the_joints():
   }  # fmt: skip
   prediction = scenes.prediction(batch, noise=0.0)
   away = {"joints_cam": joints + np.float32([9, 0, 100]), "vertices_cam": posed.vertices + np.float32([9, 0, 100])}
-  value, weight = measure(pose.mpvpe(Protocol(depth="gt", root="none"), model), prediction | away, batch)
+  value, weight = measure(
+    pose.mpvpe(Protocol(depth="gt", root="none", left_root="own"), model), prediction | away, batch
+  )
   np.testing.assert_array_equal(weight > 0, batch["root_depth_valid"])
   np.testing.assert_allclose(value, 0, atol=0.1)
   value, _ = measure(pose.mpvpe(Protocol(depth="predicted", root="none"), model), prediction | away, batch)
