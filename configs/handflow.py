@@ -37,8 +37,8 @@ MMD on InterHand2.6M with MultiHands (paper, table 2: global, right wrist, each 
 ours are in `jaxhands/evaluation/metrics/mmd.py`, so that numbers are not comparable but in their order:
   flow .50 .42 .44   VAE .61 .47 .48   Gaussian .82 .51 .46   MC dropout .91 .60 .51   InterNet 1.12 .59 .56
 Ours, kept weights on multihands/demo:test, 500 embedded pictures, in the same order: .65 .61 .60. At size small, 300
-pictures, one seed: flow .68 .64 .63, Gaussian .74 .72 .65, MC dropout .84 .73 .75, VAE .87 .76 .77, DIGIT 1.06 .88 .83,
-InterNet 1.10 .87 .83 (RESULTS.md).
+pictures, three seeds: flow .68 .64 .63, Gaussian .73 .71 .65, MC dropout .83 .73 .75, VAE .86 .76 .77, DIGIT 1.07 .88
+.83, InterNet 1.09 .87 .83 (RESULTS.md).
 """
 
 from typing import Any
