@@ -86,8 +86,8 @@ class Session:
     """Writes predictions and pages of what was found so far; the first page is the index."""
     model = self._look.model
     hands = self._look.hand_model
-    with_mano = hands is not None and bool(self.results) and "mano" in self.results[0].hands.raw
-    hand_model = hands.identity if with_mano else ""
+    with_mano = bool(self.results) and "mano" in self.results[0].hands.raw
+    hand_model = hands.identity if with_mano and hands is not None else ""
     about = predictions_json.About(
       self._run, model.config.system.name, model.calibration is not None, self._samples, hand_model
     )
