@@ -131,9 +131,12 @@ def solved(tips: HandModel, prior: PosePrior, seen: Seen, how: Beliefs, iteratio
   fingers = hand.fingers.reshape(hand.fingers.shape[:-2] + (45,))
   orient = rotations.axis_angle_from_matrix(hand.orient)
   mano = jnp.concatenate([orient, fingers, hand.shape, hand.translation_mm], axis=-1)
+  # One factorisation after the other: on two cores XLA:CPU (jax 0.10) waits for ever for two batches of them at once.
+  after = jnp.where(moves < 0, 1.0, 0.0)  # 0, which is known only when `moves` is
   free = _Problem.at(
     tips, prior, seen._replace(shape_known=jnp.zeros_like(seen.shape_known)), how, hand, jnp.float32(1)
   )
+  free = free._replace(hessian=free.hessian + after[..., None, None])
   return Solution(mano, problem.keypoints, moves, *free.of_shape(hand.shape, how))
 
 

@@ -1,6 +1,8 @@
 """Parameters from joints: hands that are known are found again, and what is wrong with joints is said."""
 
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -260,3 +262,19 @@ def test_what_cannot_be_is_named(model, change, message):
 def test_no_belief_is_negative(field):
   with pytest.raises(ValueError, match=f"{field}=-1.0: it must be positive"):
     fit.How(**{field: -1.0})
+
+
+_MANY = """
+import numpy as np
+from jaxhands.hands import fit
+from jaxhands.hands.model import HandModel
+
+mano = np.random.default_rng(0).normal(0, 0.2, (128, 2, 61)).astype(np.float32)
+found = fit.fit(HandModel.default(), np.asarray(HandModel.default().forward_mano(mano).keypoints))
+assert found.valid.all()
+"""
+
+
+def test_many_hands_are_fitted_at_once_without_waiting_for_ever():
+  """In a process of its own, which is ended if it hangs, as XLA did on two cores."""
+  subprocess.run([sys.executable, "-c", _MANY], check=True, timeout=300)
