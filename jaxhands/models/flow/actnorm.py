@@ -2,7 +2,7 @@
 
     z_i = exp(s_i) y_i + b_i          log |det dz/dy| = sum_i s_i
 
-Start, from rows y^(1) .. y^(n): with d_i their deviation (over n - 1), or 1 where it is less than 1e-3,
+Start, from rows y^(1) .. y^(n): with d_i their deviation (over n - 1), at least 1e-3,
 
     s_i = -log d_i                    b_i = -mean(y_i / d_i)
 
@@ -54,9 +54,7 @@ def start(
   counted, total = weight[..., None], jnp.maximum(weight.sum(), 1)
   mean = (counted * rows).sum(axes) / total
   variance = (counted * jnp.square(rows - mean)).sum(axes) / jnp.maximum(total - 1, 1)
-  deviation = jnp.sqrt(variance)
-  # What one person's annotations have in common, as the shape, another's have a thousand of these deviations off.
-  deviation = jnp.where(deviation < _SMALLEST_DEVIATION, 1, deviation)
+  deviation = jnp.maximum(jnp.sqrt(variance), _SMALLEST_DEVIATION)
   return -jnp.log(deviation), -mean / deviation
 
 
