@@ -98,7 +98,9 @@ class Look:
     if self.rootnet is not None and known.any() and not known.all():
       # Apart: where one picture's hands are placed does not depend on its neighbours' cameras.
       rows = [np.flatnonzero(known), np.flatnonzero(~known)]
-      parts = [self._placed([pictures[int(row)] for row in some], None if prob is None else prob[some]) for some in rows]
+      parts = [
+        self._placed([pictures[int(row)] for row in some], None if prob is None else prob[some]) for some in rows
+      ]
       joined = Hands.joined(parts)
       return Hands.joined([joined.one(int(at)) for at in np.argsort(np.concatenate(rows))])
     depth = _depths(self.rootnet, pictures) if self.rootnet is not None and known.all() else None
