@@ -294,10 +294,7 @@ def _checked(
   frames: Frames,
   problems: Problems,
 ) -> Iterator[tuple[Any, np.ndarray]]:
-  """The rows that can be built, with flags of usable joints only, and the sizes of their pictures.
-
-  `stated_hw` [n, 2]: the annotated picture sizes.
-  """
+  """The rows that can be built, with flags of usable joints only, and their pictures' sizes; `stated_hw`: annotated."""
   names = _names(rows, folder)
   looked = [look_at(files.pictures / name) for name in names]
   hw = np.array([size for _, size in looked], np.int32).reshape(-1, 2)
