@@ -37,6 +37,9 @@ def cost(traced: Any) -> Cost:
 
   On one CPU device the gradients of large kernels are loops (`models.conv_forms`), which the other form is without. A
   `while_loop`, of which nobody knows how often it runs, counts once.
+
+  Raises:
+    NotImplementedError: JAX's default device is no CPU; others count nothing before they compile.
   """
   first, more = _by_xla(traced), repeats(traced)
   return Cost(first.operations + more.operations, first.bytes + more.bytes)
@@ -55,6 +58,8 @@ def repeats(traced: Any) -> Cost:
 
 def _by_xla(traced: Any) -> Cost:
   found = traced.lower(lowering_platforms=(_PLATFORM,)).cost_analysis()
+  if found is None:
+    raise NotImplementedError(f"nothing is counted on {jax.default_backend()!r}; set jax_platforms to 'cpu'")
   return Cost(found["flops"], found["bytes accessed"])
 
 

@@ -2,8 +2,9 @@
 
 The trainer's step is compiled for 1, 2, 4 and 8 simulated devices, with the state whole on each (fsdp=1) and divided
 among all of them, at the config's batch for each device; what XLA then counts, and the collectives in its program, are
-exact, whatever the machine. `--hours` prints instead how long each `paper` run takes: operations of `lower()` times
-examples, over what a machine reaches.
+exact, whatever the machine. Operations of one device are counted before compiling (`counts.cost`), those of several in
+the program for CPUs. `--hours` prints instead how long each `paper` run takes: operations of `lower()` times examples,
+over what a machine reaches.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def compiled_step(subject: Any, devices: int, fsdp: int) -> dict[str, Any]:
   traced = jitted.trace(placed, made.constants, made.batch, np.int32(0))
   compiled = traced.lower().compile()
   cost: Any = compiled.cost_analysis()
-  # A loop works on the examples, which devices share.
+  # One device's program for CPUs has loops for the gradients of kernels, so that `counts.cost` counts in its place. Of
+  # several, a loop works on the examples, which they share.
   count = cost["flops"] + counts.repeats(traced).operations / devices if devices > 1 else counts.cost(traced).operations
   whole, part = distributed.held_bytes(made.state, places)
   moved = counts.collectives(compiled.as_text() or "")

@@ -14,7 +14,7 @@ _SHARE = 0.6  # of the picture's side that a hand's crop has; where it lies cost
 
 
 class PipelineTwin(layers.Twin):
-  """Masks, crops of both hands, recovery, poses with and without it; crops have fixed places, no boxes are searched."""
+  """Masks, crops of both hands, recovery, poses; crops have fixed places, no boxes are searched."""
 
   def __init__(self, system: Pipeline):
     super().__init__()
@@ -35,7 +35,15 @@ class PipelineTwin(layers.Twin):
     x = torch.cat([hands * (1 - hidden), visible[:, None], hands * (1 - removed), background], 1)
     output = self.hdrm(x.to(memory_format=torch.channels_last), [(1 - hidden, 4), (1 - removed, 4)])
     recovered = torch.where(torch.maximum(hidden, removed) > 0, output, hands)
-    return odds, recovered, *self.pose({"image": recovered}), *self.pose({"image": hands})
+    before = (self._heat(hands),) if system.compare else ()
+    return odds, recovered, *self.pose({"image": recovered}), *before
+
+  def _heat(self, images: Tensor) -> Tensor:
+    """SHPE's heat alone: of the crops as they are ours shows joints in the picture, which need no other map."""
+    x = self.pose.trunk(images)
+    ranges = [torch.linspace(-1, 1, size, device=x.device, dtype=x.dtype) for size in x.shape[2:]]
+    rows, columns = torch.meshgrid(*ranges, indexing="ij")
+    return self.pose.heat(torch.cat([x, torch.stack([columns, rows]).expand(len(x), -1, -1, -1)], 1))
 
   def _cut(self, maps: Tensor, size: tuple[int, int], share: float) -> Tensor:
     affine = maps.new_tensor([[share, 0, 0], [0, abs(share), 0]]).expand(len(maps), 2, 3)

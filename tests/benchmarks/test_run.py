@@ -1,13 +1,10 @@
 """Tables of the benchmarks, from figures as their JSON has them."""
 
-import argparse
 import json
-import subprocess
-import time
 
 import pytest
 
-from benchmarks import gpu, run
+from benchmarks import run
 
 ROW = {
   "subject": "hdr/shpe", "size": "demo", "batch": 16, "rounds": 3, "load_before": 0.0, "matrix_gflops": 100.0,
@@ -58,58 +55,3 @@ def test_a_line_says_where_figures_come_from():
   ]
   said = "2 cores of Fast (avx2), jax 0.10; 2026-12-01, aaaaaaaaaa, bbbbbbbbbb with changes"
   assert run.where({"machine": about, "rows": rows}) == said
-
-
-def test_the_longest_operations_are_those_of_the_device():
-  events = [
-    {"name": "process_name", "pid": 1, "args": {"name": "/device:GPU:0"}},
-    {"name": "process_name", "pid": 2, "args": {"name": "/host:CPU"}},
-    {"name": "waiting", "ph": "X", "pid": 2, "dur": 9000},
-    *({"name": "conv", "ph": "X", "pid": 1, "dur": 1500} for _ in range(2)),
-    {"name": "copy", "ph": "X", "pid": 1, "dur": 2000},
-  ]
-  assert gpu._longest(events) == [("conv", 3.0), ("copy", 2.0)]
-  of_cpu = [{"name": "dot", "ph": "X", "pid": 2, "dur": 1000, "args": {"hlo_op": "dot"}}, *events[1:3]]
-  assert gpu._longest(of_cpu) == [("dot", 1.0)]
-
-
-def test_the_table_of_a_gpu_has_the_best_batch_of_each():
-  rows = [
-    {"batch": 64, "pictures_per_s": 3400.0, "share_of_bound": 0.5, "memory_mb": 9000.0},
-    {"batch": 128, "error": "out of memory"},
-  ]
-  *_, line = gpu.table({"rows": {"internet ours": rows, "internet torch": rows[1:]}}).splitlines()
-  assert line == "| internet | train | ours | 64 | 3400 | 50% | 9.0 |"
-
-
-def test_a_gpu_s_batch_is_doubled_while_that_pays_and_what_was_cut_off_is_tried_again(tmp_path, monkeypatch):
-  speeds, asked = {64: 1000.0, 128: 2000.0, 256: 2010.0}, []
-
-  def pretend(command, **options):
-    batch = int(command[3].split(",")[-1])
-    asked.append(batch)
-    if cut_off and batch == 128:
-      raise subprocess.TimeoutExpired(command, options["timeout"])
-    said = json.dumps({"batch": batch, "pictures_per_s": speeds[batch], "memory_mb": 1.0})
-    return subprocess.CompletedProcess(command, 0, stdout=f"a log\n{said}\n", stderr="")
-
-  monkeypatch.setattr(subprocess, "run", pretend)
-  found, args = {"rows": {}}, argparse.Namespace(json=tmp_path / "gpu.json", dry=False)
-  rows = found["rows"].setdefault("internet ours", [])
-  cut_off = True
-  gpu.search("internet", "ours", found, time.time() + 100, args)
-  assert asked == [64, 128]
-  assert rows[0]["share_of_bound"] == 1000 / gpu.BOUNDS["internet"]
-  assert 90 < rows[1]["unfinished_s"] <= 100
-  assert json.loads(args.json.read_text()) == found
-  assert "| 64 | 1000 | 15% |" in gpu.table(found)
-  cut_off = False
-  gpu.search("internet", "ours", found, time.time() + 100, args)
-  assert asked == [64, 128, 128, 256]
-  assert [row["pictures_per_s"] for row in rows] == [1000.0, 2000.0, 2010.0]
-  gpu.search("internet", "ours", found, time.time() + 100, args)
-  assert len(asked) == 4
-  assert gpu._ended(rows, dry=False)
-  assert not gpu._ended(rows[:2], dry=False)
-  assert gpu._ended(rows[:2], dry=True)
-  assert gpu._ended([{"batch": 64, "error": "out of memory"}], dry=False)

@@ -1,5 +1,6 @@
 """The networks in PyTorch that ours are timed beside are the same networks."""
 
+import dataclasses
 import importlib.util
 
 import jax
@@ -58,20 +59,25 @@ def test_every_parameter_of_a_twin_has_a_gradient_of_its_loss(subject):
     assert any(gradient.abs().sum() > 0 for gradient in gradients), name
 
 
-def test_the_pipeline_recovers_and_estimates_both_hands():
+@pytest.mark.parametrize("compare", [False, True])
+def test_the_pipeline_recovers_and_estimates_both_hands(compare):
   import torch
 
   from benchmarks import theirs
 
   (subject,) = (one for one in TINY if not one.system.objectives)
-  twin = torch_twins.load(subject.system).eval()
+  system = dataclasses.replace(subject.system, compare=compare)
+  twin = torch_twins.load(system).eval()
   with torch.no_grad():
-    odds, recovered, *poses = twin(theirs.tensors(records.batch(subject.system, 2, train=False)))
-  height, width = subject.system.hand_hw
-  assert odds.shape == (2, 4, *subject.system.hasm.map_hw)
+    odds, recovered, *maps = twin(theirs.tensors(records.batch(system, 2, train=False)))
+    again = twin._heat(recovered)
+  height, width = system.hand_hw
+  assert odds.shape == (2, 4, *system.hasm.map_hw)
   assert recovered.shape == (4, 3, height, width)
-  assert [pose.shape for pose in poses] == 2 * [(4, joints, height // 4, width // 4) for joints in (21, 63, 63)]
-  assert all(found.isfinite().all() for found in (odds, recovered, *poses))
+  channels = (21, 63, 63, 21) if compare else (21, 63, 63)  # of the crops as they are nothing but heat is seen
+  assert [found.shape for found in maps] == [(4, joints, height // 4, width // 4) for joints in channels]
+  assert all(found.isfinite().all() for found in (odds, recovered, *maps))
+  torch.testing.assert_close(again, maps[0])
 
 
 def test_a_gaussian_lies_where_ours_does():
