@@ -82,8 +82,13 @@ def warp(
   nearest: bool = False,
 ) -> Shaped[np.ndarray, "H W *c"]:  # fmt: skip
   """The crop of a picture (bilinear) or of labels (`nearest`), 0 outside, in the picture's dtype."""
-  flags = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-  return cv2.warpAffine(picture, out_from_picture.astype(np.float64), out_hw[::-1], flags=flags)
+  affine = out_from_picture.astype(np.float64)
+  if nearest:
+    return cv2.warpAffine(picture, affine, out_hw[::-1], flags=cv2.INTER_NEAREST)
+  if picture.dtype == np.uint8 and picture.shape[2:] == (3,):  # of four channels OpenCV 5 is twice as fast
+    four = cv2.warpAffine(cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA), affine, out_hw[::-1], flags=cv2.INTER_LINEAR)
+    return cv2.cvtColor(four, cv2.COLOR_RGBA2RGB)
+  return cv2.warpAffine(picture, affine, out_hw[::-1], flags=cv2.INTER_LINEAR)
 
 
 @dataclasses.dataclass(frozen=True)
