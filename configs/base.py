@@ -69,7 +69,7 @@ def get_config() -> ConfigDict:
   # ---- training -------------------------------------------------------------
   config.train_for = "20 epochs"
   # Of a run that starts from finished weights: how many seconds of training there are, lengths to choose among, and how
-  # many times longer a picture takes in training than in evaluation, see jaxhands.train.time_budget. () = `train_for`;
+  # many times longer computing takes in training than in evaluation, see jaxhands.train.time_budget. () = `train_for`;
   # which stays, too, where it is not the first of them.
   config.fit = ConfigDict({"seconds": 0.0, "choices": (), "cost": 4.0})
   config.batch_size = 64  # examples of one update, over all devices and processes
@@ -122,7 +122,7 @@ def get_config() -> ConfigDict:
 
   config.eval = ConfigDict()
   config.eval.batch_size = 64
-  config.eval.checkpoint = "latest"  # or "best"
+  config.eval.checkpoint = "latest"  # or "best", which `best_metric` chooses
   config.eval.metrics = ()  # names, e.g. ("mpjpe", "mrrpe"); () = all that the system's predictions and data allow
   # How poses are compared: jaxhands.evaluation.metrics.base.Protocol. `also`: name -> what other protocols change.
   config.eval.protocol = ConfigDict({
@@ -144,6 +144,7 @@ def get_config() -> ConfigDict:
 _SHARED = ("name", "variant", "seed", "compute_dtype", "hand_model", "vgg", "accept")
 _SHARED_DATA = ("dir", "threads", "processes", "keep_mb")
 _SHARED_AIH = ("singles", "poses", "mano", "textures")
+_SHARED_BY_USERS_OF_AIH = ("train", "val", "test", "seed")  # where theirs are the same
 
 
 def staged(config: Any, stages: Mapping[str, Any]) -> ConfigDict:
@@ -168,7 +169,17 @@ def staged(config: Any, stages: Mapping[str, Any]) -> ConfigDict:
         own[key] = shared.get_ref(key)
     stage.data.synthetic = run.data.synthetic
     run.stages[name] = stage
+  users = [stage.data.aih for stage in stages.values() if _uses_aih(stage.data)]
+  for key in _SHARED_BY_USERS_OF_AIH:
+    if len({aih[key] for aih in users}) == 1:
+      run.data.aih[key] = users[0][key]
+      for aih in users:
+        aih[key] = run.data.aih.get_ref(key)
   return run
+
+
+def _uses_aih(data: Any) -> bool:
+  return any(name.partition(":")[0].partition("/")[0] == "aih" for name in (*data.train, *data.eval))
 
 
 def paper_data(config: Any) -> None:

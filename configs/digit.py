@@ -3,7 +3,8 @@
     python launch.py --config=configs/digit.py                        # demo: 2 idle CPU cores, 2 minutes
     python launch.py --config=configs/digit.py:synth                  # the paper's network on embedded data: one GPU
     python launch.py --config=configs/digit.py:paper,released --config.init_from.backbone=hrnet_w32.npz
-                                                                      # InterHand2.6M as the authors trained it
+                                                                      # InterHand2.6M (built with --mano DIR) as the
+                                                                      # authors trained it
     python -m benchmarks.digit_table2                                 # table 2 and section 4.3 at size small
 
 Sizes: demo, tiny, kept, small, synth, paper. Switches: scratch, no_segmentation_features, no_segmentation_loss,

@@ -136,7 +136,7 @@ def get_config(variant: str = "") -> ConfigDict:
   sizes = {"tiny": _tiny, "kept": _kept, "small": _small, "synth": _synth, "paper": _paper}
   _demo(config, choice) if choice.size == "demo" else sizes[choice.size](config)
   if on_kept:
-    _on_kept_heatmaps(config)
+    _on_kept_heatmaps(config, choice)
   elif choice.part == "hands":
     _second(config)
   else:
@@ -144,8 +144,10 @@ def get_config(variant: str = "") -> ConfigDict:
   return config
 
 
-def _on_kept_heatmaps(config: Any) -> None:
+def _on_kept_heatmaps(config: Any, choice: base.Choice) -> None:
   """The hands, on the InterNet that comes with the package; its backbone is where the encoder begins."""
+  if choice.size != "small":  # whose results were recorded with them
+    config.system.heatmaps.elsewhere = 0.0  # crops without hands would teach InterNet, which is finished
   if not config.init_from.all:
     config.init_from.update(heatmaps=f"{_HEATMAPS}:.", encoder=f"{_HEATMAPS}:backbone")
   _evaluate(config)

@@ -146,7 +146,7 @@ PREDICTION: dict[str, Field] = {
   "joints_cam": _f(
     "B hand joint 3", "float32", "mm", "cam", "Absolute joints, where the system gives them.", mirror="x"
   ),
-  "hands_together": _f("B", "bool", "-", "-", "`joints_cam` says how both hands lie: they are placed as one body."),
+  "hands_together": _f("B", "bool", "-", "-", "`joints_cam` has both hands as one body; else each is placed alone."),
   "root_cam": _f("B hand 3", "float32", "mm", "cam", "Wrists.", mirror="x"),
   "root_cam_valid": _f("B hand", "bool", "-", "-", "The wrist's position is known; without this key, all are."),
   "vertices_cam": _f("B hand V 3", "float32", "mm", "cam", "Hand meshes.", mirror="x"),

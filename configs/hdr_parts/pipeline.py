@@ -56,6 +56,7 @@ def pipeline(config: Any, choice: base.Choice) -> ConfigDict:
     "hand_factor": _RELEASED_FACTOR / shared.PAPER_FACTOR * estimator.system.box_factor,  # of a mask's box
     "oversampling": 2 if choice.size in ("demo", "small", "kept") else 1,  # small crops would skip pixels
     "one_depth": choice.size in ("demo", "small", "kept"),  # placed alone they lie too far apart
+    "compare": choice.size not in ("synth", "paper"),  # reports show the poses without recovery, too: a second look
     "picture_hw": (640, 640) if choice.size == "paper" else (320, 320),  # room for the pictures
     "hasm": parts["hasm"].system,
     "hdrm": _config_of("hdrm", choice).system,

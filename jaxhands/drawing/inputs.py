@@ -48,8 +48,9 @@ def of_step(data: run_data.RunData, step: int) -> Inputs:
     given |= jax.jit(system.drawn_targets)(given)
   black, white = (_normalised(system, batch, value) for value in (0, 255))
   given = {key: np.asarray(value) for key, value in given.items()}
+  size = given["image"].shape
   for key, value in given.items():
-    if value.dtype.kind == "f" and value.ndim == 4 and value.shape[-1] == 3:
+    if value.dtype.kind == "f" and value.shape == size:  # others, as joints by hand, end in 3 as well
       given[key] = _to_rgb((value - black) / (white - black))
   return given
 

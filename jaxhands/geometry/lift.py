@@ -119,14 +119,29 @@ def lift(
   return Lifted(xp.where(valid[..., None, None], joints_cam, 0), valid)
 
 
+def keep_shape(prediction: schema.Prediction, lifted: Lifted) -> Lifted:
+  """The predicted `joints_cam`, each hand moved as a whole so that its wrist is where the lifted one is.
+
+  What is lifted to a depth from elsewhere lies on its pixels there, and so gets another size than meshes, which
+  `move_meshes` only moves.
+
+  Args:
+    prediction: with `joints_cam`.
+    lifted: of it.
+  """
+  joints_cam, wrists = prediction["joints_cam"], lifted.joints_cam[..., _WRIST:, :]
+  moved = joints_cam - joints_cam[..., _WRIST:, :] + wrists
+  return Lifted(namespace(wrists).where(lifted.valid[..., None, None], moved, 0), lifted.valid)
+
+
 def move_meshes(prediction: schema.Prediction, lifted: Lifted) -> dict[str, Any]:
-  """`vertices_cam`, `mano` and `samples` as they go along with lifted wrists; 0 of hands that could not be lifted.
+  """What lies around the wrists as it goes along with lifted ones; 0 of hands that could not be lifted.
 
   Args:
     prediction: with `joints_cam`.
     lifted: of it.
   Returns:
-    Those of the three keys that the prediction has.
+    Those of `vertices_cam`, `mano`, `samples` and `root_cam` that the prediction has.
   """
   joints_cam, valid = lifted.joints_cam, lifted.valid[..., None]
   xp = namespace(joints_cam)
@@ -139,6 +154,8 @@ def move_meshes(prediction: schema.Prediction, lifted: Lifted) -> dict[str, Any]
     moved["mano"] = xp.where(valid, xp.concatenate([parameters[..., :start], parameters[..., start:] + by], -1), 0)
   if "samples" in prediction:
     moved["samples"] = xp.where(valid[:, None, :, None], prediction["samples"] + by[:, None, :, None, :], 0)
+  if "root_cam" in prediction:
+    moved["root_cam"] = xp.where(valid, prediction["root_cam"] + by, 0)
   return moved
 
 

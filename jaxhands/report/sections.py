@@ -35,6 +35,7 @@ _MINOR_TERMS = ("learning_rate", "gradient_norm")  # besides losses; shown on de
 _CLOCK = "train/seconds"  # told as one number, not drawn
 _MANY = 12.0  # a curve that falls or rises so many times over is drawn on a logarithmic axis
 _FARTHEST_MM = 50.0
+_PCK_GROUPS = ("all", "single", "interacting")
 _OVERLAP_EDGES = (0.0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 1.0)
 _Z95 = 1.96
 _ENOUGH = 10  # pictures, for an interval of their mean
@@ -55,12 +56,15 @@ def training(run: RunFiles) -> str | None:
   """Losses and evaluations over the steps; of each stage, if there are several."""
   if not run.lines:
     return None
-  parts = []
+  parts, dashed = [], False
   for stage, lines in run.lines.items():
     title = f"<h3>Stage {html.escape(stage)}</h3>" if stage else ""
-    parts.append(title + _charts_of_stage(lines, run.result))
+    last = not stage or stage == list(run.config["stages"])[-1]
+    result = run.result if last else run.parts.get(stage, {})  # a stage has its own data, and so its own mean pose
+    parts.append(title + _charts_of_stage(lines, result))
+    dashed |= bool(result.get("mean_pose"))
   caption = "Each term of the loss, then the metrics of each evaluation over the steps"
-  caption += "; dashed: the mean pose." if run.result["mean_pose"] else "."
+  caption += "; dashed: the mean pose." if dashed else "."
   return section("Training", "".join(parts), caption)
 
 
@@ -94,10 +98,10 @@ def _evaluation_chart(lines: Sequence[Line], metric: str, result: Mapping[str, A
     group = name.split("/")[2] if name.count("/") > 1 else ""
     curves.append(_curve(lines, name, GROUPS.get(group, group), f"s{index % 5}"))
   curves = [curve for curve in curves if len(curve.x) > 1]
-  baseline = result["mean_pose"].get(f"{metric}/all")
+  baseline = result.get("mean_pose", {}).get(f"{metric}/all")
   if curves and baseline is not None:
     curves.append(Curve("mean pose", [curves[0].x[0], curves[0].x[-1]], [baseline] * 2, "reference"))
-  unit = next((unit_of(result, key) for key in result["metrics"] if key.split("/")[0] == metric), "")
+  unit = next((unit_of(result, key) for key in result.get("metrics", ()) if key.split("/")[0] == metric), "")
   return _curves_chart(curves, f"{named(metric)[0]}, {unit}" if unit not in (*SHARES, "") else named(metric)[0], False)
 
 
@@ -266,18 +270,38 @@ def bones(run: RunFiles) -> str | None:
 
 
 def closeness(run: RunFiles) -> str | None:
-  """Share of joints within a distance of the truth."""
-  curves = []
-  for name, prefix, kind in (("predicted", "", "s0"), ("mean pose", "mean_pose_", "reference")):
-    if f"{prefix}joint_error" in run.values:
-      error, weight = run.values[f"{prefix}joint_error"], run.values[f"{prefix}joint_error_weight"]
-      if weight.any():
-        shares = _shares_within(error, weight)
-        curves.append(Curve(name, np.arange(_FARTHEST_MM + 1.0).tolist(), shares.tolist(), kind))
+  """Share of joints within a distance of the truth (PCK), by how many hands there are; beside it the mean pose's."""
+  of_groups = [_pck(run.values, "", group, GROUPS[group], f"s{index}") for index, group in enumerate(_PCK_GROUPS)]
+  if not all(of_groups):  # all pictures show as many hands: one curve says it
+    del of_groups[1:]
+  curves = [curve for curve in (*of_groups, _pck(run.values, "mean_pose_", "all", "mean pose", "reference")) if curve]
   if not curves:
     return None
   drawn = charts.chart(curves, "share of joints", x_name="mm from the truth", y_range=(0.0, 1.0), size=(480, 250))
-  return section("Joints within a distance", drawn, "How many of the joints, as a mean over joints, lie so near.")
+  caption = "How many of the joints, as a mean over joints, lie so near (PCK)." + _areas(run.result)
+  return section("Joints within a distance", drawn, caption)
+
+
+def _pck(values: Mapping[str, np.ndarray], prefix: str, group: str, name: str, kind: str) -> Curve | None:
+  """The curve of a group's examples; None where none of their joints counts."""
+  if f"{prefix}joint_error" not in values:
+    return None
+  weight = values[f"{prefix}joint_error_weight"]
+  weight = weight if group == "all" else weight * values[f"group_{group}"][:, None, None]
+  if not weight.any():
+    return None
+  shares = _shares_within(values[f"{prefix}joint_error"], weight)
+  return Curve(name, np.arange(_FARTHEST_MM + 1.0).tolist(), shares.tolist(), kind)
+
+
+def _areas(result: Mapping[str, Any]) -> str:
+  """The areas under the curves, of the metric of that name, beside the mean pose's."""
+  told = []
+  for group in _PCK_GROUPS:
+    if (key := f"pck_auc/{group}") in result["metrics"]:
+      mean = f" (mean pose {number(result['mean_pose'][key])})" if key in result["mean_pose"] else ""
+      told.append(f"{GROUPS[group]} {number(result['metrics'][key])}{mean}")
+  return f" Area under the curve: {', '.join(told)}." if told else ""
 
 
 def _shares_within(error: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -56,7 +56,7 @@ _JOINTS = 2 * skeleton.NUM_JOINTS
 _POSE_PARTS = ("fusion", "heatmap", "depth", "pooled", "root_depth", "handedness")
 _RELEASED_BONE_FACTOR = 0.1  # of the squared differences
 _HEATMAP_SIGMA = 1.0  # of the Gaussians that `heatmap_weight` is about, in cells
-_SURE_CELLS = 2.0  # a heatmap of this deviation, or less, has confidence 1
+_SURE_CELLS = 2.0  # a heatmap of this deviation, or less, has confidence 1; of one learnt as a Gaussian, the Gaussian's
 _init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # PyTorch's, which the release leaves as it is
 
 
@@ -316,7 +316,7 @@ class DIGIT(base.Defaults):
     voxels, heatmaps, cells = self._expectation(out)
     joints_crop, rel_depth = self.joints_codec.decode(voxels)
     b, h, w, _ = heatmaps.shape
-    confidence = codecs.confidence_of_spread(heatmaps, cells, _SURE_CELLS)
+    confidence = codecs.confidence_of_spread(heatmaps, cells, _HEATMAP_SIGMA if self.heatmap_weight else _SURE_CELLS)
     return prediction | {
       "joints_img": crop.apply_affine(crop.invert_affine(batch["crop_from_img"]), joints_crop),
       "joints_rel_depth": rel_depth,

@@ -45,7 +45,7 @@ from jaxhands.systems import base, construct, intershape_losses, subtrees
 from jaxhands.systems.internet import InterNet
 from jaxhands.systems.internet import build as build_internet
 from jaxhands.weights.convert import check_shapes, convert
-from jaxhands.weights.intershape import import_trunk, released_as
+from jaxhands.weights.intershape import import_trunk, released_as, warn_without_mano
 from jaxhands.weights.intershape import intershape as name_map
 
 HEATMAPS = "heatmaps"  # the part that is trained before
@@ -350,6 +350,7 @@ class Intershape:
         f"these weights are {what}, system.release is {self.release!r}: 'v2' is the config "
         "intershape:paper,hands,released, 'v1' intershape:paper,hands,released_v1"
       )
+    warn_without_mano(theirs, HandModel.named(self.hand_model).identity)
     names = name_map(theirs, structure(self.depth)[0], len(self.refinements), state_dict)
     return check_shapes(convert(state_dict, names), shapes)
 

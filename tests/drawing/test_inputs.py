@@ -60,14 +60,15 @@ def test_inputs_are_what_the_losses_of_that_step_get(accumulation):
 
 
 class Normalised(toys.Regressor):
-  """Sees real records, with ImageNet's normalisation and a second picture."""
+  """Sees real records, with ImageNet's normalisation, a second picture, and points, which end in 3 as well."""
 
   def host_ops(self, train):
     return host_ops.crop_ops((8, 8))
 
   def device_ops(self, batch, rng, train):
     image = batch["image"].astype(jnp.float32) / 255
-    more = {"mirrored": colour.normalise(image[:, :, ::-1])} if train else {}
+    points = jnp.full((len(image), 2, 21, 3), 0.25)
+    more = {"mirrored": colour.normalise(image[:, :, ::-1]), "points": points} if train else {}
     return {**batch, "image": colour.normalise(image)} | more
 
 
@@ -79,6 +80,7 @@ def test_pictures_of_a_step_come_back_from_their_normalisation(data):
   expected = next(source.train_batches(run.training, Normalised().host_ops(True), Normalised.needs, 8, config.seed, 5))
   np.testing.assert_array_equal(given["image"], expected["image"])
   np.testing.assert_array_equal(given["mirrored"], expected["image"][:, :, ::-1])
+  np.testing.assert_array_equal(given["points"], np.float32(0.25))
   np.testing.assert_array_equal(given["example_id"], expected["example_id"])
 
 
@@ -197,3 +199,10 @@ class TestCommand:
       cli.main(["show", "hdr:tiny", "--examples=0"])
     assert "examples" in str(end.value.code)
     assert not list(tmp_path.iterdir())
+
+  def test_data_that_cannot_be_built_are_said_in_a_line(self, tmp_path, capsys):
+    (tmp_path / "data").touch()  # a file, where the folder of all data sets would be
+    assert cli.main(["show", "internet:tiny", f"--config.data.dir={tmp_path / 'data'}"]) == 1
+    shown = capsys.readouterr().err
+    assert f"show: error: cannot write under {tmp_path / 'data'}" in shown
+    assert shown.count("\n") == 1

@@ -188,13 +188,29 @@ def test_messages_say_what_is_missing():
     lift.lift(prediction, batch, "place")
 
 
-def test_samples_go_along_with_the_wrists():
+def test_a_hand_that_keeps_its_shape_has_the_lifted_wrist():
+  joints, prediction, batch = scene()
+  prediction["joints_cam"] = joints - np.float32([5, 6, 70])
+  batch["root_depth_estimated_valid"][0, 1] = False
+  lifted = lift.lift(prediction, batch, "rootnet")
+  found = lift.keep_shape(prediction, lifted)
+  np.testing.assert_array_equal(found.valid, lifted.valid)
+  assert not found.joints_cam[0, 1].any()
+  valid = lifted.valid
+  np.testing.assert_allclose(found.joints_cam[valid][:, 20], lifted.joints_cam[valid][:, 20], atol=1e-3)
+  shapes = (joints - joints[:, :, 20:])[valid]
+  np.testing.assert_allclose(found.joints_cam[valid] - found.joints_cam[valid][:, 20:], shapes, atol=1e-3)
+
+
+def test_samples_and_wrists_go_along():
   joints, prediction, _ = scene()
   rng = np.random.default_rng(1)
   prediction |= {"joints_cam": joints, "samples": joints[:, None] + rng.normal(0, 9, (3, 5, 2, 21, 3))}
+  prediction["root_cam"] = joints[:, :, 20]
   by = rng.normal(0, 30, (3, 2, 1, 3))
   valid = np.array([[True, True], [True, False], [False, True]])
   moved = lift.move_meshes(prediction, lift.Lifted(joints + by, valid))
-  assert set(moved) == {"samples"}
+  assert set(moved) == {"samples", "root_cam"}
+  np.testing.assert_allclose(moved["root_cam"], (joints + by)[:, :, 20] * valid[..., None], atol=1e-3)
   expected = (prediction["samples"] + by[:, None]) * valid[:, None, :, None, None]
   np.testing.assert_allclose(moved["samples"], expected, atol=1e-3)

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pytest
 
 from jaxhands.report import ablations, pictures, sections
 from jaxhands.report.files import RunFiles
@@ -29,6 +30,29 @@ def test_shares_are_those_of_counting():
     per_joint = ((error <= threshold) * weight).sum(0) / np.maximum(weight.sum(0), 1)
     np.testing.assert_allclose(found[threshold], per_joint[weight.any(0)].mean(), rtol=1e-6)
   assert len(found) == 51
+
+
+def test_correct_joints_are_counted_by_groups_beside_the_mean_pose():
+  error, weight = errors()
+  single = np.arange(40) % 3 == 0
+  values = {
+    "joint_error": error, "joint_error_weight": weight, "mean_pose_joint_error": 2 * error,
+    "mean_pose_joint_error_weight": weight, "group_single": single, "group_interacting": ~single,
+  }  # fmt: skip
+  areas = {"pck_auc/all": 0.61, "pck_auc/interacting": 0.52}
+  text = sections.closeness(run(values, metrics=areas, mean_pose={"pck_auc/all": 0.25}))
+  ends = dict(re.findall(r"<title>([^<]+?) ([\d.]+) at mm from the truth 50</title>", text))
+  assert list(ends) == ["all", "one hand", "two hands", "mean pose"]
+  for name, chosen, factor in (("one hand", single, 1), ("two hands", ~single, 1), ("mean pose", single | True, 2)):
+    counted = weight * chosen[:, None, None]
+    shares = ((factor * error <= 50) * counted).sum(0) / np.maximum(counted.sum(0), 1)
+    assert float(ends[name]) == pytest.approx(shares[counted.any(0)].mean(), rel=5e-3), name
+  assert "Area under the curve: all 0.610 (mean pose 0.250), two hands 0.520." in text
+  # Where all pictures are of two hands, one curve says it.
+  values |= {"group_single": ~single & single, "group_interacting": single | True}
+  assert re.findall(r"<title>([^<]+?) [\d.]+ at mm from the truth 50<", sections.closeness(run(values))) == [
+    "all", "mean pose",
+  ]  # fmt: skip
 
 
 def overlap_text(amount, known, single):
@@ -71,6 +95,21 @@ def test_sections_are_none_without_their_data():
   assert sections.configuration(run({})) is None
   assert pictures.at_random(run({})) is None
   assert pictures.worst(run({})) is None
+
+
+def test_stages_are_drawn_beside_their_own_mean_pose():
+  lines = [{"step": step, "eval/mpjpe/all": 20.0 - step} for step in (4.0, 8.0)]
+
+  def result(mean):
+    return {"metrics": {"mpjpe/all": 12.0}, "mean_pose": {"mpjpe/all": mean}, "units": {"mpjpe/all": "mm"}}
+
+  files = RunFiles(
+    config={"stages": ["first", "second", "last"]}, lines=dict.fromkeys(("first", "second", "last"), lines),
+    result=result(17.5), values={}, shown={}, parts={"first": result(33.25)},
+  )  # fmt: skip
+  charts = sections.training(files).split("<h3>")[1:]
+  dashed = [re.findall(r"<title>mean pose ([\d.]+) at", chart) for chart in charts]
+  assert [set(found) for found in dashed] == [{"33.2"}, set(), {"17.5"}]
 
 
 def test_parts_show_what_is_asked_for_first_of_each_stage():

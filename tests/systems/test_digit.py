@@ -163,6 +163,16 @@ def test_sharp_heatmaps_give_the_joints(batch, monkeypatch):
   np.testing.assert_allclose(prediction["heatmaps"].sum((-1, -2)), 1, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("weight", "cells", "sure"), [(0.0, 2.0, 1.0), (1.0, 1.0, 1.0), (1.0, 2.0, 0.25)])
+def test_heatmaps_learnt_as_gaussians_are_as_sure_as_these(batch, out, monkeypatch, weight, cells, sure):
+  """A Gaussian of so many cells in the middle of the grid."""
+  distance = ((np.mgrid[: GRID[0], : GRID[1]] - np.array([8, 12])[:, None, None]) ** 2).sum(0)
+  planes = jnp.broadcast_to(-distance[None, :, :, None] / (2 * cells**2), out["planes"].shape)
+  monkeypatch.setattr("jaxhands.systems.digit.Network.apply", lambda *_: out | {"planes": planes})
+  found = SMALL(heatmap_weight=weight).predict({}, batch, jax.random.key(0))["confidence"]
+  np.testing.assert_allclose(found, sure, rtol=0.02)
+
+
 def test_flat_heatmaps_are_not_trusted(batch, out, monkeypatch):
   flat = out | {"planes": jnp.zeros_like(out["planes"])}
   monkeypatch.setattr("jaxhands.systems.digit.Network.apply", lambda *_: flat)

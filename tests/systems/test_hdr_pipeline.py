@@ -12,8 +12,8 @@ from configs import hdr
 from jaxhands import schema
 from jaxhands.data import host_ops
 from jaxhands.evaluation import latency
-from jaxhands.geometry import crop
-from jaxhands.hands import mirror, skeleton
+from jaxhands.geometry import crop, lift
+from jaxhands.hands import bones, mirror, skeleton
 from jaxhands.hands.model import HandModel
 from jaxhands.runs import stages
 from jaxhands.systems import base, construct
@@ -214,10 +214,29 @@ class Still:
     return batch
 
 
-def _still(**changes):
+@dataclasses.dataclass(frozen=True)
+class InOnePoint(Still):
+  """The left hand of the first example is seen in one point, and so cannot be placed; as SHPE has it, or InterNet."""
+
+  gives_joints_cam: bool
+
+  def predict(self, variables, batch, rng):
+    pose = super().predict(variables, batch, rng)
+    seen = pose["joints_img"]
+    pose["joints_img"] = seen.at[1].set(seen[1, :, skeleton.WRIST :])
+    if not self.gives_joints_cam:
+      return pose
+    placed = lift.lift(pose, batch, "place", bones=bones.mean_bones())
+    depth = pose["joints_rel_depth"]
+    relative = jnp.stack([depth, -depth, depth], -1) + 0.5  # a wrist just in front of the camera
+    return pose | {"joints_cam": jnp.where(placed.valid[..., None, None], placed.joints_cam, relative)}
+
+
+@functools.cache
+def _still(pose=None, **changes):
   """The prediction where every crop of a hand shows the same one."""
   system = dataclasses.replace(_system(masks="true", recover=False, **changes))
-  object.__setattr__(system, "pose", Still())
+  object.__setattr__(system, "pose", pose or Still())
   return jax.device_get(jax.jit(system.predict)(_variables(), _batch(), KEY))
 
 
@@ -246,13 +265,24 @@ def test_two_hands_are_brought_to_one_depth_and_keep_their_form():
   np.testing.assert_allclose(nearer - apart, np.broadcast_to(moved[:, :, None], apart.shape), rtol=1e-3, atol=0.01)
 
 
+@pytest.mark.parametrize("gives_joints_cam", [False, True])
+def test_a_hand_that_cannot_be_placed_does_not_move_the_other(gives_joints_cam):
+  placed, found = _still(one_depth=False), _still(InOnePoint(gives_joints_cam), one_depth=True)
+  assert found["hand_prob"].min() == 1
+  assert found["hands_together"].tolist() == [False, True, True]
+  assert found["rel_root_depth"][0] == 0
+  np.testing.assert_allclose(np.abs(found["joints_cam"][0, 1, skeleton.WRIST]), 0.5 * gives_joints_cam, atol=1e-3)
+  np.testing.assert_allclose(found["joints_cam"][0, 0], placed["joints_cam"][0, 0], rtol=1e-5, atol=1e-3)
+  assert (np.abs(found["joints_cam"][1:] - placed["joints_cam"][1:]).max((1, 2, 3)) > 1).all()
+
+
 def test_a_hand_alone_stays_where_it_is():
   masks = _batch()["masks"].at[:, 1].set(0)
   apart, nearer = (
     _predict(_batch() | {"masks": masks}, masks="true", one_depth=together) for together in (False, True)
   )
   np.testing.assert_array_equal(apart["joints_cam"], nearer["joints_cam"])
-  assert "hands_together" not in apart
+  assert not apart["hands_together"].any()
   assert not nearer["hands_together"].any()
 
 
@@ -361,6 +391,19 @@ def test_size_small_learns_recovery_from_aih_and_all_else_from_the_embedded_hand
   assert parts["shpe"].data.kind == "single,all,all"
   assert {part.data.eval for name, part in parts.items() if "hdrm" not in name} == {("synthetic/demo:val",)}
   assert dict(stages.of(hdr.get_config("small,syn_only")))["hdrm"].data.train == aih[1:]
+
+
+@pytest.mark.parametrize("flag", ["data.aih.train", "stages.hdrm.data.aih.train"])
+def test_stages_that_learn_from_aih_have_as_much_of_it(flag):
+  config = hdr.get_config("paper,with_aih")
+  assert config.data.aih.train == 2_900_000
+  config.update_from_flattened_dict({flag: 20_000})
+  made = {name: part.data.aih.train for name, part in stages.of(config)}
+  assert made == {"hasm": 10_000, "hdrm": 20_000, "hdrm_finetune": 20_000, "shpe": 20_000, "pipeline": 10_000}
+  # Of one part of AIH for HDRM and of both for SHPE there are different numbers.
+  config = hdr.get_config("paper,syn_only,with_aih")
+  assert set(config.data.aih) == {"singles", "poses", "mano", "textures", "val", "test", "seed"}
+  assert dict(stages.of(config))["shpe"].data.aih.train == 2_900_000
 
 
 def test_a_part_gets_the_switches_that_it_has():

@@ -22,6 +22,7 @@ from jaxhands.systems.internet import InterNet
 from jaxhands.systems.intershape import Intershape
 from jaxhands.train import initialise, step
 from jaxhands.weights import kept
+from jaxhands.weights.intershape import warn_without_mano
 from jaxhands.weights.resnet import resnet
 from tests.contract import records
 
@@ -337,6 +338,21 @@ def test_an_imagenet_trunk_becomes_the_encoder(release):
   assert wide[:, :, 8:].std() == pytest.approx(0.01, rel=0.05)
   assert ("bn1" in params["layer1_0"]) == (release == "")
   assert "downsample_bn" in params["layer2_0"]
+
+
+@pytest.mark.parametrize("release", ["v1", "v2"])
+def test_a_release_without_mano_is_told_so(release, monkeypatch, caplog):
+  monkeypatch.setattr(module, "convert", lambda *_: {})
+  monkeypatch.setattr(module, "check_shapes", lambda *_: {})
+  keys = ["conv1.weight"] + ["bn1.weight"] * (release == "v2")
+  small(release=release).import_weights({f"mesh_reg.base_net.{key}": np.zeros(1) for key in keys})
+  (record,) = caplog.records
+  assert record.levelname == "WARNING"
+  assert f"release {release} estimates MANO's parameters" in record.message
+  assert "give --hand-model MANO_DIR" in record.message
+  caplog.clear()
+  warn_without_mano(release, "MANO-0123456789abcdef")
+  assert not caplog.records
 
 
 def test_rows_of_the_paper_differ_in_what_they_say():

@@ -29,7 +29,7 @@ class Protocol:
     root: each hand is moved onto the truth at its "wrist" or at the base of its middle finger ("middle1", Intershape);
       "right_wrist" moves both by the right one (HandFlow's RRR), "none" moves nothing (its Global).
     scale: "gt" gives each predicted hand the true length from wrist to middle1 (HDR, Intershape).
-    joints: "annotated" ones; or of these the "visible" or the "occluded" (HandFlow's RR*).
+    joints: "annotated" ones; or of these the "visible" or, where a picture tells that, the "occluded" (HandFlow's RR*).
     average: "per_joint" = mean over examples, then over joints (InterNet, DIGIT, Intershape); "pooled" over all.
     count_root: the joint moved onto the truth counts, with its error of 0 (InterNet, DIGIT, Intershape).
     left_root: the left wrist's depth. "relative": the right wrist's with the predicted distance added, in MRRPE and

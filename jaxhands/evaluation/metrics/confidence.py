@@ -90,12 +90,13 @@ class Calibration:
     confidence, near = (values.reshape(-1)[keep].astype(np.float64) for values in (confidence, near))
     if len(confidence) < _FEWEST:
       return None
-    order = np.argsort(confidence, kind="stable")
-    groups = np.array_split(order, _KNOTS)
-    x = np.array([confidence[group].mean() for group in groups])
-    y = _rising(np.array([near[group].mean() for group in groups]), np.array([float(len(group)) for group in groups]))
-    first = np.append(True, np.diff(x) > 0)  # confidences may be the same for many joints
-    return cls(x[first], y[first])
+    groups = np.array_split(np.argsort(confidence, kind="stable"), _KNOTS)
+    # Within the group's own: the mean of joints that are all as sure may be off by a rounding.
+    means = [np.clip(confidence[group].mean(), *confidence[group[[0, -1]]]) for group in groups]
+    x, at = np.unique(means, return_inverse=True)  # many joints may be as sure: groups of one mean are one knot
+    sizes = np.bincount(at, [len(group) for group in groups])
+    shares = np.bincount(at, [near[group].sum() for group in groups]) / sizes
+    return cls(x, _rising(shares, sizes))
 
   @classmethod
   def read(cls, workdir: pathlib.Path) -> Calibration | None:

@@ -119,16 +119,16 @@ def _mean_vertices(model: HandModel, fits: Sequence[tuple[np.ndarray, np.ndarray
 
 
 def in_picture(epe2d: Metric) -> Metric:
-  """The 2D error of the mean pose as the camera sees it; pictures of an unknown camera do not count."""
+  """The 2D error of the mean pose as the camera sees it; without known camera and wrist a hand does not count."""
   plain = epe2d.quantity
 
   def fn(prediction: schema.Prediction, batch: schema.Batch) -> tuple[Any, Any]:
-    known = batch["camera_valid"]
-    camera_img = jnp.where(known[:, None, None], batch["camera_img"], jnp.eye(3))
+    known = batch["camera_valid"][:, None, None]
+    camera_img = jnp.where(known, batch["camera_img"], jnp.eye(3))
     seen = camera.project(prediction["joints_cam"], camera_img[:, None])
     error, weight = plain.fn({"joints_img": seen}, batch)
-    counted = weight * known[:, None, None]
+    counted = weight * (known & batch["joints_cam_valid"][..., skeleton.WRIST :])
     return jnp.where(counted > 0, error, 0), counted
 
-  needs = plain.needs | {"camera_img", "camera_valid"}
+  needs = plain.needs | {"camera_img", "camera_valid", "joints_cam_valid"}
   return dataclasses.replace(epe2d, quantity=Quantity(plain.name, fn, needs, frozenset({"joints_cam"})))

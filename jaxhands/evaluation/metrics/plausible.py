@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 
 from jaxhands import schema
-from jaxhands.evaluation.metrics import distribution
+from jaxhands.evaluation.metrics import distribution, pose
 from jaxhands.evaluation.metrics.base import AVERAGES, Metric, Protocol, Quantity
 from jaxhands.hands.model import HandModel
 
@@ -28,7 +28,7 @@ def mpjpe_of_annotation(
     model: of the annotations.
     which: annotation, by this error.
     alignment: under which poses are compared.
-    occluded: only joints that are not visible.
+    occluded: only joints that are not visible (`pose.hidden`).
   """
 
   def fn(prediction: schema.Prediction, batch: schema.Batch) -> tuple[Any, Any]:
@@ -36,7 +36,7 @@ def mpjpe_of_annotation(
     hands = distribution.comparable(batch["hand_present"] & lifted.valid, alignment)
     joints = jnp.broadcast_to(hands[..., None], lifted.joints_cam.shape[:3])
     if occluded:
-      joints &= ~batch["joints_visible"]
+      joints &= pose.hidden(batch["joints_visible"])
     annotations = distribution.aligned(distribution.annotated_joints(model, batch), alignment)
     error = jnp.linalg.norm(annotations - distribution.aligned(lifted.joints_cam, alignment)[:, None], axis=-1)
     counted = joints.sum((1, 2))

@@ -93,6 +93,11 @@ def bone_asymmetry(protocol: Protocol) -> Metric:
   return Metric("bone_asymmetry", "mm", quantity, AVERAGES["pooled"])
 
 
+def hidden(visible: Bool[Array, "b 2 21"]) -> Bool[Array, "b 2 21"]:
+  """Joints that are not visible, of pictures whose joints' visibility is known: where some joint is visible."""
+  return ~visible & visible.any((1, 2), keepdims=True)
+
+
 def joint_error(protocol: Protocol) -> Quantity:
   """Distance of each joint from the truth, [B, 2, 21] in mm, as `protocol` compares them."""
 
@@ -105,7 +110,7 @@ def joint_error(protocol: Protocol) -> Quantity:
     counted = valid & lifted.valid[..., None] & (rooted & scalable)[..., None]
     if protocol.joints != "annotated":
       visible = batch["joints_visible"]
-      counted &= visible if protocol.joints == "visible" else ~visible
+      counted &= visible if protocol.joints == "visible" else hidden(visible)
     if not protocol.count_root and protocol.root in _ROOT_JOINT:
       counted &= np.arange(skeleton.NUM_JOINTS) != _ROOT_JOINT[protocol.root]
     return _masked(error, counted)
@@ -202,8 +207,9 @@ def _scale(
   if protocol.scale == "predicted":
     return jnp.ones(truth.shape[:2]), jnp.ones(truth.shape[:2], bool)
   length, true_length = (_distance(x[..., _MIDDLE1, :], x[..., skeleton.WRIST, :]) for x in (predicted, truth))
-  known = valid[..., _MIDDLE1] & valid[..., skeleton.WRIST] & (length > 0)
-  return jnp.where(known, true_length / jnp.where(known, length, 1), 1), known
+  known = valid[..., _MIDDLE1] & valid[..., skeleton.WRIST]
+  scalable = known & (length > 0)  # a hand in one point, as of a system that could not place it, is as wrong as it is
+  return jnp.where(scalable, true_length / jnp.where(scalable, length, 1), 1), known
 
 
 def _roots(

@@ -57,10 +57,9 @@ def in_picture() -> Metric:
 
   def fn(prediction: schema.Prediction, batch: schema.Batch) -> tuple[Any, Any]:
     counted = _counted(prediction, batch)
-    spread_px = jnp.sqrt(_places(prediction, batch).var(1).sum(-1))
-    depth = prediction["samples"][..., 2].mean(1)
-    # An unknown camera is stored as 0.
-    value = spread_px * depth / jnp.maximum(batch["camera_img"][:, 0, 0], 1.0)[:, None, None]
+    samples = prediction["samples"]
+    rays = samples[..., :2] / jnp.maximum(samples[..., 2:], _NEAREST_MM)  # of whatever camera: places at depth 1
+    value = jnp.sqrt(rays.var(1).sum(-1)) * samples[..., 2].mean(1)
     return jnp.where(counted, value, 0), counted.astype(jnp.float32)
 
   quantity = Quantity("samples_in_picture", fn, _CAMERA, _PREDICTS)

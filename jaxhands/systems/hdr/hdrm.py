@@ -94,6 +94,7 @@ class HDRM:
   frozen: tuple[str, ...] = ()
 
   view = "hand"
+  unread = ("rough",)  # of `config.data`, see `configuration.rules.check_read`: `hasm` has it, and is not trained here
 
   def __post_init__(self):
     if (self.masks == "predicted") != (self.hasm is not None):

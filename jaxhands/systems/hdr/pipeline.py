@@ -65,6 +65,7 @@ class Pipeline:
     hand_factor: enlargement of the box of a hand's whole mask.
     oversampling: crops of hands are means of so many samples a pixel and direction.
     one_depth: wrists of two hands are moved to one depth; see `geometry.place.at_one_depth`.
+    compare: with `recover`, poses are also those of the crops as they are, to be shown beside: a second look.
   """
 
   hasm: HASM
@@ -78,6 +79,7 @@ class Pipeline:
   hand_factor: float = 2.0
   oversampling: int = 1
   one_depth: bool = False
+  compare: bool = False
 
   view = "pair"
   objectives = ()
@@ -117,34 +119,35 @@ class Pipeline:
   def prediction_steps(self) -> tuple[tuple[str, Callable[[base.Variables, Values], Values]], ...]:
     """See `systems.base.TimedSystem`."""
     before = (("masks", self.find_masks), ("crops", self.cut_hands))
-    if not self.recover:
-      return (*before, ("pose", self.see_pose))
-    return (*before, ("recovery", self.recovered), ("pose", self.see_pose), ("pose without recovery", self.see_before))
+    recovery = (("recovery", self.recovered),) if self.recover else ()
+    beside = (("pose without recovery", self.see_before),) if self.recover and self.compare else ()
+    return (*before, *recovery, ("pose", self.see_pose), *beside)
 
   def predict(self, variables: base.Variables, batch: schema.Batch, rng: jax.Array) -> schema.Prediction:
-    """See `schema.PREDICTION`; with `recover`, also the joints that are seen without."""
+    """See `schema.PREDICTION`; with `compare`, also the joints that are seen without recovery."""
     values = dict(batch)
     for _, step in self.prediction_steps:
       values |= step(variables, values)
     has_mask, prob = values["hand_found"], values["hand_prob"]
+    together = (has_mask & values["hand_placed"]).all(-1)
     joints_cam, wrist_depth = values["joints_cam"], values["joints_cam"][..., skeleton.WRIST, 2]
     relative = wrist_depth[:, schema.LEFT] - wrist_depth[:, schema.RIGHT]
     prediction = {
       "joints_img": values["joints_img"],
       "joints_rel_depth": values["joints_rel_depth"],
-      "rel_root_depth": jnp.where(has_mask.all(-1), relative, 0),
+      "rel_root_depth": jnp.where(together, relative, 0),
       "hand_prob": prob,
       "confidence": jnp.where(has_mask[..., None], values["confidence"], 0),
       "scale_known": jnp.zeros(len(prob), bool),
       "joints_cam": joints_cam,
+      "hands_together": together & self.one_depth,
       "masks": values["all_masks"],
       "hand_crops": self._shown(values["hand_images"]),
       "hand_crop_from_img": values["hand_crop_from_img"],
     }
-    if self.one_depth:
-      prediction["hands_together"] = has_mask.all(-1)
     if self.recover:
       prediction["recovered"] = self._shown(values["recovered_images"])
+    if "joints_img_unrecovered" in values:
       prediction["joints_img_unrecovered"] = values["joints_img_unrecovered"]
     return prediction
 
@@ -209,10 +212,10 @@ class Pipeline:
     return {"recovered_images": _by_hand(pictures)}
 
   def see_pose(self, variables: base.Variables, values: Values) -> Values:
-    """What a pose has for each hand, of the recovered crops, or of the crops as they are."""
+    """Of `_poses`, from the recovered crops, or the crops as they are; at one depth if the system says so."""
     pose = self._poses(variables, values, values["recovered_images" if self.recover else "hand_images"])
     if self.one_depth:
-      pose["joints_cam"] = self._at_one_depth(pose["joints_cam"], values["hand_found"])
+      pose["joints_cam"] = self._at_one_depth(pose["joints_cam"], values["hand_found"] & pose["hand_placed"])
     return pose
 
   def see_before(self, variables: base.Variables, values: Values) -> Values:
@@ -222,7 +225,7 @@ class Pipeline:
   # ---- pose of both hands ----------------------------------------------------------
 
   def _poses(self, variables: base.Variables, values: Values, images: Float[jax.Array, "b 2 h w 3"]) -> Values:
-    """`_OF_HANDS`, unmirrored, from normalised crops."""
+    """`_OF_HANDS`, unmirrored, from normalised crops; "hand_placed" [B, 2]: the hand is in front of the camera."""
     known = values["camera_valid"][:, None, None]
     # Some camera must be taken where none is known; whoever knows better moves the hands as a whole.
     camera = jnp.where(known, values["camera_img"], lift.normalised_camera(values["picture_hw"]))
@@ -236,18 +239,19 @@ class Pipeline:
     key = jax.random.key(_KEY)
     batch = self.pose.device_ops(batch, key, False)
     pose: dict[str, Any] = dict(self.pose.predict(subtrees.part(variables, ESTIMATOR), batch, key))
-    if "joints_cam" not in pose:
-      pose["joints_cam"] = lift.lift(pose, batch, "place", bones=bones.mean_bones()).joints_cam
+    lifted = lift.lift(pose, batch, "place", bones=bones.mean_bones())
+    pose = {"joints_cam": lifted.joints_cam} | pose
     of_views = {name: _by_hand(pose[name]) for name in _OF_HANDS}
     right = {name: value[:, 0] for name, value in of_views.items()}
     left = mirror.mirror({name: value[:, 1] for name, value in of_views.items()})
-    return {name: jnp.stack([right[name][:, 0], left[name][:, 1]], axis=1) for name in _OF_HANDS}
+    hands = {name: jnp.stack([right[name][:, 0], left[name][:, 1]], axis=1) for name in _OF_HANDS}
+    return hands | {"hand_placed": _by_hand(lifted.valid)[..., 0]}
 
-  def _at_one_depth(self, joints_cam: Any, found: Any) -> Any:
-    """Hands at one depth where both were found: moved, not scaled, so that they leave their pixels a little."""
+  def _at_one_depth(self, joints_cam: Any, known: Any) -> Any:
+    """Hands at one depth where both are known: moved, not scaled, so that they leave their pixels a little."""
     wrists = joints_cam[..., skeleton.WRIST, :]
     moved = place.at_one_depth(wrists) - wrists
-    return joints_cam + jnp.where(found.all(-1)[:, None, None], moved, 0)[..., None, :]
+    return joints_cam + jnp.where(known.all(-1)[:, None, None], moved, 0)[..., None, :]
 
   def _masks_of_hands(
     self,

@@ -100,6 +100,20 @@ def test_pictures_of_an_unknown_camera_do_not_count_in_the_mean_poses_2d_error(t
   assert found == pytest.approx(((error * valid).sum(0) / valid.sum(0)).mean(), rel=1e-4)
 
 
+def test_hands_of_an_unknown_wrist_do_not_count_in_the_mean_poses_2d_error(truth, mean):
+  prediction = {"joints_cam": np.asarray(mean.predict(truth)["joints_cam"])}
+  batch = truth | {"joints_cam_valid": truth["joints_cam_valid"].copy(), "joints_cam": truth["joints_cam"].copy()}
+  batch["joints_cam_valid"][0, 0, 20], batch["joints_cam"][0, 0, 20] = False, 0
+  quantity = mean_pose.in_picture(pose.epe2d(Protocol())).quantity
+  assert "joints_cam_valid" in quantity.needs
+  value, weight = (np.asarray(found) for found in quantity.fn(prediction, batch))
+  expected = truth["joints_img_valid"].copy()
+  assert expected[0, 0].any()
+  expected[0, 0] = False
+  np.testing.assert_array_equal(weight > 0, expected)
+  assert not value[0, 0].any()
+
+
 def test_verdicts_are_of_paired_scenes(result, truth, mean):
   """By hand: the same scenes are drawn for both, and the difference of the two means is taken."""
   values = result.examples_values

@@ -67,6 +67,16 @@ def test_too_few_or_equal_joints():
   assert found["error_after"] < 0.03
 
 
+def test_a_knot_is_the_mean_of_all_that_are_as_sure():
+  """Three of four joints have one confidence, right 7 times of 10, the wrong ones first: these fill whole groups."""
+  sure = np.concatenate([np.linspace(0, 0.2, 1000), np.full(3000, 0.3)])
+  near = np.concatenate([np.zeros(1000), np.arange(3000) >= 900])
+  made = confidence.Calibration.fit(sure, near.astype(float), np.ones(4000))
+  assert (np.diff(made.confidence) > 0).all()
+  assert made.confidence[-1] == 0.3
+  np.testing.assert_allclose(made(np.array([0.1, 0.3])), [0, 0.7], atol=1e-6)
+
+
 def test_pools_of_violators():
   y = np.array([0.1, 0.5, 0.3, 0.2, 0.9])
   np.testing.assert_allclose(confidence._rising(y, np.ones(5)), [0.1, 1 / 3, 1 / 3, 1 / 3, 0.9])

@@ -150,6 +150,17 @@ def test_closest_and_farthest_annotation(alignment, occluded):
         assert value[b] == pytest.approx(choose(errors), rel=1e-5)
 
 
+def test_pictures_of_unknown_visibility_have_no_hidden_joints():
+  prediction, batch = _scene()
+  visible = batch["joints_visible"].copy()
+  visible[0] = False
+  metric = plausible.mpjpe_of_annotation(PREDICTED, MODEL, "closest", "rr", occluded=True)
+  _, known = _measured(metric)
+  _, weight = _measured(metric, prediction, batch | {"joints_visible": visible})
+  assert known[0] == 1
+  np.testing.assert_array_equal(weight, known * (np.arange(COUNT) > 0))
+
+
 @pytest.mark.parametrize("joints", ["annotated", "occluded"])
 @pytest.mark.parametrize("alignment", distribution.ALIGNMENTS)
 def test_mpjpe_has_the_same_alignments(alignment, joints):

@@ -79,6 +79,16 @@ def test_visible_and_occluded_joints_add_up():
   assert weights[2].any()
 
 
+def test_joints_of_unknown_visibility_are_not_occluded():
+  batch = scenes.truth()
+  batch["joints_visible"][3] = False  # what a picture of unknown visibility has
+  value, weight = measure(pose.mpjpe(Protocol(depth="predicted", joints="occluded")), scenes.prediction(batch), batch)
+  assert not weight[3].any()
+  assert not value[3].any()
+  others = np.arange(8) != 3
+  np.testing.assert_array_equal(weight[others] > 0, (batch["joints_cam_valid"] & ~batch["joints_visible"])[others])
+
+
 def test_hands_aligned_together_keep_their_distance():
   """A left hand displaced by 10 mm costs nothing by its own wrist, 10 mm by the right wrist; both 10 mm globally."""
   batch = scenes.truth()
@@ -111,6 +121,19 @@ def test_scaling_a_hand_changes_nothing_under_true_scale():
   true, predicted = Protocol(depth="predicted", scale="gt"), PREDICTED
   assert number(pose.mpjpe(true), scaled, batch) == pytest.approx(number(pose.mpjpe(true), prediction, batch), rel=1e-4)
   assert number(pose.mpjpe(predicted), scaled, batch) > 2 * number(pose.mpjpe(predicted), prediction, batch)
+
+
+def test_a_hand_in_one_point_counts_under_true_scale():
+  """As of a system that could not place it: it has no length to be scaled by."""
+  batch = scenes.truth()
+  prediction = scenes.prediction(batch)
+  prediction["joints_cam"][0, 0] = 0
+  value, weight = measure(pose.mpjpe(Protocol(depth="predicted", scale="gt")), prediction, batch)
+  valid = batch["joints_cam_valid"][0, 0]
+  assert valid[11]
+  np.testing.assert_array_equal(weight[0, 0] > 0, valid)
+  from_wrist = np.linalg.norm(batch["joints_cam"][0, 0] - batch["joints_cam"][0, 0, 20], axis=-1)
+  np.testing.assert_allclose(value[0, 0], from_wrist * valid, rtol=1e-5)
 
 
 @pytest.mark.parametrize("depth", ["gt", "predicted"])
@@ -183,6 +206,23 @@ def test_mrrpe_follows_the_relative_depth():
   rays = batch["joints_cam"][:, 1, 20] / np.maximum(batch["joints_cam"][:, 1, 20, 2:], 1)
   np.testing.assert_allclose(value[weight > 0], 30 * np.linalg.norm(rays, axis=-1)[weight > 0], rtol=1e-3)
   assert number(pose.mrrpe(Protocol(left_root="own")), wrong, batch) == pytest.approx(0, abs=1e-2)
+
+
+def test_hands_without_an_estimated_depth_are_left_out():
+  """Instead of standing at a depth of 0."""
+  batch = scenes.truth()
+  known = batch["hand_present"].copy()
+  known[0] = known[3, 1] = False
+  depth = np.where(known, batch["root_depth"], 0)
+  batch |= {"root_depth_estimated": depth, "root_depth_estimated_valid": known}
+  exact, protocol = scenes.prediction(batch, noise=0), Protocol(depth="rootnet", left_root="own")
+  one, both = known.any(-1), known.all(-1)
+  for metric, expected in ((pose.mpjpe, one), (pose.pck_auc, one), (pose.mrrpe, both), (pose.bone_asymmetry, both)):
+    _, weight = measure(metric(protocol), exact, batch)
+    np.testing.assert_array_equal(weight.reshape(8, -1).any(-1), expected)
+  value, weight = measure(pose.mpjpe(protocol), exact, batch)
+  np.testing.assert_array_equal(weight > 0, batch["joints_cam_valid"] & known[..., None])
+  np.testing.assert_allclose(value[weight > 0], 0, atol=1e-2)
 
 
 @pytest.mark.parametrize("root", ["wrist", "middle1"])

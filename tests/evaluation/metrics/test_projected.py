@@ -14,6 +14,7 @@ def _scene():
   rng = np.random.default_rng(3)
   batch["camera_valid"] = np.arange(COUNT) != 2
   batch["camera_img"][2] = 0
+  batch["camera_img"][1:2, 0, 0] *= 1.5  # its pixels are no squares
   batch["box_img"] = np.stack([[100.0, 80, w, 0.8 * w] for w in rng.uniform(150, 400, COUNT)]).astype(np.float32)
   noise = rng.normal(0, [6, 6, 40], (COUNT, SAMPLES, 2, 21, 3))
   return batch, {"samples": (batch["joints_cam"][:, None] + noise).astype(np.float32)}
@@ -54,7 +55,7 @@ def test_deviations_in_depth_and_in_the_picture():
   for b, hand in np.argwhere(present):
     samples = prediction["samples"][b, :, hand].astype(np.float64)
     np.testing.assert_allclose(depth[b, hand], samples[..., 2].std(0), rtol=1e-4)
-    spread = np.sqrt(_pixels(samples, batch["camera_img"][b]).var(0).sum(-1))
-    expected = spread * samples[..., 2].mean(0) / batch["camera_img"][b, 0, 0]
+    mm = _pixels(samples, batch["camera_img"][b]).std(0) / batch["camera_img"][b][[0, 1], [0, 1]]
+    expected = np.linalg.norm(mm, axis=-1) * samples[..., 2].mean(0)
     np.testing.assert_allclose(across[b, hand], expected, rtol=1e-3)
   assert depth[counted].mean() > 3 * across[counted].mean(), "the noise was so"
