@@ -64,8 +64,8 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
   """Runs the command that the arguments name.
 
-  What a user can mend (`ValueError`, `OSError`, a missing optional package) becomes one line on standard error and
-  status 1; with `JAXHANDS_TRACEBACK=1` in the environment, the whole traceback.
+  What a user can mend (`ValueError`, `OSError`, a missing optional package, a number that is too large) becomes one
+  line on standard error and status 1; with `JAXHANDS_TRACEBACK=1` in the environment, the whole traceback.
   """
   console.accept_all_characters()
   arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser(name, module.__doc__ or "", module.add_arguments).parse_args(rest)
     with _filled(parsed.out) if COMMANDS[name].fills_out else contextlib.nullcontext():
       return module.main(parsed)
-  except (ValueError, OSError, ImportError) as error:
+  except (ValueError, OSError, ImportError, ArithmeticError) as error:
     if os.environ.get("JAXHANDS_TRACEBACK"):
       raise
     print(f"{PROGRAM} {name}: error: {console.one_line(error)}", file=sys.stderr)

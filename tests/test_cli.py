@@ -1,6 +1,7 @@
 """The commands, as a user types them: help with an example, one line for an error, a status that tells."""
 
 import importlib
+import io
 import json
 import os
 import pathlib
@@ -8,7 +9,9 @@ import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
+from PIL import Image
 
 from configs import base as base_config
 from jaxhands import cli
@@ -47,7 +50,9 @@ def test_a_wrong_command_is_refused_with_the_nearest(capsys):
   assert "no command 'docter'; did you mean 'doctor'?" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("error", [ValueError("a\n  b"), FileNotFoundError("a b"), ImportError("a b")])
+@pytest.mark.parametrize(
+  "error", [ValueError("a\n  b"), FileNotFoundError("a b"), ImportError("a b"), OverflowError("a b")]
+)
 def test_what_a_user_can_mend_is_one_line(error, capsys, monkeypatch):
   def fail(args):
     raise error
@@ -72,6 +77,19 @@ def test_the_line_has_the_notes_of_an_error(capsys, monkeypatch):
   assert cli.main(["doctor"]) == 1
   line = "python -m jaxhands doctor: error: it cannot be decoded; while reading data:train[3]\n"
   assert capsys.readouterr().err == line
+
+
+@pytest.mark.parametrize("name", ["page.png", os.fsdecode(b"caf\xe9.PNG")])
+def test_the_page_of_joint_orders_is_written_whole(name, tmp_path, capsys):
+  assert cli.main(["joints", "--draw", str(tmp_path / name)]) == 0
+  assert capsys.readouterr().out.splitlines()[-1].startswith(str(tmp_path))
+  assert [path.name for path in tmp_path.iterdir()] == [name]
+  with Image.open(io.BytesIO((tmp_path / name).read_bytes())) as image:
+    assert np.asarray(image).std() > 10
+  assert cli.main(["joints", "--draw", str(tmp_path / "page.jpg")]) == 1
+  shown = capsys.readouterr()
+  assert "the page is a PNG; name a file .png" in shown.err
+  assert not shown.out
 
 
 def test_the_overview_imports_nothing_heavy():

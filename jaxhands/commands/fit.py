@@ -11,7 +11,12 @@ Of a data set, NAME:SPLIT or FOLDER:SPLIT, DIR gets fits.npz with the parameters
 
 Joints in space are used where a hand has any, else those in the picture, if its camera is known: then the distance
 follows from the size of an average hand. --noise says how far joints usually are from a hand's, in mm and pixels; the
-more, the more usual are the poses found. --hand-model is the folder of your own MANO files.
+more, the more usual are the poses found. --one-shape gives each hand one shape over the frames of a video, the entries
+with a `frame` and the same `file`. --hand-model is the folder of your own MANO files.
+
+What `predict --mesh` does for systems that predict joints alone, later:
+
+    python -m jaxhands fit hands/predictions.json --out fitted --noise 5 --one-shape
 """
 
 from __future__ import annotations
@@ -28,7 +33,9 @@ from jaxhands.data import folders
 from jaxhands.data.records import DataSet, Records
 from jaxhands.hands import fit
 from jaxhands.hands.model import EMBEDDED, HandModel
+from jaxhands.paths import expanded
 from jaxhands.prediction import joint_files
+from jaxhands.prediction.fit_meshes import weights
 from jaxhands.runs import folder as files
 from jaxhands.train import distributed
 
@@ -45,22 +52,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--out", required=True, type=pathlib.Path, metavar="DIR", help="folder for the results")
   parser.add_argument("--hand-model", default=EMBEDDED, metavar="DIR", help=f"MANO's files (default: {EMBEDDED})")
   parser.add_argument("--noise", type=_noise, default=(2.0, 2.0), metavar="MM[,PX]", help="of joints (default: 2,2)")
+  parser.add_argument(
+    "--one-shape", action="store_true", help="a video shows one person: each hand has one shape in all its frames"
+  )
 
 
 def main(args: argparse.Namespace) -> int:
   """Reads, fits, writes."""
-  path = pathlib.Path(args.input).expanduser()
+  path = expanded(args.input)
   path = path / "predictions.json" if (path / "predictions.json").is_file() else path
   model = HandModel.named(args.hand_model)
   how = fit.How(joint_mm=args.noise[0], joint_px=args.noise[1])
   if path.is_file():
     given = joint_files.JointFile.read(path)
     distributed.use_compilation_cache()
-    found = _fitted(model, how, given)
+    found = _of_file(model, how, given, args.one_shape)
     joint_files.write(args.out / "predictions.json", given.with_parameters(found))
     pictures = given.content["pictures"]
     more = {
-      "vertices_cam": np.asarray(model.forward_mano(found.mano).vertices, np.float32) * found.valid[..., None, None],
+      "vertices_cam": model.vertices_of(found.mano) * found.valid[..., None, None],
       "files": np.array([str(picture.get("file", "")) for picture in pictures], str),
       "frame": np.array([-1 if picture.get("frame") is None else picture["frame"] for picture in pictures], np.int32),
     }
@@ -68,6 +78,8 @@ def main(args: argparse.Namespace) -> int:
   else:
     if ":" not in args.input:
       raise ValueError(f"{args.input}: there is no such file; data sets are written NAME:SPLIT, or FOLDER:SPLIT")
+    if args.one_shape:
+      raise ValueError("--one-shape is for the videos of a predictions.json; records of a data set are of many people")
     name, variant, split = folders.parse(args.input)
     records = Records(DataSet(str(folders.find(name, variant)), split), "pair", _NEEDS)
     distributed.use_compilation_cache()
@@ -77,11 +89,20 @@ def main(args: argparse.Namespace) -> int:
   return 0
 
 
-def _fitted(model: HandModel, how: fit.How, given: Any) -> fit.Fitted:
-  """Of joints in space; where a hand has none, of those in the picture."""
+def _of_file(model: HandModel, how: fit.How, given: joint_files.JointFile, one_shape: bool) -> fit.Fitted:
+  """Of all pictures; with `one_shape` the frames of each video together."""
+  clips = given.clips if one_shape else []
+  others = np.setdiff1d(np.arange(len(given.present)), np.concatenate([np.zeros(0, int), *clips]))
+  parts = [_fitted(model, how, given, others)] + [_fitted(model, how, given, rows, one_shape=True) for rows in clips]
+  return fit.Fitted.joined(parts, np.argsort(np.concatenate([others, *clips])))
+
+
+def _fitted(model: HandModel, how: fit.How, given: Any, rows: Any = slice(None), one_shape: bool = False) -> fit.Fitted:
+  """Of joints in space; where a hand has none, of those in the picture; of some rows, see `fit.fit`."""
   in_picture = given.joints_img_valid & ~given.joints_cam_valid.any(-1, keepdims=True)
-  space, picture = (given.joints_cam, given.joints_cam_valid), (given.joints_img, in_picture, given.camera_img)
-  return fit.fit(model, *space, *picture, given.confidence, how)
+  sure = None if given.confidence is None else weights(given.confidence, given.joints_cam_valid | in_picture)
+  arrays = (given.joints_cam, given.joints_cam_valid, given.joints_img, in_picture, given.camera_img, sure)
+  return fit.fit(model, *(None if array is None else array[rows] for array in arrays), how=how, one_shape=one_shape)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -112,10 +133,8 @@ def _of_records(
     present.append((given.joints_cam_valid | column["joints_img_valid"].astype(bool)).any(-1))
     ids.append([int(row["record_id"]) for row in rows])
     hashes.append([int(schema.record_hash(row["source"], row["box_img"])) for row in rows])
-  fields = [field.name for field in dataclasses.fields(fit.Fitted) if field.name != "hand_model"]
-  joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in fields}
   identity = {"record_id": np.concatenate(ids).astype(np.int64), "record_hash": np.concatenate(hashes).astype(np.int32)}
-  return fit.Fitted(hand_model=model.identity, **joined), np.concatenate(present), identity
+  return fit.Fitted.joined(parts), np.concatenate(present), identity
 
 
 def _write(path: pathlib.Path, fits: fit.Fitted, more: dict[str, np.ndarray]) -> None:
@@ -146,6 +165,6 @@ def _noise(text: str) -> tuple[float, float]:
     values = [float(value) for value in text.split(",")]
   except ValueError as error:
     raise argparse.ArgumentTypeError(f"{text!r} is not MM or MM,PX, as 5 or 5,3") from error
-  if not 1 <= len(values) <= 2 or not all(np.isfinite(value) and value > 0 for value in values):
-    raise argparse.ArgumentTypeError(f"{text!r} is not MM or MM,PX: one or two positive numbers")
+  if not 1 <= len(values) <= 2 or not all(1e-6 <= value <= 1e6 for value in values):  # whose squares are numbers
+    raise argparse.ArgumentTypeError(f"{text!r} is not MM or MM,PX: one or two positive numbers, from 1e-6 to 1e6")
   return values[0], values[-1] if len(values) == 2 else 2.0

@@ -12,7 +12,8 @@ A trunk fills a part of a system, and other runs start from it:
     python -m jaxhands import --system internet resnet50-19c8e357.pth --out runs/resnet50
     python launch.py --config=configs/internet.py:paper --config.init_from.backbone=runs/resnet50
 
-Weights that estimate parameters of MANO need its files, without which they pose the embedded hands:
+Weights that estimate parameters of MANO need its files; without them they pose the embedded hands, wrongly, which a
+warning says:
 
     python -m jaxhands import --system intershape snapshot.pth.tar --hand-model MANO_DIR --out runs/intershape-released
 
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
   """Imports, writes, prints the summary."""
+  released.check_new(args.out)  # before a large file is read
   config = released.released_config(args.system, args.config, args.hand_model)
   variant = config.variant.replace("-", ",")  # as --config takes it
   print(f"system     {args.system}, config {config.name}:{variant}", file=sys.stderr)

@@ -19,6 +19,7 @@ from jaxhands import schema
 from jaxhands.drawing import overlay, two_hands
 from jaxhands.hands import conventions
 from jaxhands.hands.model import HandModel
+from jaxhands.runs import folder as files
 
 _PANEL_HW = (620, 560)
 _INK = (40, 36, 32)
@@ -37,15 +38,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
   """Prints the lists, draws the page."""
+  if args.draw is not None and args.draw.suffix.lower() != ".png":
+    raise ValueError(f"--draw {args.draw}: the page is a PNG; name a file .png")
   for convention in conventions.CONVENTIONS.values():
     names = " ".join(f"{index}:{name}" for index, name in enumerate(convention.joint_names))
     print(f"{convention.name}: {convention.about}")
     print(textwrap.indent(textwrap.fill(names, 100), "  "))
   if args.draw is not None:
-    if args.draw.suffix.lower() != ".png":
-      raise ValueError(f"--draw {args.draw}: the page is a PNG; name a file .png")
-    if not cv2.imwrite(str(args.draw), page()[..., ::-1]):
-      raise OSError(f"{args.draw} cannot be written")
+    ok, encoded = cv2.imencode(".png", page()[..., ::-1])  # imwrite crashes on a name that is not UTF-8
+    assert ok, args.draw
+    with files.written(args.draw) as file:
+      file.write(encoded.tobytes())
     print(args.draw)
   return 0
 
@@ -74,9 +77,9 @@ def _panel(name: str) -> np.ndarray:
     away = points[joint] - middle
     sideways = np.array([18.0, 0.0]) if joint % 4 or joint == 20 else away / np.linalg.norm(away) * 22
     _text(panel, str(index), points[joint] + sideways, 0.55)
-  _text(panel, _ALSO[name], (width / 2, 34), 0.8)
+  _text(panel, _ALSO[name], (width / 2, 34.0), 0.8)
   unit = "mm" if convention.mm == 1 else "metres"
-  _text(panel, f"conventions.find({name!r}), space in {unit}", (width / 2, 62), 0.45)
+  _text(panel, f"conventions.find({name!r}), space in {unit}", (width / 2, 62.0), 0.45)
   return panel
 
 

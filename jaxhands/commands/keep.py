@@ -59,12 +59,12 @@ def main(args: argparse.Namespace) -> int:
   arrays = states.leaves(checkpoint.read_variables(source, shapes, which))
   kept = {path: _half(path, np.asarray(leaf)) for path, leaf in arrays.items()}
   files.write(args.out, kept, dict(args.shared))  # first: it is refused where --shared is wrong
-  config.init_from = {"all": ""}  # nothing is to be filled from elsewhere any more
-  checkpoint.write_config(args.out, config)
   calibration = source / run_files.CALIBRATION
   if calibration.is_file():
     (args.out / run_files.EVALUATION).mkdir()
     shutil.copy(calibration, args.out / run_files.EVALUATION)
+  config.init_from = {"all": ""}  # nothing is to be filled from elsewhere any more
+  checkpoint.write_config(args.out, config)  # last: with it the folder is that of a run
   size = sum(file.stat().st_size for file in args.out.rglob("*") if file.is_file())
   print(f"{args.out}: {sum(leaf.size for leaf in kept.values()):,} values, {size / 1e6:.1f} MB")
   return 0

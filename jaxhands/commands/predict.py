@@ -5,7 +5,7 @@ pictures and videos with the hands drawn in; predictions.json and predictions.np
 cannot be used, or not whole, is named and counted; the status is then 1. What else is in a folder is counted.
 
     python -m jaxhands predict photo.jpg --out hands
-    python -m jaxhands predict holiday/ clip.mp4 --run runs/internet-demo --out hands --finder runs/hasm-demo
+    python -m jaxhands predict holiday/ clip.mp4 --run runs/internet-demo --out hands --finder runs/hdr-demo-hasm
     python -m jaxhands predict photo.jpg --run runs/internet-demo --out hands --box 120,80,400,300 --fx 1450
 
 Where hands are, at most a right and a left one: --finder names the run that finds them, by boxes or by masks; it looks
@@ -14,15 +14,15 @@ where the hands are; --whole looks for none, but takes the picture as it is, whi
 
 Distances need the camera: --fx (--fy --cx --cy), or --intrinsics with a JSON file, {"fx": 1450, "fy": 1450, "cx": 960,
 "cy": 540} in pixels of the picture, for all pictures or as {"photo.jpg": {...}, ...}; or the EXIF of a phone's picture.
-Without, the scale is unknown, and said to be. --rootnet adds depths of the wrists by a run of RootNet; without it, a
-hand of average size is assumed where the system itself has no scale.
+Without, the scale is unknown, and said to be. --rootnet adds depths of the wrists by a run of RootNet, to which hands
+with meshes are moved as they are; without it, a hand of average size is assumed where the system has no scale.
 
 Of a distribution (HandFlowNet and its baselines) the mode is drawn; predictions.json has the deviation of each joint,
 and --samples N further poses.
 
 --mesh fits a hand model to the joints of systems that predict no mesh of their own: the page shows it, and
-predictions.json has its parameters (see `jaxhands fit`, which does so later). In a video each hand has one shape. The
-model is the run's, or with --hand-model that of your own MANO files.
+predictions.json has its parameters. In a video each hand has one shape. The model is the run's, or with --hand-model
+that of your own MANO files. `jaxhands fit DIR/predictions.json --noise 5 --one-shape` does the same later.
 
 In a video, hands stay right or left as they overlap; --smooth calms them (One-Euro filter).
 
@@ -46,10 +46,12 @@ import rich.progress
 
 from jaxhands import meshes
 from jaxhands.hands.model import HandModel
+from jaxhands.paths import expanded
 from jaxhands.prediction import intrinsics, page, picture_files
 from jaxhands.prediction.file_names import printable
 from jaxhands.prediction.load import load
 from jaxhands.prediction.look import Box, Look
+from jaxhands.prediction.picture import MOST_PX
 from jaxhands.prediction.session import Session
 from jaxhands.train import checkpoint, distributed
 from jaxhands.weights import kept
@@ -174,7 +176,7 @@ def _fitted_model(args: argparse.Namespace, predicts: Collection[str]) -> HandMo
 def _check_run(flag: str, folder: pathlib.Path | None) -> None:
   try:
     if folder is not None:
-      checkpoint.read_config(kept.located(folder.expanduser()))
+      checkpoint.read_config(kept.located(expanded(folder)))
   except (OSError, ValueError) as error:
     raise ValueError(f"--{flag}: {error}") from error
 
@@ -209,7 +211,7 @@ def _pixels(text: str) -> float:
     found = float(text)
   except ValueError:
     found = math.nan
-  if not math.isfinite(found):
+  if not abs(found) <= MOST_PX:
     raise argparse.ArgumentTypeError(f"{text!r} is no number of pixels")
   return found
 

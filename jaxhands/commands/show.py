@@ -24,7 +24,7 @@ def main(program: str, arguments: Sequence[str]) -> int:
   """Writes the sheets, and says where they are.
 
   Raises:
-    ValueError, OSError: the config is wrong, has no such stage, or its data are missing.
+    ValueError, OSError: the config is wrong, has no such stage, or its data are missing or cannot be built.
   """
   values = command_line.read(program, "CONFIG[:VARIANT]", __doc__, arguments, define_flags)
   # Heavy imports are here: a wrong flag is refused at once.
@@ -33,6 +33,7 @@ def main(program: str, arguments: Sequence[str]) -> int:
   from jaxhands.drawing import inputs
   from jaxhands.runs import folder as files
   from jaxhands.runs import run_data
+  from jaxhands.terminal import console
 
   config = values["config"]
   out = pathlib.Path(values["out"] or f"{config.name}-{config.variant}.png")
@@ -40,13 +41,17 @@ def main(program: str, arguments: Sequence[str]) -> int:
     raise ValueError(f"--out={out} is no .png")
   step, examples = values["step"], values["examples"]
   find = locate.module_beside("data_builders.find").find
+  shards = locate.module_beside("data_builders.shards")
   chosen = list(_chosen(config, values["stage"]))
   trained = [one for one in chosen if one[2].objectives]
   if not trained:
     what = values["stage"] or f"{config.name}-{config.variant}"
     raise ValueError(f"{what!r} is assembled of other trainings and sees nothing itself: show one of those")
   for name, stage, system in trained:
-    given = inputs.of_step(run_data.RunData(stage, system, pathlib.Path(), find), step)
+    try:
+      given = inputs.of_step(run_data.RunData(stage, system, pathlib.Path(), find), step)
+    except shards.BuildError as error:
+      raise ValueError(console.one_line(error)) from error
     what = "-".join(filter(None, (config.name, config.variant, name)))
     title = f"{what}: step {step}, seed {stage.seed}, batch of {stage.batch_size}"
     path = out if len(chosen) == 1 else out.with_name(f"{out.stem}-{name}.png")

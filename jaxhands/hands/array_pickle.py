@@ -157,6 +157,7 @@ def _value(value: Any, visit: Callable[[Any], Any], other: Other) -> Any:
 
 def _dict(pairs: Any, visit: Callable[[Any], Any]) -> dict[Any, Any]:
   result: dict[Any, Any] = {}
+  keys = inert_pickle.Keys()  # what was an object before, or stood in a list of pairs, is looked at here first
   for key, value in pairs:
     name = visit(key)
     if isinstance(name, list) and all(isinstance(inner, str | int | float | None) for inner in name):
@@ -165,7 +166,7 @@ def _dict(pairs: Any, visit: Callable[[Any], Any]) -> dict[Any, Any]:
       name = inert_pickle.one_line(str(name))
     if isinstance(key, Made | Name | Outside):
       name = f"{name} ({len(result)})" if name in result else name  # two that are described alike
-    result[name] = visit(value)
+    result[keys.checked(name)] = visit(value)
   return result
 
 

@@ -19,11 +19,11 @@ with which all are fitted again, and once more from there.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer
 
 from jaxhands import schema
 from jaxhands.geometry import camera
@@ -62,6 +62,14 @@ class Fitted:
   error_px: Float[np.ndarray, "n 2 21"]
   residual_mm: Float[np.ndarray, "n 2"]
   residual_px: Float[np.ndarray, "n 2"]
+
+  @classmethod
+  def joined(cls, parts: Sequence[Fitted], order: Integer[np.ndarray, " n"] | None = None) -> Fitted:
+    """Those of all pictures of several, one at least, of one hand model; in another order, as `argsort` gives it."""
+    names = [field.name for field in dataclasses.fields(cls) if field.name != "hand_model"]
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    order = np.arange(len(arrays["valid"])) if order is None else order
+    return cls(parts[0].hand_model, **{name: array[order] for name, array in arrays.items()})
 
 
 def fit(

@@ -23,6 +23,11 @@ _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = _LONGEST_WORD
 _LARGEST_INT = 1 << 2048  # what generators of random numbers keep is smaller
 _LARGEST_KEY = 1 << 64  # a few integers below it share a hash; of larger ones, any number may
+_MOST_IN_KEY = 64  # values in a tuple that is a key, with those of its tuples
+_LONGEST_KEY = 1 << 14  # characters of a text in a key; two long ones take long to compare
+_MOST_NUMBERED = 1 << 16  # keys of which a file chooses the hashes, and so how long each is looked for
+_MOST_OF_HASH = 64
+_LONGEST_NAME = 1 << 10  # characters of a module or of what is in it
 # What these modules have is not for values but runs programs, opens files or calls further things.
 _RUNS = frozenset({
   "_io", "_pickle", "asyncio", "bdb", "cProfile", "cloudpickle", "code", "codeop", "commands", "ctypes", "dill",
@@ -90,6 +95,44 @@ def one_line(text: str) -> str:
   return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
+class Keys:
+  """Looks at dictionaries' keys before they become such: each is quickly hashed, compared and found.
+
+  Hashes of texts differ from process to process. Those of numbers, and of tuples of them, are known to whoever writes
+  the file, who could make each key meet all those before it.
+  """
+
+  def __init__(self) -> None:
+    self._numbered = 0
+    self._of_hash: dict[int, set[Any]] = {}
+
+  def checked(self, key: Any) -> Any:
+    """The key.
+
+    Raises:
+      RefusedPickle: it is of another kind or too large, or there are too many such keys.
+    """
+    inside = [key]
+    for value in inside:  # which grows meanwhile
+      if isinstance(value, tuple) and len(inside) + len(value) <= _MOST_IN_KEY:
+        inside.extend(value)
+      elif isinstance(value, int) and abs(value) > _LARGEST_KEY:
+        raise RefusedPickle("has a dictionary with keys of over 64 bits")
+      elif isinstance(value, str | bytes) and len(value) > _LONGEST_KEY:
+        raise RefusedPickle(f"has a dictionary with keys of over {_LONGEST_KEY:,} characters")
+      elif not isinstance(value, str | bytes | int | float | None | Name | Made | Outside):
+        raise RefusedPickle(f"has a {type(value).__name__} as a dictionary's key")
+    if isinstance(key, int | float | tuple):
+      self._numbered += 1
+      same = self._of_hash.setdefault(hash(key), set())
+      same.add(key)
+      if self._numbered > _MOST_NUMBERED or len(same) > _MOST_OF_HASH:
+        raise RefusedPickle(
+          f"has dictionaries with over {_MOST_NUMBERED:,} keys that are no texts, or {_MOST_OF_HASH} of one hash"
+        )
+    return key
+
+
 def load(file: io.BufferedIOBase, outside: list[Outside] | None = None, most_steps: int = _MOST_STEPS) -> Any:
   """Reads one pickle from where a file is, up to its end and no further.
 
@@ -121,8 +164,9 @@ class _Machine:
   def __init__(self, file: io.BufferedIOBase, outside: list[Outside] | None, most_bytes: int):
     self.stack: list[Any] = []
     self._below: list[list[Any]] = []  # the stacks below each mark
-    self._memo: dict[int, Any] = {}
+    self._memo: dict[str, Any] = {}  # by the numbers as texts, whose hashes no file knows
     self._file, self._outside, self._left = file, outside, most_bytes
+    self._keys, self._copied = Keys(), 0
 
   # What pickletools reads arguments from; whatever a length says, no more than may be there is asked for.
   def read(self, count: int) -> bytes:
@@ -178,10 +222,10 @@ class _Machine:
       self.above_mark()
 
   def put(self, index: int | None) -> None:
-    self._memo[len(self._memo) if index is None else index] = self.stack[-1]
+    self._memo[str(len(self._memo) if index is None else int(index))] = self.stack[-1]
 
   def get(self, index: Any) -> None:
-    self.stack.append(self._memo[int(index)])
+    self.stack.append(self._memo[str(int(index))])
 
   def append(self, values: list[Any]) -> None:
     target = self.stack[-1]
@@ -190,7 +234,7 @@ class _Machine:
     (target if isinstance(target, list) else target.items).extend(values)
 
   def set(self, flat: list[Any]) -> None:
-    target, keys = self.stack[-1], [_checked_key(key) for key in flat[::2]]
+    target, keys = self.stack[-1], [self._keys.checked(key) for key in flat[::2]]
     pairs = zip(keys, flat[1::2], strict=True)
     if isinstance(target, Made):
       target.pairs.extend(pairs)
@@ -202,6 +246,8 @@ class _Machine:
   def name(self, module: Any, name: Any) -> None:
     if not isinstance(module, str) or not isinstance(name, str):
       raise RefusedPickle("is damaged: it names something by what is no text")
+    if max(len(module), len(name)) > _LONGEST_NAME:
+      raise RefusedPickle(f"names something with over {_LONGEST_NAME:,} characters")
     found = Name(module, name)
     if module.split(".")[0] in _RUNS or (module in _BUILTINS and name in _RUNS_BUILTIN):
       _refuse(found)
@@ -212,14 +258,14 @@ class _Machine:
       raise RefusedPickle(f"is damaged: it calls a {type(of).__name__}")
     match of:
       case Name("copyreg" | "copy_reg", "__newobj__"):
-        return self.make(arguments[0], arguments[1:])
+        return self.make(arguments[0], self.counted(arguments)[1:])
       case Name("copyreg" | "copy_reg", "_reconstructor"):  # class, its built-in base, and the base's value
         of, _, value = arguments
         self.make(of, () if isinstance(value, dict | list | None) else (value,))
         if isinstance(value, dict):
-          self.stack[-1].pairs = list(value.items())
+          self.stack[-1].pairs = list(self.counted(value).items())
         elif isinstance(value, list):
-          self.stack[-1].items = list(value)
+          self.stack[-1].items = list(self.counted(value))
         return None
       case Name("builtins" | "__builtin__", "getattr") if not (arguments and isinstance(arguments[0], Name)):
         _refuse(of)  # of a value; a class is only named by it
@@ -227,6 +273,13 @@ class _Machine:
         _refuse(of)
     self.stack.append(Made(of, arguments))
     return None
+
+  def counted(self, values: Any) -> Any:
+    """Values that are copied in one step, which each may have taken one to be made: all are as many as steps."""
+    self._copied += len(values)
+    if self._copied > _MOST_STEPS:
+      raise RefusedPickle(f"makes objects of over {_MOST_STEPS:,} values that it has")
+    return values
 
   def build(self, _: Any) -> None:
     state = self.stack.pop()
@@ -252,7 +305,7 @@ class _Machine:
 
   def newobj_ex(self, _: Any) -> None:
     named, arguments, of = self.stack.pop(), self.stack.pop(), self.stack.pop()
-    self.make(of, (*arguments, named) if named else arguments)
+    self.make(of, (*self.counted(arguments), named) if named else arguments)
 
   def obj(self, _: Any) -> None:
     of, *arguments = self.above_mark()
@@ -270,18 +323,6 @@ class _Machine:
 
 def _refuse(name: Name) -> NoReturn:
   raise RefusedPickle(f"asks for {one_line(str(name))}, which values have no need of; nothing was run")
-
-
-def _checked_key(key: Any, depth: int = 0) -> Any:
-  """A dictionary's key, if its hash is quickly made and seldom another one's."""
-  if isinstance(key, tuple) and len(key) <= 16 and depth < 4:
-    for inner in key:
-      _checked_key(inner, depth + 1)
-  elif isinstance(key, int) and abs(key) > _LARGEST_KEY:
-    raise RefusedPickle("has a dictionary with keys of over 64 bits")
-  elif not isinstance(key, str | bytes | int | float | None | Name | Made | Outside):
-    raise RefusedPickle(f"has a {type(key).__name__} as a dictionary's key")
-  return key
 
 
 def _dict(machine: _Machine, _: Any) -> None:

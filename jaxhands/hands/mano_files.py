@@ -20,6 +20,7 @@ import numpy as np
 from jaxhands import schema
 from jaxhands.hands import array_archive, array_pickle, skeleton
 from jaxhands.hands.side import HandSide
+from jaxhands.paths import expanded
 
 MANO = "mano"  # identity of the released mesh
 _MAX_BYTES = 1 << 27  # 30 times a released file; stops a gzip bomb
@@ -55,7 +56,7 @@ def read_mano(path: str | pathlib.Path, mend_left: bool | None = None) -> tuple[
   Raises:
     ManoFileError: nothing found, or a file that is damaged, refused or of other shapes.
   """
-  path = pathlib.Path(path).expanduser()
+  path = expanded(path)
   files = {hand: file for hand in (schema.RIGHT, schema.LEFT) if (file := _find(path, hand)) is not None}
   if not files:
     raise ManoFileError(f"{path}: {_why_nothing(path)}")

@@ -25,6 +25,7 @@ from jaxhands.hands.side import HandSide
 NUM_ROTATIONS = 16
 EMBEDDED = "embedded-v1"
 _ASSETS = pathlib.Path(__file__).parent / "assets"
+_AT_ONCE = 256  # pictures that `vertices_of` poses at once
 _MIRROR_MANO = np.array([1, -1, -1] * NUM_ROTATIONS + [1] * 10 + [-1, 1, 1], np.float32)
 
 
@@ -150,6 +151,13 @@ class HandModel:
     _check_shape("mano", mano, schema.MANO_DIM, hand)
     pose = mano[..., schema.MANO_POSE].reshape(mano.shape[:-1] + (NUM_ROTATIONS, 3))
     return self.forward(pose, mano[..., schema.MANO_SHAPE], mano[..., schema.MANO_TRANSLATION], hand)
+
+  def vertices_of(self, mano: Float[np.ndarray, "n 2 61"]) -> Float[np.ndarray, "n 2 V 3"]:
+    """Vertices (mm) of many pictures, as of `forward_mano`; some at a time, as that needs several times their room."""
+    vertices = np.zeros((*mano.shape[:2], *self.v_template.shape[1:]), np.float32)
+    for first in range(0, len(mano), _AT_ONCE):
+      vertices[first : first + _AT_ONCE] = self.forward_mano(mano[first : first + _AT_ONCE]).vertices
+    return vertices
 
   def rest_joints(self, shape: Float[Array, "*b hands 10"]) -> Float[Array, "*b hands 16 3"]:
     """The 16 joints (mm, MANO's order) of unposed hands, as their shape alone places them."""

@@ -49,7 +49,10 @@ def as_text(clip: Clip, skin: Skin) -> str:
 
 
 def zxy_angles(wxyz: Float[np.ndarray, "K J 4"]) -> Float[np.ndarray, "K J 3"]:
-  """Angles a, b, c (rad) of rotations Rz(a) Rx(b) Ry(c) over time, each as near as may be to the one before."""
+  """Angles a, b, c (rad) of rotations Rz(a) Rx(b) Ry(c) over time, each as near as may be to the one before.
+
+  So b goes on beyond 90 degrees where a turn does, instead of all three coming back from there by half a turn.
+  """
   matrix = rotations.matrix_from_quaternion(wxyz)
   sine = matrix[..., 2, 1].clip(-1, 1)
   locked = np.sqrt(1 - sine * sine) < _LOCKED
@@ -57,7 +60,26 @@ def zxy_angles(wxyz: Float[np.ndarray, "K J 4"]) -> Float[np.ndarray, "K J 3"]:
     locked, np.arctan2(matrix[..., 1, 0], matrix[..., 0, 0]), np.arctan2(-matrix[..., 0, 1], matrix[..., 1, 1])
   )
   last = np.where(locked, 0.0, np.arctan2(-matrix[..., 2, 0], matrix[..., 2, 2]))
-  return np.unwrap(np.stack([first, np.arcsin(sine), last], axis=-1), axis=0)
+  angles = np.stack([first, np.arcsin(sine), last], axis=-1)
+  poles = np.where(locked, np.sign(sine), 0.0)
+  for moment in range(1, len(angles)):
+    angles[moment] = _next(angles[moment - 1], angles[moment], poles[moment])
+  return angles
+
+
+def _next(
+  before: Float[np.ndarray, "J 3"], angles: Float[np.ndarray, "J 3"], pole: Float[np.ndarray, " J"]
+) -> Float[np.ndarray, "J 3"]:
+  """Of all triples (rad) that give the rotations of `angles`, those nearest to the ones before.
+
+  Where `pole` is 1 or -1, only a + c or a - c is known, which `angles` has as its a: c stays.
+  """
+  kept = np.stack([angles[:, 0] - pole * before[:, 2], angles[:, 1], before[:, 2]], axis=-1)
+  angles = np.where(pole[:, None] != 0, kept, angles)
+  both = np.stack([angles, np.pi + angles * [1, -1, 1]])  # one rotation: (a, b, c), (a + 180, 180 - b, c + 180)
+  both += 2 * np.pi * np.round((before - both) / (2 * np.pi))
+  nearer = ((both - before) ** 2).sum(-1).argmin(0)
+  return np.take_along_axis(both, nearer[None, :, None], axis=0)[0]
 
 
 def _children(joint: int) -> list[int]:

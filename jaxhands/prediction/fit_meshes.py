@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from jaxhands import schema
 from jaxhands.hands import fit
@@ -14,11 +15,18 @@ from jaxhands.prediction.hands import Hands
 PREDICTED = fit.How(joint_mm=5.0)  # a network's joints are not quite those of a hand
 
 
+def weights(
+  confidence: Float[np.ndarray, "*n 2 21"], known: Bool[np.ndarray, "*n 2 21"]
+) -> Float[np.ndarray, "*n 2 21"]:
+  """Of joints in a fit: their confidence; 1 where that of all known joints of a hand is 0, and so says nothing."""
+  return np.where((known & (confidence > 0)).any(-1, keepdims=True), confidence, 1)
+
+
 def fitted(hands: Hands, hand_model: HandModel, how: fit.How = PREDICTED, one_shape: bool = False) -> Hands:
   """The same with `mano` and `vertices_cam` of every hand that stands in the camera's frame.
 
-  What the system gave stays. Other hands get what fits `joints_cam`, each joint with its confidence as weight; where
-  all of a hand's are 0, they say nothing, and count as 1.
+  What the system gave stays. Other hands get what fits `joints_cam`, each joint with its confidence as weight; see
+  `weights`.
 
   Args:
     hands: of N pictures.
@@ -41,10 +49,9 @@ def fitted(hands: Hands, hand_model: HandModel, how: fit.How = PREDICTED, one_sh
   rows = np.flatnonzero(missing.any(-1))
   if len(rows):
     valid = np.repeat(missing[rows, :, None], schema.NUM_JOINTS, axis=-1)
-    sure = hands.confidence[rows]
-    sure = np.where(sure.any(-1, keepdims=True), sure, 1)
+    sure = weights(hands.confidence[rows], valid)
     found = fit.fit(hand_model, hands.joints_cam[rows], valid, confidence=sure, how=how, one_shape=one_shape)
-    vertices = np.asarray(hand_model.forward_mano(found.mano).vertices)
+    vertices = hand_model.vertices_of(found.mano)
     given["mano"][rows] = np.where(found.valid[..., None], found.mano, given["mano"][rows])
     given["vertices_cam"][rows] = np.where(found.valid[..., None, None], vertices, given["vertices_cam"][rows])
     residual_mm[rows], converged[rows] = found.residual_mm, found.converged

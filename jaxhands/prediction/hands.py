@@ -31,8 +31,9 @@ class Hands:
     joints_cam_valid: [N, 2], the hand could be placed there.
     reprojection_px: [N, 2, 21], distance of the projected `joints_cam` from `joints_img`.
     camera_img: [N, 3, 3], intrinsics that `joints_cam` belongs to.
-    scale: N words: "metric"; "assumed", the camera is known and a hand of mean size was taken; "unknown", as the camera
-      is not known and a normal lens was assumed: shapes and directions hold, distances do not.
+    scale: N words: "metric"; "assumed", the camera is known and the hands' size is a mean hand's, or that of a shape
+      that nobody measured; "unknown", as the camera is not known and a normal lens was assumed: shapes and directions
+      hold, distances do not.
     box_img: [N, 2, 4], what was looked at for each hand: x, y, width, height in pixels.
     crop_from_img: [N, 2, 2, 3], affine to the frame of `raw`'s maps, for each hand.
     raw: further keys of `schema.PREDICTION` that the system gives: meshes, parameters, samples, masks. `vertices_cam`,

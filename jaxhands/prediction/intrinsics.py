@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxhands.prediction.picture import Picture, check_camera
+from jaxhands.prediction.picture import MOST_PX, Picture, check_camera
 
 _WIDEST, _LONGEST = 0.2, 20.0  # focal lengths over the picture's longer side; 0.2 would be a view of 136 degrees
 
@@ -53,7 +53,8 @@ def from_flags(fx: float | None, fy: float | None, cx: float | None, cy: float |
   A missing principal point is NaN, to be the middle of each picture.
 
   Raises:
-    ValueError: a part without the focal length, one of cx and cy alone, or a focal length that is not positive.
+    ValueError: a part without the focal length, one of cx and cy alone, a focal length that is not positive, or one of
+      these over 1e9.
   """
   if fx is None:
     if fy is not None or cx is not None or cy is not None:
@@ -62,10 +63,10 @@ def from_flags(fx: float | None, fy: float | None, cx: float | None, cy: float |
   if (cx is None) != (cy is None):
     raise ValueError("--cx and --cy are given together, or not at all (the picture's middle)")
   fy = fx if fy is None else fy
-  if not (0 < fx < np.inf and 0 < fy < np.inf):
-    raise ValueError(f"--fx {fx:g} --fy {fy:g}: focal lengths are positive, in pixels")
-  if not np.isfinite([0 if value is None else value for value in (cx, cy)]).all():
-    raise ValueError(f"--cx {cx:g} --cy {cy:g}: a principal point is a place, in pixels")
+  if not (0 < fx <= MOST_PX and 0 < fy <= MOST_PX):
+    raise ValueError(f"--fx {fx:g} --fy {fy:g}: focal lengths are positive and at most {MOST_PX:g}, in pixels")
+  if not all(value is None or abs(value) <= MOST_PX for value in (cx, cy)):
+    raise ValueError(f"--cx {cx:g} --cy {cy:g}: a principal point is a place, at most {MOST_PX:g} pixels away")
   middle = (np.nan if cx is None else cx, np.nan if cy is None else cy)
   return np.array([[fx, 0, middle[0]], [0, fy, middle[1]], [0, 0, 1]], np.float32)
 
@@ -81,21 +82,35 @@ def from_json(path: pathlib.Path) -> Cameras:
   """
   try:
     content = json.loads(path.read_bytes())  # of bytes: UTF-8 or UTF-16, with or without a byte order mark
-  except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+  except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or a number of over 4,300 digits
     raise ValueError(f"{path}: it is no JSON: {error}") from error
   try:
     if isinstance(content, dict) and not {"fx", "K"} & set(content):
       if not content:
         raise ValueError("it names no picture")
-      return Cameras(by_name={name: _camera(value) for name, value in content.items()})
+      return Cameras(by_name={name: _named(name, value) for name, value in content.items()})
     return Cameras(of_all=_camera(content))
   except (TypeError, ValueError, KeyError) as error:
     raise ValueError(f"{path}: {error}; write {{'fx': …, 'fy': …, 'cx': …, 'cy': …}}, in pixels") from error
 
 
+def _named(name: str, value: Any) -> np.ndarray:
+  try:
+    return _camera(value)
+  except (TypeError, ValueError, KeyError) as error:
+    raise ValueError(f"{name!r}: {error}") from error
+
+
+def _number(name: str, value: Any) -> float:
+  try:
+    return float(value)
+  except (TypeError, ValueError, OverflowError) as error:
+    raise ValueError(f"{name} is {value!r}: {error}") from error
+
+
 def _camera(value: Any) -> np.ndarray:
   if isinstance(value, dict) and "K" not in value:
-    numbers = {name: float(value[name]) for name in ("fx", "fy", "cx", "cy") if name in value}
+    numbers = {name: _number(name, value[name]) for name in ("fx", "fy", "cx", "cy") if name in value}
     camera_img = from_flags(*(numbers.get(name) for name in ("fx", "fy", "cx", "cy")))
     if camera_img is None:
       raise ValueError(f"there is no fx in {sorted(value)}")

@@ -17,13 +17,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer
 
 from jaxhands import schema
 from jaxhands.hands.fit import Fitted
 from jaxhands.prediction.predictions_json import FORMAT, VERSION
 from jaxhands.runs import folder as files
 
+_LARGEST = 1e9  # mm and pixels; squares of much larger numbers overflow
 _ADVICE = "name a predictions.json as docs/predictions.md describes it"
 
 
@@ -103,6 +104,15 @@ class JointFile:
       img_valid[row] &= camera is not None
     return cls(content, present, cam, cam_valid, img, img_valid, cameras, confidence)
 
+  @property
+  def clips(self) -> list[Integer[np.ndarray, " k"]]:
+    """The frames of each video: rows of the entries that have a `frame`, together where they have the same `file`."""
+    rows: dict[str, list[int]] = {}
+    for row, picture in enumerate(self.content["pictures"]):
+      if picture.get("frame") is not None:
+        rows.setdefault(str(picture.get("file", "")), []).append(row)
+    return [np.array(own) for own in rows.values()]
+
   def with_parameters(self, fitted: Fitted) -> dict[str, Any]:
     """The file's content with `hand_model`, and of each hand that was fitted `mano` and what is said of the fit."""
     content: dict[str, Any] = copy.deepcopy(dict(self.content)) | {"hand_model": fitted.hand_model}
@@ -110,7 +120,7 @@ class JointFile:
       for entry in picture.get("hands", []):
         hand = schema.HANDS.index(entry["hand"])
         if not fitted.valid[row, hand]:
-          entry |= {"mano": None, "mano_residual_mm": None, "mano_residual_px": None, "mano_converged": False}
+          entry |= {"mano": None, "mano_residual_mm": None, "mano_residual_px": None, "mano_converged": None}
           continue
         in_space = bool(self.joints_cam_valid[row, hand].any())
         in_picture = bool((fitted.error_px[row, hand] > 0).any())
@@ -149,10 +159,13 @@ def _check_frame(where: str, frame: Any) -> None:
 def _camera(where: str, camera: Any) -> np.ndarray:
   try:
     fx, fy, cx, cy = (float(camera[key]) for key in ("fx", "fy", "cx", "cy"))
-    found = np.array([[fx, float(camera.get("skew", 0)), cx], [0, fy, cy], [0, 0, 1]], np.float32)
-  except (TypeError, KeyError, AttributeError) as error:
-    raise ValueError(f"{where}: its camera is {camera!r}, expected fx, fy, cx, cy in pixels") from error
-  if not np.isfinite(found).all() or min(fx, fy) <= 0:
+    found = np.array([[fx, float(camera.get("skew", 0)), cx], [0, fy, cy], [0, 0, 1]], np.float64)
+    if not (np.abs(found) <= _LARGEST).all():
+      raise ValueError(f"a number is not finite, or over {_LARGEST:g}")
+  except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
+    raise ValueError(f"{where}: its camera is {camera!r}, expected fx, fy, cx, cy in pixels ({error})") from error
+  found = found.astype(np.float32)
+  if min(found[0, 0], found[1, 1]) <= 0:
     raise ValueError(f"{where}: its camera has fx={fx}, fy={fy}; focal lengths are positive, in pixels")
   return found
 
@@ -170,10 +183,12 @@ def _points(where: str, entry: Mapping[str, Any], key: str, width: int) -> tuple
       continue
     try:
       values = np.array(point, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
       values = np.zeros(0)
-    if values.shape != (width,) or not np.isfinite(values).all():
-      raise ValueError(f"{where}: {key}[{joint}] is {point!r}, expected {width} numbers, or null")
+    if values.shape != (width,) or not (np.abs(values) <= _LARGEST).all():
+      raise ValueError(
+        f"{where}: {key}[{joint}] is {point!r}, expected {width} numbers, or null; none over {_LARGEST:g}"
+      )
     points[joint], valid[joint] = values, True
   return points, valid
 

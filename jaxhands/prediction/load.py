@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 
+from jaxhands.paths import expanded
 from jaxhands.prediction import predictor
 from jaxhands.runs import released
 from jaxhands.train import checkpoint
@@ -32,7 +33,7 @@ def load(
     FileNotFoundError: no such run or file.
     ValueError: it cannot be read or does not fit; or a file without `system`, or that holds only a part of it.
   """
-  path = kept.located(pathlib.Path(path).expanduser())
+  path = kept.located(expanded(path))
   if path.is_dir():
     return predictor.Model.of_run(path, which, batch_size)
   if not path.exists():

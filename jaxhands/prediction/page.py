@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
+import os
 import pathlib
 import urllib.parse
 from collections.abc import Callable, Sequence
@@ -57,7 +58,6 @@ class Gallery:
     fps: of the frames that are used; 0 = pictures.
     shown: of pictures the first 300; of a video each `stride`-th frame, as many as 300 at most.
     count: of all that were added.
-    meshes: paths of the files with the meshes of a whole video.
   """
 
   file: str
@@ -66,7 +66,6 @@ class Gallery:
   shown: list[Shown] = dataclasses.field(default_factory=list)
   stride: int = 1
   count: int = 0
-  meshes: Sequence[str] = ()
 
   def add(self, result: PictureResult, drawn: np.ndarray, sure: Callable[[], np.ndarray | None] = lambda: None) -> None:
     """Takes the next picture, if it is one that the page shows; `sure` is only asked then."""
@@ -76,6 +75,10 @@ class Gallery:
     if self.count % self.stride == 0 and len(self.shown) < MAX_SHOWN:
       self.shown.append(Shown.of(result, drawn, sure()))
     self.count += 1
+
+  def renew(self, results: Sequence[PictureResult]) -> None:
+    """Takes, of all that were added and in their order, results that know more now."""
+    self.shown = [dataclasses.replace(each, result=results[at * self.stride]) for at, each in enumerate(self.shown)]
 
 
 def html(
@@ -109,7 +112,7 @@ def html(
     "stops": certainty.STOPS_RGB.tolist(),
     "unsure_mm": certainty.UNSURE_MM,
     "faces": None if faces is None else [two_hands.base64_of(own.astype("<u2")) for own in faces],
-    "pictures": [_entry(each, gallery.meshes, about.samples) for each in shown],
+    "pictures": [_entry(each, about.samples) for each in shown],
     "pages": [[each.title, urllib.parse.quote(each.file)] for each in galleries if each is not gallery],
     "failed": [[printable(each.file), each.reason, each.part] for each in failed],
     "passed_over": by_kind(passed_over),
@@ -126,8 +129,8 @@ def by_kind(files: Sequence[pathlib.Path]) -> str:
   def kind(file: pathlib.Path) -> str:
     if file.name.startswith("."):
       return "hidden"
-    if not file.is_file():
-      return "folder" if file.is_dir() else "no file (a device, or a link to nothing)"
+    if not os.path.isfile(file):  # unlike pathlib's, this says no of what is in a folder that may not be looked into
+      return "folder" if os.path.isdir(file) else "no file (a device, or a link to nothing)"
     return file.suffix.lower() or "without suffix"
 
   kinds = collections.Counter(map(kind, files))
@@ -149,8 +152,8 @@ def _within(drawn: np.ndarray, side_px: int) -> np.ndarray:
   return cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _entry(shown: Shown, files: Sequence[str], samples: int) -> dict[str, Any]:
-  """What the page says of a picture, or of a frame of a video whose meshes are in `files`; with so many samples."""
+def _entry(shown: Shown, samples: int) -> dict[str, Any]:
+  """What the page says of a picture, or of a frame of a video; with so many samples."""
   result, hands, row = shown.result, shown.result.hands, shown.result.row
   spread = [sampled(hands, row, hand) for hand in range(2)]
   valid, meshed = hands.joints_cam_valid[row], hands.meshed[row]
@@ -168,7 +171,7 @@ def _entry(shown: Shown, files: Sequence[str], samples: int) -> dict[str, Any]:
     "joints": [hands.joints_cam[row, hand].round(1).tolist() if valid[hand] else None for hand in range(2)],
     "reprojection": hands.reprojection_px[row].mean(-1).round(2).tolist(),
     "large": large_error(hands, row),
-    "meshes": [[pathlib.PurePath(path).name, urllib.parse.quote(path)] for path in result.meshes or files],
+    "meshes": [[pathlib.PurePath(path).name, urllib.parse.quote(path)] for path in result.meshes],
     "sure": shown.sure,
     "samples": [
       None if poses is None or not samples else two_hands.packed(poses[:samples].reshape(-1, 3)) for poses in spread

@@ -14,6 +14,7 @@ from jaxhands import schema
 
 _BOX_PX = 2.0  # boxes show at least as much of the picture
 _SEEN = 0.01  # and at least so much of a box is picture
+MOST_PX = 1e9  # of focal lengths and places; squares of much larger numbers overflow
 _TOP = 2.0  # a picture is shrunk so that the box has at most as many pixels a side as the crop, times this
 
 
@@ -29,7 +30,7 @@ class Picture:
     camera_img: intrinsics [3, 3]; None = not known.
     camera_source: "given", "EXIF", or "unknown".
     boxes: [2, 4], where the right and the left hand are (x, y, width, height in pixels), all 0 = this hand is not
-      there; may be given as [4] for both, and as None for anywhere.
+      there; may be given as [4] for both, and as None for the whole picture.
     frame: number in a video; None = a picture.
     time_s: of the frame.
   Raises:
@@ -59,10 +60,11 @@ class Picture:
     height, width = self.pixels.shape[:2]
     if self.boxes is None:
       return np.array([[-0.5, -0.5, width, height]] * 2, np.float32)
-    boxes = np.asarray(self.boxes, np.float32)
+    boxes = np.asarray(self.boxes, np.float64)
     boxes = np.stack([boxes, boxes]) if boxes.shape == (4,) else boxes
-    if boxes.shape != (2, 4) or not np.isfinite(boxes).all():
+    if boxes.shape != (2, 4) or not (np.abs(boxes) <= MOST_PX).all():
       raise ValueError(f"its box is {self.boxes}, expected x, y, width, height, or one such box for each hand")
+    boxes = boxes.astype(np.float32)
     for x, y, w, h in boxes[boxes.any(-1)]:
       seen_w, seen_h = min(x + w, width) - max(x, 0), min(y + h, height) - max(y, 0)
       if min(seen_w, seen_h) < _BOX_PX or seen_w * seen_h < _SEEN * w * h:
@@ -103,9 +105,9 @@ def all_of(pictures: Sequence[Any], boxes: Any = None, cameras: Any = None) -> l
     try:
       if not isinstance(picture, Picture):
         picture = Picture(pathlib.Path(), np.ascontiguousarray(picture))
-      given = {"boxes": box, "camera_img": None if camera_img is None else np.asarray(camera_img, np.float32)}
+      given = {"boxes": box, "camera_img": None if camera_img is None else np.asarray(camera_img, np.float64)}
       checked.append(dataclasses.replace(picture, **{key: value for key, value in given.items() if value is not None}))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
       raise ValueError(f"picture {index}: {error}") from error
   return checked
 
@@ -114,11 +116,17 @@ def check_camera(camera_img: Any) -> Float[np.ndarray, "3 3"]:
   """Pinhole intrinsics in pixels, as float32.
 
   Raises:
-    ValueError: not [3, 3], not finite, a focal length that is not positive, or a last row other than 0 0 1.
+    ValueError: not [3, 3], not finite, over 1e9, a focal length that is not positive, or a last row other than 0 0 1.
   """
-  intrinsics = np.asarray(camera_img, np.float32)
-  if intrinsics.shape != (3, 3) or not np.isfinite(intrinsics).all():
-    raise ValueError(f"its intrinsics have shape {intrinsics.shape}, expected a finite [3, 3]")
+  try:
+    given = np.asarray(camera_img, np.float64)
+  except OverflowError as error:  # an integer of over 308 digits
+    raise ValueError(f"its intrinsics are {camera_img}, expected a finite [3, 3]") from error
+  if given.shape != (3, 3) or not np.isfinite(given).all():
+    raise ValueError(f"its intrinsics have shape {given.shape}, expected a finite [3, 3]")
+  if np.abs(given).max() > MOST_PX:
+    raise ValueError(f"its intrinsics {given.tolist()} have numbers over {MOST_PX:g} px, which no camera has")
+  intrinsics = given.astype(np.float32)
   if min(intrinsics[0, 0], intrinsics[1, 1]) <= 0 or np.any(intrinsics[2] != [0, 0, 1]) or intrinsics[1, 0] != 0:
     raise ValueError(
       f"its intrinsics {intrinsics.tolist()} are none: expected [[fx, s, cx], [0, fy, cy], [0, 0, 1]], px"

@@ -18,6 +18,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from jaxhands.prediction import exif
 from jaxhands.prediction.picture import Picture
+from jaxhands.render import picture_size
+from jaxhands.render.picture_size import MAX_PIXELS, File
 
 PICTURES = frozenset(
   {
@@ -33,27 +35,18 @@ VIDEOS = frozenset(
 )  # fmt: skip
 _OURS = frozenset({"index.html", "overlays", "meshes", "predictions.json", "predictions.npz"})
 _LOCK = ".lock"  # of whoever writes into the folder now (`runs.lock`)
-MAX_PIXELS = 100_000_000
 MIN_SIDE = 8
 _MAX_BYTES = 1 << 30  # of a file
 _MAX_SCANS = 100  # of a progressive JPEG, each of which goes over all pixels; encoders write about ten
-# Pillow's readers of pictures with a head that is known by its first bytes; others run programs, or guess.
-_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "SUN")
 _FROM_CAMERAS = frozenset({"JPEG", "MPO", "PNG", "TIFF", "HEIF"})
 _MAX_PIXELS_OF_OTHERS = MAX_PIXELS // 2  # decoding a WebP takes 20 bytes a pixel
-_File = io.BufferedReader | io.BytesIO
 _MOST_MENDED = 1 << 28  # bytes of a file
 _JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _FOLLOWS = 4096  # bytes
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PIXELS_OF_PNG, _BESIDE_PIXELS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"}), frozenset({b"tRNS", b"eXIf"})
-_LENGTHS_OF_TRNS = {0: 2, 2: 6}  # by the kind of colour, which a PNG has in byte 25
-# Heads of what OpenCV reads and Pillow does not: floats as colours, PAM, Radiance.
-_OF_OPENCV = (
-  re.compile(rb"PF\s+(?P<width>\d+)\s+(?P<height>\d+)\s"),
-  re.compile(rb"P7\n(?:.*\n)*?WIDTH +(?P<width>\d+)\nHEIGHT +(?P<height>\d+)\n"),
-  re.compile(rb"#\?(?:.*\n)+?-Y +(?P<height>\d+) +\+X +(?P<width>\d+)\n"),
-)
+_COLOUR_AT = 25  # of a PNG: the byte that says of what kind its colours are
+_LENGTHS_OF_TRNS = {b"\0": 2, b"\2": 6}  # by that kind
 _WIDE_JPEG_2000 = re.compile(rb"\xff\x4f\xff\x51.{38}([\x08-\x0f])", re.DOTALL)  # bits of a channel less 1: 9 to 16
 _HEIF_BRANDS = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypheim", b"ftyphevm", b"ftypmif1", b"ftypmsf1")
 _WHITES = (1.0, 255.0, 65535.0)
@@ -143,7 +136,7 @@ def read(path: pathlib.Path) -> Picture:
 
 
 def _read(path: pathlib.Path, file: io.BufferedReader) -> Picture:
-  head = file.read(512)
+  head = file.read(picture_size.HEAD_BYTES)
   if not head:
     raise BadPicture(f"{path}: it is empty")
   if path.stat().st_size > _MAX_BYTES:
@@ -152,7 +145,10 @@ def _read(path: pathlib.Path, file: io.BufferedReader) -> Picture:
     return _picture(path, head, file)
   except BadPicture as error:
     file.seek(0)
-    mended = _mended(file.read(_MOST_MENDED), error)
+    try:
+      mended = _mended(file.read(_MOST_MENDED), error)
+    except Exception:  # as of a decoder
+      mended = None
     if mended is None:
       raise
     return _picture(path, head, io.BytesIO(mended))
@@ -168,11 +164,11 @@ def _mended(content: bytes, error: BadPicture) -> bytes | None:
 
 def _bare_png(content: bytes) -> bytes:
   """A PNG without texts, profiles and further pictures, of which Pillow takes none that is damaged; browsers do."""
-  kept, at = [_PNG], len(_PNG)
+  kept, at, colour = [_PNG], len(_PNG), content[_COLOUR_AT : _COLOUR_AT + 1]
   while at < len(content):
     chunk = content[at : at + 12 + int.from_bytes(content[at : at + 4])]
     at, name, data = at + len(chunk), chunk[4:8], chunk[8:-4]
-    fits = name != b"tRNS" or 0 < len(data) == _LENGTHS_OF_TRNS.get(content[25], len(data))
+    fits = name != b"tRNS" or 0 < len(data) == _LENGTHS_OF_TRNS.get(colour, len(data))
     whole = fits and zlib.crc32(name + data) == int.from_bytes(chunk[-4:])
     if name in _PIXELS_OF_PNG or (name in _BESIDE_PIXELS and whole):
       kept.append(chunk)
@@ -191,28 +187,34 @@ def _lacks_only_its_end(content: bytes) -> bool:
   return len(found) == 1
 
 
-def _picture(path: pathlib.Path, head: bytes, file: _File) -> Picture:
+def _picture(path: pathlib.Path, head: bytes, file: File) -> Picture:
   try:
-    with Image.open(file, formats=(*_FORMATS, "HEIF") if _reads_heif() else _FORMATS) as image:
-      _check_size(path, *image.size, MAX_PIXELS if image.format in _FROM_CAMERAS else _MAX_PIXELS_OF_OTHERS)
-      if "progressive" in image.info and _scans(file) > _MAX_SCANS:
-        raise BadPicture(f"{path}: it has over {_MAX_SCANS} scans, which no encoder writes")
-      return _decoded(path, image, file)
+    return _opened(path, head, file)
   except BadPicture:
     raise
   except Image.DecompressionBombError as error:
     raise BadPicture(f"{path}: it has over {MAX_PIXELS // 10**6} megapixels; make it smaller") from error
-  except UnidentifiedImageError as error:
-    size = next((found.groupdict() for kind in _OF_OPENCV if (found := kind.match(head))), None)
-    if size is None:
-      raise BadPicture(f"{path}: {_what(head)}") from error
-    file.seek(0)
-    _check_size(path, int(size["width"]), int(size["height"]), _MAX_PIXELS_OF_OTHERS)
-    return Picture(path, np.asarray(_rgb(_by_opencv(path, file.read()), "")), None)
   except Exception as error:  # a decoder raises whatever a damaged file makes it raise
     if "truncated" in str(error).lower():
       raise CutPicture(f"{path}: it is cut short; copy it again") from error
     raise BadPicture(f"{path}: it cannot be decoded: {error}") from error
+
+
+def _opened(path: pathlib.Path, head: bytes, file: File) -> Picture:
+  formats = (*picture_size.FORMATS, "HEIF") if _reads_heif() else picture_size.FORMATS
+  try:
+    with Image.open(file, formats=formats) as image:
+      _check_size(path, *image.size, MAX_PIXELS if image.format in _FROM_CAMERAS else _MAX_PIXELS_OF_OTHERS)
+      if "progressive" in image.info and _scans(file) > _MAX_SCANS:
+        raise BadPicture(f"{path}: it has over {_MAX_SCANS} scans, which no encoder writes")
+      return _decoded(path, image, file)
+  except UnidentifiedImageError as error:
+    size = picture_size.of_opencv(head)
+    if size is None:
+      raise BadPicture(f"{path}: {_what(head)}") from error
+    file.seek(0)
+    _check_size(path, *size, _MAX_PIXELS_OF_OTHERS)
+    return Picture(path, np.asarray(_rgb(_by_opencv(path, file.read()), "")), None)
 
 
 def _by_opencv(path: pathlib.Path, content: bytes, bits: int = 16) -> Image.Image:
@@ -240,7 +242,7 @@ def _reads_heif() -> bool:
   return True
 
 
-def _decoded(path: pathlib.Path, image: Image.Image, file: _File) -> Picture:
+def _decoded(path: pathlib.Path, image: Image.Image, file: File) -> Picture:
   raw_mode, several = _raw_mode(image), _holds_several(image)
   _forget_xmp(image)  # before TIFFs are turned
   image.load()
@@ -288,7 +290,7 @@ def _check_size(path: pathlib.Path, width: int, height: int, most: int = MAX_PIX
     raise BadPicture(f"{path}: {width} x {height} pixels show no hand; at least {MIN_SIDE} a side are needed")
 
 
-def _scans(file: _File) -> int:
+def _scans(file: File) -> int:
   file.seek(0)
   return file.read().count(b"\xff\xda")
 

@@ -19,6 +19,8 @@ from jaxhands.hands import skeleton
 from jaxhands.prediction.hands import Hands
 
 FORMAT, VERSION = "jaxhands-predictions", 1
+# Keys of `Hands.raw` that are written, drawn or followed: all that may be kept of many pictures.
+RAW = ("vertices_cam", "mano", "mano_residual_mm", "mano_converged", "samples", "log_prob", "root_cam")
 # A byte B of a name that is not UTF-8 is written as \\udcB; Python's os.fsencode gives the bytes back.
 _FILE_NAMES = "UTF-8 with surrogateescape (PEP 383)"
 
@@ -184,7 +186,7 @@ def _parameters(hands: Hands, row: int, hand: int) -> dict[str, Any]:
   if "mano_residual_mm" in hands.raw:
     was_fitted = known and hands.raw["mano_residual_mm"][row, hand] > 0
     entry["mano_residual_mm"] = _number(hands.raw["mano_residual_mm"][row, hand]) if was_fitted else None
-    entry["mano_converged"] = bool(hands.raw["mano_converged"][row, hand])
+    entry["mano_converged"] = bool(hands.raw["mano_converged"][row, hand]) if was_fitted else None
   return entry
 
 
@@ -201,7 +203,7 @@ def _arrays(results: Sequence[PictureResult]) -> dict[str, Any]:
     "scale": np.array([each.hands.scale[each.row] for each in results], str),
     "version": np.int32(VERSION),
   }
-  for key in ("vertices_cam", "mano", "mano_residual_mm", "mano_converged", "samples", "log_prob", "root_cam"):
+  for key in RAW:
     if results and all(key in each.hands.raw for each in results):
       arrays[key] = np.stack([each.hands.raw[key][each.row] for each in results])
   return arrays

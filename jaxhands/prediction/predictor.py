@@ -100,14 +100,16 @@ class Model:
     root_depth_mm: Any = None,
     hand_prob: Any = None,
   ) -> Hands:
-    """Finds the hands of pictures.
+    """The hands of pictures, in their boxes.
 
     Args:
       pictures: uint8 [H, W, 3] each, RGB, of any sizes; or `Picture`s, which may have boxes and cameras.
       boxes: where hands are, in pixels: [N, 4] (x, y, width, height) around all of them, or [N, 2, 4] for each hand,
-        all 0 = this hand is not there; None = anywhere.
+        all 0 = this hand is not there; None = the whole picture is taken for the box; nothing is looked for, which
+        `prediction.find.find_hands` does.
       cameras: intrinsics [3, 3] of each picture, None where they are not known; None = of none.
-      root_depth_mm: [N, 2], depths of the wrists from elsewhere (RootNet), 0 = not known; None = none.
+      root_depth_mm: [N, 2], depths of the wrists from elsewhere (RootNet), 0 = not known; None = none. Hands with
+        meshes keep their size there.
       hand_prob: [N, 2], probabilities of the hands from elsewhere (a finder); None = the system's own.
     Raises:
       ValueError: a picture, box or camera is not what it should be (named by its position); or the system predicts no
@@ -227,8 +229,13 @@ class Model:
       source = "rootnet"
       depth = np.asarray(root_depth_mm, np.float32)
       batch |= {"root_depth_estimated": depth, "root_depth_estimated_valid": depth > 0}
+      if "hands_together" in raw:  # where they are not, each was placed alone, and these depths say how far apart
+        apart = ~raw["hands_together"] & (depth > 0).all(-1)
+        raw = raw | {"rel_root_depth": np.where(apart, depth[:, 1] - depth[:, 0], raw["rel_root_depth"])}
     relative = self.system.view == "pair"
     placed = lift.lift(raw, batch, source, "relative_if_seen" if relative else "own", bones.mean_bones())
+    if source == "rootnet" and "mano" in raw:
+      placed = lift.keep_shape(raw, placed)
     prob = np.clip(raw["hand_prob"], 0, 1)
     present = prob > lift.SEEN
     valid = np.asarray(placed.valid) & present & np.isfinite(placed.joints_cam).all((-1, -2))

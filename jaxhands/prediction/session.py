@@ -32,7 +32,7 @@ _LINES_OVER_MESHES = 0.4  # opacity
 _INDEX = "index.html"
 _NEAREST_MM = 10.0  # to the camera, of samples that are projected
 _SCALES = {
-  "unknown": "scale unknown (give --fx or --intrinsics)", "assumed": "scale of an average hand", "metric": "metric",
+  "unknown": "scale unknown (give --fx or --intrinsics)", "assumed": "with hands of assumed size", "metric": "metric",
 }  # fmt: skip
 
 
@@ -122,7 +122,7 @@ class Session:
     gallery = self._gallery("pictures")
     task = bar.add_task("pictures", total=len(files))
     for pictures in groups(self._readable(files, task, bar), self._look.model.batch_size):
-      hands = self._look.meshed(self._look.hands(pictures))
+      hands = self._look.meshed(self._hands(pictures))
       for row, picture in enumerate(pictures):
         name = self._names.of(picture.path)
         overlay = f"overlays/{name}.jpg"
@@ -166,7 +166,7 @@ class Session:
         self.results[first:] = [
           dataclasses.replace(result, meshes=own) for result, own in zip(self.results[first:], paths, strict=True)
         ]
-        gallery.meshes = paths[0] if paths else ()
+        gallery.renew(self.results[first:])
       if reader.missing:
         self._fail(file, reader.missing, bar, part=True)
 
@@ -208,9 +208,15 @@ class Session:
   ) -> Iterator[tuple[list[Picture], Hands, Bool[np.ndarray, " n"]]]:
     follow = Follow(fps, self._smooth, self._look.hand_model)
     for pictures in groups(frames, self._look.model.batch_size):
-      yield pictures, *follow(self._look.hands(pictures))
+      yield pictures, *follow(self._hands(pictures))
 
   # ---- both -----------------------------------------------------------------------
+
+  def _hands(self, pictures: Sequence[Picture]) -> Hands:
+    """Those of pictures, with what is drawn and written alone: maps of all pictures would fill the memory."""
+    hands = self._look.hands(pictures)
+    raw = {key: value for key, value in hands.raw.items() if key in predictions_json.RAW}
+    return dataclasses.replace(hands, raw=raw)
 
   def _gallery(self, name: str, fps: float = 0.0) -> page.Gallery:
     """The page of the pictures, or of a video."""

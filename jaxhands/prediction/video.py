@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fractions
 import math
+import os
 import pathlib
 from collections.abc import Iterator
 from types import TracebackType
@@ -16,7 +17,8 @@ from av.error import FFmpegError
 from av.stream import Disposition
 from jaxtyping import UInt8
 
-from jaxhands.prediction.picture_files import MAX_PIXELS, MIN_SIDE, BadPicture
+from jaxhands.prediction.picture_files import MIN_SIDE, BadPicture
+from jaxhands.render.picture_size import MAX_PIXELS
 
 _OPTIONS = {"protocol_whitelist": "none", "max_pixels": str(MAX_PIXELS)}
 FPS = 25.0  # where a file does not say
@@ -57,7 +59,7 @@ class Reader:
     """
     self._path = path
     self._packets, self._failed, self._end_s = 0, 0, 0.0
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike pathlib's, this says no in a folder that may not be looked into
       raise BadPicture(f"{path}: it cannot be read: it is no file")
     if not path.stat().st_size:
       raise BadPicture(f"{path}: it is empty")

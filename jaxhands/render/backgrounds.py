@@ -7,12 +7,15 @@ black, with lamps or a rig.
 from __future__ import annotations
 
 import hashlib
+import os
 import pathlib
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
+
+from jaxhands.render import picture_size
 
 Picture = UInt8[np.ndarray, "h w 3"]
 _Drawer = Callable[[np.random.Generator, int, int], np.ndarray]
@@ -38,13 +41,19 @@ def sample_background(
     photo_share: how often a photo is taken where there are any.
   Raises:
     KeyError: an unknown split.
-    ValueError: a photo that cannot be read.
+    ValueError: a photo that cannot be read, or has over 100 megapixels.
   """
   families = FAMILIES[split]
   if photos and rng.uniform() < photo_share:
     return _photo(rng, height, width, photos[int(rng.integers(len(photos)))]), "photo"
   name = sorted(families)[int(rng.integers(len(families)))]
   return _bytes(families[name](rng, height, width)), name
+
+
+def photos_in(folder: pathlib.Path) -> list[pathlib.Path]:
+  """The files of a folder and its sub-folders that are called as photos, sorted; no folders, no links to nothing."""
+  named = (path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
+  return sorted(path for path in named if os.path.isfile(path))  # pathlib's fails where one may not look
 
 
 def photos_of_split(folder: pathlib.Path, split: str) -> tuple[pathlib.Path, ...]:
@@ -58,17 +67,24 @@ def photos_of_split(folder: pathlib.Path, split: str) -> tuple[pathlib.Path, ...
   """
   if split not in FAMILIES:
     raise KeyError(f"unknown split {split!r}; there are {SPLITS}")
-  paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
+  paths = photos_in(folder)
   if not paths:
     raise FileNotFoundError(f"{folder} has no photo ({', '.join(PHOTO_SUFFIXES)})")
   return tuple(path for path in paths if _split_of(path) == split)
 
 
 def read_picture(path: pathlib.Path, flags: int) -> np.ndarray | None:
-  """What `cv2.imread` gives; None where a file cannot be read. OpenCV itself crashes on a name that is not UTF-8."""
+  """What `cv2.imread` gives; None where a file cannot be read. OpenCV itself crashes on a name that is not UTF-8.
+
+  Raises:
+    ValueError: it has over 100 megapixels.
+  """
   try:
-    return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags)
-  except (OSError, cv2.error):  # it has gone; it is empty, or too large
+    with path.open("rb") as file:
+      picture_size.check(path, file)
+      file.seek(0)
+      return cv2.imdecode(np.frombuffer(file.read(), np.uint8), flags)
+  except (OSError, cv2.error):  # it has gone; it is empty, or too large for OpenCV
     return None
 
 

@@ -7,12 +7,14 @@ A folder of textures holds pictures and one OBJ file whose faces have texture co
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, Integer
 
+from jaxhands.render import picture_size
 from jaxhands.render.backgrounds import read_picture
 from jaxhands.render.skin import Skin, linear_from_srgb
 
@@ -34,17 +36,18 @@ def texture_files(folder: pathlib.Path) -> tuple[pathlib.Path, list[pathlib.Path
   """The OBJ file with the layout and the pictures of a folder, sorted.
 
   Raises:
-    ValueError: no folder, not exactly one layout, or no picture.
+    ValueError: no folder, not exactly one layout, no picture, or one of over 100 megapixels.
   """
   if not folder.is_dir():
     raise ValueError(f"textures {folder} is not a folder")
   layouts = sorted(folder.glob("*.obj"))
-  pictures = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+  pictures = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and os.path.isfile(path))
   if len(layouts) != 1 or not pictures:
     raise ValueError(
       f"textures {folder} holds {len(layouts)} OBJ files and {len(pictures)} pictures; it needs one OBJ file with "
       f"texture coordinates and pictures ({', '.join(SUFFIXES)})"
     )
+  picture_size.check_all(pictures)
   return layouts[0], pictures
 
 
@@ -79,7 +82,7 @@ def read_texture(path: pathlib.Path, layout: Float32[np.ndarray, "F 3 2"]) -> Te
   """A texture from its picture (sRGB).
 
   Raises:
-    ValueError: the picture cannot be read.
+    ValueError: the picture cannot be read, or has over 100 megapixels.
   """
   picture = read_picture(path, cv2.IMREAD_COLOR_RGB)
   if picture is None:

@@ -142,6 +142,12 @@ def wide(number):
   return b"\x8a\x10" + number.to_bytes(16, "little")
 
 
+def equally_hashed(count):
+  """Tuples of -1 and -2, whose hashes are the same."""
+  parts = (b"".join(b"J" + struct.pack("<i", -1 - (i >> bit & 1)) for bit in range(18)) for i in range(count))
+  return [b"(" + part + b"t" for part in parts]
+
+
 HOSTILE = {
   "a text of a terabyte": b"\x8e" + struct.pack("<Q", 1 << 40) + b"x.",
   "an integer of a megabyte": b"\x8b" + struct.pack("<i", 1 << 20) + b"\x11" * (1 << 20) + b".",
@@ -153,6 +159,24 @@ HOSTILE = {
   "a list in itself": b"]\x94h\x00a.",
   "a set in itself": b"\x8f\x94(h\x00\x90.",
   "keys of one hash": b"}(" + b"".join(wide(i * (2**61 - 1)) + b"N" for i in range(9, 20)) + b"u.",
+  "tuples of one hash": b"}(" + b"".join(key + b"N" for key in equally_hashed(1000)) + b"u.",
+  "tuples of one hash, one at a time": b"}" + b"".join(key + b"Ns" for key in equally_hashed(1000)) + b".",
+  "tuples of one hash in tuples": b"}(" + b"".join(key + b"\x85N" for key in equally_hashed(1000)) + b"u.",
+  "tuples of one hash in pairs": b"ccollections\nOrderedDict\n]("
+  + b"".join(key + b"N\x86" for key in equally_hashed(1000)) + b"e\x85R.",
+  "objects that become tuples of one hash": b"}("
+  + b"".join(b"cbuiltins\ntuple\n" + key + b"\x85RN" for key in equally_hashed(1000)) + b"u.",
+  "integers of one hash in pairs": b"ccollections\nOrderedDict\n]("
+  + b"".join(wide(i * (2**61 - 1)) + b"N\x86" for i in range(1000)) + b"e\x85R.",
+  "integers of one hash in the memo": b"N"
+  + b"".join(b"p%d\n" % (i * (2**61 - 1)) for i in range(50_000)) + b"]Nb.",
+  "many integers as keys": b"}(" + b"".join(b"J" + struct.pack("<i", i) + b"N" for i in range(70_000)) + b"u.",
+  "a wide tuple as many keys": b"(" + b"N" * 16 + b"t\x94"
+  + b"".join(b"(" + bytes([104, i]) * 16 + b"t\x94" for i in range(3)) + b"}(" + b"h\x03N" * 20_000 + b"u.",
+  "a long text as a key": b"}" + text("x" * 100_000) + b"Ns.",
+  "a long name": text("x" * 100_000) + text("y") + b"\x93.",
+  "objects of one long tuple": b"(" + b"N" * 100_000 + b"t\x94" + b"("
+  + b"cbuiltins\nset\nh\x00}NNs\x92" * 1000 + b"l.",
   "a state for a list": b"]Nb.",
   "a call of a text": text("a") + b")R.",
   "buffers beside it": b"\x97.",
@@ -174,6 +198,12 @@ def test_hostile_pickles_are_refused_at_once(name):
   assert time.process_time() - begun < 10
   assert len(str(caught.value)) < 300
   assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("made", [dict, collections.OrderedDict])
+def test_many_tuples_are_keys_as_of_a_matrix(made):
+  places = {(row, column): 1.0 for row in range(-9, 61) for column in range(-9, 61)}
+  assert read(pickle.dumps(made(places))) == places
 
 
 def test_a_memo_has_no_place_for_what_was_not_put_there():

@@ -100,6 +100,13 @@ def test_one_hand_is_its_half_of_two(model):
       np.testing.assert_allclose(alone, together[:, :, hand], atol=ATOL_MM)
 
 
+def test_many_pictures_are_posed_some_at_a_time(model, monkeypatch):
+  monkeypatch.setattr(hand_model, "_AT_ONCE", 3)
+  mano = np.random.default_rng(0).normal(0, 0.3, (7, 2, 61)).astype(np.float32)
+  np.testing.assert_allclose(model.vertices_of(mano), model.forward_mano(mano).vertices, atol=ATOL_MM)
+  assert model.vertices_of(mano[:0]).shape == (0, *model.v_template.shape)
+
+
 def test_tips_only_gives_the_same_keypoints(model):
   mano = random_mano(2, 2)
   tips = model.tips_only()

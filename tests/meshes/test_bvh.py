@@ -105,3 +105,30 @@ def test_angles_give_the_rotation_back(angles, locked):
   x, y, z, w = given_.as_quat()
   found = bvh.zxy_angles(np.array([[[w, x, y, z]]]))[0, 0]
   np.testing.assert_allclose(Rotation.from_euler("ZXY", found).as_matrix(), given_.as_matrix(), atol=5e-6)
+
+
+@pytest.mark.parametrize("towards", [1, -1])
+def test_a_slow_turn_goes_on_beyond_90_degrees(towards):
+  """The first joint stands in the pole for a moment; the second one passes it by a hundredth of a degree."""
+  middle = towards * np.radians(np.arange(30, 181, 3))
+  turns = [
+    Rotation.from_euler("ZXY", np.stack([np.full(51, 0.3), middle + off, np.full(51, -0.2)], -1))
+    for off in (0, np.radians(0.01))
+  ]
+  wxyz = np.stack([np.roll(turn.as_quat(), 1, axis=-1) for turn in turns], axis=1)
+  found = bvh.zxy_angles(wxyz)
+  assert np.abs(np.diff(np.degrees(found), axis=0)).max() < 3.01
+  for joint, turn in enumerate(turns):
+    back = Rotation.from_euler("ZXY", found[:, joint]).as_matrix()
+    np.testing.assert_allclose(back, turn.as_matrix(), atol=5e-6)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_angles_over_time_give_each_rotation_back(seed):
+  rng = np.random.default_rng(seed)
+  angles = rng.choice(np.radians([-90, -30, 0, 45, 90, 135, 180]), (8, 3, 3)) + rng.choice([0, 1e-7, 0.1], (8, 3, 1))
+  turns = Rotation.from_euler("ZXY", angles.reshape(-1, 3))
+  found = bvh.zxy_angles(np.roll(turns.as_quat(), 1, axis=-1).reshape(8, 3, 4))
+  back = Rotation.from_euler("ZXY", found.reshape(-1, 3)).as_matrix()
+  np.testing.assert_allclose(back, turns.as_matrix(), atol=5e-6)
+  assert np.abs(np.diff(found, axis=0)).max() <= np.pi + 1e-6

@@ -5,19 +5,7 @@ import numpy as np
 from jaxhands import schema
 from jaxhands.hands.model import HandModel
 from jaxhands.prediction.fit_meshes import fitted
-from jaxhands.prediction.hands import Hands
-
-
-def _hands(joints, placed, raw, confidence=1.0):
-  count = len(joints)
-  cameras = np.tile(np.eye(3, dtype=np.float32), (count, 1, 1))
-  return Hands(
-    hand_prob=np.ones((count, 2), np.float32), present=np.ones((count, 2), bool), joints_img=joints[..., :2],
-    confidence=np.full((count, 2, 21), confidence, np.float32), joints_cam=joints, joints_cam_valid=np.array(placed),
-    reprojection_px=np.zeros((count, 2, 21), np.float32), camera_img=cameras,
-    scale=("metric",) * count, box_img=np.zeros((count, 2, 4), np.float32),
-    crop_from_img=np.zeros((count, 2, 2, 3), np.float32), raw=raw,
-  )  # fmt: skip
+from tests.prediction.made_hands import make_hands
 
 
 def _posed(model):
@@ -31,7 +19,7 @@ def test_hands_that_stand_in_space_get_a_mesh():
   model = HandModel.default()
   posed = _posed(model)[1]
   placed = [[True, True], [True, False], [False, False]]
-  found = fitted(_hands(np.asarray(posed.keypoints), placed, {}), model)
+  found = fitted(make_hands(np.asarray(posed.keypoints), placed, {}), model)
   assert found.raw["mano_converged"].tolist() == placed
   np.testing.assert_array_equal(found.raw["mano"].any(-1), placed)
   off = np.linalg.norm(found.raw["vertices_cam"] - posed.vertices, axis=-1).mean(-1)
@@ -48,7 +36,7 @@ def test_what_the_system_gives_stays():
   mano, posed = _posed(model)
   given = {"mano": mano.copy(), "vertices_cam": np.asarray(posed.vertices), "other": np.ones((3, 2))}
   given["mano"][2, 1] = 0
-  found = fitted(_hands(np.asarray(posed.keypoints), [[True, True]] * 3, given), model)
+  found = fitted(make_hands(np.asarray(posed.keypoints), [[True, True]] * 3, given), model)
   rest = np.ones((3, 2), bool)
   rest[2, 1] = False
   np.testing.assert_array_equal(found.raw["mano"][rest], mano[rest])
@@ -63,6 +51,6 @@ def test_confidences_that_say_nothing_count_as_one():
   model = HandModel.default()
   joints = np.asarray(_posed(model)[1].keypoints)
   placed = [[True, True]] * 3
-  none = fitted(_hands(joints, placed, {}, confidence=0.0), model)
-  sure = fitted(_hands(joints, placed, {}), model)
+  none = fitted(make_hands(joints, placed, {}, confidence=0.0), model)
+  sure = fitted(make_hands(joints, placed, {}), model)
   np.testing.assert_array_equal(none.raw["mano"], sure.raw["mano"])

@@ -30,6 +30,8 @@ def test_flags():
     ((-5.0, None, None, None), "positive"),
     ((np.inf, None, None, None), "positive"),
     ((500.0, None, np.nan, 3.0), "--cx nan --cy 3: a principal point is a place"),
+    ((1e39, None, None, None), r"--fx 1e\+39 --fy 1e\+39: focal lengths are positive and at most 1e\+09"),
+    ((500.0, None, 3.0, -1e39), r"--cx 3 --cy -1e\+39: a principal point is a place, at most 1e\+09 pixels away"),
   ],
 )
 def test_flags_that_say_too_little(flags, message):
@@ -63,6 +65,15 @@ def test_json_of_one_or_of_many(tmp_path):
     ('{"fx": "wide"}', "could not convert"),
     ('{"fx": 500, "cx": NaN, "cy": 3}', "a principal point is a place"),
     ("[" * 100_000, "it is no JSON"),
+    (f'{{"fx": {"9" * 5000}}}', "cameras.json: it is no JSON: Exceeds the limit"),
+    (f'{{"fx": {10**400}}}', "cameras.json: fx is 10000*: int too large"),
+    (f'{{"a.jpg": {{"fx": 500, "cx": {10**400}, "cy": 3}}}}', "cameras.json: 'a.jpg': cx is 10000*: int too large"),
+    ('{"a.jpg": {"fx": 1e39}}', r"'a.jpg': --fx 1e\+39"),
+    (
+      f"[[{10**400}, 0, 300], [0, 500, 200], [0, 0, 1]]",
+      r"its intrinsics are \[\[10000*, 0, 300\], .*expected a finite",
+    ),
+    ('{"K": [[500, 0, 1e39], [0, 500, 200], [0, 0, 1]]}', r"its intrinsics \[\[500.0, 0.0, 1e\+39\].*over 1e\+09 px"),
     ("[[500, 0, 300], [0, 500, 200], [0, 0, 2]]", "expected \\[\\[fx"),
   ],
 )

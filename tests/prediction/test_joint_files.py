@@ -12,8 +12,10 @@ from jaxhands.geometry import camera
 from jaxhands.hands.model import HandModel
 from jaxhands.hands.skeleton import TIPS
 from jaxhands.prediction import joint_files
+from jaxhands.prediction.fit_meshes import fitted
 from jaxhands.prediction.joint_files import JointFile
 from tests.data.conftest import build
+from tests.prediction.made_hands import make_hands
 
 CAMERA = np.array([[900, 2, 320], [0, 910, 240], [0, 0, 1]], np.float32)
 
@@ -93,7 +95,7 @@ def test_the_command_adds_parameters_and_leaves_the_rest(tmp_path, capsys):
     assert abs(off.mean() - fits[1 + hand]["mano_residual_px"]) < 0.05
     assert off.mean() < 3
     assert fits[1 + hand]["mano_residual_mm"] is None
-  assert fits[3] == {"mano": None, "mano_residual_mm": None, "mano_residual_px": None, "mano_converged": False}
+  assert fits[3] == {"mano": None, "mano_residual_mm": None, "mano_residual_px": None, "mano_converged": None}
 
   with np.load(out / "fits.npz") as arrays:
     np.testing.assert_allclose(arrays["mano"][0, 0], fits[0]["mano"], atol=1e-5)
@@ -106,6 +108,34 @@ def test_the_command_adds_parameters_and_leaves_the_rest(tmp_path, capsys):
     )  # fmt: skip
   again = JointFile.read(out / "predictions.json")
   np.testing.assert_array_equal(again.joints_cam_valid.any(-1), [[True, False], [False, False], [False, False]])
+
+
+def test_one_shape_fits_clips_as_predict_does(tmp_path):
+  """Frames of two videos, mixed with a picture; of one hand no joint has confidence."""
+  model, rng = HandModel.default(), np.random.default_rng(0)
+  joints = (_joints() + rng.normal(0, 3, (7, 2, 21, 3))).astype(np.float32)
+  files = ["a.mp4", "b.mp4", "c.jpg", "a.mp4", "b.mp4", "a.mp4", "b.mp4"]
+  sure = rng.uniform(0.2, 1, (7, 2, 21)).astype(np.float32)
+  sure[3, 1] = 0
+  pictures = [
+    {"file": name, "frame": row if name.endswith("mp4") else None, "hands": [
+      {"hand": side, "joints_cam_mm": joints[row, hand].tolist(), "confidence": sure[row, hand].tolist()}
+      for hand, side in enumerate(schema.HANDS)
+    ]} for row, name in enumerate(files)
+  ]  # fmt: skip
+  path = _write(tmp_path / "in.json", _content() | {"pictures": pictures})
+  assert cli.main(["fit", str(path), "--out", str(tmp_path / "out"), "--noise", "5", "--one-shape"]) == 0
+  with np.load(tmp_path / "out" / "fits.npz") as arrays:
+    found = dict(arrays)
+  for name in ("a.mp4", "b.mp4", "c.jpg"):
+    rows = [row for row, file in enumerate(files) if file == name]
+    hands = make_hands(joints[rows], [[True, True]] * len(rows), {}, sure[rows])
+    expected = fitted(hands, model, one_shape=name != "c.jpg").raw
+    np.testing.assert_allclose(found["mano"][rows], expected["mano"], atol=1e-5)
+    np.testing.assert_allclose(found["vertices_cam"][rows], expected["vertices_cam"], atol=1e-3)
+  shapes = found["mano"][..., schema.MANO_SHAPE]
+  np.testing.assert_array_equal(shapes[0], shapes[5])
+  assert np.abs(shapes[0] - shapes[1]).max() > 0.01, "each video has its own"
 
 
 def test_a_file_without_pictures(tmp_path, capsys):
@@ -146,6 +176,24 @@ def test_a_data_set_of_joints(tmp_path, capsys):
     (lambda content: content["pictures"][1]["hands"][0].update(hand="left"), "picture 1 has two left hands"),
     (lambda content: content["pictures"][1]["camera"].pop("fx"), "picture 1: its camera is"),
     (lambda content: content["pictures"][1]["camera"].update(fy=0), "picture 1: its camera has fx=900.0, fy=0.0"),
+    (
+      lambda content: content["pictures"][1]["camera"].update(fx=10**400),
+      r"picture 1: its camera is \{'fx': 10000*, .*int too large",
+    ),
+    (
+      lambda content: content["pictures"][1]["camera"].update(cx=1e39),
+      r"picture 1: its camera is .*'cx': 1e\+39.*a number is not finite, or over 1e\+09",
+    ),
+    (lambda content: content["pictures"][1]["camera"].update(fx="wide"), "picture 1: its camera is .*'wide'"),
+    (lambda content: content["pictures"][1]["camera"].update(fx=1e-60), "picture 1: its camera has fx=1e-60"),
+    (
+      lambda content: content["pictures"][0]["hands"][0]["joints_cam_mm"].__setitem__(3, [1, 2, 10**400]),
+      r"picture 0, right hand: joints_cam_mm\[3\] is \[1, 2, 10000*\], expected 3 numbers, or null",
+    ),
+    (
+      lambda content: content["pictures"][0]["hands"][0]["joints_cam_mm"].__setitem__(3, [1, 2, 1e39]),
+      r"joints_cam_mm\[3\] is \[1, 2, 1e\+39\], expected 3 numbers, or null; none over 1e\+09",
+    ),
     (lambda content: content["pictures"][0]["hands"][0].update(joints_cam_mm=[1]), "no list of 21 joints"),
     (
       lambda content: content["pictures"][0]["hands"][0]["joints_cam_mm"].__setitem__(3, [1, 2]),
@@ -179,6 +227,13 @@ def test_what_is_no_input_is_named(tmp_path, capsys):
   with pytest.raises(SystemExit):
     cli.main(["fit", "synthetic:test", "--out", str(tmp_path / "out"), "--noise", "-2"])
   assert "positive numbers" in capsys.readouterr().err
+  with pytest.raises(SystemExit):
+    cli.main(["fit", "synthetic:test", "--out", str(tmp_path / "out"), "--noise", "2,1e39"])
+  assert "from 1e-6 to 1e6" in capsys.readouterr().err
+  assert cli.main(["fit", "synthetic:test", "--out", str(tmp_path / "out"), "--one-shape"]) == 1
+  assert "--one-shape is for the videos of a predictions.json" in capsys.readouterr().err
+  assert cli.main(["fit", "~nobody-is-called-so.json", "--out", str(tmp_path / "out")]) == 1
+  assert "error: ~nobody-is-called-so.json: there is no such file" in capsys.readouterr().err
 
 
 def test_a_written_file_is_whole(tmp_path):

@@ -45,11 +45,16 @@ def _save(path, pixels):
   return path
 
 
-@pytest.mark.parametrize("intrinsics", [CAMERA, None])
-def test_meshes_stand_where_the_joints_do(model, intrinsics):
-  """Also where the camera is not known, and nothing is left of a hand that is not there."""
+@pytest.mark.parametrize(("intrinsics", "depths"), [(CAMERA, None), (None, None), (CAMERA, [[900, 850], [700, 420]])])
+def test_meshes_stand_where_the_joints_do(model, intrinsics, depths):
+  """Also where the camera is not known, or RootNet says depths; nothing is left of a hand that is not there."""
   both, one = spots.picture(240, 320, right=(100, 60), left=(250, 160)), spots.picture(240, 320, left=(250, 160))
-  found = model.predict([both, one], cameras=[intrinsics, intrinsics])
+  found = model.predict([both, one], cameras=[intrinsics, intrinsics], root_depth_mm=depths)
+  if depths:  # of the left hand the system says how far it is from the right one, where this is seen
+    np.testing.assert_allclose(found.joints_cam[[0, 1], [0, 1], WRIST, 2], [900, 420], rtol=1e-5)
+    lengths = np.linalg.norm(np.diff(found.joints_cam[0, 0, :4], axis=0), axis=-1)
+    own = np.linalg.norm(np.diff(MODEL.forward_mano(spots.MANO[None]).keypoints[0, 0, :4], axis=0), axis=-1)
+    np.testing.assert_allclose(lengths, own, rtol=1e-4)
   assert found.meshed.tolist() == [[True, True], [False, True]]
   posed = MODEL.forward_mano(found.raw["mano"])
   for row, hand in np.argwhere(found.meshed):
@@ -204,12 +209,18 @@ def test_a_video_is_one_animation(run, tmp_path):
     for t in range(6):
       there = {"right": (60 + 4 * t, 60)} | ({"left": (250 - 4 * t, 160)} if t != 2 else {})
       writer.add(spots.picture(240, 320, **there), t / 20)
+    writer.add(spots.picture(240, 320), 6 / 20)
   out = tmp_path / "out"
   assert _predict(path, "--run", run, "--out", out, "--format", "glb,bvh,ply", "--every", 1) == 0
   found = json.loads((out / "predictions.json").read_text())["pictures"]
   whole = ["meshes/clip.glb", "meshes/clip_right.bvh", "meshes/clip_left.bvh"]
-  assert [entry["meshes"] for entry in found] == [[*whole, f"meshes/clip/{number:06}.ply"] for number in range(6)]
+  own = [[*whole, f"meshes/clip/{number:06}.ply"] for number in range(6)] + [whole]  # there is nobody in the last
+  assert [entry["meshes"] for entry in found] == own
   assert all((out / name).is_file() for entry in found for name in entry["meshes"])
+  (data,) = re.findall(
+    r'<script id="data" type="application/json">(.*?)</script>', (out / "index.html").read_text(), re.DOTALL
+  )
+  assert [[path for _, path in entry["meshes"]] for entry in json.loads(data)["pictures"]] == own
   glb = Glb((out / "meshes" / "clip.glb").read_bytes())
   with np.load(out / "predictions.npz") as arrays:
     true = in_files(arrays["vertices_cam"].astype(float))

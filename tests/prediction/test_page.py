@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import json
+import os
 import pathlib
 import re
 import sys
@@ -51,6 +52,9 @@ def test_a_long_video_is_thinned_out(count, stride, shown, hands):
   assert (gallery.stride, gallery.count) == (stride, count)
   assert [each.result.frame for each in gallery.shown] == list(range(0, count, stride))[:shown]
   assert _data(gallery)["fps"] == 20.0 / stride
+  gallery.renew([dataclasses.replace(_result(hands, number), meshes=(f"{number}.ply",)) for number in range(count)])
+  assert [each.result.meshes for each in gallery.shown] == [(f"{each.result.frame}.ply",) for each in gallery.shown]
+  assert [each.result.frame for each in gallery.shown] == list(range(0, count, stride))[:shown]
 
 
 def test_of_many_pictures_the_first_are_shown(hands):
@@ -71,6 +75,22 @@ def test_what_was_not_used_is_listed(hands, tmp_path):
   data = _data(gallery, [Failed("b\udce9.jpg", "it is empty")], [pathlib.Path("x/.a"), odd, gone])
   assert data["failed"] == [[r"b\xe9.jpg", "it is empty", False]]
   assert data["passed_over"] == r"1 hidden, 1 .\x1b, 1 no file (a device, or a link to nothing)"
+
+
+def test_what_may_not_be_looked_at_is_no_file(tmp_path, monkeypatch):
+  (tmp_path / "locked").mkdir(mode=0)
+  (tmp_path / "a.jpg").symlink_to(pathlib.Path("locked", "a.jpg"))
+  monkeypatch.chdir(tmp_path)
+  tmp_path.chmod(0o755)  # others may not come from above; they start here
+  user = os.geteuid()
+  os.seteuid(user or 65534)  # root may look everywhere
+  try:
+    assert page.by_kind([pathlib.Path("a.jpg"), pathlib.Path("locked")]) == (
+      "1 no file (a device, or a link to nothing), 1 folder"
+    )
+  finally:
+    os.seteuid(user)
+  (tmp_path / "locked").chmod(0o755)
 
 
 def test_samples_and_deviations_of_hands_that_are_placed_are_on_the_page(hands):

@@ -40,6 +40,20 @@ def test_samples_and_deviations_of_hands_that_are_placed():
   assert not {"samples_cam_mm", "deviation_mm", "deviation_cam_mm"} & set(left), "nobody knows where it is"
 
 
+def test_of_what_was_not_fitted_nothing_is_said_to_have_ended():
+  """Parameters of the system's own, then fitted ones of a search that did not come to an end."""
+  mano = np.ones((1, 2, 61), np.float32)
+  raw = {"mano": mano, "mano_residual_mm": np.float32([[0, 3]]), "mano_converged": np.zeros((1, 2), bool)}
+  result = predictions_json.PictureResult("a.jpg", None, (10, 10), "given", _hands(raw, (True, True)))
+  content = predictions_json.as_json([result], [], [], predictions_json.About("run", "intershape", False))
+  own, fitted = content["pictures"][0]["hands"]
+  assert own["mano"] is not None
+  assert (own["mano_residual_mm"], own["mano_converged"]) == (None, None)
+  assert (fitted["mano_residual_mm"], fitted["mano_converged"]) == (3, False)
+  nowhere = _written(raw, 0)[1]
+  assert (nowhere["mano"], nowhere["mano_converged"]) == (None, None)
+
+
 def test_without_samples_nothing_is_said_of_them():
   assert not any("deviation" in key or "samples" in key for key in _written({}, 20)[0])
   samples = np.zeros((1, 2, 2, 21, 3), np.float32)

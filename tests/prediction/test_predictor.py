@@ -13,7 +13,7 @@ from jaxhands.hands import bones
 from jaxhands.prediction.find import find_hands
 from jaxhands.prediction.hands import Hands
 from jaxhands.prediction.look import Look
-from jaxhands.prediction.picture import Picture
+from jaxhands.prediction.picture import Picture, all_of
 from jaxhands.prediction.predictor import Model
 from tests.prediction import spots
 
@@ -83,6 +83,18 @@ def test_depths_from_elsewhere_are_metric(model):
   found = model.predict([pixels], cameras=[CAMERA], root_depth_mm=[[500, 900]])
   assert found.scale == ("metric",)
   np.testing.assert_allclose(found.joints_cam[0, :, 20, 2], (500, 530), atol=1e-2)
+
+
+def test_hands_that_a_system_places_alone_have_their_own_depths_from_elsewhere(model):
+  """Its relative depth holds only where it says that the hands belong together, or the left depth is not known."""
+  pixels = spots.picture(240, 320, right=(100, 60), left=(250, 160))
+  checked = all_of([pixels] * 3, None, [CAMERA] * 3)
+  raw, crops = model._raw(checked)
+  for together, left in ((None, (530, 530, 530)), ([True, False, False], (530, 900, 530))):
+    said = {} if together is None else {"hands_together": np.array(together)}
+    found = model._hands(checked, raw | said, crops, [[500, 900], [500, 900], [500, 0]])
+    np.testing.assert_allclose(found.joints_cam[:, 0, 20, 2], 500, atol=1e-2)
+    np.testing.assert_allclose(found.joints_cam[:, 1, 20, 2], left, atol=1e-2)
 
 
 class _Depths(Model):
@@ -174,7 +186,11 @@ def test_ten_lines_from_a_run(tmp_path):
   """As the README shows it."""
   run = spots.write_run(tmp_path / "run")
   model = jaxhands.load(run)
-  hands = model.predict([spots.picture(240, 320, right=(100, 60))])
+  picture = spots.picture(240, 320, right=(100, 60))
+  found = find_hands(jaxhands.load(spots.write_run(tmp_path / "finder", finds=True)), [picture])
+  hands = model.predict([picture], boxes=found.boxes, hand_prob=found.prob)
+  assert hands.present.tolist() == [[True, False]]
+  assert hands.box_img[0, 0, 2] < 60, "what was found, and not the whole picture"
   assert hands.joints_img.shape == (1, 2, schema.NUM_JOINTS, 2)
   np.testing.assert_allclose(hands.joints_img[0, 0, 20], (100, 60), atol=4)
   with pytest.raises(FileNotFoundError, match="no run or file"):

@@ -1,6 +1,7 @@
 """Backgrounds: deterministic, varied, and no family in two splits."""
 
 import os
+import struct
 
 import cv2
 import numpy as np
@@ -72,6 +73,22 @@ def test_a_photo_may_have_a_name_that_is_not_utf8(photo_folder):
   found = backgrounds.sample_background(np.random.default_rng(0), 64, 48, photos=(renamed,), photo_share=1.0)
   assert found[1] == expected[1] == "photo"
   np.testing.assert_array_equal(found[0], expected[0])
+
+
+def test_photos_are_files(photo_folder):
+  before = {split: backgrounds.photos_of_split(photo_folder, split) for split in backgrounds.SPLITS}
+  (photo_folder / "trip.jpg").mkdir()
+  (photo_folder / "gone.png").symlink_to(photo_folder / "nowhere")
+  assert {split: backgrounds.photos_of_split(photo_folder, split) for split in backgrounds.SPLITS} == before
+  assert sorted(path for paths in before.values() for path in paths) == backgrounds.photos_in(photo_folder)
+
+
+def test_a_photo_that_is_too_large_is_not_decoded(tmp_path):
+  photo = tmp_path / "a.png"
+  content = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+  photo.write_bytes(content[:16] + struct.pack(">II", 20_000, 20_000) + content[24:])
+  with pytest.raises(ValueError, match=rf"{photo} has over 100 megapixels; make it smaller"):
+    backgrounds.sample_background(np.random.default_rng(0), 8, 8, "train", (photo,), photo_share=1.0)
 
 
 def test_what_is_wrong_is_named(tmp_path):

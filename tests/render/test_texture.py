@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import struct
 
 import cv2
 import numpy as np
@@ -90,6 +91,17 @@ def test_a_texture_may_have_a_name_that_is_not_utf8(folder, texture):
   path, (picture,) = textures.texture_files(folder)
   again = textures.read_texture(picture, textures.read_layout(path, posed.surfaces()[0].faces))
   np.testing.assert_array_equal(again.picture, texture.picture)
+
+
+def test_pictures_of_textures_are_files_that_are_not_too_large(folder):
+  expected = textures.texture_files(folder)
+  (folder / "more.png").mkdir()
+  (folder / "gone.jpg").symlink_to(folder / "nowhere")
+  assert textures.texture_files(folder) == expected
+  content = (folder / "skin.png").read_bytes()
+  (folder / "large.png").write_bytes(content[:16] + struct.pack(">II", 20_000, 20_000) + content[24:])
+  with pytest.raises(ValueError, match=r"large\.png has over 100 megapixels; make it smaller"):
+    textures.texture_files(folder)
 
 
 def test_what_is_no_folder_of_textures_is_refused(folder, tmp_path_factory):
