@@ -14,7 +14,8 @@ import tensorflow_datasets as tfds
 
 from data_builders.schema import RECORD
 from data_builders.shards import BuildError
-from jaxhands.data import folders
+from jaxhands.data import folders, shard_files
+from jaxhands.paths import expanded
 from jaxhands.terminal.console import one_line
 
 
@@ -39,11 +40,7 @@ class Built:
       BuildError: the record, or what TFDS keeps of the data set, cannot be read.
     """
     raw, features, encoded = _reader(self.folder, split, frozenset(keys))
-    try:
-      record = features.deserialize_example_np(raw[row], decoders=encoded)
-    except Exception as error:  # a damaged shard raises nearly anything
-      where = f"record {row} of {self.folder}:{split}"
-      raise BuildError(f"cannot read {where}: {error}; build that data set anew") from error
+    record = read_record(_builder(self.folder), raw, split, row, features, encoded)
     return {key: _as_stored(key, value) for key, value in record.items()}
 
   def identity(self) -> dict[str, Any]:
@@ -75,7 +72,7 @@ def find_built(text: str, root: str = "") -> Built:
   Raises:
     BuildError: there is none, or there are several.
   """
-  path = pathlib.Path(text).expanduser()
+  path = expanded(text)
   if (path / "dataset_info.json").is_file():
     return Built(str(path.absolute()))
   name, _, variant = text.partition("/")
@@ -101,6 +98,32 @@ def open_folder(folder: str) -> Any:
     raise BuildError(f"{path} is damaged, or something else ({one_line(error)}); {again}") from error
 
 
+def raw_records(builder: Any, split: str) -> Any:
+  """The records of a split as bytes, by index.
+
+  Raises:
+    BuildError: there is no such split, or its files are of another format.
+  """
+  try:
+    return builder.as_data_source(split).data_source
+  except Exception as error:  # whatever TFDS has against it
+    folder, splits = builder.data_path, sorted(builder.info.splits)
+    raise BuildError(f"{folder}:{split} cannot be read ({one_line(error)}); it has the splits {splits}") from error
+
+
+def read_record(builder: Any, raw: Any, split: str, row: int, features: Any, decoders: dict[str, Any]) -> Any:
+  """A record of `raw_records`, parsed.
+
+  Raises:
+    BuildError: it cannot be read; names its file, and says what to do.
+  """
+  try:
+    return shard_files.example(raw[row], features, decoders)
+  except Exception as error:  # a damaged shard raises nearly anything
+    name = f"{builder.data_path}:{split}[{row}]"
+    raise BuildError(shard_files.unreadable(builder, split, row, name, error)) from error
+
+
 _builder = functools.cache(open_folder)
 
 
@@ -113,4 +136,4 @@ def _reader(folder: str, split: str, keys: frozenset[str]) -> tuple[Any, Any, di
   chosen = tfds.features.FeaturesDict({key: features[key] for key in sorted(keys)})
   skip = cast(Any, tfds.decode.SkipDecoding)
   encoded = {key: skip() for key, feature in chosen.items() if isinstance(feature, tfds.features.Image)}
-  return builder.as_data_source(split).data_source, chosen, encoded
+  return raw_records(builder, split), chosen, encoded

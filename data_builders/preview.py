@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from data_builders.built import open_folder
+from data_builders.built import open_folder, raw_records, read_record
 from data_builders.command import clear_exit
 from data_builders.shards import BuildError, clear_errors
 from jaxhands.drawing.overlay import HAND_RGB, paint, paint_masks, skeleton, write_words
@@ -52,14 +52,19 @@ def write_sheets(folder: pathlib.Path, records: int, mano: str = "") -> list[pat
   picked = [
     everything[i] for i in np.linspace(0, len(everything) - 1, min(records, len(everything))).round().astype(int)
   ]
-  sources = {split: builder.as_data_source(split) for split in {split for split, _ in picked}}
+  sources = {split: raw_records(builder, split) for split in {split for split, _ in picked}}
+
+  def row_of(split: str, index: int) -> Image:
+    record = read_record(builder, sources[split], split, index, builder.info.features, {})
+    return draw_record(record, model=model)
+
   target = folder / "preview"
   target.mkdir(exist_ok=True)
   for old in target.glob("sheet_*.png"):
     old.unlink()
   sheets = []
   for start in range(0, len(picked), ROWS):
-    rows = [draw_record(sources[split][index], model=model) for split, index in picked[start : start + ROWS]]
+    rows = [row_of(split, index) for split, index in picked[start : start + ROWS]]
     path = target / f"sheet_{start // ROWS:03d}.png"
     with clear_errors(target):  # cv2.imwrite does not notice every full disk
       path.write_bytes(cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))[1].tobytes())

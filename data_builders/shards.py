@@ -19,7 +19,7 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
@@ -28,12 +28,14 @@ from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from data_builders.schema import FORMAT, Record, check_record, encode_example, features
 from jaxhands.data import folders
+from jaxhands.paths import expanded
 from jaxhands.runs import lock
 
 _FULL = {errno.ENOSPC: "No space left on device", errno.EDQUOT: "Disk quota exceeded"}
 _PARTIAL = ".partial"
 
 Progress = Callable[[int, int], None]  # finished records, all records
+_T = TypeVar("_T")
 
 
 class BuildError(RuntimeError):
@@ -98,7 +100,7 @@ def build(
   """
   if jobs < 1:
     raise BuildError(f"jobs is {jobs}, expected at least 1")
-  folder = folder.expanduser().absolute()
+  folder = expanded(folder).absolute()
   if os.fsencode(folder) != str(folder).encode(errors="replace"):  # array_record writes into no other
     raise BuildError(f"the name {str(folder)!r} is not UTF-8, or this locale is not; name another folder")
   shards = _shards(plan, folder)
@@ -124,7 +126,7 @@ def is_complete(plan: Plan, folder: pathlib.Path) -> bool:
   Raises:
     BuildError: the folder belongs to something else.
   """
-  folder = folder.expanduser().absolute()
+  folder = expanded(folder).absolute()
   return _is_claimed(plan, folder) and _is_complete(folder, _shards(plan, folder))
 
 
@@ -209,23 +211,56 @@ def _is_claimed(plan: Plan, folder: pathlib.Path) -> bool:
   return True
 
 
-def read_survey(folder: pathlib.Path, make: Callable[[], None]) -> Any:
+def is_begun(folder: pathlib.Path, name: str) -> bool:
+  """Whether a folder is that of a builder, by its `build.json`."""
+  try:
+    return json.loads((folder / "build.json").read_text())["builder"] == name
+  except (OSError, ValueError, KeyError, TypeError):
+    return False
+
+
+def read_survey(folder: pathlib.Path, make: Callable[[], None], keys: Sequence[str]) -> dict[str, Any]:
   """The summary of a survey, which is made where there is none, and made anew where it is damaged.
 
   Args:
     folder: of the survey.
     make: makes the folder, `survey.json` in it last.
+    keys: of the summary.
   """
   path = folder / "survey.json"
   if not path.is_file():
     make()
   try:
-    return json.loads(path.read_text())
+    found = json.loads(path.read_text())
+    if not isinstance(found, dict) or not found.keys() >= set(keys):
+      raise ValueError(f"it lacks one of {', '.join(keys)}")
+    return found
   except ValueError as error:
     logging.getLogger(__name__).warning("%s is damaged (%s); it is made anew", path, error)
     shutil.rmtree(folder)
     make()
     return json.loads(path.read_text())
+
+
+def read_table(path: pathlib.Path, survey: pathlib.Path, read: Callable[[pathlib.Path], _T]) -> _T:
+  """A table of a survey.
+
+  Args:
+    path: of its file.
+    survey: the survey's folder.
+    read: path -> the table.
+  Raises:
+    BuildError: `read` raises anything, as the file is missing, cut or something else.
+  """
+  try:
+    return read(path)
+  except Exception as error:  # nearly anything, of a damaged file
+    raise BuildError(damaged_table(path, survey, f"{type(error).__name__}: {error}")) from error
+
+
+def damaged_table(path: pathlib.Path, survey: pathlib.Path, why: str) -> str:
+  """One line about a table of a survey that cannot be what was written, and what to do; arguments of `read_table`."""
+  return f"{path} is damaged or missing ({' '.join(why.split())[:200]}); delete {survey}; it is made anew"
 
 
 @contextlib.contextmanager

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import concurrent.futures
 import multiprocessing
-import multiprocessing.connection
-import os
 import signal
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
 
 from data_builders.shards import Plan, Shard, write_shard
+from jaxhands.data.workers import SIGNALS, end_with_parent
 
 # What a worker process shares with the one that started it: finished records, and whether to stop.
 _shared: tuple[Any, Any] | None = None
@@ -30,8 +28,8 @@ def write_shards(plan: Plan, missing: Sequence[Shard], jobs: int, progress: Call
   finished, stop = context.Value("q", 0), context.Event()
   executor = concurrent.futures.ProcessPoolExecutor(jobs, context, _start, (finished, stop))
   try:
-    # Ctrl-C reaches every process of a terminal; workers inherit the mask and leave the tidying to this process.
-    old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    # Signals come to every process of a terminal or a job; workers inherit the mask and leave the tidying to this one.
+    old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
       waiting = {executor.submit(_write_shard, plan, shard) for shard in missing}
     finally:
@@ -50,14 +48,7 @@ def _start(finished: Any, stop: Any) -> None:
   global _shared
   _shared = (finished, stop)
   cv2.setNumThreads(1)
-  parent = multiprocessing.parent_process()
-  assert parent is not None
-
-  def die_with_parent() -> None:
-    multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)
-
-  threading.Thread(target=die_with_parent, daemon=True).start()
+  end_with_parent()
 
 
 def _write_shard(plan: Plan, shard: Shard) -> None:

@@ -87,15 +87,18 @@ def run(
         part.evaluate(variables, timed=name == last)
     if mode != "train" and ends and jax.process_index() == 0:
       if last:
-        shutil.copytree(folder[last] / run_files.EVALUATION, workdir / run_files.EVALUATION, dirs_exist_ok=True)
-        _add_stages(workdir / run_files.METRICS, {name: folder[name] for name in others})
+        but_the_answer = shutil.ignore_patterns(pathlib.PurePath(run_files.METRICS).name)
+        theirs, ours = folder[last] / run_files.EVALUATION, workdir / run_files.EVALUATION
+        shutil.copytree(theirs, ours, ignore=but_the_answer, dirs_exist_ok=True)
+        answer = _with_stages(folder[last] / run_files.METRICS, {name: folder[name] for name in others})
+        run_files.write_json(workdir / run_files.METRICS, answer)  # last: with it the run counts as evaluated
       if report is not None:
         report(workdir)
   return True
 
 
-def _add_stages(answer: pathlib.Path, others: Mapping[str, pathlib.Path]) -> None:
-  """Adds to a run's answer, as further methods, the earlier stages that were evaluated on the same examples alike."""
+def _with_stages(answer: pathlib.Path, others: Mapping[str, pathlib.Path]) -> dict[str, Any]:
+  """The last stage's answer with further methods: the earlier stages that were evaluated on the same examples alike."""
   again = "evaluate that stage again, with --mode=eval"
   result = run_files.read_json(answer, again, ("metrics", "also"))
   same = ("system", "dataset", "split", "examples", "protocol")
@@ -105,4 +108,4 @@ def _add_stages(answer: pathlib.Path, others: Mapping[str, pathlib.Path]) -> Non
     if earlier and all(earlier[key] == result[key] for key in same):
       compared = {key: value for key, value in earlier["metrics"].items() if key in result["metrics"]}
       result["also"].append({"protocol": earlier["protocol"], "method": name, "metrics": compared})
-  run_files.write_json(answer, result)
+  return result

@@ -12,22 +12,23 @@ ALLOWED: dict[str, set[str]] = {
   "schema": set(),
   "former_names": set(),
   "huge_pages": set(),
+  "paths": set(),
   "terminal": set(),
   "evaluation.verdict": set(),
   "runs.folder": set(),
-  "runs.lock": set(),
+  "runs.lock": {"paths"},
   "runs.provenance": {"runs.folder"},
   "configuration.locate": set(),
   "configuration.ordered": set(),
   "geometry": {"schema"},
-  "hands": {"schema", "geometry"},
+  "hands": {"schema", "paths", "geometry"},
   "render": {"schema", "geometry", "hands"},
   "drawing": {"schema", "geometry", "hands", "render"},
   "codecs": {"schema", "geometry", "hands"},
   "losses": {"schema", "geometry", "hands", "codecs"},
   "meshes": {"schema", "geometry", "hands", "render", "drawing", "runs.folder"},
-  "data": {"schema", "geometry", "hands", "codecs", "runs.folder"},
-  "weights": {"schema", "hands", "runs.folder"},
+  "data": {"schema", "paths", "geometry", "hands", "codecs", "runs.folder"},
+  "weights": {"schema", "paths", "hands", "runs.folder"},
   "models": {"schema", "geometry", "hands", "codecs", "losses"},
   "systems": {"schema", "former_names", "geometry", "hands", "codecs", "losses", "data", "weights", "models"},
   "evaluation.metrics": {"schema", "evaluation.verdict", "geometry", "hands", "codecs", "runs.folder"},
@@ -36,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
   "evaluation.latency": {"schema", "systems.base"},
 }
 _BELOW_TRAIN = {
-  "schema", "terminal", "geometry", "hands", "codecs", "losses", "drawing", "data", "weights", "runs.folder",
+  "schema", "terminal", "paths", "geometry", "hands", "codecs", "losses", "drawing", "data", "weights", "runs.folder",
   "evaluation.verdict", "evaluation.metrics", "systems.base", "systems.construct",
   "systems.subtrees", "configuration.ordered",
 }  # fmt: skip
@@ -49,10 +50,10 @@ ALLOWED |= {
   "configuration.command_line": {"configuration.locate", "terminal", "data"},
   "configuration.rules": {"data", "evaluation.metrics", "train"},
   "runs.stages": {"train", "runs.folder", "runs.lock"},
-  "runs.run_data": {"data", "hands", "configuration.requirements", "runs.folder", "systems.base"},
+  "runs.run_data": {"paths", "data", "hands", "configuration.requirements", "runs.folder", "systems.base"},
   "runs.released": {
-    "configuration.locate", "former_names", "runs.lock", "runs.stages", "systems.base", "systems.construct", "train",
-    "weights",
+    "configuration.locate", "former_names", "paths", "runs.lock", "runs.stages", "systems.base", "systems.construct",
+    "train", "weights",
   },
   "drawing.inputs": {"schema", "geometry", "render", "drawing", "systems.base", "train", "runs.run_data"},
   "prediction": _BELOW_TRAIN | {"render", "meshes", "train", "evaluation.evaluator", "runs.released"},
@@ -69,7 +70,10 @@ ALLOWED["cli"] = {"terminal", "runs.lock"}
 ALLOWED["__main__"] = {"cli", "huge_pages"}
 ALLOWED["__init__"] = {"prediction", "former_names"}
 _PACKAGES = {"evaluation", "configuration", "runs"}  # whose modules have rows of their own; no row is for the whole
-BUILDERS_MAY_USE = {"schema", "terminal", "runs.lock", "geometry", "hands", "render", "drawing", "data.folders"}
+BUILDERS_MAY_USE = {
+  "schema", "terminal", "paths", "runs.lock", "geometry", "hands", "render", "drawing", "data.folders",
+  "data.shard_files", "data.workers",
+}  # fmt: skip
 
 
 def _imports(path: pathlib.Path) -> set[str]:

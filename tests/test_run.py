@@ -105,6 +105,18 @@ def test_a_run_trains_evaluates_and_goes_on(data, tmp_path, capsys):
   assert checkpoint.checkpoint_folder(workdir).name == "6"
 
 
+def test_a_damaged_shard_is_not_the_configs_fault(tmp_path, capsys):
+  data = pathlib.Path(build(tmp_path / "data", train=13, val=7))
+  assert run.run(_config(data), tmp_path / "run", "train")
+  (tmp_path / "run" / "mean_pose.npy").unlink()
+  sorted(data.glob("*-train.array_record*"))[0].unlink()
+  config = _config(data, eval=ConfigDict(_config(data).eval.to_dict() | {"mean_pose": 0}))
+  with pytest.raises(ValueError, match=r"^/.*data:train\[\d+\].* cannot be read .* build again"):
+    run.run(config, tmp_path / "again", "train")
+  assert run.run(_config(data), tmp_path / "run", "eval")  # which needs none of them
+  assert "no mean pose beside the metrics" in capsys.readouterr().err
+
+
 def test_what_starts_from_weights_is_as_long_as_there_is_time(data, tmp_path, capsys):
   assert run.run(_config(data), tmp_path / "first")
   fit = ConfigDict({"seconds": 1e6, "choices": ("2 steps", "6 steps"), "cost": 4.0})
@@ -344,7 +356,7 @@ def _break(config, path, value):
   [
     ("system.name", "toi", ValueError, "no jaxhands/systems/toi.py"),
     ("batch_size", 6, ValueError, "batch_size=6 cannot be divided among 4 devices"),
-    ("eval.batch_size", 3, ValueError, "cannot be divided"),
+    ("eval.batch_size", 3, ValueError, r"^eval\.batch_size=3 cannot be .* 4 devices; try eval\.batch_size=4$"),
     ("eval.metrics", ("mpjpee",), ValueError, "no metric 'mpjpee'; did you mean 'mpjpe'"),
     ("best_metric", "mpjpe/al", ValueError, "did you mean 'mpjpe/all'"),
     ("best_metric", "handedness_ap", ValueError, "but higher handedness_ap is better"),

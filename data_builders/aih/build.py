@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from data_builders.aih.config import AihConfig
+from jaxhands.paths import expanded
 
 NAME = "aih"
 _SURVEY = ".survey"
@@ -65,10 +66,10 @@ def build(
     shown = poses.identity() | {"mano": model}
     if config.textures:
       load_layouts(config.mano, config.textures)  # which finds out whether they fit
-      layout, pictures_of_skin = texture_files(pathlib.Path(config.textures).expanduser())
+      layout, pictures_of_skin = texture_files(expanded(config.textures))
       shown |= {"textures": content([*pictures_of_skin, layout])}
   arguments = config.arguments(None if singles is None else singles.identity(), shown)
-  out = shards.default_folder(config.folder_name, arguments, root) if out is None else out.expanduser().absolute()
+  out = shards.default_folder(config.folder_name, arguments, root) if out is None else expanded(out).absolute()
 
   def plan(make_record: Callable[[str, int], Any]) -> shards.Plan:
     return shards.Plan(NAME, arguments, config.counts, make_record, _DESCRIPTION)

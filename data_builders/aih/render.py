@@ -25,6 +25,7 @@ from data_builders.synthetic.records import photos
 from data_builders.synthetic.viewpoint import direction_to_camera, drawn_tilt_deg, turned_view
 from jaxhands.hands.mano_files import ManoFileError
 from jaxhands.hands.model import HandModel
+from jaxhands.paths import expanded
 from jaxhands.render.appearance import sample_hands, sample_surroundings
 from jaxhands.render.cameras import ViewRange
 from jaxhands.render.scene import Scene, render
@@ -130,7 +131,7 @@ def load_layouts(mano: str, folder: str) -> tuple[tuple[np.ndarray, np.ndarray],
     BuildError: there is no layout or no picture, or the layout is not the hand model's.
   """
   try:
-    path, pictures = texture_files(pathlib.Path(folder).expanduser())
+    path, pictures = texture_files(expanded(folder))
     right, left = (read_layout(path, faces) for faces in load_model(mano).faces)
   except ValueError as error:
     raise BuildError(str(error)) from error

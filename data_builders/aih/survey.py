@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from data_builders.built import Built
-from data_builders.shards import BuildError
+from data_builders.shards import BuildError, read_table
 from data_builders.synthetic.config import SPLITS
 from jaxhands.schema import unpack_masks
 
@@ -35,22 +35,23 @@ _AT_ONCE = 512
 
 @dataclasses.dataclass(frozen=True)
 class Surveyed:
-  """Folder of a survey's tables; small, so that worker processes can receive it."""
+  """Folder of a survey's tables, a damaged one a `BuildError`; small, so that worker processes can receive it."""
 
   folder: str
 
   def singles(self, split: str) -> np.ndarray:
     """[N] of `SINGLE`."""
-    return _load(f"{self.folder}/singles-{split}.npy")
+    return _load(self.folder, f"singles-{split}.npy")
 
   def poses(self, split: str) -> np.ndarray:
     """[N] rows of the data set with poses."""
-    return _load(f"{self.folder}/poses-{split}.npy")
+    return _load(self.folder, f"poses-{split}.npy")
 
 
 @functools.cache
-def _load(path: str) -> np.ndarray:
-  return np.load(path, mmap_mode="r")
+def _load(folder: str, name: str) -> np.ndarray:
+  path = pathlib.Path(folder, name)
+  return read_table(path, path.parent, functools.partial(np.load, mmap_mode="r"))
 
 
 def survey(

@@ -23,6 +23,7 @@ from data_builders.interhand26m.survey import Say, survey
 from data_builders.problems import Problems
 from data_builders.shards import BuildError
 from jaxhands.hands.mano_files import ManoFileError
+from jaxhands.paths import expanded
 from jaxhands.runs import lock
 
 NAME = "interhand26m"
@@ -62,7 +63,7 @@ class InterHandConfig:
 
   @property
   def folder(self) -> pathlib.Path:
-    return pathlib.Path(self.source).expanduser().absolute()
+    return expanded(self.source).absolute()
 
   def default_out(self) -> pathlib.Path:
     """`$JAXHANDS_DATA/interhand26m`, with the branch behind it, or the same in the user's cache."""
@@ -77,7 +78,7 @@ def read_human_ids(config: InterHandConfig, files: list[SplitFiles]) -> dict[str
   """
   ids = {}
   for text in config.human_ids:
-    path = pathlib.Path(text).expanduser()
+    path = expanded(text)
     named = [split for split in SPLITS if split in path.name]
     if len(named) != 1:
       raise BuildError(f"{path}: the name of a list of human ids must hold one of {', '.join(SPLITS)}")
@@ -134,15 +135,15 @@ def build(
   Raises:
     BuildError: an annotation file is missing or broken; besides those of `shards.build`.
   """
-  out = (out if out is not None else config.default_out()).expanduser().absolute()
+  out = expanded(out if out is not None else config.default_out()).absolute()
   if out.exists() and not out.is_dir():
     raise BuildError(f"{out} is a file; give the path of a folder")
   identity, surveyed = _identity(config), out / _SURVEY
   with shards.clear_errors(out), lock.only(out, wait=True):
     strangers = (path for path in out.iterdir() if not path.name.startswith("."))
-    if not (surveyed / "survey.json").is_file() and any(strangers):
-      raise BuildError(f"{out} holds something else, or lost its {_SURVEY}; give a new or an empty folder")
-    found = shards.read_survey(surveyed, lambda: _make_survey(config, surveyed, say))
+    if not (surveyed / "survey.json").is_file() and any(strangers) and not shards.is_begun(out, NAME):
+      raise BuildError(f"{out} holds something else; give a new or an empty folder")
+    found = shards.read_survey(surveyed, lambda: _make_survey(config, surveyed, say), ("of", "splits", "problems"))
   if found["of"] != identity:
     differing = sorted(key for key in identity if identity[key] != found["of"].get(key))
     raise BuildError(
@@ -163,6 +164,9 @@ def build(
     description=f"InterHand2.6M {found['of']['version']} (CC-BY-NC 4.0), branch {config.branch}. {_DESCRIPTION}",
     records_per_shard=_RECORDS_PER_SHARD,
   )
+  for split, summary in found["splits"].items() if not shards.is_complete(plan, out) else ():
+    if _digest(surveyed / split) != summary["labels"]:
+      raise BuildError(shards.damaged_table(surveyed / split, surveyed, "its tables are not those that were written"))
   shards.build(plan, out, shards.usable_cores() if jobs is None else jobs, progress, beam)
   shutil.copyfile(surveyed / "problems.tsv", out / "quarantine.tsv")
   for split in plan.counts:
@@ -181,7 +185,7 @@ def _identity(config: InterHandConfig) -> dict[str, object]:
   """What decides the survey, but for the pictures: those that come later are for a new folder."""
   files = find_splits(config.folder, config.branch, config.splits)
   read_human_ids(config, files)
-  lists = sorted(pathlib.Path(text).expanduser() for text in config.human_ids)
+  lists = sorted(expanded(text) for text in config.human_ids)
   return {
     "version": files[0].version,
     "branch": config.branch,

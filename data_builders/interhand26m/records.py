@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from data_builders.interhand26m.survey import KINDS, Split, source_name, to_camera
+from data_builders.interhand26m.survey import source_name, to_camera
+from data_builders.interhand26m.tables import KINDS, Split
 from data_builders.mesh_labels import mesh_labels
 from data_builders.pictures import look_at
 from data_builders.schema import Record, empty_record

@@ -8,7 +8,8 @@ import numpy as np
 
 from data_builders.interhand26m import json_stream
 from data_builders.interhand26m.layout import SplitFiles
-from data_builders.interhand26m.survey import Split, source_name
+from data_builders.interhand26m.survey import source_name
+from data_builders.interhand26m.tables import Split
 from data_builders.problems import Problems
 from jaxhands import schema
 
@@ -16,8 +17,8 @@ from jaxhands import schema
 def write_root_depths(files: SplitFiles, split: Split, path: pathlib.Path, problems: Problems) -> pathlib.Path | None:
   """Converts the result file that has depths for most of the split's records; those without are reported.
 
-  The table is one of `jaxhands.data.records.RootDepths`, with a row for each record with depths: `example_id` [N],
-  `record_hash` [N], `depth_mm` [N, 2] (right, left), `valid` [N, 2].
+  The table is one of `jaxhands.data.records.RootDepths`, with a row for each record: `example_id` [N], `record_hash`
+  [N], `depth_mm` [N, 2] (right, left), `valid` [N, 2], False of hands without a depth, which evaluation leaves out.
   As in the reference, depths count for both hands whatever the file's `root_valid` says. Its boxes are not used: they
   are the annotated ones made square and enlarged, as every reader does itself, but clipped to the picture before.
 
@@ -41,20 +42,20 @@ def write_root_depths(files: SplitFiles, split: Split, path: pathlib.Path, probl
       continue
     if used is None or np.isfinite(depths).all(-1).sum() > np.isfinite(best).all(-1).sum():
       best, used = depths, candidate
-  known = np.isfinite(best).all(-1)
+  valid = np.isfinite(best)
   if used is None or not len(rows):
     return None
-  for row in rows[~known]:
+  for row in rows[~valid.all(-1)]:
     problems.add("missing RootNet depth", files.split, split.name(row), used.name)
-  if not known.any():
+  if not valid.any():
     return None
   with path.open("wb") as file:
     np.savez(
       file,
-      example_id=schema.example_id(rows["record_id"][known], "pair"),
-      record_hash=[schema.record_hash(source_name(files.split, split.name(row)), row["box"]) for row in rows[known]],
-      depth_mm=best[known].astype(np.float32),
-      valid=np.ones((known.sum(), 2), bool),
+      example_id=schema.example_id(rows["record_id"], "pair"),
+      record_hash=[schema.record_hash(source_name(files.split, split.name(row)), row["box"]) for row in rows],
+      depth_mm=np.where(valid, best, 0).astype(np.float32),
+      valid=valid,
     )
   return used
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -21,6 +20,7 @@ from data_builders.interhand26m.annotations import (
   read_mano,
 )
 from data_builders.interhand26m.layout import SPLITS, SplitFiles
+from data_builders.interhand26m.tables import ROW, Split
 from data_builders.pictures import look_at
 from data_builders.problems import Problems
 from data_builders.schema import MAX_RECORD_ID
@@ -31,62 +31,12 @@ from jaxhands.schema import HANDS
 
 Say = Callable[[str, int, int], None]  # what is done, how much of it, how much there is
 
-# One record; rows point into the arrays of `Split`.
-ROW = np.dtype([
-  ("record_id", "i4"), ("annotation_id", "i8"), ("name_start", "i8"), ("name_length", "i4"),
-  ("subject", "i4"), ("scene_id", "i4"), ("camera_id", "i4"), ("frame", "i4"), ("kind", "i1"),
-  ("camera", "i4"), ("joints", "i8"), ("mano", "i8"), ("mano_valid", "?", 2),
-  ("box", "f4", 4), ("joint_valid", "?", (2, 21)), ("hand_present", "?", 2), ("hand_present_valid", "?"),
-])  # fmt: skip
-KINDS = ("human or machine", "human", "machine")  # of annotation, by ROW's `kind`
-_UNKNOWN, _HUMAN, _MACHINE = range(3)
+_UNKNOWN, _HUMAN, _MACHINE = range(3)  # places in `tables.KINDS`
 _IDS_OF_SPLIT = (MAX_RECORD_ID + 1) // 4
 _SCENES_OF_SPLIT = 1_000_000
 _AT_ONCE = 4096
 
 _T = TypeVar("_T")
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-  """A split that was surveyed: its table of records and what that points into, memory-mapped from `folder`."""
-
-  folder: pathlib.Path
-
-  @functools.cached_property
-  def rows(self) -> np.ndarray:
-    """[N] of `ROW`, as the reference's loader lists them: single hands, then interacting ones, in the file's order."""
-    path = self.folder / "rows"
-    return np.memmap(path, ROW, "r") if path.stat().st_size else np.zeros(0, ROW)
-
-  @functools.cached_property
-  def picture_hw(self) -> np.ndarray | None:
-    """[N, 2], heights and widths of the pictures; None of a survey by a version that did not keep them."""
-    path = self.folder / "picture_hw"
-    return np.memmap(path, np.int32, "r").reshape(-1, 2) if path.is_file() else None
-
-  @functools.cached_property
-  def cameras(self) -> Cameras:
-    with np.load(self.folder / "cameras.npz") as arrays:
-      return Cameras(**arrays)
-
-  @functools.cached_property
-  def joints_world(self) -> np.ndarray:
-    """[*, 2, 21, 3], mm."""
-    return np.memmap(self.folder / "joints", np.float32, "r").reshape(-1, 2, 21, 3)
-
-  @functools.cached_property
-  def mano_world(self) -> np.ndarray:
-    """[*, 2, 61], as in the file, translation in mm."""
-    return np.memmap(self.folder / "mano", np.float32, "r").reshape(-1, 2, 61)
-
-  @functools.cached_property
-  def _names(self) -> np.ndarray:
-    return np.memmap(self.folder / "names", np.uint8, "r")
-
-  def name(self, row: Any) -> str:
-    """A record's picture, relative to the split's folder of pictures."""
-    return bytes(self._names[row["name_start"] : row["name_start"] + row["name_length"]]).decode()
 
 
 def source_name(split: str, picture: str) -> str:

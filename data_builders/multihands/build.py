@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from data_builders.multihands.config import MultiHandsConfig
+from jaxhands.paths import expanded
 
 NAME = "multihands"
 _SURVEY = ".survey"
@@ -84,7 +85,7 @@ def source_of(
   built = find_built(config.source, "" if root is None else str(root))
   arguments = _arguments(config, built)
   folder = shards.default_folder(f"{NAME}-{_short(built.folder)}", arguments, root) if out is None else out
-  folder = folder.expanduser().absolute()
+  folder = expanded(folder).absolute()
   surveyed = folder / f"{_SURVEY}-{shards.arguments_hash(arguments)}"
   with shards.clear_errors(folder), lock.only(folder, wait=True):
     survey(surveyed, config, built, _hand_model(config), say)
@@ -101,7 +102,7 @@ def _counts(source: Any) -> dict[str, int]:
   def missing() -> None:
     raise AssertionError(f"{source.survey} was just made")
 
-  return read_survey(pathlib.Path(source.survey), missing)["counts"]
+  return read_survey(pathlib.Path(source.survey), missing, ("counts",))["counts"]
 
 
 def _hand_model(config: MultiHandsConfig) -> str:

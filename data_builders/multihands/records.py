@@ -15,6 +15,7 @@ from data_builders.built import Built
 from data_builders.multihands import perturb
 from data_builders.multihands.config import SPLITS, MultiHandsConfig
 from data_builders.schema import RECORD, Record
+from data_builders.shards import BuildError, damaged_table, read_table
 from jaxhands.geometry import crop
 from jaxhands.hands import proxies
 from jaxhands.hands.model import HandModel
@@ -37,22 +38,34 @@ class Source:
   survey: str
 
   def row(self, split: str, index: int) -> int:
-    """Of the source, that record `index` of a split is made of."""
-    return int(rows_of(self.survey, split)[index])
+    """Of the source, that record `index` of a split is made of; BuildError of a damaged table."""
+    rows = rows_of(self.survey, split)
+    if index >= len(rows):
+      survey = pathlib.Path(self.survey)
+      raise BuildError(damaged_table(_path_of_rows(self.survey, split), survey, f"it has {len(rows)} rows"))
+    return int(rows[index])
 
 
 @functools.cache
 def rows_of(survey: str, split: str) -> Integer[np.ndarray, " n"]:
   """Rows of the source that a split is made of; none of a split that the source does not have."""
-  path = pathlib.Path(survey) / f"rows-{split}.npy"
-  return np.load(path) if path.is_file() else np.zeros(0, np.int32)
+  path = _path_of_rows(survey, split)
+  return read_table(path, path.parent, np.load) if path.is_file() else np.zeros(0, np.int32)
+
+
+def _path_of_rows(survey: str, split: str) -> pathlib.Path:
+  return pathlib.Path(survey) / f"rows-{split}.npy"
 
 
 @functools.cache
 def likely(folder: str) -> perturb.Likely:
   """How the source's fingers bend."""
-  with np.load(pathlib.Path(folder) / "likely.npz") as arrays:
-    return perturb.Likely(*(arrays[name] for name in perturb.Likely._fields))
+
+  def read(path: pathlib.Path) -> perturb.Likely:
+    with path.open("rb") as file, np.load(file) as arrays:
+      return perturb.Likely(*(arrays[name] for name in perturb.Likely._fields))
+
+  return read_table(pathlib.Path(folder) / "likely.npz", pathlib.Path(folder), read)
 
 
 @functools.cache
@@ -94,7 +107,7 @@ def make_record(source: Source, split: str, index: int) -> Record:
   """Record `index` of `split`: a pure function of these and of the source.
 
   Raises:
-    BuildError: the source cannot be read.
+    BuildError: the source, or a table of the survey, cannot be read.
   """
   record: dict[str, Any] = source.built.read(split, source.row(split, index), RECORD.keys())
   result = found(source, split, index, record)

@@ -28,7 +28,7 @@ def survey(folder: pathlib.Path, config: MultiHandsConfig, source: Built, hand_m
   Raises:
     BuildError: the source has no such fits, or those of another hand model.
   """
-  return read_survey(folder, lambda: _make(folder, config, source, hand_model, say))["counts"]
+  return read_survey(folder, lambda: _make(folder, config, source, hand_model, say), ("counts",))["counts"]
 
 
 def _make(folder: pathlib.Path, config: MultiHandsConfig, source: Built, hand_model: str, say: Say) -> None:

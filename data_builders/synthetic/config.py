@@ -9,11 +9,12 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from jaxhands.paths import expanded
+
 SPLITS = ("train", "val", "test")
 VARIANTS = ("full", "demo", "other", "studio", "phone", "wide")
 PICTURES = ("all", "input")
 HANDS = ("all", "single", "pair")
-PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 
 VERSION = 7  # of how records are drawn and rendered; raised by changes, so that old records are not mixed with new ones
 _DEMO_UPRIGHT_DEG = 60.0
@@ -125,15 +126,17 @@ def background_files(folder: str) -> list[pathlib.Path]:
   """Pictures of a folder and its subfolders, sorted; files that are none, whatever their names say, are left out.
 
   Raises:
-    ValueError: there is no such folder, or no picture in it.
+    ValueError: there is no such folder, no picture in it, or one of over 100 megapixels.
   """
-  root = pathlib.Path(folder).expanduser()
+  from jaxhands.render import backgrounds, picture_size  # heavy, and most configurations have no such folder
+
+  root = expanded(folder)
   if not root.is_dir():
     raise ValueError(f"background-dir {root} is not a folder")
-  named = (path for path in root.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
-  files = sorted(path for path in named if is_picture(path))
+  files = [path for path in backgrounds.photos_in(root) if is_picture(path)]
   if not files:
-    raise ValueError(f"background-dir {root} holds no readable picture ({', '.join(sorted(PICTURE_SUFFIXES))})")
+    raise ValueError(f"background-dir {root} holds no readable picture ({', '.join(backgrounds.PHOTO_SUFFIXES)})")
+  picture_size.check_all(files)
   return files
 
 

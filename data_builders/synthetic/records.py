@@ -14,6 +14,7 @@ from data_builders.shards import BuildError
 from data_builders.synthetic.config import SPLITS, SyntheticConfig, is_picture
 from data_builders.synthetic.moment import Stream, hand_model, moment, stream
 from data_builders.synthetic.viewpoint import draw_view
+from jaxhands.paths import expanded
 from jaxhands.render.appearance import Surroundings, sample_surroundings
 from jaxhands.render.backgrounds import photos_of_split
 from jaxhands.render.bystanders import add_bystanders
@@ -90,5 +91,5 @@ def _surroundings(config: SyntheticConfig, split: str, scene: int, number: int) 
 @functools.cache
 def photos(folder: str, split: str) -> tuple[pathlib.Path, ...]:
   """The readable pictures of a folder of backgrounds that belong to a split."""
-  found = photos_of_split(pathlib.Path(folder).expanduser(), split)
+  found = photos_of_split(expanded(folder), split)
   return tuple(path for path in found if is_picture(path))

@@ -60,7 +60,8 @@ def check_labels(folder: pathlib.Path, needs: Collection[str]) -> None:
   arguments = files.read_json(path, again, ("arguments",))["arguments"] if path.is_file() else {}
   if needed and arguments.get("mano") == "":  # of builders that render them from fits of the user's hand model
     raise ValueError(
-      f"{folder} was built without --mano and has no {needed[0]} to learn from; build it with --mano DIR"
+      f"{folder} was built without --mano and has no {needed[0]} to learn from; delete the folder and build it with "
+      "--mano DIR, or build with --mano DIR into another folder, by --out, and name that one, FOLDER:SPLIT"
     )
 
 

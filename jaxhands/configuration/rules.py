@@ -69,7 +69,8 @@ def check_read(config: Any, system: Any) -> None:
     ValueError: names the first one.
   """
   for name in ("rough", "shrink"):
-    if config.data.get(name, False) and system.objectives and not _has_field(system, name):
+    read = _has_field(system, name) and name not in getattr(system, "unread", ())
+    if config.data.get(name, False) and system.objectives and not read:
       raise ValueError(f"config.data.{name}=True: {type(system).__name__} does not read it")
   if not system.objectives or _has_field(system, "augmentation"):
     return
@@ -79,6 +80,14 @@ def check_read(config: Any, system: Any) -> None:
       raise ValueError(
         f"config.data.augmentation.{name}={value!r}: {type(system).__name__} does not read it; leave it at {usual!r}"
       )
+
+
+def check_best(config: Any, system: Any) -> None:
+  """Raises `ValueError` if a trained system is to be evaluated at its best checkpoint, and no metric chooses that."""
+  if system.objectives and config.eval.checkpoint == "best" and not config.best_metric:
+    raise ValueError(
+      "config.eval.checkpoint='best': set config.best_metric, as 'mpjpe/all', which chooses it, or leave it at 'latest'"
+    )
 
 
 def _has_field(system: Any, name: str) -> bool:

@@ -12,6 +12,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxhands.data import workers
+
 _END = object()
 
 
@@ -71,7 +73,7 @@ def _drain(items: Callable[[], Iterator[Any]], waiting: queue.Queue[Any], stop: 
     return False
 
   # Processes that read for this thread are not to end at a signal to all: the step that it asks for needs their batch.
-  signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+  signal.pthread_sigmask(signal.SIG_BLOCK, workers.SIGNALS)
   try:
     for item in items():
       if not offer(item, None):

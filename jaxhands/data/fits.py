@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from jaxhands import schema
+from jaxhands.paths import expanded
 from jaxhands.runs import folder as files
 
 LARGEST_MM = 15.0  # mean distance of a hand's joints from the model's, from which on parameters teach the wrong hand
@@ -43,7 +44,7 @@ class Fits:
       FileNotFoundError: there is none.
       DamagedFile: it holds something else, as the fits of a predictions.json do.
     """
-    path = pathlib.Path(path).expanduser()
+    path = expanded(path)
     names = ("hand_model", "record_id", "record_hash", "mano", "valid", "converged", "residual_mm")
     arrays = files.read_arrays(path, "fit the data set again: python -m jaxhands fit NAME:SPLIT", names)
     near = (arrays["residual_mm"] > 0) & (arrays["residual_mm"] <= LARGEST_MM)  # 0 = fitted to pixels alone

@@ -8,6 +8,8 @@ import re
 import tempfile
 from collections.abc import Sequence
 
+from jaxhands.paths import check_on_disk, expanded
+
 _SPLITS = {"train": "train", "eval": "test"}  # that a data set's name alone stands for in flags
 
 
@@ -18,7 +20,7 @@ def root(folder: str = "") -> pathlib.Path:
     FileNotFoundError: none is given, and this user has no home.
   """
   given = folder or os.environ.get("JAXHANDS_DATA")
-  path = pathlib.Path(given).expanduser() if given else cache()
+  path = expanded(given) if given else cache()
   if path is None:
     raise FileNotFoundError("data sets have no place, because this user has no home; set JAXHANDS_DATA to a folder")
   return path
@@ -48,7 +50,9 @@ def parse(text: str) -> tuple[str, str, str]:
 
   Raises:
     ValueError: a part is missing.
+    FileNotFoundError: it is an address, as gs://BUCKET/NAME:SPLIT.
   """
+  check_on_disk(text)
   name, _, split = text.partition(":")
   if not name or not split:
     raise ValueError(f"data set {text!r}: write NAME:SPLIT, NAME/VARIANT:SPLIT or FOLDER:SPLIT, e.g. 'synthetic:train'")
@@ -66,7 +70,7 @@ def find(name: str, variant: str = "", folder: str = "") -> pathlib.Path:
     ValueError: there are several; says which.
   """
   if name.startswith(("/", "./", "../", "~")):
-    path = pathlib.Path(name).expanduser()
+    path = expanded(name)
     if not (path / "features.json").is_file():
       raise FileNotFoundError(f"there is no data set in {path}")
     return path
@@ -116,7 +120,7 @@ def named_in_flags(arguments: Sequence[str]) -> list[str]:
     name, variant, split = parse(f"{words['name']}:{words.get('split', _SPLITS[use])}")
     where = words["name"]
     if "dir" in words:
-      folder = pathlib.Path(words["dir"]).expanduser().absolute()
+      folder = expanded(words["dir"]).absolute()
       where = str(folder if (folder / "features.json").is_file() else find(name, variant, str(folder)))
     kept.append(f"--config.data.{use}=('{where}:{split}',)")
   return kept

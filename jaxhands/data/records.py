@@ -13,7 +13,7 @@ import logging
 import pathlib
 import threading
 import urllib.parse
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ import tensorflow_datasets as tfds
 from jaxtyping import Bool, Float, Integer
 
 from jaxhands import schema
-from jaxhands.data import host_ops
+from jaxhands.data import host_ops, shard_files
 from jaxhands.data.fits import Fits
 from jaxhands.runs import folder as files
 
@@ -65,7 +65,8 @@ class Records:
   Raises:
     FileNotFoundError: no data set, or none that is finished, in the folder.
     DamagedFile: what TFDS keeps of it is damaged.
-    ValueError: no such split, a key that the data set lacks, or no example of this kind.
+    ValueError: no such split, a key that the data set lacks, no example of this kind, or a shard that is damaged or
+      missing, which reading an example may raise as well.
   """
 
   def __init__(self, data_set: DataSet, view: Literal["pair", "hand"], needs: Collection[str]):
@@ -73,9 +74,14 @@ class Records:
     builder = _open(data_set.folder)
     try:
       self._raw: Any = builder.as_data_source(data_set.split).data_source
+      _ = len(self._raw)  # which "train[4:2]" has none of
     except ValueError as error:
       raise ValueError(
         f"{data_set.folder} has no split {data_set.split!r}, but {sorted(builder.info.splits)}"
+      ) from error
+    except Exception as error:  # as of a data set whose files are of another format
+      raise ValueError(
+        f"{data_set.folder} cannot be read by index ({shard_files.words(error)}); build it again"
       ) from error
     self._fits = Fits.read(data_set.fits) if data_set.fits and "mano" in needs else None
     keys = host_ops.record_keys(needs) | (_OF_FITS if self._fits else set())
@@ -112,10 +118,10 @@ class Records:
   def __getitem__(self, index: int) -> dict[str, Any]:
     row = int(self._rows[index])
     try:
-      record = self._features.deserialize_example_np(self._raw[row], decoders=self._decoders)
-    except Exception as error:
-      error.add_note(f"while reading {self.name(index)}; if its shard is damaged, delete it and build again")
-      raise
+      record = shard_files.example(self._raw[row], self._features, self._decoders)
+    except Exception as error:  # a damaged shard raises nearly anything
+      builder = _open(self.data_set.folder)
+      raise ValueError(shard_files.unreadable(builder, self.data_set.split, row, self.name(index), error)) from error
     record["view"] = schema.VIEWS[self._views[index]]
     if self._fits is not None:
       record = self._fits.filled(record)
@@ -238,7 +244,7 @@ class RootDepths:
       return self.depth_mm[place], self.valid[place]
     if (self.example_id == schema.example_id(record_id, "pair")).any():
       raise KeyError(f"is of another data set: its record {record_id} is another picture, or has another box")
-    raise KeyError(f"has no depth for record {record_id}")
+    raise KeyError(f"has no row for record {record_id}; write it anew, of this data set")
 
   @functools.cached_property
   def _keys(self) -> np.ndarray:
@@ -285,8 +291,14 @@ class _Index:
   @classmethod
   def _read(cls, builder: Any, data_set: DataSet, raw: Any) -> _Index:
     features = _subset(builder, frozenset(_INDEX_KEYS), data_set.folder)
-    chunks = (range(at, min(at + 256, len(raw))) for at in range(0, len(raw), 256))
-    rows = [features.deserialize_example_np(row) for chunk in chunks for row in raw.__getitems__(list(chunk))]
+    rows: list[dict[str, Any]] = []
+    try:
+      for at in range(0, len(raw), 256):
+        for content in _together(raw, range(at, min(at + 256, len(raw)))):
+          rows.append(shard_files.example(content, features, {}))
+    except Exception as error:
+      name = f"{data_set.folder}:{data_set.split}[{len(rows)}]"
+      raise ValueError(shard_files.unreadable(builder, data_set.split, len(rows), name, error)) from error
     return cls(
       np.array([row["hand_present"] for row in rows], bool).reshape(-1, 2),
       np.array([row["joints_img_valid"].any(-1) | row["removed_valid"] for row in rows], bool).reshape(-1, 2),
@@ -308,6 +320,14 @@ class _Index:
       return rows, np.zeros(len(rows), np.int8)
     rows, hands = np.nonzero(wanted[:, None] & self.hand_present & self.annotated)
     return rows, (hands + 1).astype(np.int8)
+
+
+def _together(raw: Any, rows: range) -> Iterable[bytes]:
+  """Records, read at once; one after the other where that fails, so that the error is of the first bad one."""
+  try:
+    return raw.__getitems__(list(rows))
+  except Exception:  # nearly any
+    return map(raw.__getitem__, rows)
 
 
 def _open(folder: str) -> Any:

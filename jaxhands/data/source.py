@@ -18,7 +18,7 @@ import grain
 import numpy as np
 from absl import flags
 
-from jaxhands.data import host_ops
+from jaxhands.data import host_ops, workers
 from jaxhands.data.records import Cached, DataSet, Records
 
 Ops = Sequence[Any]  # of `systems.base.HostOp`
@@ -32,7 +32,7 @@ class Reading:
     threads: that read, decode and crop the examples of a batch.
     processes: worker processes besides the caller's own, each with its threads; 0 = none.
     keep_bytes: memory for decoded examples, shared evenly by the data sets, so that small ones are read and decoded
-      once; 0 = none. Without worker processes only.
+      once; 0 = none. In training, without worker processes only.
     process_index, process_count: of the run; each process gets its rows of every batch.
   """
 
@@ -104,7 +104,7 @@ def eval_batches(
   Args:
     positions: indices of examples; these alone are read, in the order given.
   """
-  reading = reading or Reading()
+  reading = dataclasses.replace(reading or Reading(), keep_bytes=0)  # nothing is read a second time
   examples = _examples(records, ops, needs, reading, seed=0, endless=False)
   if positions is not None:
     examples = _At(examples, tuple(int(position) for position in positions))
@@ -249,5 +249,9 @@ def _iterate(rows: _Rows, start: int, reading: Reading) -> Iterator[dict[str, np
   if reading.processes:
     if not flags.FLAGS.is_parsed():  # grain reads absl flags of its own; notebooks and tests parse none
       flags.FLAGS.mark_as_parsed()
-    batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=reading.processes))
+    # They ignore signals (`feed`), and grain ends them only where this process comes to its end.
+    batches = batches.mp_prefetch(
+      grain.MultiprocessingOptions(num_workers=reading.processes),
+      worker_init_fn=lambda index, count: workers.end_with_parent(),
+    )
   return iter(batches)

@@ -3,7 +3,9 @@
 A row of `published.json` names a variant of the paper's config (null: no experiment of ours), or of another `config`,
 and, where one run gives several rows, its `method`: one of `eval.methods`. A value is null where the paper has none,
 and "unread" where the text that we have cannot be read. `ours_only` of a table are metrics of all its rows that the
-paper has not, under further words of the protocol. What nobody can compute, the reason why a paper's direction did
+paper has not, under further words of the protocol. `same` of a table is what further makes data the same, and concerns
+real pictures alone: the `version` of the data; the `depth` of the protocol, but for handedness, which needs none; and
+the `variant`'s further words, of released weights. What nobody can compute, the reason why a paper's direction did
 not hold, comes from `results/remarks.toml`: for each config a table of texts by the table's source in the paper.
 """
 
@@ -27,6 +29,9 @@ REMARKS = "remarks.toml"
 Remarks = Mapping[str, Mapping[str, str]]  # config -> source of a table -> text
 Records = Mapping[str, Mapping[str, Any]]
 _MISSING, _UNREAD, _NONE = "missing", "unread", "none"
+# Words of a variant that change no experiment at the paper's size: its data are all annotations anyway, and where the
+# wrists' depths come from is the protocol's.
+_SAY_NOTHING = ("all", "rootnet")
 _EMBEDDED = ("full", "demo", "other", "studio", "phone", "wide")  # variants of `synthetic`
 
 
@@ -139,6 +144,7 @@ def _rows(paper: Mapping[str, Any], table: Mapping[str, Any], records: Records) 
   rows = []
   for row in table["rows"]:
     ours = [record for record in records.values() if _is_of(record, paper, row)]
+    on_same_data = [record for record in records.values() if _is_on_same_data(record, paper, table, row)]
     published_of_row = zip(table["metrics"], row["values"], strict=True)
     wanted: list[tuple[str, str, Any, Mapping[str, str]]] = [
       (key, unit, value, {}) for (key, unit), value in published_of_row if value is not None
@@ -146,16 +152,11 @@ def _rows(paper: Mapping[str, Any], table: Mapping[str, Any], records: Records) 
     wanted += [(key, unit, _NONE, words) for key, unit, words in table.get("ours_only", ())]
     for key, unit, value, words in wanted:
       protocol = table.get("protocol", {}) | words
-      records_of_row = [
-        (record, metric) for record in ours for metric in _metrics(record, protocol, key, row.get("method", ""))
-      ]
-      if value == _NONE and not records_of_row:
+      method, of_same = row.get("method", ""), protocol | _depth_of_same(table, key)
+      records_of_row = [(record, metric) for record in ours for metric in _metrics(record, protocol, key, method)]
+      same = [(record, metric) for record in on_same_data for metric in _metrics(record, of_same, key, method)]
+      if value == _NONE and not records_of_row and not same:
         continue
-      same = [
-        (record, metric)
-        for record, metric in records_of_row
-        if (record["dataset"], record["split"]) == (table["dataset"], row["split"]) and _size(record) == "paper"
-      ]
       rendered = [(record, metric) for record, metric in records_of_row if _is_rendered(record, table)]
       by_size = [
         f"{size}: {_numbers([metric for record, metric in rendered if _size(record) == size])}"
@@ -178,9 +179,45 @@ def _size(record: Mapping[str, Any]) -> str:
 
 def _is_of(record: Mapping[str, Any], paper: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
   """Whether a record is of a row's variant, whatever its size."""
-  rest, variant = "-".join(record["variant"].split("-")[1:]), row["variant"]
-  config = row.get("config", paper["config"])
-  return variant is not None and record["config_name"] == config and rest == variant.replace(",", "-")
+  variant, config = row["variant"], row.get("config", paper["config"])
+  return variant is not None and record["config_name"] == config and _words(record) == _split(variant)
+
+
+def _is_on_same_data(
+  record: Mapping[str, Any], paper: Mapping[str, Any], table: Mapping[str, Any], row: Mapping[str, Any]
+) -> bool:
+  """Whether a record is a row's experiment at the paper's size, on its data in their version."""
+  same = table.get("same", {})
+  if row["variant"] is None or record["config_name"] != row.get("config", paper["config"]):
+    return False
+  words = [word for word in _words(record) if word not in _SAY_NOTHING]
+  return (
+    (_size(record), record["dataset"], record["split"]) == ("paper", table["dataset"], row["split"])
+    and words == _split(row["variant"]) + _split(same.get("variant", ""))
+    and ("version" not in same or _versions(record, table["dataset"]) == {same["version"]})
+  )
+
+
+def _versions(record: Mapping[str, Any], dataset: str) -> set[Any]:
+  """Of a table's data: what a record was evaluated on, and what of the same builder it learnt from."""
+  builder = dataset.partition("/")[0]
+  learnt = [data for entry in record["trained_with"] for data in entry["data"] if data.get("builder") == builder]
+  return {data.get("version") for data in (*record["evaluated_with"]["data"], *learnt)}
+
+
+def _depth_of_same(table: Mapping[str, Any], key: str) -> dict[str, str]:
+  """The protocol's depth that a metric of the same data has, where the table says one and the metric needs any."""
+  same = table.get("same", {})
+  return {"depth": same["depth"]} if "depth" in same and not key.startswith("handedness") else {}
+
+
+def _words(record: Mapping[str, Any]) -> list[str]:
+  """Of a record's variant, without its size."""
+  return record["variant"].split("-")[1:]
+
+
+def _split(variant: str) -> list[str]:
+  return variant.split(",") if variant else []
 
 
 def _is_rendered(record: Mapping[str, Any], table: Mapping[str, Any]) -> bool:

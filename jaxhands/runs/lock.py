@@ -19,6 +19,8 @@ import threading
 import time
 from collections.abc import Iterator
 
+from jaxhands.paths import check_on_disk
+
 LOCK = ".lock"
 _BEAT_S = 3.0
 _BEATS = 3  # that a machine may miss, being busy
@@ -40,8 +42,9 @@ def only(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
     wait: for the other to end, after a line that says so.
   Raises:
     FolderInUseError: another one is in it; at once, or, where that one is on another machine, after ten seconds.
-    OSError: the folder cannot be written.
+    OSError: the folder cannot be written, or is an address, as gs://BUCKET.
   """
+  check_on_disk(folder)
   is_new = not folder.exists()
   if not is_new and not folder.is_dir():
     raise NotADirectoryError(f"{folder} is no folder; name another one")

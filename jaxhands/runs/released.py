@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxhands import former_names
 from jaxhands.configuration import locate
+from jaxhands.paths import expanded
 from jaxhands.runs import lock, stages
 from jaxhands.systems import base, construct
 from jaxhands.train import checkpoint
@@ -99,7 +100,7 @@ def released_config(system: str, where: str = "", hand_model: str = "") -> Any:
 
 def _with_hand_model(config: Any, folder: str) -> Any:
   if folder:
-    config.hand_model = str(pathlib.Path(folder).expanduser().absolute())
+    config.hand_model = str(expanded(folder).absolute())
   return config
 
 
@@ -127,13 +128,24 @@ def write_run(imported: Imported, workdir: pathlib.Path) -> None:
   """Makes a folder of a run that `load`, `launch.py --mode=eval` and `init_from` read.
 
   Raises:
-    ValueError: the folder holds something already.
+    ValueError, FileNotFoundError: of `check_new`.
   """
-  if workdir.exists() and (not workdir.is_dir() or not lock.is_empty(workdir)):
-    raise ValueError(f"{workdir} is there already and not empty; choose another folder")
-  checkpoint.write_config(workdir, imported.config)
+  check_new(workdir)
   with checkpoint.Checkpoints(workdir) as saved:
     saved.save(0, states.State(jnp.int32(0), imported.variables, {}, {}))
+  checkpoint.write_config(workdir, imported.config)  # last: with it the folder is that of a run
+
+
+def check_new(workdir: pathlib.Path) -> None:
+  """Refuses a folder that `write_run` cannot make a run of; may be called before anything is read.
+
+  Raises:
+    ValueError: it holds something already.
+    ValueError, FileNotFoundError: of `checkpoint.check_name`.
+  """
+  checkpoint.check_name(workdir)
+  if workdir.exists() and (not workdir.is_dir() or not lock.is_empty(workdir)):
+    raise ValueError(f"{workdir} is there already and not empty; choose another folder")
 
 
 def _modules() -> dict[str, Any]:

@@ -18,6 +18,7 @@ from jaxhands.configuration import requirements
 from jaxhands.data import folders, source
 from jaxhands.data.records import DataSet, Kind, Records
 from jaxhands.hands.model import HandModel
+from jaxhands.paths import expanded
 from jaxhands.runs import folder as files
 from jaxhands.systems import base
 
@@ -79,7 +80,7 @@ class RunData:
   def _root_depths(self) -> str:
     """The table of wrist depths: a file, or that of a run or stage which estimated them; "" = none."""
     given = self.config.data.root_depths
-    path = self.top / given if given.startswith("stages/") else pathlib.Path(given).expanduser()
+    path = self.top / given if given.startswith("stages/") else expanded(given)
     return "" if not given else str(path / files.ROOT_DEPTHS if path.suffix != ".npz" else path)
 
   @property

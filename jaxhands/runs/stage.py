@@ -84,10 +84,11 @@ class Stage:
     rules.check_system(self.system)
     if trains:
       rules.check_read(config, self.system)
+      rules.check_best(config, self.system)
     self.mesh = distributed.make_mesh(fsdp=config.sharding.fsdp)
     if self.system.objectives and trains:
       distributed.check_batch_size(config.batch_size, config.accumulation, self.mesh)
-    distributed.check_batch_size(config.eval.batch_size, 1, self.mesh)
+    distributed.check_batch_size(config.eval.batch_size, 1, self.mesh, "eval.batch_size")
     protocol = Protocol(**config.eval.protocol)
     needs = self.system.needs
     more = pictures.metrics(chosen_metrics.features(config.vgg)) if "removed" in needs else ()
@@ -110,8 +111,9 @@ class Stage:
     if not config.data.root_depths.startswith("stages/"):
       _ = self._eval_records
       if self.system.objectives and trains:
+        batch = next(self.train_batches(0))  # what is wrong with the data is not the config's
         with rules.while_building():
-          loop.prepare(self.system, config, next(self.train_batches(0)), self._examples)
+          loop.prepare(self.system, config, batch, self._examples)
 
   # ---- data -----------------------------------------------------------------
 
@@ -185,14 +187,14 @@ class Stage:
     needs = mean_pose.NEEDS | (mean_pose.MESH_NEEDS if hand_model else frozenset())
     try:
       records = self._data.open(self.config.data.train, needs, fits=self.config.data.fits)
+      batches = source.train_batches(records, (host_ops.ToView(),), needs, 1, self.config.seed)
+      mean = mean_pose.MeanPose.fit(itertools.islice(batches, min(wanted, sum(map(len, records)))), hand_model)
     except (FileNotFoundError, ValueError) as error:
       if trains:
         raise
       lacks = "no mesh of the mean pose" if kept else "no mean pose"
       print(f"{lacks} beside the metrics, for it is that of the training data: {error}", file=sys.stderr)
       return kept
-    batches = source.train_batches(records, (host_ops.ToView(),), needs, 1, self.config.seed)
-    mean = mean_pose.MeanPose.fit(itertools.islice(batches, min(wanted, sum(map(len, records)))), hand_model)
     if jax.process_index() == 0:
       mean.write(path)
     return mean
@@ -229,12 +231,9 @@ class Stage:
         raise ValueError(f"fit.choices are for what starts from finished weights; init_from does not fill {idle[0]!r}")
       start = self._filled(shapes) | {"constants": constants}
       at_start, self._at_the_end = self._evaluate_between(start), None
-      batches = list(itertools.islice(self.eval_batches(), _TIMED_BATCHES))
-      begun = time.perf_counter()
-      self.evaluator.measure(start, batches)
-      seconds = multihost_utils.broadcast_one_to_all(np.float64(time.perf_counter() - begun))
-      rate = sum(len(batch["weight"]) for batch in batches) * jax.process_count() / float(seconds)
-      length = time_budget.chosen(fit.choices, fit.seconds, rate, self.config.batch_size, fit.cost)
+      whole, computing = self._seconds_a_picture(start)
+      rate, in_training = 1 / whole, time_budget.in_training(whole, computing, fit.cost)
+      length = time_budget.chosen(fit.choices, fit.seconds, in_training, self.config.batch_size)
       decided = {"train_for": "" if is_given else length}
       if jax.process_index() == 0:
         time_budget.write(self.workdir, at_start, rate, decided["train_for"])
@@ -249,6 +248,21 @@ class Stage:
     self.config.train_for = decided["train_for"]
     if jax.process_index() == 0:
       checkpoint.write_config(self.workdir, self.config)
+
+  def _seconds_a_picture(self, variables: base.Variables) -> tuple[float, float]:
+    """How long a picture takes in an evaluation, with reading it and without; the same on all processes."""
+    examples = sum(map(len, self._eval_records))
+    stream, read = self.eval_batches(), []
+    if examples > self._rows(examples):  # there is a second batch
+      next(stream)  # while threads start
+    reading = (read.append(batch) or batch for batch in itertools.islice(stream, _TIMED_BATCHES))
+    clock = [time.perf_counter()]
+    for batches in (reading, read):
+      self.evaluator.measure(variables, batches)
+      clock.append(time.perf_counter())
+    pictures = sum(len(batch["weight"]) for batch in read) * jax.process_count()
+    whole, computing = multihost_utils.broadcast_one_to_all(np.diff(clock) / pictures)
+    return float(whole), float(computing)
 
   def _evaluate_between(self, variables: base.Variables) -> Mapping[str, float]:
     """Evaluates during training; keeps what the last evaluation measured."""
@@ -287,11 +301,11 @@ class Stage:
     chosen = examples.choose(result.examples_values)
     looked_at = self._look(variables, chosen.positions)
     if jax.process_index() == 0:
-      result.write(self.workdir)
       provenance.note_evaluation(self.workdir, self._data_versions(self._eval_records))
       self._write_root_depths(result.examples_values)
       self._write_calibration(result.examples_values)
       examples.save(self.workdir / run_files.SHOWN, chosen, looked_at)
+      result.write(self.workdir)  # after what belongs to it: with it the run counts as evaluated
       result.print()
     if timed:
       self._time(variables)

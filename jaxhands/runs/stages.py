@@ -109,6 +109,8 @@ def check_continues(workdir: pathlib.Path, config: Any) -> None:
     changes = [
       f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
       for key in sorted(before.keys() | now.keys())
+      # What stages share is in each of them, so that a version which shares more decides nothing by that.
+      if (key in before and key in now) or _in_stage(key) != key or not begun.stages
       if _in_stage(key).startswith(_DECISIVE) and _decided(key, before) != _decided(key, now)
     ]
   if changes:

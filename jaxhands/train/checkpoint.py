@@ -35,6 +35,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jaxhands import __version__
 from jaxhands.configuration.ordered import Ordered
+from jaxhands.paths import check_on_disk
 from jaxhands.runs import folder as files
 from jaxhands.train import state as states
 from jaxhands.weights import kept
@@ -47,7 +48,13 @@ _log = logging.getLogger(__name__)
 
 
 def check_name(workdir: pathlib.Path) -> None:
-  """Raises `ValueError` if a folder's name is no text, which the checkpoint library cannot write into."""
+  """Refuses a folder into which checkpoints cannot be written.
+
+  Raises:
+    ValueError: its name is no text.
+    FileNotFoundError: it is an address, as gs://BUCKET.
+  """
+  check_on_disk(workdir)
   if os.fsencode(workdir) != str(workdir).encode(errors="replace"):
     raise ValueError(f"the name {str(workdir)!r} is not UTF-8, or this locale is not; name another folder")
 
@@ -67,7 +74,7 @@ class Checkpoints:
       best_metric: which metric chooses the best one; "" = none is kept for that.
       best_mode: "min" or "max".
     Raises:
-      ValueError: `keep` below 1 or another mode, or a folder of `check_name`.
+      ValueError, FileNotFoundError: `keep` below 1 or another mode, or a folder that `check_name` refuses.
     """
     check_name(workdir)
     if keep < 1 or best_mode not in ("min", "max"):
@@ -275,16 +282,26 @@ def read_config(workdir: pathlib.Path) -> Any:
   Raises:
     FileNotFoundError: not the folder of a run.
     DamagedFile: its config is damaged.
+    ValueError: when the first field is asked for: it is the config of something else.
   """
   path = workdir / files.CONFIG
   if not path.is_file():
     raise FileNotFoundError(f"{workdir} is not the folder of a run: it has no config.json")
   content = _tuples(files.read_json(path, "put back a copy, or choose another --workdir", ()))
+  if not isinstance(content.get("stages"), dict | tuple) or not (content["stages"] or "system" in content):
+    return _OfNoRun({"file": str(path)})
   config = ConfigDict(content)
   # Of runs begun before stages were whole configs, their names alone.
   if isinstance(content.get("stages"), dict):
     config.stages = Ordered(content["stages"])
   return config
+
+
+class _OfNoRun(ConfigDict):
+  """Stands for the config of something else, as other programs call theirs `config.json`; it has no fields."""
+
+  def __getattr__(self, attribute: str) -> Any:
+    raise ValueError(f"{self['file']} is not the config of a run; name the folder of one, or another --workdir")
 
 
 def _tuples(value: Any) -> Any:

@@ -23,6 +23,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -132,17 +133,25 @@ def _processor() -> str:
 def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:
   """All devices of all processes, or the first few, on two axes that the compiler shards along by itself.
 
+  Along them stand those of the first process, then those of the second one, as their rows do in a batch.
+
   Args:
     devices: how many; 0 = all.
     fsdp: neighbouring devices that share one copy of the state.
   Raises:
     ValueError: the devices do not divide into such groups.
   """
-  chosen = jax.devices()[: devices or None]
+  chosen = in_order(jax.devices())[: devices or None]
   if fsdp < 1 or len(chosen) % fsdp:
     raise ValueError(f"sharding.fsdp={fsdp}: {len(chosen)} devices do not divide into groups of so many")
   shape = (len(chosen) // fsdp, fsdp)
-  return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 2, devices=chosen)
+  # `jax.make_mesh` would order them by the topology of a TPU, where processes mix.
+  return Mesh(np.array(chosen).reshape(shape), AXES, axis_types=(AxisType.Auto,) * 2)
+
+
+def in_order(devices: Sequence[Any]) -> list[Any]:
+  """Devices by their process, and by their number in it."""
+  return sorted(devices, key=lambda device: (device.process_index, device.id))
 
 
 def sharded(mesh: Mesh) -> NamedSharding:
@@ -203,15 +212,13 @@ def held_bytes(state: Any, places: Any) -> tuple[int, int]:
   return sum(whole for whole, _ in sizes), sum(part for _, part in sizes)
 
 
-def check_batch_size(batch_size: int, accumulation: int, mesh: Mesh) -> None:
-  """Raises `ValueError` if a batch cannot be divided among the devices and micro-batches."""
+def check_batch_size(batch_size: int, accumulation: int, mesh: Mesh, name: str = "batch_size") -> None:
+  """Raises `ValueError` if a batch, of the config's field `name`, cannot be divided among devices and micro-batches."""
   parts = mesh.size * accumulation
   if accumulation < 1 or batch_size < 1 or batch_size % parts:
     near = max(round(batch_size / parts), 1) * parts if accumulation > 0 else mesh.size
-    raise ValueError(
-      f"batch_size={batch_size} cannot be divided among {mesh.size} devices and accumulation={accumulation} "
-      f"micro-batches; try batch_size={near}"
-    )
+    micro = "" if accumulation == 1 else f" and accumulation={accumulation} micro-batches"
+    raise ValueError(f"{name}={batch_size} cannot be divided among {mesh.size} devices{micro}; try {name}={near}")
 
 
 class Interruption:

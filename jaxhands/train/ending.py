@@ -20,9 +20,10 @@ from typing import Any, NoReturn
 
 from jax._src import distributed as jax_distributed
 
+from jaxhands.data import workers
 from jaxhands.terminal import console
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last one is what many job scripts ask Slurm for
+SIGNALS = workers.SIGNALS
 STOPPED = 75  # EX_TEMPFAIL: not finished, and goes on when it is started again; job scripts requeue on it
 _FAILED = 1
 _AGAIN_S = 0.05

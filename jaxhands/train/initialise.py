@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+from jaxhands.paths import check_on_disk, expanded
 from jaxhands.runs import folder as files
 from jaxhands.train import checkpoint
 from jaxhands.train import state as states
@@ -110,10 +111,11 @@ def filled(variables: Mapping[str, Any], init_from: Mapping[str, str]) -> set[st
 
 
 def parse(text: str) -> tuple[pathlib.Path, str]:
-  """The run or file of "RUN or file[:source subtree]", and the subtree or ""."""
+  """The run or file of "RUN or file[:source subtree]", and the subtree or ""; an address raises `FileNotFoundError`."""
+  check_on_disk(text)
   match = _SOURCE.fullmatch(text)
   assert match is not None, text
-  return pathlib.Path(match["place"]).expanduser(), match["subtree"] or ""
+  return expanded(match["place"]), match["subtree"] or ""
 
 
 def source_path(path: str, subtree: str, source: str) -> str:

@@ -167,15 +167,20 @@ def train(
             with contextlib.nullcontext() if config.best_metric else interruption.suspended():
               metrics = evaluate(_to_evaluate(state, constants))
           except BaseException:
-            saved.save(done, state)
+            if jax.process_count() == 1:  # saving waits for the others, in which there may be no error
+              saved.save(done, state)
             raise
           log.evaluated(done, metrics)
           saved.save(done, state, metrics)
+          _check_best(config.best_metric, metrics)
       if stopping:
-        log.say(f"stopped and saved after step {done} of {plan.steps}; the same command goes on from there")
         break
+    if start < plan.steps and not stopping:
+      stopping = interruption.wanted(plan.steps + 1)  # since the last step, as while it was evaluated
+    done = int(state.step)
+    if stopping:
+      log.say(f"stopped and saved after step {done} of {plan.steps}; the same command goes on from there")
 
-  done = int(state.step)
   return Result(done, done >= plan.steps, stopping, _to_evaluate(state, constants), metrics)
 
 
@@ -207,6 +212,12 @@ def prepare(system: base.System, config: Any, batch: schema.Batch, examples: int
   shares = states.shares(system.objectives, shapes, config.freeze)
   rates = optim.learning_rates(config, plan, shares)
   return Prepared(plan, shapes, shares, rates, optim.optimizers(config, rates, shares))
+
+
+def _check_best(name: str, metrics: Mapping[str, float]) -> None:
+  """Raises `ValueError` if an evaluation lacks the metric that chooses the best checkpoint; "" = none chooses."""
+  if name and name not in metrics:
+    raise ValueError(f"best_metric={name!r} is not measured on these data; name one of {sorted(metrics)}")
 
 
 def _to_evaluate(state: states.State, constants: states.Tree) -> base.Variables:

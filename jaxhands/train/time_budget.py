@@ -16,19 +16,29 @@ METHOD = "at_the_start"
 _ADVICE = "delete it, and the run evaluates again what it starts from"
 
 
-def chosen(choices: Sequence[str], seconds: float, pictures_per_s: float, batch_size: int, cost: float) -> str:
+def chosen(choices: Sequence[str], seconds: float, picture_s: float, batch_size: int) -> str:
   """The longest training that the time is enough for; the first if none is.
 
   Args:
     choices: lengths, as "500 steps", from short to long.
     seconds: that there are.
-    pictures_per_s: that are evaluated, with reading them.
+    picture_s: seconds that a picture takes, see `in_training`.
     batch_size: of a step.
-    cost: how many times longer a picture takes in training.
   """
-  possible = seconds * pictures_per_s / cost / batch_size
+  possible = seconds / picture_s / batch_size
   fitting = [choice for choice in choices if int(choice.split()[0]) <= possible]
   return fitting[-1] if fitting else choices[0]
+
+
+def in_training(whole_s: float, computing_s: float, cost: float) -> float:
+  """Seconds that a picture takes in training: there it is computed for longer, and read as in an evaluation.
+
+  Args:
+    whole_s: that an evaluation takes, with reading it.
+    computing_s: that an evaluation of what is in memory takes.
+    cost: how many times longer computing takes in training.
+  """
+  return cost * computing_s + max(whole_s - computing_s, 0.0)
 
 
 def write(workdir: pathlib.Path, metrics: Mapping[str, float], pictures_per_s: float, length: str) -> None:
@@ -37,7 +47,7 @@ def write(workdir: pathlib.Path, metrics: Mapping[str, float], pictures_per_s: f
   Args:
     workdir: of the run.
     metrics: of what it starts from, on the data of its evaluation.
-    pictures_per_s: see `chosen`.
+    pictures_per_s: that are evaluated, with reading them.
     length: that was chosen; "" = that of the config.
   """
   content = {"metrics": dict(metrics), "pictures_per_s": pictures_per_s, "train_for": length}

@@ -91,7 +91,7 @@ def convert(state_dict: Mapping[str, np.ndarray], tensors: Iterable[Tensor]) -> 
 
   Raises:
     ValueError: a key that no entry of `tensors` reads, one read twice, one that is needed and missing, or two
-      entries with the same target. The message names them.
+      entries with the same target; or a tensor whose shape is that of another layer. The message names them.
   """
   state_dict = {key.removeprefix("module."): np.asarray(value) for key, value in state_dict.items()}
   tensors = list(tensors)
@@ -108,14 +108,27 @@ def convert(state_dict: Mapping[str, np.ndarray], tensors: Iterable[Tensor]) -> 
   for tensor in tensors:
     if tensor.target == IGNORED:
       continue
-    array = tensor.transform(state_dict[tensor.source])
-    for target, value in zip(tensor.targets, [array] if isinstance(tensor.target, str) else array, strict=True):
+    for target, value in zip(tensor.targets, _transformed(tensor, state_dict[tensor.source]), strict=True):
       *parents, leaf = target.split("/")
       node = variables
       for parent in parents:
         node = node.setdefault(parent, {})
-      node[leaf] = np.ascontiguousarray(value, dtype=np.float32)
+      node[leaf] = value
   return variables
+
+
+def _transformed(tensor: Tensor, stored: np.ndarray) -> list[np.ndarray]:
+  """An array for each target, whose transform knows one number of dimensions."""
+  try:
+    arrays = tensor.transform(stored)
+    found = [
+      np.ascontiguousarray(array, np.float32) for array in ([arrays] if isinstance(tensor.target, str) else arrays)
+    ]
+    if len(found) != len(tensor.targets):
+      raise ValueError(f"it makes {len(found)} of {len(tensor.targets)} tensors")
+    return found
+  except (ValueError, IndexError, TypeError) as error:
+    raise ValueError(f"{tensor.source} has shape {stored.shape}, that of no such layer: {error}") from error
 
 
 def check_shapes(variables: Variables, expected: Variables) -> Variables:

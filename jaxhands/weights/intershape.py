@@ -6,6 +6,7 @@ everywhere: channels of joints change places on the way.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from jaxhands import schema
 from jaxhands.hands import skeleton
+from jaxhands.hands.model import EMBEDDED
 from jaxhands.weights.convert import IGNORED, Tensor, Variables, conv, linear, norm
 from jaxhands.weights.internet import internet
 from jaxhands.weights.resnet import import_torchvision
@@ -24,6 +26,7 @@ _HAND_MODEL = f"{_REGRESSION}mano_layer."  # MANO's own arrays, which nobody may
 _BINS = 16  # of each heatmap that the encoder sees
 _MAPS = 2 * skeleton.NUM_JOINTS * _BINS
 _NEW_STD = 0.01  # of the weights that an ImageNet trunk lacks
+_log = logging.getLogger(__name__)
 
 
 def intershape(release: Release, blocks: Sequence[int], refinements: int, keys: Iterable[str]) -> list[Tensor]:
@@ -57,6 +60,16 @@ def released_as(keys: Iterable[str]) -> Release | None:
   if f"{_REGRESSION}base_net.conv1.weight" not in found:
     return None
   return "v2" if f"{_REGRESSION}base_net.bn1.weight" in found else "v1"
+
+
+def warn_without_mano(release: Release, identity: str) -> None:
+  """Says so where the hand model of this identity is not MANO, whose parameters both releases estimate."""
+  if identity == EMBEDDED:
+    _log.warning(
+      "Intershape's release %s estimates MANO's parameters, and the hand model is %s: meshes and parameters will be "
+      "wrong; give --hand-model MANO_DIR (in Python hand_model=, in a config hand_model), the folder of MANO's files",
+      release, identity,
+    )  # fmt: skip
 
 
 def import_trunk(

@@ -129,24 +129,24 @@ def read_tar(file: tarfile.TarFile, size: int) -> Any:
     RefusedPickle: it is none that can be read, or damaged.
   """
   pickled, views, content = (_tar_member(file, name, size) for name in _TAR_MEMBERS)
-  storages: dict[Any, np.ndarray] = {}
+  storages: dict[str, np.ndarray] = {}
   for _ in range(_count(inert_pickle.load(content), _MOST_TENSORS)):
     key, _, kind = inert_pickle.load(content)
     (numel,) = struct.unpack("<q", _exactly(content, 8))
     raw = _exactly(content, _count(numel) * _kind(kind).itemsize)
-    storages[_scalar(key)] = np.frombuffer(raw, _kind(kind), numel)
+    storages[str(_scalar(key))] = np.frombuffer(raw, _kind(kind), numel)
   for key, root, offset, numel in inert_pickle.load(content):
-    if _scalar(root) not in storages:
+    if str(_scalar(root)) not in storages:
       raise RefusedPickle("has a view of a missing storage")
-    storages[_scalar(key)] = _view(storages[root], offset, numel)
+    storages[str(_scalar(key))] = _view(storages[str(root)], offset, numel)
   tensors: dict[str, np.ndarray] = {}
   for _ in range(_count(inert_pickle.load(views), _MOST_TENSORS)):
     key, storage_key, _ = inert_pickle.load(views)
     rank, _ = struct.unpack("<ii", _exactly(views, 8))
     numbers = struct.unpack(f"<{2 * rank + 1}q", _exactly(views, 8 * (2 * _count(rank, 64) + 1)))
-    if _scalar(storage_key) not in storages:
+    if str(_scalar(storage_key)) not in storages:
       raise RefusedPickle("has a tensor whose storage is missing")
-    tensors[str(_scalar(key))] = _tensor(storages[storage_key], numbers[-1], numbers[:rank], numbers[rank:-1])
+    tensors[str(_scalar(key))] = _tensor(storages[str(storage_key)], numbers[-1], numbers[:rank], numbers[rank:-1])
 
   def other(item: Made | Name | Outside, visit: Any) -> Any:
     if not isinstance(item, Outside):

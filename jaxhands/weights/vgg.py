@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxhands.paths import expanded
 from jaxhands.weights import files
 from jaxhands.weights.convert import IGNORED, Tensor, conv, convert
 
@@ -32,7 +33,7 @@ def read(path: str) -> Params:
     ModuleNotFoundError: h5py is missing.
     ValueError: neither Keras' nor torchvision's, or a layer is missing or has another shape; the message names it.
   """
-  file = pathlib.Path(path).expanduser()
+  file = expanded(path)
   if not file.is_file():
     raise FileNotFoundError(f"config.vgg: there is no file {file}")
   if file.suffix in (".h5", ".hdf5"):

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import importlib
 import pkgutil
+import types
 from typing import Literal
 
 import hypothesis
@@ -149,7 +150,22 @@ def test_fields_of_a_system_are_of_their_types(changes, message):
 
 
 @pytest.mark.parametrize(
-  ("variant", "reads"), [("tiny,hdrm", False), ("tiny,hdrm_finetune", True), ("tiny,hasm", True)]
+  ("checkpoint", "metric", "trained", "refused"),
+  [
+    ("best", "", True, True), ("best", "mpjpe/all", True, False), ("latest", "", True, False),
+    ("best", "", False, False),
+  ],
+)  # fmt: skip
+def test_a_best_checkpoint_that_nothing_chooses_is_refused(checkpoint, metric, trained, refused):
+  config = base_config.get_config()
+  config.eval.checkpoint, config.best_metric = checkpoint, metric
+  message = r"config\.eval\.checkpoint='best': set config\.best_metric"
+  with pytest.raises(ValueError, match=message) if refused else contextlib.nullcontext():
+    rules.check_best(config, types.SimpleNamespace(objectives=("pose",) * trained))
+
+
+@pytest.mark.parametrize(
+  ("variant", "reads"), [("tiny,hdrm", False), ("tiny,hdrm_finetune", False), ("tiny,hasm", True)]
 )
 def test_a_switch_that_nobody_reads_is_refused(variant, reads):
   config = importlib.import_module("configs.hdr").get_config(variant)

@@ -13,6 +13,7 @@ import pytest
 from jax.sharding import AxisType
 
 from jaxhands.data import feed
+from jaxhands.train import ending
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +80,11 @@ def test_an_error_is_raised_where_its_item_is_asked_for():
 
 
 def test_processes_of_the_thread_do_not_end_at_a_signal_to_all():
-  code = "import os, signal; os.kill(os.getpid(), signal.SIGTERM); os.kill(os.getpid(), signal.SIGINT); print('lives')"
+  numbers = [int(number) for number in ending.SIGNALS]
+  code = f"import os; [os.kill(os.getpid(), number) for number in {numbers}]; print('lives')"
 
   def items():
     yield subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stdout
 
   assert list(feed.ahead(items)) == ["lives\n"]
-  assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+  assert not {*ending.SIGNALS} & signal.pthread_sigmask(signal.SIG_BLOCK, ())

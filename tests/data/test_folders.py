@@ -36,6 +36,7 @@ def test_names_without_a_split_are_refused(text):
 def test_the_root_is_given_or_from_the_environment_or_the_cache(monkeypatch, tmp_path):
   monkeypatch.setenv("JAXHANDS_DATA", "/somewhere")
   assert folders.root("~/here") == pathlib.Path.home() / "here"
+  assert folders.root("~nobody-is-called-so/here") == pathlib.Path("~nobody-is-called-so/here")
   assert folders.root() == pathlib.Path("/somewhere")
   monkeypatch.delenv("JAXHANDS_DATA")
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -53,6 +54,8 @@ def test_data_sets_are_found_by_name_hash_or_path(tmp_path):
     folders.find("unfinished", folder=str(tmp_path))
   with pytest.raises(FileNotFoundError, match="nowhere"):
     folders.find(str(tmp_path / "nowhere"))
+  with pytest.raises(FileNotFoundError, match="no data set in ~nobody-is-called-so"):
+    folders.find("~nobody-is-called-so")
   _make(tmp_path / "rhd-11111111")
   with pytest.raises(ValueError, match=r"several data sets 'rhd'.*rhd-11111111"):
     folders.find("rhd", folder=str(tmp_path))

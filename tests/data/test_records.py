@@ -123,7 +123,9 @@ def test_estimated_depths_join_by_example(folder, tmp_path):
   with pytest.raises(ValueError, match=r"is of another data set: its record 0 is another picture.*train\[0\]"):
     Records(DataSet(folder, "train", root_depths=str(path)), "pair", needs)
   dataclasses.replace(table, record_hash=hashes("train", 7)[::-1]).write(path)
-  with pytest.raises(ValueError, match=r"depths.npz has no depth for record 7: .*train\[7\]"):
+  with pytest.raises(
+    ValueError, match=r"depths.npz has no row for record 7; write it anew, of this data set: .*train\[7\]"
+  ):
     Records(DataSet(folder, "train", root_depths=str(path)), "pair", needs)[7]
   # Training on the set beside, which needs no estimate, is not stopped by a table of the evaluated one.
   assert "root_depth_estimated" not in Records(DataSet(folder, "train", root_depths=str(path)), "pair", NEEDS)[7]

@@ -2,6 +2,9 @@
 
 import collections
 import dataclasses
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -139,6 +142,37 @@ def test_worker_processes_change_nothing(opened):
   reference = take(source.train_batches(opened, OPS, NEEDS, 4, seed=3, start=2), 5)
   workers = source.train_batches(opened, OPS, NEEDS, 4, seed=3, start=2, reading=Reading(processes=2))
   assert_equal(take(workers, 5), reference)
+
+
+_KILLED = """
+import os, signal, sys
+from jaxhands.data import feed, host_ops, source
+from jaxhands.data.records import DataSet
+
+needs = {"joints_cam"}
+records = source.open_all([DataSet(sys.argv[1], "train")], "pair", needs)
+reading = source.Reading(processes=2)
+batches = feed.ahead(lambda: source.train_batches(records, (host_ops.ToView(),), needs, 4, 0, reading=reading))
+next(batches)
+print("read", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_worker_processes_end_with_a_run_that_is_killed(folder):
+  """They have its standard output, which is closed only when they are gone, too."""
+  command = [sys.executable, "-c", _KILLED, folder]
+  done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+  assert (done.returncode, done.stdout) == (-signal.SIGKILL, "read\n")
+
+
+def test_an_evaluation_keeps_no_examples(opened, monkeypatch):
+  limits = []
+  cached = source.Cached
+  monkeypatch.setattr(source, "Cached", lambda *arguments: limits.append(arguments[-1]) or cached(*arguments))
+  next(source.eval_batches(opened, EVAL_OPS, NEEDS, 4, Reading(keep_bytes=10**7)))
+  next(source.train_batches(opened, EVAL_OPS, NEEDS, 4, seed=0, reading=Reading(keep_bytes=10**7)))
+  assert limits == [0, 10**7]
 
 
 def test_some_examples_are_those_of_the_whole(opened):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from data_builders import schema, shards
+from jaxhands import cli
 from jaxhands.data import host_ops, source
 from jaxhands.data.records import DataSet
 from tests.data.conftest import build, make_record
@@ -31,25 +32,55 @@ def messages(error):
   return str(error) + "\n".join(getattr(error, "__notes__", ()))
 
 
-def test_flipped_bytes_are_found_by_the_shard(damaged):
-  folder, shard = damaged
-  assert len(read_all(folder)) == 2
-  content = bytearray(shard.read_bytes())
+def flipped(content):
   used = np.flatnonzero(np.frombuffer(content, np.uint8))  # most of a small shard is padding
   middle = used[len(used) // 2]
-  content[middle : middle + 64] = bytes(255 - byte for byte in content[middle : middle + 64])
-  shard.write_bytes(content)
-  with pytest.raises(Exception) as caught:  # noqa: PT011
-    read_all(folder)
-  assert f"{folder}:train[" in messages(caught.value)
-  assert "build again" in messages(caught.value)
+  return content[:middle] + bytes(255 - byte for byte in content[middle : middle + 64]) + content[middle + 64 :]
 
 
-def test_a_missing_shard_is_an_error(damaged):
+DAMAGE = {
+  "missing": lambda path: path.unlink(),
+  "empty": lambda path: path.write_bytes(b""),
+  "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+  "cut at its end": lambda path: path.write_bytes(path.read_bytes()[:-1000]),
+  "flipped": lambda path: path.write_bytes(flipped(path.read_bytes())),
+  "of fewer records": lambda path: shutil.copy(path.with_name(path.name.replace("00000-of", "00001-of")), path),
+}
+
+
+@pytest.mark.parametrize("has_index", [True, False])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_shard_is_named_with_what_to_do(damaged, damage, has_index):
   folder, shard = damaged
-  shard.unlink()
-  with pytest.raises(Exception, match=shard.name):
+  if has_index:
+    assert len(read_all(folder)) == 2
+  DAMAGE[damage](shard)
+  with pytest.raises(ValueError, match=rf"cannot be read .*; if .*{shard.name} is damaged .* build again") as caught:
     read_all(folder)
+  assert f"{folder}:train[" in str(caught.value)
+  shard.unlink(missing_ok=True)
+  build(folder, train=7)
+  assert len(read_all(folder)) == 2
+
+
+def test_a_damaged_shard_is_named_by_a_process_that_reads(damaged):
+  folder, shard = damaged
+  read_all(folder)
+  DAMAGE["cut"](shard)
+  opened = source.open_all([DataSet(str(folder), "train")], "pair", NEEDS)
+  with pytest.raises(ValueError, match=rf"cannot be read .*{shard.name}"):
+    list(source.eval_batches(opened, OPS, NEEDS, 4, source.Reading(processes=1)))
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_commands_say_it_in_a_line(damaged, damage, tmp_path, capsys):
+  folder, shard = damaged
+  read_all(folder)
+  DAMAGE[damage](shard)
+  assert cli.main(["fit", f"{folder}:train", "--out", str(tmp_path / "out")]) == 1
+  line = capsys.readouterr().err
+  assert line.count("\n") == 1
+  assert f"{folder}:train[0] (pair) cannot be read" in line
 
 
 def test_a_folder_without_its_metadata_is_not_read(damaged):

@@ -1,7 +1,9 @@
 """From a released file to a run that can be evaluated, continued from and loaded."""
 
 import json
+import os
 import pathlib
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +18,14 @@ from jaxhands.prediction.load import load
 from jaxhands.runs import released
 from jaxhands.runs.stage import Stage
 from jaxhands.systems import construct
+from jaxhands.terminal import console
 from jaxhands.train import checkpoint
 from jaxhands.train import state as states
 from jaxhands.weights import files
 from jaxhands.weights.convert import IGNORED
 from jaxhands.weights.internet import internet as name_map
 from tests.data.conftest import build
+from tests.train import toys
 from tests.weights import torch_writer
 
 VARIANT = "tiny,released"
@@ -148,6 +152,34 @@ def test_kept_weights_are_a_small_run(imported, tmp_path, capsys):
   calibration.unlink()
   assert cli.main(keep) == 1
   assert "exists; name a new folder" in capsys.readouterr().err
+
+
+def test_what_is_killed_leaves_no_folder_that_looks_whole(tmp_path, monkeypatch):
+  made = released.Imported(toys.config(), {"params": {"w": np.ones(3, np.float32)}}, files.Stored(tmp_path, "", {}), {})
+
+  def killed(*_, **__):
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patched:
+    patched.setattr(checkpoint.Checkpoints, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+      released.write_run(made, tmp_path / "cut")
+  assert not (tmp_path / "cut" / "config.json").exists()
+  released.write_run(made, tmp_path / "run")
+  (tmp_path / "run" / "eval").mkdir()
+  (tmp_path / "run" / "eval" / "calibration.json").write_text("{}")
+  monkeypatch.setattr(shutil, "copy", killed)
+  assert cli.main(["keep", str(tmp_path / "run"), "--out", str(tmp_path / "kept")]) == console.INTERRUPTED
+  assert (tmp_path / "kept" / "weights.safetensors").is_file()
+  assert not (tmp_path / "kept" / "config.json").exists()
+
+
+def test_a_folder_that_checkpoints_cannot_be_written_into_is_left_alone(tmp_path):
+  made = released.Imported(toys.config(), {}, files.Stored(tmp_path, "", {}), {})
+  folder = tmp_path / os.fsdecode(b"caf\xe9")
+  with pytest.raises(ValueError, match="is not UTF-8"):
+    released.write_run(made, folder)
+  assert not folder.exists()
 
 
 def test_kept_are_the_weights_that_were_evaluated(imported, tmp_path):

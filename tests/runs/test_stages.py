@@ -50,6 +50,17 @@ def test_stages_follow_each_other(data, tmp_path):
   assert checkpoint.checkpoint_folder(tmp_path) == tmp_path / "stages" / "whole" / "checkpoints" / "0"
 
 
+def test_a_run_of_before_stages_shared_more_goes_on(data, tmp_path):
+  config = _staged(data)
+  begun = config.copy_and_resolve_references().unlock()
+  del begun.seed
+  checkpoint.write_config(tmp_path, begun)
+  stages.check_continues(tmp_path, config)
+  config.seed = 1
+  with pytest.raises(ValueError, match=r"another config: stages\.first\.seed was 0 and is 1"):
+    stages.check_continues(tmp_path, config)
+
+
 def test_stages_one_at_a_time_are_the_run(data, tmp_path):
   config, reported = _staged(data), []
   run.run(config, tmp_path / "whole")

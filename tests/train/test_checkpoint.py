@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import random
+import re
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,9 @@ import numpy as np
 import optax
 import pytest
 
+from jaxhands import cli
+from jaxhands.prediction.predictor import Model
+from jaxhands.runs import stages
 from jaxhands.train import checkpoint, distributed, state
 from tests.train import toys
 
@@ -199,3 +203,21 @@ def test_a_damaged_config_is_named(content, tmp_path):
   (tmp_path / "config.json").write_text(content)
   with pytest.raises(ValueError, match=r"config.json is damaged"):
     checkpoint.read_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+  "content", ["{}", '{"model_type": "vit", "layers.0": 1}', '{"stages": []}', '{"stages": 3, "system": {}}']
+)
+def test_a_config_of_something_else_is_called_so(content, tmp_path, capsys):
+  (tmp_path / "config.json").write_text(content)
+  is_none = r"config\.json is not the config of a run; name the folder of one, or another --workdir"
+  for asks in (
+    lambda: Model.of_run(tmp_path), lambda: stages.check_continues(tmp_path, toys.config()),
+    lambda: checkpoint.read_variables(tmp_path, {}), lambda: checkpoint.read_config(tmp_path).name,
+  ):  # fmt: skip
+    with pytest.raises(ValueError, match=is_none):
+      asks()
+  for command in (["inspect", str(tmp_path)], ["keep", str(tmp_path), "--out", str(tmp_path / "out")]):
+    assert cli.main(command) == 1
+    assert re.fullmatch(f".*error: .*{is_none}\n", capsys.readouterr().err)
+  assert not (tmp_path / "out").exists()

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxhands.train import checkpoint, distributed, loop, state
+from jaxhands.train import checkpoint, distributed, loop, progress, state
 from tests.train import toys
 
 SYSTEMS = {"regressor": toys.Regressor(), "adversarial": toys.Adversarial()}
@@ -94,6 +94,49 @@ def test_an_evaluation_that_fails_costs_no_training(best, tmp_path):
   with pytest.raises(Halt):
     _train(SYSTEMS["regressor"], tmp_path, toys.Stream(distributed.make_mesh(1), 8), config, evaluate=evaluate)
   assert checkpoint.checkpoint_folder(tmp_path).name == "2"
+
+
+def test_of_several_processes_one_whose_evaluation_fails_does_not_wait_for_the_others_to_save(tmp_path, monkeypatch):
+  class Two:
+    """jax, as one of two processes sees it."""
+
+    process_count = staticmethod(lambda: 2)
+
+    def __getattr__(self, name):
+      return getattr(jax, name)
+
+  def evaluate(variables):
+    raise Halt
+
+  config = toys.config(eval_every="2 steps", best_metric="error")
+  monkeypatch.setattr(loop, "jax", Two())
+  with pytest.raises(Halt):
+    _train(SYSTEMS["regressor"], tmp_path, toys.Stream(distributed.make_mesh(1), 8), config, evaluate=evaluate)
+  assert not [path for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()]
+
+
+def test_a_best_metric_that_the_data_lack_is_named_and_what_is_trained_is_saved(tmp_path):
+  config = toys.config(eval_every="2 steps", best_metric="mpjpe/left")
+  stream = toys.Stream(distributed.make_mesh(1), 8)
+  with pytest.raises(ValueError, match=r"best_metric='mpjpe/left' is not measured .* one of \['mpjpe/all'\]"):
+    _train(SYSTEMS["regressor"], tmp_path, stream, config, evaluate=lambda variables: {"mpjpe/all": 1.0})
+  assert checkpoint.checkpoint_folder(tmp_path).name == "2"
+
+
+@pytest.mark.parametrize("best", ["", "error"])
+def test_a_signal_during_or_after_the_last_evaluation_is_obeyed(best, tmp_path, monkeypatch):
+  evaluated = progress.Report.evaluated
+
+  def signalled(self, step, metrics):
+    signal.raise_signal(signal.SIGTERM)
+    evaluated(self, step, metrics)
+
+  monkeypatch.setattr(progress.Report, "evaluated", signalled)
+  config = toys.config(eval_every="8 steps", best_metric=best)
+  stream = toys.Stream(distributed.make_mesh(1), 8)
+  result = _train(SYSTEMS["regressor"], tmp_path, stream, config, evaluate=lambda variables: {"error": 1.0})
+  assert (result.step, result.finished, result.stopped) == (8, True, True)
+  assert checkpoint.checkpoint_folder(tmp_path).name == "8"
 
 
 def test_a_signal_does_not_wait_for_an_evaluation(tmp_path):

@@ -1,6 +1,7 @@
 """A state that is divided among devices: the same numbers, less memory, and any layout goes on from any other."""
 
 import math
+import types
 
 import chex
 import jax
@@ -82,6 +83,16 @@ def test_the_first_rule_decides_and_what_does_not_divide_is_whole():
 def test_wrong_rules_are_named(rules, message):
   with pytest.raises(ValueError, match=message):
     distributed.layout(distributed.make_mesh(4, 2), rules, {"x": np.zeros((4, 4))})
+
+
+def test_devices_of_a_process_are_neighbours():
+  """However they are numbered, as on a TPU: rows of a batch are divided among processes in this order."""
+  mixed = [types.SimpleNamespace(id=number, process_index=number % 3) for number in (7, 0, 4, 1, 8, 3, 2, 5, 6)]
+  assert [device.id for device in distributed.in_order(mixed)] == [0, 3, 6, 1, 4, 7, 2, 5, 8]
+  mesh = distributed.make_mesh(4, 2)
+  assert mesh.devices.shape == (2, 2)
+  assert mesh.axis_types == (jax.sharding.AxisType.Auto,) * 2
+  assert [device.id for device in mesh.devices.flat] == sorted(device.id for device in jax.devices())
 
 
 def test_groups_must_divide_the_devices():

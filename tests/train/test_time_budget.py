@@ -12,7 +12,13 @@ CHOICES = ("100 steps", "200 steps", "400 steps")
 )
 def test_the_longest_that_fits(rate, expected):
   # 40 pictures a second in evaluation are 10 in training: 100 steps of 16 in 160 s.
-  assert time_budget.chosen(CHOICES, 160.0, rate, 16, 4.0) == CHOICES[expected]
+  picture_s = time_budget.in_training(1 / rate, 1 / rate, 4.0)
+  assert time_budget.chosen(CHOICES, 160.0, picture_s, 16) == CHOICES[expected]
+
+
+def test_reading_takes_no_longer_in_training():
+  assert time_budget.in_training(0.5, 0.1, 4.0) == pytest.approx(0.8)
+  assert time_budget.in_training(0.1, 0.4, 0.5) == pytest.approx(0.2)  # read while it is computed
 
 
 def test_it_is_kept(tmp_path):

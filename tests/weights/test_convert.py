@@ -1,5 +1,6 @@
 """Every tensor of a state dict is used exactly once, or its name is in the error."""
 
+import re
 from typing import Any
 
 import jax
@@ -121,3 +122,21 @@ def test_a_target_of_several_is_written_once():
 def test_layer_norm():
   params = convert({"n.weight": _normal(4), "n.bias": _normal(4)}, layer_norm("n", "norm"))["params"]
   assert set(params["norm"]) == set(nn.LayerNorm().init(jax.random.key(0), _normal(2, 4))["params"])
+
+
+@pytest.mark.parametrize(
+  ("tensors", "shape", "error"),
+  [
+    (conv("a", "ours"), (3,), "axes don't match array"),
+    (conv_transpose("a", "ours"), (2, 2, 2, 2, 2), "axes don't match array"),
+    ([Tensor("a.weight", "params/ours/kernel", lambda w: w[:, :, 0, 0].T)], (3, 3), "too many indices"),
+    (packed_linear("a", ("one", "two"))[:1], (4,), "index out of range"),
+    (packed_linear("a", ("one", "two"))[:1], (5, 3), "equal division"),
+    ([Tensor("a.weight", ("params/one", "params/two"))], (3, 3), "it makes 3 of 2 tensors"),
+    ([Tensor("a.weight", ("params/one", "params/two"))], (), "iteration over a 0-d array"),
+  ],
+)
+def test_a_tensor_of_another_layers_shape_is_named(tensors, shape, error):
+  expected = rf"^a\.weight has shape {re.escape(str(shape))}, that of no such layer: .*{error}"
+  with pytest.raises(ValueError, match=expected):
+    convert({"module.a.weight": np.zeros(shape, np.float32)}, tensors)

@@ -20,9 +20,11 @@ from data_builders.aih.released.survey import Say, Tables, survey
 from data_builders.problems import Problems
 from data_builders.shards import BuildError
 from data_builders.synthetic.config import SPLITS
+from jaxhands.paths import expanded
 from jaxhands.runs import lock
 
 NAME = f"aih-{RELEASED}"
+_TFDS_NAME = NAME.replace("-", "_")  # TFDS takes what follows a hyphen for the split
 _SURVEY = ".survey"
 _RECORDS_PER_SHARD = 2000
 _DESCRIPTION = (
@@ -49,7 +51,7 @@ class ReleasedConfig:
 
   @property
   def folder(self) -> pathlib.Path:
-    return pathlib.Path(self.source).expanduser().absolute()
+    return expanded(self.source).absolute()
 
 
 def verify(config: ReleasedConfig, problems: Problems, say: Say) -> list[str]:
@@ -89,18 +91,18 @@ def build(
   Raises:
     BuildError: a list is missing or broken; besides those of `shards.build`.
   """
-  out = (shards.default_folder(NAME, {}).with_name(NAME) if out is None else out).expanduser().absolute()
+  out = expanded(shards.default_folder(NAME, {}).with_name(NAME) if out is None else out).absolute()
   if out.exists() and not out.is_dir():
     raise BuildError(f"{out} is a file; give the path of a folder")
   surveyed = out / _SURVEY
   with shards.clear_errors(out), lock.only(out, wait=True):
     strangers = (path for path in out.iterdir() if not path.name.startswith("."))
-    if not (surveyed / "survey.json").is_file() and any(strangers):
-      raise BuildError(f"{out} holds something else, or lost its {_SURVEY}; give a new or an empty folder")
-    found = shards.read_survey(surveyed, lambda: _make_survey(config, surveyed, say))
+    if not (surveyed / "survey.json").is_file() and any(strangers) and not shards.is_begun(out, _TFDS_NAME):
+      raise BuildError(f"{out} holds something else; give a new or an empty folder")
+    found = shards.read_survey(surveyed, lambda: _make_survey(config, surveyed, say), ("splits", "problems"))
   source = Source(str(config.folder), Tables(str(surveyed)))
   plan = shards.Plan(
-    name=NAME.replace("-", "_"),  # TFDS takes what follows a hyphen for the split
+    name=_TFDS_NAME,
     arguments={"splits": found["splits"]},
     counts={split: summary["records"] for split, summary in found["splits"].items()},
     make_record=functools.partial(make_record, source),

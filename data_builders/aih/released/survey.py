@@ -28,6 +28,7 @@ from data_builders.aih.released.layout import (
 )  # fmt: skip
 from data_builders.pictures import look_at
 from data_builders.problems import Problems
+from data_builders.shards import read_table
 from data_builders.synthetic.config import SPLITS
 from jaxhands.schema import HANDS, RIGHT
 
@@ -44,25 +45,26 @@ _SMALL_BYTES = 1000  # a mask with something in it takes more, so that few are d
 
 @dataclasses.dataclass(frozen=True)
 class Tables:
-  """Folder of the tables; small, so that worker processes can receive it."""
+  """Folder of the tables, a damaged one a `BuildError`; small, so that worker processes can receive it."""
 
   folder: str
 
   def render(self, split: str) -> np.ndarray:
     """[N] of `RENDER_ROW`."""
-    return _load(f"{self.folder}/render-{split}.npy")
+    return _load(self.folder, f"render-{split}.npy")
 
   def syn(self, split: str) -> np.ndarray:
     """[N] of `SYN_ROW`; `above` -1 = a hand alone."""
-    return _load(f"{self.folder}/syn-{split}.npy")
+    return _load(self.folder, f"syn-{split}.npy")
 
   def count(self, split: str) -> int:
     return len(self.render(split)) + len(self.syn(split))
 
 
 @functools.cache
-def _load(path: str) -> np.ndarray:
-  return np.load(path, mmap_mode="r")
+def _load(folder: str, name: str) -> np.ndarray:
+  path = pathlib.Path(folder, name)
+  return read_table(path, path.parent, functools.partial(np.load, mmap_mode="r"))
 
 
 def survey(source: pathlib.Path, folder: pathlib.Path, problems: Problems, say: Say) -> Tables:

@@ -142,9 +142,16 @@ def test_rootnet_depths_become_a_table_that_evaluation_reads(download, tmp_path)
   assert records[0]["root_depth_estimated"].tolist() == [1033.5, 900.25]
 
 
-def test_records_without_rootnet_depth_are_named(download, tmp_path):
+def test_records_without_rootnet_depth_are_named_and_not_valid(download, tmp_path):
   rootnet(download, [12, 33])
-  _, problems = build(InterHandConfig(str(download)), tmp_path / "out", jobs=1)
+  out, problems = build(InterHandConfig(str(download)), tmp_path / "out", jobs=1)
+  path = out / "root_depths-test.npz"
+  opened = Records(DataSet(str(out), "test", root_depths=str(path)), "pair", {"record_id", "root_depth_estimated"})
+  known = {}
+  for record in (opened[row] for row in range(len(opened))):
+    known[int(record["record_id"]) - 2 * 2**27] = record["root_depth_estimated_valid"].tolist()
+    assert (record["root_depth_estimated"] > 0).tolist() == record["root_depth_estimated_valid"].tolist()
+  assert known == {0: [True, True], 1: [True, True], **{rank: [False, False] for rank in (2, 3, 4)}}
   (line,) = problems
   assert line.startswith("test: 3 x missing RootNet depth [noted]: Capture1/0003_pray/cam410001/image11.jpg (rootnet_")
 
@@ -200,7 +207,7 @@ def test_a_killed_survey_is_made_anew(pristine, tmp_path):
   assert not partial.exists()
 
 
-@pytest.mark.parametrize("content", ["", '{"splits": '])
+@pytest.mark.parametrize("content", ["", '{"splits": ', "{}", "[]"])
 def test_a_damaged_survey_is_made_anew(pristine, tmp_path, content, caplog):
   config = InterHandConfig(str(pristine[0]))
   out, _ = build(config, tmp_path / "out", jobs=1)
@@ -209,6 +216,25 @@ def test_a_damaged_survey_is_made_anew(pristine, tmp_path, content, caplog):
   build(config, out, jobs=1)
   assert record_ids(out) == whole
   assert "survey.json is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["rows", "names", "joints", "cameras.npz"])
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_damaged_tables_stop_a_build_that_needs_them(pristine, tmp_path, name, share):
+  config = InterHandConfig(str(pristine[0]))
+  out, _ = build(config, tmp_path / "out", jobs=1)
+  whole = record_ids(out)
+  table = out / ".survey" / "test" / name
+  content = table.read_bytes()
+  table.unlink()  # this process has mapped it
+  table.write_bytes(content[: int(share * len(content))])
+  build(config, out, jobs=1)  # nothing is left to do
+  next(out.glob("*.array_record*")).unlink()
+  with pytest.raises(BuildError, match=rf"survey/test is damaged .*; delete {out}/\.survey; it is made anew"):
+    build(config, out, jobs=1)
+  shutil.rmtree(out / ".survey")
+  build(config, out, jobs=1)
+  assert record_ids(out) == whole
 
 
 def test_a_picture_that_went_after_the_survey_stops_the_build(download, tmp_path, monkeypatch):

@@ -160,6 +160,18 @@ def test_a_split_that_the_source_lacks_has_no_rows(config, folder):
   assert [len(made.rows_of(source.survey, split)) for split in ("train", "val", "test")] == [18, 4, 0]
 
 
+@pytest.mark.parametrize("name", ["rows-val.npy", "likely.npz"])
+def test_a_damaged_table_of_the_survey_is_named(tmp_path, name):
+  source = made.Source(MultiHandsConfig("synthetic"), Built("synthetic"), str(tmp_path))
+  np.save(tmp_path / "rows-val.npy", np.arange(9))
+  np.savez(tmp_path / "likely.npz", **dict.fromkeys(perturb.Likely._fields, np.zeros(9)))
+  whole = (tmp_path / name).read_bytes()
+  for content in (b"", whole[: len(whole) // 2], None):
+    (tmp_path / name).unlink() if content is None else (tmp_path / name).write_bytes(content)
+    with pytest.raises(shards.BuildError, match=rf"{name} is damaged or missing \(.*\); delete {tmp_path}; it is made"):
+      source.row("val", 0) if name == "rows-val.npy" else made.likely(source.survey)
+
+
 def test_report_and_sheet(config, folder):
   source, _ = source_of(config, folder)
   found = report.write(source, folder, "train", 2)

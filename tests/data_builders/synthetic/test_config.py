@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import struct
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from data_builders.synthetic.config import SyntheticConfig, background_files
+from jaxhands.render import backgrounds as backdrops
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,23 @@ def test_pictures_may_have_names_that_are_not_utf8(backgrounds):
   for old, new in (("b.png", b"caf\xe9.png"), ("notes.txt", b"\xff.jpg")):
     (backgrounds / old).rename(backgrounds / os.fsdecode(new))
   assert [os.fsencode(path.name) for path in background_files(str(backgrounds))] == [b"a.jpg", b"caf\xe9.png", b"c.JPG"]
+
+
+def test_the_pictures_that_count_are_those_that_are_drawn(backgrounds):
+  """Not folders, links to nothing, and kinds that no record shows."""
+  (backgrounds / "trip.jpg").mkdir()
+  (backgrounds / "gone.jpg").symlink_to(backgrounds / "nowhere")
+  cv2.imwrite(str(backgrounds / "d.bmp"), np.zeros((8, 8, 3), np.uint8))
+  drawn = [path for split in backdrops.SPLITS for path in backdrops.photos_of_split(backgrounds, split)]
+  assert background_files(str(backgrounds)) == sorted(drawn)
+  assert len(drawn) == 3
+
+
+def test_a_picture_that_is_too_large_is_refused_at_once(backgrounds):
+  content = (backgrounds / "b.png").read_bytes()
+  (backgrounds / "b.png").write_bytes(content[:16] + struct.pack(">II", 20_000, 20_000) + content[24:])
+  with pytest.raises(ValueError, match=r"b\.png has over 100 megapixels; make it smaller"):
+    SyntheticConfig(background_dir=str(backgrounds))
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):
