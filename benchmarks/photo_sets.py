@@ -28,6 +28,7 @@ import numpy as np
 from data_builders.interhand26m import InterHandConfig, build
 from jaxhands.data.records import DataSet, Records
 from jaxhands.geometry import crop
+from jaxhands.paths import expanded
 from jaxhands.prediction import picture_files, video
 from jaxhands.schema import LEFT, RIGHT
 
@@ -80,7 +81,7 @@ def folder() -> pathlib.Path:
   Raises:
     FileNotFoundError: they are not there; says how to name them.
   """
-  found = pathlib.Path(os.environ.get("JAXHANDS_SHARED", pathlib.Path("..", "shared"))).expanduser() / "samples"
+  found = expanded(os.environ.get("JAXHANDS_SHARED", pathlib.Path("..", "shared"))) / "samples"
   if not found.is_dir():
     raise FileNotFoundError(f"there are no sample pictures in {found}: set JAXHANDS_SHARED to the folder that has them")
   return found

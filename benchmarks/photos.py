@@ -2,7 +2,7 @@
 
     python -m benchmarks.photos                                        all weights that are kept, a row each
     python -m benchmarks.photos --run runs/internet-demo --dry-run     another run; prints its numbers and keeps none
-    python -m benchmarks.photos --run runs/hdr-demo --finder runs/hasm-demo --note "after more skin"
+    python -m benchmarks.photos --run runs/hdr-demo --finder runs/hdr-demo-hasm --note "after more skin"
 
 For testing only: no training and no choice may look at these numbers, or they measure nothing any more. The pictures
 are named in `photo_sets`; they come from $JAXHANDS_SHARED (default: ../shared), and lie not in the repository.
