@@ -114,7 +114,7 @@ def _longest(events: list[Any]) -> list[tuple[str, float]]:
   total: collections.defaultdict[str, float] = collections.defaultdict(float)
   for event in events:
     in_stream = "Stream" in threads.get((event.get("pid"), event.get("tid")), "Stream")
-    counts = event["pid"] in on_device and in_stream if on_device else "hlo_op" in event.get("args", {})
+    counts = event.get("pid") in on_device and in_stream if on_device else "hlo_op" in event.get("args", {})
     if event.get("ph") == "X" and counts:
       total[event["name"]] += event.get("dur", 0) / 1e3
   return _most(total)

@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser(name, module.__doc__ or "", module.add_arguments).parse_args(rest)
     with _filled(parsed.out) if COMMANDS[name].fills_out else contextlib.nullcontext():
       return module.main(parsed)
-  except (ValueError, OSError, ImportError, ArithmeticError) as error:
+  except (ValueError, OSError, ImportError, OverflowError) as error:
     if os.environ.get("JAXHANDS_TRACEBACK"):
       raise
     print(f"{PROGRAM} {name}: error: {console.one_line(error)}", file=sys.stderr)

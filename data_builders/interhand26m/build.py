@@ -164,9 +164,10 @@ def build(
     description=f"InterHand2.6M {found['of']['version']} (CC-BY-NC 4.0), branch {config.branch}. {_DESCRIPTION}",
     records_per_shard=_RECORDS_PER_SHARD,
   )
-  for split, summary in found["splits"].items() if not shards.is_complete(plan, out) else ():
-    if _digest(surveyed / split) != summary["labels"]:
-      raise BuildError(shards.damaged_table(surveyed / split, surveyed, "its tables are not those that were written"))
+  with shards.clear_errors(out), lock.only(out, wait=True):
+    for split, summary in found["splits"].items() if not shards.is_complete(plan, out) else ():
+      if _digest(surveyed / split) != summary["labels"]:
+        raise BuildError(shards.damaged_table(surveyed / split, surveyed, "its tables are not those that were written"))
   shards.build(plan, out, shards.usable_cores() if jobs is None else jobs, progress, beam)
   shutil.copyfile(surveyed / "problems.tsv", out / "quarantine.tsv")
   for split in plan.counts:
@@ -216,6 +217,7 @@ def _make_survey(config: InterHandConfig, folder: pathlib.Path, say: Say) -> Non
   if unusable := problems.unusable():
     shutil.rmtree(partial)
     raise BuildError(f"{unusable[0]}{f' (and {len(unusable) - 1} more; see --verify)' if unusable[1:] else ''}")
+  shutil.rmtree(folder, ignore_errors=True)  # what is left of one that lost its summary
   partial.rename(folder)
 
 

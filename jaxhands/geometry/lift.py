@@ -123,15 +123,19 @@ def keep_shape(prediction: schema.Prediction, lifted: Lifted) -> Lifted:
   """The predicted `joints_cam`, each hand moved as a whole so that its wrist is where the lifted one is.
 
   What is lifted to a depth from elsewhere lies on its pixels there, and so gets another size than meshes, which
-  `move_meshes` only moves.
+  `move_meshes` only moves. Where the system says how both hands lie to each other, the left one goes with the right.
 
   Args:
-    prediction: with `joints_cam`.
+    prediction: with `joints_cam` and `hand_prob`; perhaps `hands_together`.
     lifted: of it.
   """
-  joints_cam, wrists = prediction["joints_cam"], lifted.joints_cam[..., _WRIST:, :]
-  moved = joints_cam - joints_cam[..., _WRIST:, :] + wrists
-  return Lifted(namespace(wrists).where(lifted.valid[..., None, None], moved, 0), lifted.valid)
+  joints_cam = prediction["joints_cam"]
+  by = lifted.joints_cam[..., _WRIST:, :] - joints_cam[..., _WRIST:, :]
+  xp = namespace(by)
+  if "hands_together" in prediction:
+    whole = prediction["hands_together"] & (lifted.valid & (prediction["hand_prob"] > SEEN)).all(-1)
+    by = xp.where(whole[:, None, None, None], by[:, schema.RIGHT, None], by)
+  return Lifted(xp.where(lifted.valid[..., None, None], joints_cam + by, 0), lifted.valid)
 
 
 def move_meshes(prediction: schema.Prediction, lifted: Lifted) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def weights(
   confidence: Float[np.ndarray, "*n 2 21"], known: Bool[np.ndarray, "*n 2 21"]
 ) -> Float[np.ndarray, "*n 2 21"]:
   """Of joints in a fit: their confidence; 1 where that of all known joints of a hand is 0, and so says nothing."""
-  return np.where((known & (confidence > 0)).any(-1, keepdims=True), confidence, 1)
+  return np.where((known & (confidence != 0)).any(-1, keepdims=True), confidence, 1)
 
 
 def fitted(hands: Hands, hand_model: HandModel, how: fit.How = PREDICTED, one_shape: bool = False) -> Hands:

@@ -200,6 +200,15 @@ def test_a_hand_that_keeps_its_shape_has_the_lifted_wrist():
   np.testing.assert_allclose(found.joints_cam[valid][:, 20], lifted.joints_cam[valid][:, 20], atol=1e-3)
   shapes = (joints - joints[:, :, 20:])[valid]
   np.testing.assert_allclose(found.joints_cam[valid] - found.joints_cam[valid][:, 20:], shapes, atol=1e-3)
+  together = prediction | {"hands_together": np.ones(3, bool), "hand_prob": np.ones((3, 2), np.float32)}
+  body = lift.keep_shape(together, lifted)
+  whole = valid.all(-1)
+  assert whole.any()
+  assert not whole.all()
+  apart = (joints[:, 1] - joints[:, 0])[whole]
+  np.testing.assert_allclose((body.joints_cam[:, 1] - body.joints_cam[:, 0])[whole], apart, atol=1e-3)
+  np.testing.assert_allclose(body.joints_cam[whole, 0], found.joints_cam[whole, 0], atol=1e-3)
+  np.testing.assert_array_equal(body.joints_cam[~whole], found.joints_cam[~whole])
 
 
 def test_samples_and_wrists_go_along():

@@ -135,6 +135,7 @@ def _make_survey(config: ReleasedConfig, folder: pathlib.Path, say: Say) -> None
     shutil.rmtree(partial)
     raise BuildError(f"{config.folder} has nothing that can be built; see --verify")
   (partial / "survey.json").write_text(json.dumps({"splits": splits, "problems": problems.lines()}, indent=2) + "\n")
+  shutil.rmtree(folder, ignore_errors=True)  # what is left of one that lost its summary
   partial.rename(folder)
 
 
