@@ -1,5 +1,6 @@
 """Damages bytes as disks, cut downloads and bad intentions do."""
 
+import numpy as np
 from hypothesis import strategies as st
 
 
@@ -29,3 +30,18 @@ EDITS = st.lists(
   min_size=1,
   max_size=3,
 )
+
+
+def _flipped(content: bytes) -> bytes:
+  used = np.flatnonzero(np.frombuffer(content, np.uint8))  # most of a small shard is padding
+  middle = used[len(used) // 2]
+  return content[:middle] + bytes(255 - byte for byte in content[middle : middle + 64]) + content[middle + 64 :]
+
+
+# What happens to a file: a function of its path each.
+OF_FILES = {
+  "missing": lambda path: path.unlink(),
+  "empty": lambda path: path.write_bytes(b""),
+  "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+  "flipped": lambda path: path.write_bytes(_flipped(path.read_bytes())),
+}

@@ -21,10 +21,10 @@ from jaxtyping import Bool, Float, Integer
 
 from jaxhands import schema
 from jaxhands.hands.fit import Fitted
+from jaxhands.prediction.picture import MOST_PX
 from jaxhands.prediction.predictions_json import FORMAT, VERSION
 from jaxhands.runs import folder as files
 
-_LARGEST = 1e9  # mm and pixels; squares of much larger numbers overflow
 _ADVICE = "name a predictions.json as docs/predictions.md describes it"
 
 
@@ -160,8 +160,8 @@ def _camera(where: str, camera: Any) -> np.ndarray:
   try:
     fx, fy, cx, cy = (float(camera[key]) for key in ("fx", "fy", "cx", "cy"))
     found = np.array([[fx, float(camera.get("skew", 0)), cx], [0, fy, cy], [0, 0, 1]], np.float64)
-    if not (np.abs(found) <= _LARGEST).all():
-      raise ValueError(f"a number is not finite, or over {_LARGEST:g}")
+    if not (np.abs(found) <= MOST_PX).all():
+      raise ValueError(f"a number is not finite, or over {MOST_PX:g}")
   except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
     raise ValueError(f"{where}: its camera is {camera!r}, expected fx, fy, cx, cy in pixels ({error})") from error
   found = found.astype(np.float32)
@@ -185,9 +185,9 @@ def _points(where: str, entry: Mapping[str, Any], key: str, width: int) -> tuple
       values = np.array(point, np.float64)
     except (TypeError, ValueError, OverflowError):
       values = np.zeros(0)
-    if values.shape != (width,) or not (np.abs(values) <= _LARGEST).all():
+    if values.shape != (width,) or not (np.abs(values) <= MOST_PX).all():
       raise ValueError(
-        f"{where}: {key}[{joint}] is {point!r}, expected {width} numbers, or null; none over {_LARGEST:g}"
+        f"{where}: {key}[{joint}] is {point!r}, expected {width} numbers, or null; none over {MOST_PX:g}"
       )
     points[joint], valid[joint] = values, True
   return points, valid

@@ -19,7 +19,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from jaxhands.prediction import exif
 from jaxhands.prediction.picture import Picture
 from jaxhands.render import picture_size
-from jaxhands.render.picture_size import MAX_PIXELS, File
+from jaxhands.render.picture_size import MAX_PIXELS, PNG, File
 
 PICTURES = frozenset(
   {
@@ -43,7 +43,6 @@ _MAX_PIXELS_OF_OTHERS = MAX_PIXELS // 2  # decoding a WebP takes 20 bytes a pixe
 _MOST_MENDED = 1 << 28  # bytes of a file
 _JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _FOLLOWS = 4096  # bytes
-_PNG = b"\x89PNG\r\n\x1a\n"
 _PIXELS_OF_PNG, _BESIDE_PIXELS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"}), frozenset({b"tRNS", b"eXIf"})
 _COLOUR_AT = 25  # of a PNG: the byte that says of what kind its colours are
 _LENGTHS_OF_TRNS = {b"\0": 2, b"\2": 6}  # by that kind
@@ -158,13 +157,13 @@ def _mended(content: bytes, error: BadPicture) -> bytes | None:
   """A file without damage that no pixel shows; None if there is none of that kind."""
   if content.startswith(_JPEG) and isinstance(error, CutPicture) and _lacks_only_its_end(content):
     return content + _JPEG_END
-  bare = _bare_png(content) if content.startswith(_PNG) else content
+  bare = _bare_png(content) if content.startswith(PNG) else content
   return None if bare == content else bare
 
 
 def _bare_png(content: bytes) -> bytes:
   """A PNG without texts, profiles and further pictures, of which Pillow takes none that is damaged; browsers do."""
-  kept, at, colour = [_PNG], len(_PNG), content[_COLOUR_AT : _COLOUR_AT + 1]
+  kept, at, colour = [PNG], len(PNG), content[_COLOUR_AT : _COLOUR_AT + 1]
   while at < len(content):
     chunk = content[at : at + 12 + int.from_bytes(content[at : at + 4])]
     at, name, data = at + len(chunk), chunk[4:8], chunk[8:-4]

@@ -16,7 +16,7 @@ MAX_PIXELS = 100_000_000
 HEAD_BYTES = 512
 # Pillow's readers of pictures with a head that is known by its first bytes; others run programs, or guess.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "SUN")
-_PNG = b"\x89PNG\r\n\x1a\n"
+PNG = b"\x89PNG\r\n\x1a\n"
 # OpenCV takes a Radiance picture's size from the line behind the first empty one, and reads by 127 bytes at most.
 _RADIANCE_LINE = rb"(?:[^\n]{127}|[^\n]{1,126}\n)"
 _OF_OPENCV = (
@@ -43,7 +43,7 @@ def check(path: pathlib.Path, file: File) -> None:
   """
   head = file.read(HEAD_BYTES)
   size = of_opencv(head)
-  if head.startswith(_PNG) and len(head) >= 24:  # of which OpenCV reads more than Pillow does
+  if head.startswith(PNG) and len(head) >= 24:  # of which OpenCV reads more than Pillow does
     size = struct.unpack(">II", head[16:24])
   if size is None:
     size = _by_pillow(file)

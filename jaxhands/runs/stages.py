@@ -135,8 +135,6 @@ def evaluated_anew(workdir: pathlib.Path, config: Any) -> Any:
 
 def _decided(key: str, values: Mapping[str, Any]) -> Any:
   """What a field decides: nothing is nothing, also where an older config has no such field."""
-  if _in_stage(key) == "system.compare":  # only what is shown beside
-    return None
   value = values.get(key) or None
   return value is not None if _in_stage(key) == "vgg" else value  # the same weights may have moved
 

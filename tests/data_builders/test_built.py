@@ -6,6 +6,7 @@ import pytest
 from data_builders.built import Built
 from data_builders.preview import write_sheets
 from data_builders.shards import BuildError, build
+from tests.damage import OF_FILES
 from tests.data_builders.fake_builder import make_record, plan
 
 
@@ -34,25 +35,11 @@ def test_damaged_metadata_are_named(tmp_path, name, kept):
   assert built.splits() == {"train": 1}
 
 
-def flipped(content):
-  used = np.flatnonzero(np.frombuffer(content, np.uint8))  # most of a small shard is padding
-  middle = used[len(used) // 2]
-  return content[:middle] + bytes(255 - byte for byte in content[middle : middle + 64]) + content[middle + 64 :]
-
-
-DAMAGE = {
-  "missing": lambda path: path.unlink(),
-  "empty": lambda path: path.write_bytes(b""),
-  "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
-  "flipped": lambda path: path.write_bytes(flipped(path.read_bytes())),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("damage", OF_FILES)
 def test_a_damaged_shard_is_named(tmp_path, damage):
   build(plan(train=1, val=2), tmp_path)
   (shard,) = tmp_path.glob("*-train.array_record*")
-  DAMAGE[damage](shard)
+  OF_FILES[damage](shard)
   words = rf"train\[0\] cannot be read .*; if .*{shard.name} is damaged or missing, delete .* and build again"
   for read in (lambda: Built(str(tmp_path)).read("train", 0, ("source",)), lambda: write_sheets(tmp_path, 3)):
     with pytest.raises(BuildError, match=words) as caught:

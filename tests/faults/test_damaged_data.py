@@ -10,6 +10,7 @@ from data_builders import schema, shards
 from jaxhands import cli
 from jaxhands.data import host_ops, source
 from jaxhands.data.records import DataSet
+from tests.damage import OF_FILES
 from tests.data.conftest import build, make_record
 
 NEEDS = {"image", "joints_cam"}
@@ -32,18 +33,8 @@ def messages(error):
   return str(error) + "\n".join(getattr(error, "__notes__", ()))
 
 
-def flipped(content):
-  used = np.flatnonzero(np.frombuffer(content, np.uint8))  # most of a small shard is padding
-  middle = used[len(used) // 2]
-  return content[:middle] + bytes(255 - byte for byte in content[middle : middle + 64]) + content[middle + 64 :]
-
-
-DAMAGE = {
-  "missing": lambda path: path.unlink(),
-  "empty": lambda path: path.write_bytes(b""),
-  "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+DAMAGE = OF_FILES | {
   "cut at its end": lambda path: path.write_bytes(path.read_bytes()[:-1000]),
-  "flipped": lambda path: path.write_bytes(flipped(path.read_bytes())),
   "of fewer records": lambda path: shutil.copy(path.with_name(path.name.replace("00000-of", "00001-of")), path),
 }
 

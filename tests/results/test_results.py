@@ -3,45 +3,21 @@
 import importlib
 import json
 import pathlib
-import subprocess
 
 import jax
 import numpy as np
 import pytest
 
 from configs import base as base_config
-from configs import rootnet
 from data_builders.synthetic.config import VARIANTS
-from jaxhands import cli, run
 from jaxhands.results import directions, page, record, views
-from jaxhands.runs import provenance, stages
+from jaxhands.runs import stages
 from jaxhands.systems import construct
 from jaxhands.train import checkpoint, step
 from tests.contract import records as contract_records
-from tests.data.conftest import build
+from tests.results.made_up import CODE, lines_of, made_up
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-CODE = {"version": "0.1.0", "commit": "0123456789abcdef", "modified": False}
-PROTOCOL = "depth=rootnet root=wrist left_root=relative"
-
-
-def made_up(variant="paper-human", seed=0, config="internet", value=12.0, dataset="interhand26m", **changes):
-  metric = {"value": value, "interval": [value - 1, value + 1], "unit": "mm"}
-  return {
-    "format": 1, "config_name": config, "variant": variant, "seed": seed, "date": "2026-11-25", "note": "",
-    "system": "internet", "dataset": dataset, "split": "test", "examples": 1000, "protocol": PROTOCOL,
-    "metrics": {"mpjpe/single": metric, "mrrpe": metric}, "mean_pose": {"mpjpe/single": 30.0},
-    "also": [{"protocol": PROTOCOL.replace("relative", "own"), "method": "internet", "metrics": {"mrrpe": 91.5}}],
-    "evaluated_with": {
-      "code": CODE, "devices": "1 x cpu",
-      "data": [{"name": dataset, "split": "test", "examples": 1000, "version": "V1.0"}],
-    },
-    "trained_with": [{"data": [{"name": f"{dataset}-train", "split": "train"}]}], "config": {},
-  } | changes  # fmt: skip
-
-
-def lines_of(records, *words):
-  return [line for line in page.page(records).splitlines() if all(word in line for word in words)]
 
 
 def test_what_is_missing_is_listed_as_missing():
@@ -87,58 +63,6 @@ def test_another_protocol_is_found_among_those_besides():
   assert line.endswith("| 91.5 | missing |")
   (line,) = lines_of({"a": made_up("paper")}, "| 32.57 mm |", "12 [11, 13]")
   assert line.startswith("| InterNet | test | mrrpe |")
-
-
-def test_true_depths_do_not_stand_beside_estimated_ones():
-  """But for handedness, which needs no depth; and the other way round, where the paper's are true."""
-  made = made_up("paper", protocol=PROTOCOL.replace("rootnet", "gt"), also=[])
-  made["metrics"] |= {"handedness_ap": {"value": 0.98, "interval": [0.97, 0.99], "unit": "0..1"}}
-  for line in (*lines_of({"a": made}, "| 12.16 mm |"), *lines_of({"a": made}, "| InterNet | test | mrrpe |")):
-    assert line.endswith("| missing | missing |")
-  (line,) = lines_of({"a": made}, "| handedness_ap | 0.9909 0..1 |")
-  assert line.endswith("| 0.98 [0.97, 0.99] | missing |")
-  (line,) = lines_of({"a": made}, "| InterNet, MMPose 1.x | test | mpjpe/single |")
-  assert line.endswith("| 12 [11, 13] | missing |")
-  made["also"] = [{"protocol": PROTOCOL, "method": "internet", "metrics": {"mpjpe/single": 14.5}}]
-  (line,) = lines_of({"a": made}, "| both | test | mpjpe/single | 12.16 mm |")
-  assert line.endswith("| 14.5 | missing |")
-
-
-@pytest.mark.parametrize("where", ["evaluated", "trained"])
-def test_versions_of_the_data_do_not_stand_beside_each_other(where):
-  made = {version: made_up("paper", config="digit", value=value) for version, value in (("V0.0", 16.0), ("V1.0", 14.0))}
-  for version, record_of in made.items():
-    record_of["metrics"] = {"mpjpe/interacting": record_of["metrics"]["mrrpe"]}
-    learnt = {"name": "interhand26m", "split": "train", "builder": "interhand26m", "version": version}
-    record_of["trained_with"] = [{"data": [learnt, {"name": "synthetic", "builder": "synthetic", "version": 7}]}]
-    record_of["evaluated_with"]["data"][0]["version"] = version
-  (final,) = lines_of(made, "| DIGIT | test | mpjpe/interacting | 14.27 mm |")
-  (initial,) = lines_of(made, "| DIGIT | test | mpjpe/interacting | 16.55 mm |")
-  assert final.endswith("| 14 [13, 15] | missing |")
-  assert initial.endswith("| 16 [15, 17] | missing |")
-  of_which = {"evaluated": made["V1.0"]["evaluated_with"]["data"], "trained": made["V1.0"]["trained_with"][0]["data"]}
-  of_which[where][0]["version"] = "V0.0"
-  (mixed,) = lines_of({"a": made["V1.0"]}, "| DIGIT | test | mpjpe/interacting | 14.27 mm |")
-  assert mixed.endswith("| missing | missing |")
-
-
-@pytest.mark.parametrize("variant", ["paper", "paper-all", "paper-rootnet"])
-def test_words_that_change_no_experiment_are_of_its_row(variant):
-  (line,) = lines_of({"a": made_up(variant)}, "| both | test | mpjpe/single | 12.16 mm |")
-  assert line.endswith("| 12 [11, 13] | missing |")
-
-
-def test_released_weights_have_rows_of_their_own():
-  made = {
-    name: made_up(name, config="digit", value=value) for name, value in (("paper", 14.0), ("paper-released", 11.0))
-  }
-  (released,) = lines_of(made, "| DIGIT | test | mpjpe/single | 10.73 mm |")
-  assert released.endswith("| 11 [10, 12] | missing |")
-  (paper,) = lines_of(made, "| DIGIT | test | mrrpe | 29.22 mm |")
-  assert paper.endswith("| 14 [13, 15] | missing |")
-  rendered = {"a": made_up("small", config="digit", dataset="synthetic/demo", value=43.0)}
-  (line,) = lines_of(rendered, "| DIGIT | test | mpjpe/single | 10.73 mm |")
-  assert line.endswith("| missing | small: 43 [42, 44] |")
 
 
 def _pipeline():
@@ -377,168 +301,3 @@ def test_the_committed_page_is_what_the_committed_records_give():
   folder = ROOT / "results"
   expected = page.page(record.read_all(folder), page.read_remarks(folder), views.read_all(folder))
   assert (ROOT / "RESULTS.md").read_text() == expected, "run `python -m jaxhands results` and commit RESULTS.md"
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> pathlib.Path:
-  """A run of seconds on a small data set."""
-  folder = tmp_path_factory.mktemp("results")
-  data = build(folder / "data", train=13, val=7)
-  config = rootnet.get_config("tiny")
-  config.data.train, config.data.eval, config.data.threads = (f"{data}:train",), (f"{data}:val",), 2
-  config.train_for, config.eval_every = "1 step", "1 step"
-  assert run.run(config, folder / "run")
-  return folder / "run"
-
-
-def test_a_finished_run_becomes_a_record_and_a_line(finished, tmp_path, capsys, monkeypatch):
-  monkeypatch.chdir(tmp_path)
-  assert cli.main(["results", "add", str(finished), "--note", "One step."]) == 0
-  path = tmp_path / "results" / "rootnet-tiny-seed0.json"
-  assert path.stat().st_size <= record.LARGEST_BYTES
-  made = json.loads(path.read_text())
-  answer = json.loads((finished / "eval" / "metrics.json").read_text())
-  assert made["metrics"].keys() == answer["metrics"].keys()
-  for key, metric in made["metrics"].items():
-    assert metric["value"] == pytest.approx(answer["metrics"][key], rel=1e-5)
-    assert metric["interval"] == pytest.approx(answer["intervals"][key], rel=1e-5)
-  assert made["config"]["system"]["name"] == "rootnet"
-  assert made["config"]["data"]["train"] == ["data:train"]  # no folder of one machine
-  assert made["dataset"] == "data"
-  (data,) = made["evaluated_with"]["data"]
-  assert (data["builder"], data["split"], data["examples"]) == ("tiny", "val", 7)
-  assert len(data["hash"]) == 8
-  assert [entry["data"][0]["split"] for entry in made["trained_with"]] == ["train"]
-  assert made["evaluated_with"]["code"] == provenance.code()
-  text = (tmp_path / "RESULTS.md").read_text()
-  assert "### rootnet-tiny-seed0" in text
-  assert "One step." in text
-  capsys.readouterr()
-  assert cli.main(["results", "add", str(finished)]) == 1
-  assert "is there already; give another --name, or --replace it" in capsys.readouterr().err
-  assert cli.main(["results", "add", str(finished), "--replace"]) == 0
-  assert cli.main(["results", "add", str(finished), "--name", "again"]) == 0
-  assert cli.main(["results"]) == 0
-  assert page.page(record.read_all(tmp_path / "results")) == (tmp_path / "RESULTS.md").read_text()
-
-
-def test_a_run_compares_with_itself(finished, capsys, monkeypatch):
-  monkeypatch.setenv("COLUMNS", "200")
-  assert cli.main(["compare", str(finished), str(finished), "--resamples", "50"]) == 0
-  assert "root_depth/all" in capsys.readouterr().out
-
-
-def test_what_is_no_record_is_named(tmp_path):
-  with pytest.raises(FileNotFoundError, match=r"no .*config\.json: train and evaluate the run first"):
-    record.of_run(tmp_path)
-  (tmp_path / "odd.json").write_text("{}")
-  with pytest.raises(ValueError, match=r"odd\.json is .*lacks 'format'.*records of experiments"):
-    record.read_all(tmp_path)
-  with pytest.raises(ValueError, match=r"the record would have .* bytes of 20,000: .*eval\.methods"):
-    record.write(made_up(note="x" * 30_000), tmp_path / "large.json")
-  assert not (tmp_path / "large.json").exists()
-  (tmp_path / "odd.json").write_text(json.dumps(made_up(note="x" * 30_000)))
-  with pytest.raises(ValueError, match="a record has at most 20,000"):
-    record.read_all(tmp_path)
-
-
-def test_records_say_nothing_twice():
-  part = {"name": "hdr.hasm", "width": 8}
-  first = {"system": part, "eval": {}, "schedule": {"name": "poly"}}
-  second = {"system": {"masks": "predicted", "hasm": part}, "batch_size": 4, "schedule": {"name": "poly"}}
-  other = {"system": part | {"width": 9}}
-  config = {"name": "hdr", "data": {"dir": ""}, "stages": {"hasm": first, "fine": second, "other": other}}
-  assert record._without_repeats(config) == config | {
-    "stages": {
-      "hasm": first,
-      "fine": second
-      | {"system": {"masks": "predicted", "hasm": "as stages.hasm.system"}, "schedule": "as stages.hasm.schedule"},
-      "other": other,
-    }
-  }
-  assert record._without_repeats({"system": part, "again": part}) == {"system": part, "again": part}
-  ends = [0.123456789, 1.0]
-  metrics = {"mpjpe/all": 1.0, "mrrpe": 2.0}
-  entry = {"method": "a", "metrics": metrics, "differences": {"mpjpe/all": ends, "mrrpe": ends}}
-  found = record._rounded_entry(entry, "mpjpe/single")
-  assert found == entry | {"differences": {"mpjpe/all": [0.123457, 1.0]}}
-
-
-@pytest.mark.parametrize(
-  ("text", "expected"),
-  [
-    ("/data/of/me/set:train", "set:train"), ("~/runs/a:backbone", "a:backbone"), ("/a/b+/c/d", "b+d"),
-    ("synthetic/demo:train", "synthetic/demo:train"), ("stages/first", "stages/first"), ("", ""), ("1/2", "1/2"),
-  ],
-)  # fmt: skip
-def test_folders_of_a_machine_are_left_out(text, expected):
-  assert record._without_folders({"a": [text, 3]}) == {"a": [expected, 3]}
-
-
-def test_the_code_is_known_by_its_commit_and_changes(tmp_path, monkeypatch):
-  def git(*arguments):
-    subprocess.run(["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *arguments], check=True)
-
-  (tmp_path / "jaxhands").mkdir()
-  source = tmp_path / "jaxhands" / "__init__.py"
-  source.write_text("")
-  kept = [tmp_path / "RESULTS.md", tmp_path / "results" / "a-seed0.json"]
-  kept[1].parent.mkdir()
-  for path in kept:
-    path.write_text("")
-  monkeypatch.setattr(provenance, "_ROOT", tmp_path.resolve())
-  assert provenance.code()["commit"] == ""
-  git("init", "-q")
-  git("add", "-A")
-  git("commit", "-qm", "first")
-  found = provenance.code()
-  assert len(found["commit"]) == 40
-  assert not found["modified"]
-  for path in kept:  # which a run changes when it is done
-    path.write_text("changed")
-  assert provenance.code() == found
-  source.write_text("changed = True\n")
-  assert provenance.code() == found | {"modified": True}
-
-
-def test_code_that_trained_is_noted_once_a_version(tmp_path, monkeypatch):
-  versions = iter(["a", "a", "b"])
-  monkeypatch.setattr(provenance, "code", lambda: {"commit": next(versions)})
-  for _ in range(3):
-    provenance.note_training(tmp_path, [])
-  entries = json.loads((tmp_path / "origin.json").read_text())
-  assert [entry["code"]["commit"] for entry in entries] == ["a", "b"]
-
-
-def test_what_a_paper_has_and_a_run_has_not_stands_beside_its_number():
-  accepted = ["no_vgg: VGG-16's weights", "no_imagenet: ImageNet weights of ResNet-50"]
-  records = {"a": made_up(accepted=accepted)}
-  (line,) = lines_of(records, "| human | test | mpjpe/single | 12.58 mm |")
-  assert line.endswith("| 12 [11, 13]; no_imagenet, no_vgg | missing |")
-  assert f"Lacks what the paper has: {'; '.join(accepted)}." in page.page(records)
-
-
-def test_the_command_is_the_one_that_was_typed():
-  typed = ["/usr/bin/python3", "/somewhere/launch.py", "--config=configs/hdr.py:tiny", "--workdir", "a folder"]
-  assert provenance.command(typed) == "python launch.py --config=configs/hdr.py:tiny --workdir 'a folder'"
-  assert provenance.command([typed[0], "-u", *typed[1:]]) == provenance.command(typed)
-  assert provenance.command(["python", "-m", "pytest", "tests"]) == provenance.command([]) == ""
-
-
-def test_a_record_holds_verdicts_and_no_command(tmp_path):
-  evaluated = {
-    "metrics": {"mrrpe": 1.0}, "intervals": {"mrrpe": [0.0, 2.0]}, "units": {"mrrpe": "mm"}, "mean_pose": {},
-    "also": [], "system": "s", "dataset": "d", "split": "test", "examples": 3, "protocol": PROTOCOL,
-    "verdicts": {"mrrpe": {"kind": "few", "beside": "mean wrists", "baseline": 1 / 3, "more": [0.1, 0.2]}},
-  }  # fmt: skip
-  noted = {"code": {"commit": "c"}, "date": "2026-11-29T12:34+00:00", "command": "python launch.py --workdir=/a/b"}
-  (tmp_path / "eval").mkdir()
-  for name, content in (
-    ("config.json", {"name": "n", "variant": "v", "seed": 0}), ("eval/metrics.json", evaluated),
-    ("eval/origin.json", noted),
-  ):  # fmt: skip
-    (tmp_path / name).write_text(json.dumps(content))
-  made = record.of_run(tmp_path)
-  assert made["date"] == "2026-11-29"
-  assert made["verdicts"] == {"mrrpe": {"kind": "few", "beside": "mean wrists", "baseline": 0.333333}}
-  assert made["evaluated_with"] == {"code": {"commit": "c"}}
