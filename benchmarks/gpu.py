@@ -335,7 +335,8 @@ def run_all(path: pathlib.Path, found: dict[str, Any], until: float, dry: bool) 
     files.write_json(path, found)
     if "error" in row:
       failed.add(job)
-      print(row["error"], file=sys.stderr)
+    for wrong in filter(None, map(row.get, ("error", "profile_error"))):
+      print(wrong, file=sys.stderr)
     speed = f"{row['pictures_per_s']:.0f} pictures/s" if "pictures_per_s" in row else ""
     state = speed or next(word for word in ("out_of_memory", "unfinished", "error") if word in row)
     print(f"{job}, batch {batch}: {state}, {row['wall_s']:.0f} s", flush=True)

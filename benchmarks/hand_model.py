@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,13 @@ def milliseconds(call: Callable[[], Any], repeats: int = 50) -> float:
 
 
 def main() -> None:
-  model = HandModel.from_mano(sys.argv[1]) if len(sys.argv) > 1 else HandModel.default()
+  parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+  parser.add_argument("mano", nargs="?", help="folder with MANO's files (default: the embedded hand)")
+  folder = parser.parse_args().mano
+  try:
+    model = HandModel.from_mano(folder) if folder else HandModel.default()
+  except (OSError, ValueError) as error:
+    parser.error(str(error))
   print(f"{model.identity}, {model.v_template.shape[1]} vertices, jax on {jax.default_backend()}")
   mano = np.random.default_rng(0).normal(size=(BATCH, 2, schema.MANO_DIM)).astype(np.float32) * 0.3
   tips = model.tips_only()

@@ -61,7 +61,10 @@ def main() -> None:
   parser.add_argument("--json", type=pathlib.Path, help="also write the figures there")
   args = parser.parse_args()
   if args.run:
-    found = json.loads((args.run / files.TIMINGS).read_text())
+    try:
+      found = json.loads((args.run / files.TIMINGS).read_text())
+    except (OSError, ValueError) as error:
+      parser.error(f"--run {args.run}: {error}")
   else:
     found = measured(args.variant, args.batch, args.dtype)
   print(f"{found['device']}, {found['pictures']} pictures at once; ms a picture (two hands)")

@@ -30,7 +30,10 @@ def main() -> None:
   parser.add_argument("--changes", type=int, default=1000, help="in all (default: %(default)s)")
   args = parser.parse_args()
   config, model = MultiHandsConfig("synthetic"), hand_model("")
-  builder = cast(Any, tfds.builder_from_directory(str(args.folder)))
+  try:
+    builder = cast(Any, tfds.builder_from_directory(str(args.folder)))
+  except OSError as error:
+    parser.error(f"{args.folder} is no data set: {error}")
   data = builder.as_data_source(next(iter(builder.info.splits)))
   records = [data[i] for i in np.linspace(0, len(data) - 1, min(args.records, len(data))).round().astype(int)]
   likely = perturb.likely_of(np.stack([record["mano"][:, 3:48] for record in data]).astype(np.float64))

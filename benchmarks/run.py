@@ -21,7 +21,6 @@ import os
 import pathlib
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -234,30 +233,34 @@ def main() -> None:
   parser.add_argument("--table", type=pathlib.Path, help="print the table of such a file, and measure nothing")
   args = parser.parse_args()
   if args.table:
-    found = json.loads(args.table.read_text())
+    try:
+      found = json.loads(args.table.read_text())
+    except (OSError, ValueError) as error:
+      parser.error(f"--table {args.table}: {error}")
     print(f"{table(found)}\n\n{where(found)}")
     return
   from benchmarks import subjects, torch_twins
   from jaxhands.runs import provenance
 
+  sizes = [args.size] if args.size else ["demo", "paper"]
   try:
     found = begun(args.json)
+    chosen = [subject for size in sizes for subject in subjects.all_of(size, args.system)]
   except ValueError as error:
-    sys.exit(str(error))
+    parser.error(str(error))
   done = {(row["subject"], row["size"], "torch" in row) for row in found["rows"]}
   subjects.records_folder()
-  for size in [args.size] if args.size else ["demo", "paper"]:
-    for subject in subjects.all_of(size, args.system):
-      beside = args.torch and torch_twins.has(subject.system)
-      if (subject.name, size, beside) in done:
-        continue
-      batch = PAPER_BATCH if size == "paper" else subject.config.batch_size
-      start, code = time.perf_counter(), provenance.code()
-      row = measure(subject.name, size, batch, beside)
-      found["rows"].append(row | {"code": code})
-      print(f"{subject.name} {size}: {time.perf_counter() - start:.0f} s", flush=True)
-      if args.json:
-        files.write_json(args.json, found)
+  for subject in chosen:
+    beside = args.torch and torch_twins.has(subject.system)
+    if (subject.name, subject.size, beside) in done:
+      continue
+    batch = PAPER_BATCH if subject.size == "paper" else subject.config.batch_size
+    start, code = time.perf_counter(), provenance.code()
+    row = measure(subject.name, subject.size, batch, beside)
+    found["rows"].append(row | {"code": code})
+    print(f"{subject.name} {subject.size}: {time.perf_counter() - start:.0f} s", flush=True)
+    if args.json:
+      files.write_json(args.json, found)
   print(f"{table(found)}\n\n{where(found)}")
 
 

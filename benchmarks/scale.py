@@ -140,11 +140,15 @@ def main() -> None:
 
   jax.config.update("jax_platforms", "cpu")
   jax.config.update("jax_num_cpu_devices", max(DEVICES))
+  try:
+    chosen = subjects.all_of("paper" if args.hours else args.size, args.system)
+  except ValueError as error:
+    parser.error(str(error))
   if args.hours:
-    print(hours_table([one for one in subjects.all_of("paper", args.system) if one.system.objectives]))
+    print(hours_table([one for one in chosen if one.system.objectives]))
     return
   rows = []
-  for subject in subjects.all_of(args.size, args.system):
+  for subject in chosen:
     if subject.system.objectives:
       layouts = [(devices, fsdp) for devices in DEVICES for fsdp in sorted({1, devices})]
       for devices, fsdp in layouts:

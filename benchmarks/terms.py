@@ -108,7 +108,11 @@ def main() -> None:
   args = parser.parse_args()
   for variant in args.variants:
     name, _, words = variant.partition(":")
-    for stage, config in stages.of(importlib.import_module(f"configs.{name}").get_config(words)):
+    try:
+      whole = importlib.import_module(f"configs.{name}").get_config(words)
+    except (ImportError, ValueError) as error:
+      parser.error(str(error))
+    for stage, config in stages.of(whole):
       for objective, norms in at_start(config, args.batch, args.steps).items():
         whole = norms.pop("loss")
         print(f"{variant}{'/' if stage else ''}{stage}, {objective}: {whole:.3g}")

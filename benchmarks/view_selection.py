@@ -77,11 +77,14 @@ def main() -> None:
   args = parser.parse_args()
   if args.scenes < 1 or args.cameras < 2:
     parser.error("there must be a scene, and two cameras to choose from")
+  try:
+    model = load(args.run, batch_size=min(args.cameras, 16))
+  except (OSError, ValueError) as error:
+    parser.error(str(error))
   count = args.scenes * args.cameras
   # The people, poses and backgrounds of no training.
   made = SyntheticConfig(0, 0, count, args.seed, "demo", upright_deg=180.0, cameras=args.cameras, hands="pair")
   source = Built(str(build(made)))
-  model = load(args.run, batch_size=min(args.cameras, 16))
   keys = {"picture", "box_img", "camera_img", "joints_cam"} & RECORD.keys()
   records = [source.read("test", row, keys) for row in range(count)]
   mode, samples = predicted(model, records)
