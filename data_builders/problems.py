@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TextIO
 
 SHOWN = 5  # names of a kind on the terminal
+_IN_ONE_LINE = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})  # of names as a download may have them
 
 UNUSABLE, LEFT_OUT, MASKED, NOTED = "cannot build", "record left out", "masked", "noted"
 
@@ -27,9 +28,10 @@ class Problems:
     Args:
       kind: of `consequence`.
       split: where it is, "" = in none.
-      name: the file, picture or frame.
-      detail: what exactly.
+      name: the file, picture or frame; tabs and ends of lines in it are written as \\t and \\n.
+      detail: what exactly; the same.
     """
+    name, detail = name.translate(_IN_ONE_LINE), detail.translate(_IN_ONE_LINE)
     self.counts[kind, split] += 1
     shown = self.first.setdefault((kind, split), [])
     if len(shown) < SHOWN:

@@ -107,13 +107,13 @@ def build(
   if is_complete(plan, folder):
     return folder
   with clear_errors(folder), lock.only(folder, wait=True):
-    if not _is_claimed(plan, folder):
+    if not is_claimed(plan.name, plan.arguments, folder):
       _write_json(folder / "build.json", _identity(plan))
     # The lock is ours, so whatever is unfinished here was left by a killed build.
     for partial in folder.glob(f".*{_PARTIAL}"):
       shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
     if not _is_complete(folder, shards):
-      _remove_damaged(folder, shards)
+      _remove_damaged(shards)
       (folder / "dataset_info.json").unlink(missing_ok=True)
       _write_shards(plan, shards, jobs, beam, progress or (lambda finished, total: None))
       _write_metadata(plan, folder, shards)
@@ -127,7 +127,7 @@ def is_complete(plan: Plan, folder: pathlib.Path) -> bool:
     BuildError: the folder belongs to something else.
   """
   folder = expanded(folder).absolute()
-  return _is_claimed(plan, folder) and _is_complete(folder, _shards(plan, folder))
+  return is_claimed(plan.name, plan.arguments, folder) and _is_complete(folder, _shards(plan, folder))
 
 
 def _shards(plan: Plan, folder: pathlib.Path) -> list[Shard]:
@@ -162,9 +162,9 @@ def _is_complete(folder: pathlib.Path, shards: list[Shard]) -> bool:
   return found == announced
 
 
-def _remove_damaged(folder: pathlib.Path, shards: list[Shard]) -> None:
-  """Of a data set that was finished once, the shards that have lost something; of another one, all are whole."""
-  for shard in shards if (folder / "dataset_info.json").exists() else ():
+def _remove_damaged(shards: list[Shard]) -> None:
+  """Removes the shards that lack something: what was written here was whole, but perhaps not what was copied here."""
+  for shard in shards:
     if shard.path.exists() and (found := _count(shard.path)) != shard.stop - shard.start:
       words = f"has {found} of {shard.stop - shard.start} records" if found is not None else "cannot be read"
       logging.getLogger(__name__).warning("%s %s; it is written anew", shard.path, words)
@@ -187,8 +187,12 @@ def _identity(plan: Plan) -> dict[str, Any]:
   return {"builder": plan.name, "format": FORMAT, "hash": arguments_hash(plan.arguments), "arguments": plan.arguments}
 
 
-def _is_claimed(plan: Plan, folder: pathlib.Path) -> bool:
-  """Whether the folder was begun with these arguments; BuildError where it is something else's."""
+def is_claimed(name: str, arguments: Mapping[str, Any], folder: pathlib.Path) -> bool:
+  """Whether the folder was begun with a plan's name and arguments.
+
+  Raises:
+    BuildError: the folder belongs to something else.
+  """
   if not folder.exists():
     return False
   if not folder.is_dir():
@@ -203,7 +207,7 @@ def _is_claimed(plan: Plan, folder: pathlib.Path) -> bool:
     theirs = {"builder": found["builder"], "format": found["format"], **found["arguments"]}
   except (ValueError, KeyError, TypeError) as error:
     raise BuildError(f"{folder}/build.json is damaged ({error}); delete the folder or give another") from error
-  ours = json.loads(json.dumps({"builder": plan.name, "format": FORMAT, **plan.arguments}))
+  ours = json.loads(json.dumps({"builder": name, "format": FORMAT, **arguments}))
   differing = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
   if differing:
     each = ", ".join(f"{key} {theirs.get(key)!r} there and {ours.get(key)!r} here" for key in differing)

@@ -10,6 +10,7 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from data_builders.interhand26m.problems import KINDS
 from data_builders.interhand26m.records import Source, load_model, make_record
 from data_builders.interhand26m.rootnet import write_root_depths
 from data_builders.interhand26m.survey import Say, survey
+from data_builders.interhand26m.tables import Split
 from data_builders.problems import Problems
 from data_builders.shards import BuildError
 from jaxhands.hands.mano_files import ManoFileError
@@ -29,6 +31,7 @@ from jaxhands.runs import lock
 NAME = "interhand26m"
 _SUFFIX = {"ALL": "", "H": "-human", "M": "-machine"}
 _SURVEY = ".survey"
+_DEPTHS = "root_depths.npz"
 _RECORDS_PER_SHARD = 2000  # 120 MB
 
 
@@ -149,6 +152,8 @@ def build(
     raise BuildError(
       f"{out} was begun with another {' and another '.join(differing)}; give another folder or delete this one"
     )
+  with shards.clear_errors(out), lock.only(out, wait=True):
+    found = _with_late_depths(config, surveyed, found)
   arguments = {**found["of"], "splits": found["splits"]}
   arguments.pop("files")
   source = Source(
@@ -165,14 +170,13 @@ def build(
     records_per_shard=_RECORDS_PER_SHARD,
   )
   with shards.clear_errors(out), lock.only(out, wait=True):
-    for split, summary in found["splits"].items() if not shards.is_complete(plan, out) else ():
-      if _digest(surveyed / split) != summary["labels"]:
-        raise BuildError(shards.damaged_table(surveyed / split, surveyed, "its tables are not those that were written"))
+    if not shards.is_complete(plan, out):
+      _check_tables(surveyed, found["splits"])
   shards.build(plan, out, shards.usable_cores() if jobs is None else jobs, progress, beam)
   shutil.copyfile(surveyed / "problems.tsv", out / "quarantine.tsv")
   for split in plan.counts:
-    if (surveyed / split / "root_depths.npz").is_file():
-      shutil.copyfile(surveyed / split / "root_depths.npz", out / f"root_depths-{split}.npz")
+    if (surveyed / split / _DEPTHS).is_file():
+      shutil.copyfile(surveyed / split / _DEPTHS, out / f"root_depths-{split}.npz")
   return out, found["problems"]
 
 
@@ -183,7 +187,7 @@ _DESCRIPTION = (
 
 
 def _identity(config: InterHandConfig) -> dict[str, object]:
-  """What decides the survey, but for the pictures: those that come later are for a new folder."""
+  """What decides the survey, but for the pictures, of which those that come later are for a new folder, and RootNet."""
   files = find_splits(config.folder, config.branch, config.splits)
   read_human_ids(config, files)
   lists = sorted(expanded(text) for text in config.human_ids)
@@ -225,16 +229,52 @@ def _survey_all(config: InterHandConfig, folder: pathlib.Path, problems: Problem
   files = find_splits(config.folder, config.branch, config.splits)
   ids, identity = read_human_ids(config, files), _identity(config)
   model = load_model(config.mano) if config.mano else None
-  splits = {}
+  splits, rootnet = {}, {}
   for of_split in files:
     (folder / of_split.split).mkdir()
     found = survey(of_split, folder / of_split.split, config.branch, ids.get(of_split.split), model, problems, say)
     if found is None:
       continue
-    write_root_depths(of_split, found, folder / of_split.split / "root_depths.npz", problems)
+    write_root_depths(of_split, found, folder / of_split.split / _DEPTHS, problems)
+    rootnet[of_split.split] = [path.name for path in of_split.rootnet]
     splits[of_split.split] = {"records": len(found.rows), "labels": _digest(folder / of_split.split)}
-  summary = {"of": identity, "splits": splits, "problems": problems.lines()}
-  (folder / "survey.json").write_text(json.dumps(summary, indent=2) + "\n")
+  _write_summary(folder, {"of": identity, "splits": splits, "problems": problems.lines(), "rootnet": rootnet})
+
+
+def _with_late_depths(config: InterHandConfig, surveyed: pathlib.Path, found: dict[str, Any]) -> dict[str, Any]:
+  """The survey's summary, after RootNet's files that came later were made tables."""
+  looked_at = {split: found.get("rootnet", {}).get(split, []) for split in found["splits"]}
+  late = {
+    files.split: files
+    for files in find_splits(config.folder, config.branch, config.splits)
+    if looked_at.get(files.split) not in (None, [path.name for path in files.rootnet])
+    and not (surveyed / files.split / _DEPTHS).is_file()
+  }
+  if not late:
+    return found
+  _check_tables(surveyed, {split: found["splits"][split] for split in late})
+  with (surveyed / "problems.tsv").open("a", encoding="utf-8", errors="backslashreplace") as listing:
+    problems = Problems(KINDS, listing)
+    for split, files in late.items():
+      partial = surveyed / split / f".{_DEPTHS}.partial"
+      if write_root_depths(files, Split(surveyed / split), partial, problems) and partial.is_file():
+        partial.replace(surveyed / split / _DEPTHS)
+  looked_at |= {split: [path.name for path in files.rootnet] for split, files in late.items()}
+  found = found | {"problems": [*found["problems"], *problems.lines()], "rootnet": looked_at}
+  _write_summary(surveyed, found)
+  return found
+
+
+def _write_summary(folder: pathlib.Path, summary: dict[str, Any]) -> None:
+  partial = folder / ".survey.json.partial"
+  partial.write_text(json.dumps(summary, indent=2) + "\n")
+  partial.replace(folder / "survey.json")
+
+
+def _check_tables(surveyed: pathlib.Path, splits: dict[str, Any]) -> None:
+  for split, summary in splits.items():
+    if _digest(surveyed / split) != summary["labels"]:
+      raise BuildError(shards.damaged_table(surveyed / split, surveyed, "its tables are not those that were written"))
 
 
 def _digest(folder: pathlib.Path) -> str:

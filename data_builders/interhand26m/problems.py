@@ -33,4 +33,5 @@ KINDS = {
   "MANO fit far from the joints": MASKED,
   "broken RootNet file": NOTED,
   "missing RootNet depth": NOTED,
+  "RootNet depth that cannot be": NOTED,
 }

@@ -60,14 +60,15 @@ def survey(
     folder: an empty one.
     branch: of `layout.BRANCHES`.
     human_ids: V1.0: ids of the annotations that people made; None where they are not known.
-    model: the user's MANO; None leaves fitted parameters out.
+    model: the user's MANO; None leaves fitted parameters out, and their file may be missing.
     problems: gets what is wrong.
     say: told how far it is.
   Returns:
     None when an annotation file is missing or broken, which is then among the problems.
   """
   split = files.split
-  for role in sorted({"data", "camera", "joint_3d"} - set(files.annotations)):
+  needed = {"data", "camera", "joint_3d"} | ({"mano"} if model is not None else set())
+  for role in sorted(needed - set(files.annotations)):
     problems.add("missing annotation file", split, str(getattr(files, role)))
 
   def read(role: str, reader: Callable[..., _T], *arguments: Any) -> _T | None:
@@ -91,7 +92,7 @@ def survey(
   frames = read("joint_3d", read_joints, folder)
   fits = read("mano", read_mano, folder) if model is not None else None
   data = read("data", read_data, folder)
-  if cameras is None or frames is None or data is None:
+  if cameras is None or frames is None or data is None or (model is not None and fits is None):
     return None
   np.savez(folder / "cameras.npz", **dataclasses.asdict(cameras))
   pictures, entries, sequences = data

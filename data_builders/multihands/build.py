@@ -87,6 +87,7 @@ def source_of(
   folder = shards.default_folder(f"{NAME}-{_short(built.folder)}", arguments, root) if out is None else out
   folder = expanded(folder).absolute()
   surveyed = folder / f"{_SURVEY}-{shards.arguments_hash(arguments)}"
+  shards.is_claimed(NAME, arguments, folder)  # an error, before anything is written into a folder of something else
   with shards.clear_errors(folder), lock.only(folder, wait=True):
     survey(surveyed, config, built, _hand_model(config), say)
   return Source(config, built, str(surveyed)), folder

@@ -11,10 +11,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from jaxhands import schema
+from jaxhands.hands.fit import LEAST_JOINTS_CAM
 from jaxhands.paths import expanded
 from jaxhands.runs import folder as files
 
 LARGEST_MM = 15.0  # mean distance of a hand's joints from the model's, from which on parameters teach the wrong hand
+LARGEST_SHAPE = 8.0  # deviations; small children's hands have up to 7, joints in centimetres 16 and more
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,7 +28,8 @@ class Fits:
     hand_model: identity of the model whose parameters these are.
     record_id, record_hash: of each record; the latter says which picture and box it shows, see `schema.record_hash`.
     mano: the schema's layout.
-    valid: the hand was fitted to joints in space, the search came to an end, and the joints lie near enough.
+    valid: the hand was fitted to joints in space, three at least, the search came to an end, the joints lie near
+      enough, and its shape is one that hands have.
   """
 
   path: pathlib.Path
@@ -45,10 +48,12 @@ class Fits:
       DamagedFile: it holds something else, as the fits of a predictions.json do.
     """
     path = expanded(path)
-    names = ("hand_model", "record_id", "record_hash", "mano", "valid", "converged", "residual_mm")
+    names = ("hand_model", "record_id", "record_hash", "mano", "valid", "converged", "residual_mm", "error_mm")
     arrays = files.read_arrays(path, "fit the data set again: python -m jaxhands fit NAME:SPLIT", names)
-    near = (arrays["residual_mm"] > 0) & (arrays["residual_mm"] <= LARGEST_MM)  # 0 = fitted to pixels alone
-    valid = arrays["valid"] & arrays["converged"] & near
+    in_space = (arrays["error_mm"] > 0).sum(-1) >= LEAST_JOINTS_CAM  # else fitted to pixels above all
+    near = arrays["residual_mm"] <= LARGEST_MM
+    usual = np.abs(arrays["mano"][..., schema.MANO_SHAPE]).max(-1) <= LARGEST_SHAPE
+    valid = arrays["valid"] & arrays["converged"] & in_space & near & usual
     mano = np.where(valid[..., None], arrays["mano"], 0).astype(np.float32)
     return cls(path, str(arrays["hand_model"]), arrays["record_id"], arrays["record_hash"], mano, valid)
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from jaxhands.paths import check_on_disk, expanded
 
 _SPLITS = {"train": "train", "eval": "test"}  # that a data set's name alone stands for in flags
+_PATH = ("/", "./", "../", "~")  # how a path begins, which may hold colons, as a split's brackets may
+_PATH_AND_SPLIT = re.compile(r"(.*):((?:[^:\[\]]|\[[^\]]*\])+)", re.DOTALL)
 
 
 def root(folder: str = "") -> pathlib.Path:
@@ -53,10 +55,12 @@ def parse(text: str) -> tuple[str, str, str]:
     FileNotFoundError: it is an address, as gs://BUCKET/NAME:SPLIT.
   """
   check_on_disk(text)
-  name, _, split = text.partition(":")
+  is_path = text.startswith(_PATH)
+  found = _PATH_AND_SPLIT.fullmatch(text) if is_path else None
+  name, split = found.groups() if found else ("", "") if is_path else text.partition(":")[::2]
   if not name or not split:
     raise ValueError(f"data set {text!r}: write NAME:SPLIT, NAME/VARIANT:SPLIT or FOLDER:SPLIT, e.g. 'synthetic:train'")
-  if name.startswith(("/", "./", "../", "~")):
+  if is_path:
     return name, "", split
   name, _, variant = name.partition("/")
   return name, variant, split
@@ -69,7 +73,7 @@ def find(name: str, variant: str = "", folder: str = "") -> pathlib.Path:
     FileNotFoundError: there is none; says how to build it.
     ValueError: there are several; says which.
   """
-  if name.startswith(("/", "./", "../", "~")):
+  if name.startswith(_PATH):
     path = expanded(name)
     if not (path / "features.json").is_file():
       raise FileNotFoundError(f"there is no data set in {path}")
@@ -122,5 +126,5 @@ def named_in_flags(arguments: Sequence[str]) -> list[str]:
     if "dir" in words:
       folder = expanded(words["dir"]).absolute()
       where = str(folder if (folder / "features.json").is_file() else find(name, variant, str(folder)))
-    kept.append(f"--config.data.{use}=('{where}:{split}',)")
+    kept.append(f"--config.data.{use}=({f'{where}:{split}'!r},)")
   return kept

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import logging
 import pathlib
 import threading
@@ -30,7 +31,7 @@ Kind = Literal["all", "single", "interacting"]
 _log = logging.getLogger(__name__)
 _ESTIMATES = {"root_depth_estimated", "root_depth_estimated_valid"}
 _OF_FITS = {"source", "hand_present", "mano_valid"}  # what says whether and which parameters a record gets
-_INDEX_KEYS = ("record_id", "hand_present", "joints_img_valid", "removed_valid", "hand_model")
+_INDEX_KEYS = {"record_id", "hand_present", "joints_img_valid", "removed_valid", "hand_model"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,7 @@ class DataSet:
   Attributes:
     folder: with the data set's `features.json`.
     split: of TFDS, e.g. "train" or "val[:10%]".
-    kind: pictures of one hand, of two, or all.
+    kind: pictures of exactly one hand, of two, or all.
     limit: the first examples only, after `kind`; 0 = all.
     root_depths: file of `RootDepths` with RootNet's results for this split; "" = none.
     fits: file with parameters of hands that have none of their own, see `data.fits`; "" = none.
@@ -111,6 +112,11 @@ class Records:
       fits = f" with {self.data_set.fits}" if self._fits else ""
       raise ValueError(f"{self.data_set.folder}{fits} mixes parameters of the hand models {models}")
     return models[0] if models else ""
+
+  @property
+  def labels(self) -> frozenset[str]:
+    """Flags, like "parts_valid", that are set in any record of the split, parameters of `DataSet.fits` included."""
+    return frozenset(self._index.labels) | ({"mano_valid"} if self._fits and self._fits.valid.any() else set())
 
   def __len__(self) -> int:
     return len(self._rows)
@@ -271,55 +277,72 @@ class _Index:
   hand_present: Bool[np.ndarray, "N 2"]
   annotated: Bool[np.ndarray, "N 2"]  # the hand has a joint in the picture, or a picture of it alone
   hand_models: tuple[str, ...]
+  labels: tuple[str, ...]  # flags that are set in any record
+  content: str  # which build these are of
 
   @classmethod
   def of(cls, builder: Any, data_set: DataSet, raw: Any) -> _Index:
     # Quoted, so that no two splits have one file.
     path = pathlib.Path(data_set.folder) / f"index-{urllib.parse.quote(data_set.split, safe='')}.npz"
+    content = _content(path.parent)
     try:
-      found = files.read_arrays(path, "it is made anew", [field.name for field in dataclasses.fields(cls)])
-      if {found["hand_present"].shape, found["annotated"].shape} == {(len(raw), 2)}:
-        return cls(found["hand_present"], found["annotated"], tuple(found["hand_models"].tolist()))
+      found = files.read_arrays(path, "it is made anew")
+      if str(found.get("content")) == content:  # one of before this was kept has none
+        models, labels = (tuple(found[key].tolist()) for key in ("hand_models", "labels"))
+        return cls(found["hand_present"], found["annotated"], models, labels, content)
     except files.DamagedFile as error:
       _log.warning("%s", error)
     except OSError:  # there is none, or a split of many parts has too long a name
       pass
-    index = cls._read(builder, data_set, raw)
+    index = cls._read(builder, data_set, raw, content)
     index._write(path)
     return index
 
   @classmethod
-  def _read(cls, builder: Any, data_set: DataSet, raw: Any) -> _Index:
-    features = _subset(builder, frozenset(_INDEX_KEYS), data_set.folder)
-    rows: list[dict[str, Any]] = []
+  def _read(cls, builder: Any, data_set: DataSet, raw: Any, content: str) -> _Index:
+    flags = {key for key in builder.info.features if key.endswith("_valid")}
+    present: list[np.ndarray] = []
+    annotated: list[np.ndarray] = []
+    models: set[str] = set()
+    labels: set[str] = set()
     try:
       for at in range(0, len(raw), 256):
-        for content in _together(raw, range(at, min(at + 256, len(raw)))):
-          rows.append(shard_files.example(content, features, {}))
+        features = _subset(builder, frozenset(_INDEX_KEYS | (flags - labels)), data_set.folder)  # few: each takes long
+        for encoded in _together(raw, range(at, min(at + 256, len(raw)))):
+          row = shard_files.example(encoded, features, {})
+          present.append(row["hand_present"])
+          annotated.append(row["joints_img_valid"].any(-1) | row["removed_valid"])
+          models.add(row["hand_model"].decode())
+          labels |= {flag for flag in flags - labels if np.any(row[flag])}
     except Exception as error:
-      name = f"{data_set.folder}:{data_set.split}[{len(rows)}]"
-      raise ValueError(shard_files.unreadable(builder, data_set.split, len(rows), name, error)) from error
-    return cls(
-      np.array([row["hand_present"] for row in rows], bool).reshape(-1, 2),
-      np.array([row["joints_img_valid"].any(-1) | row["removed_valid"] for row in rows], bool).reshape(-1, 2),
-      tuple(sorted({row["hand_model"].decode() for row in rows})),
-    )
+      name = f"{data_set.folder}:{data_set.split}[{len(present)}]"
+      raise ValueError(shard_files.unreadable(builder, data_set.split, len(present), name, error)) from error
+    of_hands = [np.array(rows, bool).reshape(-1, 2) for rows in (present, annotated)]
+    return cls(of_hands[0], of_hands[1], tuple(sorted(models)), tuple(sorted(labels)), content)
 
   def _write(self, path: pathlib.Path) -> None:
     """Whole or not at all; a folder that cannot be written to costs only the next reading."""
-    models = np.array(self.hand_models)
+    arrays: dict[str, Any] = {key: np.array(value) for key, value in dataclasses.asdict(self).items()}
     with contextlib.suppress(OSError), files.written(path) as file:
-      np.savez(file, hand_present=self.hand_present, annotated=self.annotated, hand_models=models)
+      np.savez(file, **arrays)
 
   def examples(self, kind: Kind, view: Literal["pair", "hand"]) -> tuple[np.ndarray, np.ndarray]:
     """Rows and indices into `schema.VIEWS`, in the order of the records, right before left."""
-    interacting = self.hand_present.all(-1)
-    wanted = np.ones_like(interacting) if kind == "all" else interacting == (kind == "interacting")
+    hands = self.hand_present.sum(-1)
+    wanted = np.isin(hands, {"all": (0, 1, 2), "single": (1,), "interacting": (2,)}[kind])
     if view == "pair":
       rows = np.flatnonzero(wanted)
       return rows, np.zeros(len(rows), np.int8)
     rows, hands = np.nonzero(wanted[:, None] & self.hand_present & self.annotated)
     return rows, (hands + 1).astype(np.int8)
+
+
+def _content(folder: pathlib.Path) -> str:
+  """Stands for what was built into a folder."""
+  found = hashlib.sha256((folder / "dataset_info.json").read_bytes())
+  with contextlib.suppress(FileNotFoundError):
+    found.update((folder / "build.json").read_bytes())
+  return found.hexdigest()
 
 
 def _together(raw: Any, rows: range) -> Iterable[bytes]:

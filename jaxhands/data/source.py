@@ -10,6 +10,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import functools
+import logging
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal
@@ -22,6 +23,11 @@ from jaxhands.data import host_ops, workers
 from jaxhands.data.records import Cached, DataSet, Records
 
 Ops = Sequence[Any]  # of `systems.base.HostOp`
+
+_log = logging.getLogger(__name__)
+# Without these nothing is learnt of what a system needs them for; without others, as joints in space, the rest is.
+_TAUGHT_BY = frozenset(f"{label}_valid" for label in ("joints_img", "mano", "masks", "parts", "removed", "root_depth"))
+_TAUGHT_LESS_BY = frozenset(f"{label}_valid" for label in ("camera", "hand_present", "joints_cam"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +87,10 @@ def train_batches(
     start: first step.
     reading: threads, processes, memory.
   Raises:
-    ValueError: the batch does not divide among the processes, or a record cannot be made an example (named).
+    ValueError: the batch does not divide among the processes, a record cannot be made an example (named), or no
+      record has a label that is needed.
   """
+  check_labels(records, needs)
   reading = reading or Reading()
   examples = _examples(records, ops, needs, reading, seed, endless=True)
   rows = _Rows(examples, batch_size, reading)
@@ -109,6 +117,29 @@ def eval_batches(
   if positions is not None:
     examples = _At(examples, tuple(int(position) for position in positions))
   return _iterate(_Rows(examples, batch_size, reading), 0, reading)
+
+
+def check_labels(records: Sequence[Records], needs: Collection[str]) -> None:
+  """Whether data sets that are trained on together have what is to be learnt from them; a line about less.
+
+  Raises:
+    ValueError: a label is needed that no record of any of them has, so that losses would be 0.
+  """
+  missing = set(needs) - frozenset().union(*(one.labels for one in records))
+  names = ", ".join(f"{one.data_set.folder}:{one.data_set.split}" for one in records)
+  # Who learns joints takes the picture itself where there is none without the other hand.
+  if refused := sorted(missing & _TAUGHT_BY - ({"removed_valid"} if "joints_img" in needs else set())):
+    raise ValueError(
+      f"no record of {names} has a valid {refused[0].removesuffix('_valid')!r}, so that nothing is learnt from it; "
+      "train on a set that has it (InterHand2.6M: built with --mano; 'mano' may also come from config.data.fits)"
+    )
+  for flag in sorted(missing & _TAUGHT_LESS_BY):
+    _tell(f"no record of {names} has a valid {flag.removesuffix('_valid')!r}: losses that need it are 0")
+
+
+@functools.cache  # batches are asked for more than once
+def _tell(text: str) -> None:
+  _log.warning("%s", text)
 
 
 def _examples(

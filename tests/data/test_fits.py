@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxhands import schema
-from jaxhands.data.fits import LARGEST_MM, Fits
+from jaxhands.data.fits import LARGEST_MM, LARGEST_SHAPE, Fits
 from jaxhands.data.records import DataSet, Records
 from jaxhands.runs.folder import DamagedFile
 from tests.data.conftest import make_record
@@ -25,6 +25,7 @@ def _table(path, rows=7, split="val", **changes):
     "valid": np.ones((rows, 2), bool),
     "converged": np.ones((rows, 2), bool),
     "residual_mm": np.full((rows, 2), 3.0, np.float32),
+    "error_mm": np.full((rows, 2, 21), 3.0, np.float32),
   }
   np.savez(path, **(arrays | changes))
   return arrays | changes
@@ -36,7 +37,7 @@ def test_hands_without_parameters_get_those_of_the_table(folder, tmp_path):
   residual[2, 0], residual[5, 0] = LARGEST_MM + 0.1, 0.0
   converged = np.ones((7, 2), bool)
   converged[3, 0] = False
-  table = _table(path, residual_mm=residual, converged=converged)
+  table = _table(path, residual_mm=residual, error_mm=np.repeat(residual[..., None], 21, -1), converged=converged)
   opened = Records(DataSet(folder, "val", fits=str(path)), "pair", NEEDS)
   assert opened.hand_model == "embedded-v1"
   for row in range(7):
@@ -47,6 +48,18 @@ def test_hands_without_parameters_get_those_of_the_table(folder, tmp_path):
   plain = Records(DataSet(folder, "val"), "pair", NEEDS)
   assert not plain[0]["mano_valid"].any()
   assert plain.hand_model == ""
+
+
+def test_a_shape_that_no_hand_has_and_a_joint_or_two_teach_nothing(tmp_path):
+  table = _table(tmp_path / "fits.npz")
+  mano, error_mm = table["mano"].copy(), table["error_mm"].copy()
+  mano[1, 0, schema.MANO_SHAPE.start], mano[2, 1, schema.MANO_SHAPE.stop - 1] = -LARGEST_SHAPE - 1, LARGEST_SHAPE + 1
+  error_mm[3, 0, 2:], error_mm[4, 1, 3:], error_mm[5, 0] = 0, 0, 0
+  _table(tmp_path / "fits.npz", mano=mano, error_mm=error_mm)
+  fits, expected = Fits.read(tmp_path / "fits.npz"), np.ones((7, 2), bool)
+  expected[[1, 2, 3, 5], [0, 1, 0, 0]] = False
+  np.testing.assert_array_equal(fits.valid, expected)
+  np.testing.assert_array_equal(fits.mano, np.where(expected[..., None], mano, 0))
 
 
 def test_own_parameters_stay(tmp_path):

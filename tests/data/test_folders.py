@@ -1,5 +1,6 @@
 """Finding data sets by name."""
 
+import ast
 import pathlib
 
 import pytest
@@ -21,13 +22,17 @@ def _make(*paths: pathlib.Path):
     ("synthetic/other:test[:10%]", ("synthetic", "other", "test[:10%]")),
     ("/data/set:val", ("/data/set", "", "val")),
     ("../set:val", ("../set", "", "val")),
+    ("/data/2024-01-01T10:30/set:val", ("/data/2024-01-01T10:30/set", "", "val")),
+    ("./a:b:test[1:5]+train[:2]", ("./a:b", "", "test[1:5]+train[:2]")),
+    ("~/a[1:2]:train", ("~/a[1:2]", "", "train")),
+    ("synthetic:test[1:5]+train[:2]", ("synthetic", "", "test[1:5]+train[:2]")),
   ],
 )
 def test_names_are_taken_apart(text, parts):
   assert folders.parse(text) == parts
 
 
-@pytest.mark.parametrize("text", ["synthetic", ":train", "synthetic:", ""])
+@pytest.mark.parametrize("text", ["synthetic", ":train", "synthetic:", "", "/data/set", "/data/set:", "/data/set[1:2]"])
 def test_names_without_a_split_are_refused(text):
   with pytest.raises(ValueError, match="NAME:SPLIT"):
     folders.parse(text)
@@ -99,6 +104,15 @@ def test_flags_may_name_a_data_set_without_a_tuple(tmp_path):
 def test_flags_that_name_no_data_set_are_refused(flags, error, message):
   with pytest.raises(error, match=message):
     folders.named_in_flags([f"--config.data.{flag}" for flag in flags])
+
+
+def test_a_folder_with_a_colon_or_a_quote_can_be_named_in_flags(tmp_path):
+  for name in ("a:b", "o'brien"):
+    own = tmp_path / name
+    _make(own)
+    flags = folders.named_in_flags(["--config.data.eval.name=tiny", f"--config.data.eval.dir={own}"])
+    (text,) = ast.literal_eval(flags[0].removeprefix("--config.data.eval="))
+    assert folders.find(*folders.parse(text)[:2]) == own
 
 
 def test_without_a_home_there_is_no_cache_and_data_need_a_folder(tmp_path, monkeypatch):

@@ -3,10 +3,12 @@
 import dataclasses
 import pathlib
 import pickle
+import shutil
 
 import numpy as np
 import pytest
 
+from data_builders import shards
 from jaxhands import schema
 from jaxhands.data import records
 from jaxhands.data.records import DataSet, Records
@@ -52,6 +54,20 @@ def test_kinds(folder, kind, rows):
   assert len(Records(DataSet(folder, "train", kind=kind, limit=2), "pair", NEEDS)) == 2
 
 
+def test_a_picture_without_hands_is_of_neither_kind(tmp_path):
+  def make(split, index):
+    record = make_record(split, index)
+    return record | ({"hand_present": np.zeros(2, bool)} if index == 1 else {})
+
+  plan = shards.Plan("tiny", {}, {"train": 6}, make, "With an empty picture.")
+  folder = str(shards.build(plan, tmp_path / "data"))
+  found = {}
+  for kind in ("all", "single", "interacting"):
+    opened = Records(DataSet(folder, "train", kind=kind), "pair", NEEDS)
+    found[kind] = [int(opened[i]["record_id"]) for i in range(len(opened))]
+  assert found == {"all": [0, 1, 2, 3, 4, 5], "single": [0, 3, 4], "interacting": [2, 5]}
+
+
 def test_splits_of_tfds(folder):
   assert len(Records(DataSet(folder, "train[:4]"), "pair", NEEDS)) == 4
   assert len(Records(DataSet(folder, "val"), "pair", NEEDS)) == 7
@@ -81,6 +97,33 @@ def test_every_split_has_an_index_of_its_own(tmp_path):
   for seen in found.values():
     assert all(make_record("train", row)["hand_present"][("right", "left").index(view)] for row, view in seen)
   assert len(list((tmp_path / "data").glob("index-*.npz"))) == 4
+
+
+def test_an_index_of_what_was_there_before_is_made_anew(tmp_path):
+  """As many records, written over the first ones: as with `cp -r NEW/. OLD/`."""
+  old, new = build(tmp_path / "old", train=6), tmp_path / "new"
+  arguments = {"first_id": 0, "train": 6, "other": 1}
+  plan = shards.Plan("tiny", arguments, {"train": 6}, lambda split, index: make_record(split, index + 1), "Other.", 5)
+  shards.build(plan, new)
+  assert len(Records(DataSet(old, "train", kind="interacting"), "pair", NEEDS)) == 2
+  shutil.copytree(new, old, dirs_exist_ok=True)
+  for kind, rows in (("single", [0, 2, 3, 5]), ("interacting", [1, 4])):
+    opened = Records(DataSet(old, "train", kind=kind), "pair", NEEDS)
+    assert [int(opened[i]["record_id"]) - 1 for i in range(len(opened))] == rows
+
+
+def test_an_index_of_a_former_version_is_made_anew_in_silence(tmp_path, caplog):
+  folder = build(tmp_path / "data", train=6)
+  index = tmp_path / "data" / "index-train.npz"
+  Records(DataSet(folder, "train"), "pair", NEEDS)
+  whole = index.read_bytes()
+  with np.load(index) as arrays:
+    np.savez(index, **{key: arrays[key] for key in ("hand_present", "annotated", "hand_models")})
+  opened = Records(DataSet(folder, "train"), "pair", NEEDS)
+  assert index.read_bytes() == whole
+  assert {"parts_valid", "joints_cam_valid"} <= opened.labels
+  assert not {"mano_valid", "removed_valid"} & opened.labels
+  assert not caplog.text
 
 
 def test_a_split_of_many_parts_is_read_without_a_kept_index(tmp_path):

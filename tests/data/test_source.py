@@ -1,6 +1,7 @@
 """A batch depends on (seed, step) alone; evaluation sees every example once."""
 
 import collections
+import contextlib
 import dataclasses
 import signal
 import subprocess
@@ -9,10 +10,14 @@ import sys
 import numpy as np
 import pytest
 
+from data_builders import shards
+from data_builders.schema import empty_record
 from jaxhands import schema
 from jaxhands.data import augment, host_ops, source
 from jaxhands.data.records import DataSet
 from jaxhands.data.source import Reading
+from tests.data.conftest import make_record
+from tests.data.test_fits import _table
 
 NEEDS = {"image", "crop_from_img", "joints_cam", "joints_img", "masks", "hand_present"}
 OPS = host_ops.crop_ops((16, 16), augmentation=augment.INTERNET)
@@ -183,3 +188,52 @@ def test_some_examples_are_those_of_the_whole(opened):
   assert joined["weight"].tolist() == [1, 1, 1, 1, 1, 0]
   for key in set(NEEDS) | {"example_id"}:
     np.testing.assert_array_equal(joined[key][:5], whole[key][positions], err_msg=key)
+
+
+HDRM = {"image", "masks", "masks_valid", "removed", "removed_valid"}
+SHPE = {"image", "joints_img", "joints_img_valid", "removed", "removed_valid"}
+
+
+@pytest.mark.parametrize(("needs", "missing"), [
+  ({"image", "mano", "mano_valid"}, "mano"), (HDRM, "removed"), (HDRM - {"removed", "removed_valid"}, None),
+  (SHPE, None), ({"image", "parts", "parts_valid"}, None),
+])  # fmt: skip
+def test_a_label_that_no_record_has_is_not_trained_on(folder, other_folder, needs, missing):
+  opened = source.open_all([DataSet(folder, "train"), DataSet(other_folder, "train")], "pair", needs)
+  refusal = pytest.raises(ValueError, match=f"train has a valid '{missing}'")
+  with refusal if missing else contextlib.nullcontext():
+    source.train_batches(opened, OPS, needs, 2, seed=0)
+  next(source.eval_batches(opened, EVAL_OPS, needs, 2))  # which leaves metrics out
+
+
+def without(label, folder):
+  """A data set like `folder`'s whose records have no `label`."""
+
+  def make(split, index):
+    record, empty = make_record(split, index), empty_record()
+    return record | {key: empty[key] for key in (label, f"{label}_valid")}
+
+  return str(shards.build(shards.Plan("tiny", {"without": label}, {"train": 4}, make, "Less."), folder))
+
+
+def test_a_set_may_lack_what_another_one_has(folder, tmp_path):
+  needs = {"image", "parts", "parts_valid"}
+  lacking = DataSet(without("parts", tmp_path / "less"), "train")
+  with pytest.raises(ValueError, match=r"less:train has a valid 'parts', so that nothing is learnt from it"):
+    source.train_batches(source.open_all([lacking], "pair", needs), OPS, needs, 2, seed=0)
+  source.train_batches(source.open_all([lacking, DataSet(folder, "train")], "pair", needs), OPS, needs, 2, seed=0)
+
+
+def test_fits_are_parameters_to_learn_from(folder, tmp_path):
+  _table(tmp_path / "fits.npz")
+  needs = {"image", "mano", "mano_valid"}
+  opened = source.open_all([DataSet(folder, "val", fits=str(tmp_path / "fits.npz"))], "pair", needs)
+  source.train_batches(opened, OPS, needs, 2, seed=0)
+
+
+def test_joints_in_the_picture_alone_are_trained_on_with_a_line(tmp_path, caplog):
+  needs = {"image", "joints_cam", "joints_cam_valid", "joints_img", "joints_img_valid"}
+  opened = source.open_all([DataSet(without("joints_cam", tmp_path / "flat"), "train")], "pair", needs)
+  for _ in range(2):
+    source.train_batches(opened, OPS, needs, 2, seed=0)
+  assert caplog.text.count("flat:train has a valid 'joints_cam': losses that need it are 0") == 1

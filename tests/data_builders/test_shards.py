@@ -99,6 +99,17 @@ def test_what_is_damaged_is_written_again_with_the_same_bytes(tmp_path, name, cu
   assert digests(folder) == whole
 
 
+@pytest.mark.parametrize("share", [0, 0.5, 0.9])
+def test_a_cut_shard_of_a_copy_without_metadata_is_written_again(tmp_path, share):
+  folder = build(plan(), tmp_path / "data")
+  whole = digests(folder)
+  (folder / "dataset_info.json").unlink()
+  (path,) = folder.glob("*00001-of*")
+  path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+  build(plan(), folder)
+  assert digests(folder) == whole
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(tmp_path, number, jobs):

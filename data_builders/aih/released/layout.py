@@ -157,7 +157,7 @@ def recipe(entry: Any) -> Recipe:
     else:
       above_move = _move(entry[f"{_LETTER[1 - hand]}_aug_list"])
     return Recipe(hand, below, above, _move(entry[f"{_LETTER[hand]}_aug_list"]), above_move)
-  except (KeyError, TypeError, ValueError, IndexError) as error:
+  except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
     raise ListError(f"{type(error).__name__}: {error}") from error
 
 

@@ -173,9 +173,9 @@ def _labels(path: pathlib.Path, size: tuple[int, ...]) -> np.ndarray:
 
 
 def _box(mask: np.ndarray) -> np.ndarray:
-  """Tight box of a mask, as large as `box_img` is; of an empty one the picture's middle, where the hand is."""
+  """Tight box of a mask, as large as `box_img` is, never 0; of an empty one the picture's middle, where the hand is."""
   x, y, width, height = cv2.boundingRect(mask)
   if not width:
     rows, columns = mask.shape
     x, y, width, height = columns // 4, rows // 4, columns // 2, rows // 2
-  return np.array([x, y, width - 1, height - 1], np.float32)
+  return np.array([x, y, max(width - 1, 1), max(height - 1, 1)], np.float32)

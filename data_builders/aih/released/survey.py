@@ -177,7 +177,10 @@ def _whole(
 def _number(numbers: np.ndarray, place: int) -> int:
   if not 0 <= place < len(numbers):
     raise ListError(f"names hand {place} of a list of {len(numbers)}")
-  return int(numbers[place])
+  number = int(numbers[place])
+  if not 0 <= number < 2**31:
+    raise ListError(f"names hand {place}, whose number {number} is not in 0..{2**31 - 1}")
+  return number
 
 
 def _faults(

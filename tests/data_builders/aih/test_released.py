@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 
 from data_builders.aih import __main__, released
 from data_builders.aih.released.layout import read_filtered, read_syn
-from data_builders.aih.released.records import moved
+from data_builders.aih.released.records import _box, moved
 from data_builders.problems import Problems
 from data_builders.shards import BuildError
 from jaxhands.data.records import DataSet, Records
@@ -195,6 +195,40 @@ def test_labels_that_contradict_their_picture_cost_their_record(source, tmp_path
   folder, found = released.build(released.ReleasedConfig(str(source)), tmp_path / "out", jobs=1)
   assert found == problems
   assert len((folder / "quarantine.tsv").read_text().splitlines()) == 1 + 3
+
+
+@pytest.mark.parametrize(
+  ("field", "value", "message"),
+  [
+    ("loop_side_idx", float("inf"), "OverflowError: "), ("another_side_idx", float("nan"), "ValueError: "),
+    ("r_aug_list", [[10**400, 0], 1.0, 0.0, None], "OverflowError: "),
+    ("loop_side_idx", 3, "names hand 3, whose number 99999999999 is not in"),
+    ("loop_side_idx", 4, "names hand 4, whose number -5 is not in"),
+  ],
+)  # fmt: skip
+def test_numbers_that_cannot_be_cost_their_entry(source, field, value, message):
+  syn = source / "AIH_syn"
+  listing = syn / "filtered_list" / "machine_annot_train_sh_right_filtered.txt"
+  listing.write_text(listing.read_text() + "99999999999\n-5\n")
+  path = syn / "syn_cfgs" / "all_machine_annot_train_syn_cfgs.npy"
+  entries = np.load(path, allow_pickle=True)
+  entries[0][field] = value
+  np.save(path, entries)
+  problems, lines = problems_of(source)
+  (line,) = (line for line in problems if "malformed entry" in line)
+  assert line.startswith("train: 1 x malformed entry [record left out]: all_machine_annot_train_syn_cfgs.npy entry 0 (")
+  assert message in line
+  assert lines[0] == "train: 4 records of AIH_Render and 2 of AIH_Syn can be built"
+
+
+@pytest.mark.parametrize(("area", "box"), [
+  ((slice(100, 101), slice(90, 91)), [90, 100, 1, 1]), ((slice(100, 130), slice(90, 91)), [90, 100, 1, 29]),
+  ((slice(10, 40), slice(20, 30)), [20, 10, 9, 29]),
+])  # fmt: skip
+def test_a_box_has_an_area_however_small_the_mask(area, box):
+  mask = np.zeros((256, 256), np.uint8)
+  mask[area] = 1
+  assert _box(mask).tolist() == box
 
 
 def test_names_that_cannot_be_kept_are_one_finding_each(source, tmp_path):

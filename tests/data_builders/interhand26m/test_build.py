@@ -165,6 +165,37 @@ def test_a_broken_rootnet_file_is_named(download, tmp_path):
   assert not (out / "root_depths-test.npz").exists()
 
 
+@pytest.mark.parametrize("depth", [0.9, -900.0, float("inf"), 1e39, 0.0])
+def test_a_rootnet_depth_that_cannot_be_is_named_and_not_valid(download, tmp_path, depth):
+  rootnet(download, [12, 33, 45, 70, 99])
+  path = download / "rootnet_output" / "rootnet_interhand2.6m_output_test.json"
+  results = json.loads(path.read_text())
+  results[0]["abs_depth"][1] = depth
+  path.write_text(json.dumps(results))
+  out, (line,) = build(InterHandConfig(str(download)), tmp_path / "out", jobs=1)
+  assert line.startswith("test: 1 x RootNet depth that cannot be [noted]: Capture")
+  found = RootDepths.read(out / "root_depths-test.npz")
+  assert found.valid.tolist() == [[True, False]] + [[True, True]] * 4
+  assert found.depth_mm[0].tolist() == [1012.5, 0.0]
+
+
+def test_rootnet_files_that_come_after_the_first_build_are_made_tables(download, tmp_path):
+  config = InterHandConfig(str(download))
+  out, problems = build(config, tmp_path / "out", jobs=1)
+  assert problems == []
+  rootnet(download, [12, 33, 45, 70])
+  for _ in range(2):  # the second finds it done
+    _, (line,) = build(config, out, jobs=1)
+    assert line.startswith("test: 1 x missing RootNet depth [noted]: Capture1/")
+    assert (out / "quarantine.tsv").read_text().count("missing RootNet depth") == 1
+  late = RootDepths.read(out / "root_depths-test.npz")
+  at_once, _ = build(config, tmp_path / "at_once", jobs=1)
+  expected = RootDepths.read(at_once / "root_depths-test.npz")
+  for key in ("example_id", "record_hash", "depth_mm", "valid"):
+    np.testing.assert_array_equal(getattr(late, key), getattr(expected, key))
+  assert (at_once / "quarantine.tsv").read_text() == (out / "quarantine.tsv").read_text()
+
+
 def test_a_killed_build_goes_on_with_what_it_had_seen(download, tmp_path, monkeypatch):
   whole, _ = build(InterHandConfig(str(download)), tmp_path / "whole", jobs=1)
   monkeypatch.setattr(build_module, "_RECORDS_PER_SHARD", 2)

@@ -1,6 +1,7 @@
 """Every kind of damage gives its own line, by name and number, and costs the record or the label that it concerns."""
 
 import hashlib
+import io
 import pathlib
 import re
 import shutil
@@ -119,6 +120,15 @@ def test_a_missing_annotation_file_is_named(download, role, tmp_path):
   assert checked(download)[0] == [f"test: 1 x missing annotation file [cannot build]: {path}"]
   with pytest.raises(BuildError, match=re.escape(str(path))):
     build(InterHandConfig(str(download)), tmp_path / "out", jobs=1)
+
+
+def test_fits_that_are_asked_for_must_be_there(download, mano_folder, tmp_path):
+  path = Edited(download, "MANO_NeuralAnnot").path
+  path.unlink()
+  assert checked(download, mano=str(mano_folder)) == ([f"test: 1 x missing annotation file [cannot build]: {path}"], [])
+  with pytest.raises(BuildError, match=re.escape(str(path))):
+    build(InterHandConfig(str(download), mano=str(mano_folder)), tmp_path / "out", jobs=1)
+  assert checked(download)[0] == []
 
 
 @pytest.mark.parametrize(
@@ -266,6 +276,14 @@ def test_many_problems_are_counted_and_the_first_are_named():
   (line,) = problems.lines()
   assert line.startswith("train: 1,234 x missing picture [record left out]: 0.jpg, 1.jpg")
   assert line.endswith("4.jpg, and 1,229 more")
+
+
+def test_names_with_tabs_and_ends_of_lines_are_a_line_each():
+  listing = io.StringIO()
+  problems = Problems(KINDS, listing)
+  problems.add("missing picture", "train", "a\tb\nc.jpg", "no\rend")
+  assert listing.getvalue() == "missing picture\ttrain\ta\\tb\\nc.jpg\tno\\rend\trecord left out\n"
+  assert problems.lines() == ["train: 1 x missing picture [record left out]: a\\tb\\nc.jpg (no\\rend)"]
 
 
 def test_every_kind_of_problem_that_is_reported_is_known():

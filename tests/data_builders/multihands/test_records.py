@@ -221,6 +221,17 @@ def test_farthest_points_are_chosen_one_after_the_other():
   assert len(set(alike)) == 3
 
 
+def test_a_folder_of_something_else_is_refused_before_the_source_is_read(config, tmp_path):
+  (tmp_path / "letters.txt").write_text("mine")
+
+  def say(what, done, total):
+    raise AssertionError(what)
+
+  with pytest.raises(shards.BuildError, match=r"holds letters\.txt; give a new or an empty folder"):
+    build(config, tmp_path, say=say)
+  assert [path.name for path in tmp_path.iterdir()] == ["letters.txt"]
+
+
 def test_what_does_not_fit_is_one_clear_line(config, tmp_path):
   with pytest.raises(ValueError, match="population is 10, expected at least the 20 annotations"):
     MultiHandsConfig("synthetic", annotations=20, population=10)
