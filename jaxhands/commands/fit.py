@@ -9,10 +9,10 @@ Of a data set, NAME:SPLIT or FOLDER:SPLIT, DIR gets fits.npz with the parameters
 
     python -m jaxhands fit interhand26m:train --out fitted
 
-Joints in space are used where a hand has any, else those in the picture, if its camera is known: then the distance
-follows from the size of an average hand. --noise says how far joints usually are from a hand's, in mm and pixels; the
-more, the more usual are the poses found. --one-shape gives each hand one shape over the frames of a video, the entries
-with a `frame` and the same `file`. --hand-model is the folder of your own MANO files.
+Joints in space are used where a hand has three or more, else those in the picture, too, if its camera is known; with
+none in space, the distance follows from the size of an average hand. --noise says how far joints usually are from a
+hand's, in mm and pixels; the more, the more usual are the poses found. --one-shape gives each hand one shape over the
+frames of a video, the entries with a `frame` and the same `file`. --hand-model is the folder of your own MANO files.
 
 What `predict --mesh` does for systems that predict joints alone, later:
 
@@ -30,6 +30,7 @@ import numpy as np
 
 from jaxhands import schema
 from jaxhands.data import folders
+from jaxhands.data.fits import LARGEST_SHAPE
 from jaxhands.data.records import DataSet, Records
 from jaxhands.hands import fit
 from jaxhands.hands.model import EMBEDDED, HandModel
@@ -40,6 +41,11 @@ from jaxhands.runs import folder as files
 from jaxhands.train import distributed
 
 _AT_ONCE = 1024  # records of a data set
+_LACKS = (  # why a hand has no parameters
+  "have joints that lie in a line, or within 5 mm or 2 pixels (are joints_cam_mm millimetres?)",
+  "have joints in a picture without camera",
+  "have too few joints",
+)
 _NEEDS = frozenset({
   "joints_cam", "joints_cam_valid", "joints_img", "joints_img_valid", "camera_img", "camera_valid", "record_hash",
 })  # fmt: skip
@@ -51,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument("--out", required=True, type=pathlib.Path, metavar="DIR", help="folder for the results")
   parser.add_argument("--hand-model", default=EMBEDDED, metavar="DIR", help=f"MANO's files (default: {EMBEDDED})")
-  parser.add_argument("--noise", type=_noise, default=(2.0, 2.0), metavar="MM[,PX]", help="of joints (default: 2,2)")
+  parser.add_argument("--noise", type=_noise, default=fit.How(), metavar="MM[,PX]", help="of joints (default: 2,2)")
   parser.add_argument(
     "--one-shape", action="store_true", help="a video shows one person: each hand has one shape in all its frames"
   )
@@ -62,11 +68,10 @@ def main(args: argparse.Namespace) -> int:
   path = expanded(args.input)
   path = path / "predictions.json" if (path / "predictions.json").is_file() else path
   model = HandModel.named(args.hand_model)
-  how = fit.How(joint_mm=args.noise[0], joint_px=args.noise[1])
   if path.is_file():
     given = joint_files.JointFile.read(path)
     distributed.use_compilation_cache()
-    found = _of_file(model, how, given, args.one_shape)
+    found = _of_file(model, args.noise, given, args.one_shape)
     joint_files.write(args.out / "predictions.json", given.with_parameters(found))
     pictures = given.content["pictures"]
     more = {
@@ -74,7 +79,7 @@ def main(args: argparse.Namespace) -> int:
       "files": np.array([str(picture.get("file", "")) for picture in pictures], str),
       "frame": np.array([-1 if picture.get("frame") is None else picture["frame"] for picture in pictures], np.int32),
     }
-    present = given.present
+    lacks = _lacks(given, given.present, _joints_in_picture(given))
   else:
     if ":" not in args.input:
       raise ValueError(f"{args.input}: there is no such file; data sets are written NAME:SPLIT, or FOLDER:SPLIT")
@@ -83,9 +88,9 @@ def main(args: argparse.Namespace) -> int:
     name, variant, split = folders.parse(args.input)
     records = Records(DataSet(str(folders.find(name, variant)), split), "pair", _NEEDS)
     distributed.use_compilation_cache()
-    found, present, more = _of_records(model, how, records)
+    found, lacks, more = _of_records(model, args.noise, records)
   _write(args.out / "fits.npz", found, more)
-  print(_summary(found, present))
+  print(_summary(found, lacks))
   return 0
 
 
@@ -98,11 +103,36 @@ def _of_file(model: HandModel, how: fit.How, given: joint_files.JointFile, one_s
 
 
 def _fitted(model: HandModel, how: fit.How, given: Any, rows: Any = slice(None), one_shape: bool = False) -> fit.Fitted:
-  """Of joints in space; where a hand has none, of those in the picture; of some rows, see `fit.fit`."""
-  in_picture = given.joints_img_valid & ~given.joints_cam_valid.any(-1, keepdims=True)
-  sure = None if given.confidence is None else weights(given.confidence, given.joints_cam_valid | in_picture)
-  arrays = (given.joints_cam, given.joints_cam_valid, given.joints_img, in_picture, given.camera_img, sure)
-  return fit.fit(model, *(None if array is None else array[rows] for array in arrays), how=how, one_shape=one_shape)
+  """Of some rows, see `_used` and `fit.fit`."""
+  arrays = (given.joints_cam, given.joints_cam_valid, given.joints_img, *_used(given), given.camera_img)
+  cam, cam_valid, img, img_valid, sure, cameras = (array[rows] for array in arrays)
+  return fit.fit(model, cam, cam_valid, img, img_valid, cameras, sure, how=how, one_shape=one_shape)
+
+
+def _used(given: Any) -> tuple[np.ndarray, np.ndarray]:
+  """Which joints in the picture are fitted to, all where few are known in space; and the weights of the joints."""
+  in_picture = given.joints_img_valid & (given.joints_cam_valid.sum(-1, keepdims=True) < fit.LEAST_JOINTS_CAM)
+  return in_picture, weights(given.confidence, given.joints_cam_valid | in_picture)
+
+
+def _lacks(given: Any, present: np.ndarray, joints_in_picture: np.ndarray) -> np.ndarray:
+  """Why hands have no parameters, if they have none, [N, 2]: place in `_LACKS`, -1 of hands that are not present."""
+  in_picture, sure = _used(given)
+  known = sure >= fit.LEAST_CONFIDENCE
+  enough = (given.joints_cam_valid & known).sum(-1) >= fit.LEAST_JOINTS_CAM
+  enough |= (in_picture & known).sum(-1) >= fit.LEAST_JOINTS_IMG
+  no_camera = (joints_in_picture >= fit.LEAST_JOINTS_IMG) & ~given.joints_img_valid.any(-1)
+  return np.select([~present, enough, no_camera], [-1, 0, 1], 2)
+
+
+def _joints_in_picture(given: joint_files.JointFile) -> np.ndarray:
+  """How many joints of each hand the file has in the picture, whether its camera is known or not; [N, 2]."""
+  counts = np.zeros(given.present.shape, int)
+  for row, picture in enumerate(given.content["pictures"]):
+    for entry in picture.get("hands", []):
+      listed = entry.get("joints_img") or []
+      counts[row, schema.HANDS.index(entry["hand"])] = sum(joint is not None for joint in listed)
+  return counts
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -112,29 +142,30 @@ class _Given:
   joints_img: np.ndarray
   joints_img_valid: np.ndarray
   camera_img: np.ndarray
-  confidence: None = None
+  confidence: np.ndarray
 
 
 def _of_records(
   model: HandModel, how: fit.How, records: Records
 ) -> tuple[fit.Fitted, np.ndarray, dict[str, np.ndarray]]:
-  """Fits, which hands have joints, and the identities of the records."""
-  parts, ids, hashes, present = [], [], [], []
+  """Fits, `_lacks` of the hands that have joints, and the identities of the records."""
+  parts, ids, hashes, lacks = [], [], [], []
   for first in range(0, len(records), _AT_ONCE):
     rows = [records[index] for index in range(first, min(first + _AT_ONCE, len(records)))]
     column = {key: np.stack([row[key] for row in rows]) for key in sorted(_NEEDS - {"record_hash"})}
-    known = column["camera_valid"].astype(bool)
+    known, in_picture = column["camera_valid"].astype(bool), column["joints_img_valid"].astype(bool)
     given = _Given(
       column["joints_cam"], column["joints_cam_valid"].astype(bool), column["joints_img"],
-      column["joints_img_valid"].astype(bool) & known[:, None, None],
+      in_picture & known[:, None, None],
       np.where(known[:, None, None], column["camera_img"], np.eye(3, dtype=np.float32)),
+      np.ones(in_picture.shape, np.float32),
     )  # fmt: skip
     parts.append(_fitted(model, how, given))
-    present.append((given.joints_cam_valid | column["joints_img_valid"].astype(bool)).any(-1))
+    lacks.append(_lacks(given, np.any(given.joints_cam_valid | in_picture, axis=-1), in_picture.sum(-1)))
     ids.append([int(row["record_id"]) for row in rows])
     hashes.append([int(schema.record_hash(row["source"], row["box_img"])) for row in rows])
   identity = {"record_id": np.concatenate(ids).astype(np.int64), "record_hash": np.concatenate(hashes).astype(np.int32)}
-  return fit.Fitted.joined(parts), np.concatenate(present), identity
+  return fit.Fitted.joined(parts), np.concatenate(lacks), identity
 
 
 def _write(path: pathlib.Path, fits: fit.Fitted, more: dict[str, np.ndarray]) -> None:
@@ -144,27 +175,27 @@ def _write(path: pathlib.Path, fits: fit.Fitted, more: dict[str, np.ndarray]) ->
     np.savez_compressed(file, **arrays)
 
 
-def _summary(fits: fit.Fitted, present: np.ndarray) -> str:
-  """A line or two for the terminal."""
+def _summary(fits: fit.Fitted, lacks: np.ndarray) -> str:
+  """A few lines for the terminal."""
   fitted = fits.valid
   lines = [f"{int(fitted.sum())} hands fitted with hand model {fits.hand_model}"]
   for unit, residual in (("mm", fits.residual_mm[fitted]), ("px", fits.residual_px[fitted])):
     if residual.any():
       low, high = np.percentile(residual[residual > 0], [50, 95])
       lines.append(f"joints from the model's: {low:.2f} {unit} (median of the hands), 95 % below {high:.2f} {unit}")
-  for count, words in (
-    (int((fitted & ~fits.converged).sum()), "did not come to an end (converged is False)"),
-    (int((present & ~fitted).sum()), "have too few joints, and no parameters"),
+  odd = np.abs(fits.mano[..., schema.MANO_SHAPE]).max(-1) > LARGEST_SHAPE
+  for hands, words in (
+    (fitted & ~fits.converged, "did not come to an end (converged is False)"),
+    (fitted & odd, "have a shape that no hand has: are joints_cam_mm millimetres, and --noise large enough?"),
+    *((~fitted & (lacks == place), f"{lack}, and no parameters") for place, lack in enumerate(_LACKS)),
   ):
-    lines += [f"{count} hands {words}"] if count else []
+    lines += [f"{int(hands.sum())} hands {words}"] if hands.any() else []
   return "\n".join(lines)
 
 
-def _noise(text: str) -> tuple[float, float]:
+def _noise(text: str) -> fit.How:
   try:
-    values = [float(value) for value in text.split(",")]
+    mm, px = (float(value) for value in (text if "," in text else f"{text},{fit.How().joint_px}").split(","))
+    return fit.How(joint_mm=mm, joint_px=px)
   except ValueError as error:
-    raise argparse.ArgumentTypeError(f"{text!r} is not MM or MM,PX, as 5 or 5,3") from error
-  if not 1 <= len(values) <= 2 or not all(1e-6 <= value <= 1e6 for value in values):  # whose squares are numbers
-    raise argparse.ArgumentTypeError(f"{text!r} is not MM or MM,PX: one or two positive numbers, from 1e-6 to 1e6")
-  return values[0], values[-1] if len(values) == 2 else 2.0
+    raise argparse.ArgumentTypeError(f"{text!r} is not MM or MM,PX, as 5 or 5,3 ({error})") from error

@@ -13,7 +13,8 @@ at the whole picture, and again at what it found. Without it, the finder that co
 where the hands are; --whole looks for none, but takes the picture as it is, which suits pictures that the hands fill.
 
 Distances need the camera: --fx (--fy --cx --cy), or --intrinsics with a JSON file, {"fx": 1450, "fy": 1450, "cx": 960,
-"cy": 540} in pixels of the picture, for all pictures or as {"photo.jpg": {...}, ...}; or the EXIF of a phone's picture.
+"cy": 540} (and "skew") in pixels of the picture, for all pictures or as {"photo.jpg": {...}, ...}; or the EXIF of a
+phone's picture.
 Without, the scale is unknown, and said to be. --rootnet adds depths of the wrists by a run of RootNet, to which hands
 with meshes are moved as they are; without it, a hand of average size is assumed where the system has no scale.
 
@@ -52,7 +53,8 @@ from jaxhands.prediction.file_names import printable
 from jaxhands.prediction.load import load
 from jaxhands.prediction.look import Box, Look
 from jaxhands.prediction.picture import MOST_PX
-from jaxhands.prediction.session import Session
+from jaxhands.prediction.session import OVERLAYS, Session
+from jaxhands.terminal import arguments
 from jaxhands.train import checkpoint, distributed
 from jaxhands.weights import kept
 
@@ -93,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--samples", type=_count, default=20, metavar="N", help="poses of a distribution in predictions.json (default: 20)"
   )
-  parser.add_argument("--which", choices=("latest", "best"), default="latest", help="checkpoint of the run")
+  parser.add_argument("--which", choices=("latest", "best"), help="checkpoint (default: what the run evaluates)")
   parser.add_argument(
     "--format", type=_formats, default=(), metavar="LIST",
     help=f"files of the meshes: some of {','.join(meshes.FORMATS)}, separated by commas",
@@ -107,6 +109,10 @@ def main(args: argparse.Namespace) -> int:
   if args.batch_size > _LARGEST_BATCH:
     raise ValueError(f"--batch-size {args.batch_size} is over {_LARGEST_BATCH}")
   found = picture_files.find(args.inputs)
+  overlays = (args.out / OVERLAYS).resolve()
+  for file in found:
+    if overlays in (file.parent.resolve(), file.resolve().parent):
+      raise ValueError(f"--out {args.out}: {file} lies where the overlays go, which would take its place; name another")
   cameras = _cameras(args, found)
   if args.run == _PACKAGED and not _PACKAGED.exists():
     print(
@@ -119,7 +125,7 @@ def main(args: argparse.Namespace) -> int:
   for flag in ("run", "finder", "rootnet"):
     _check_run(flag, getattr(args, flag))
   distributed.use_compilation_cache()
-  model = load(args.run, which=args.which, batch_size=args.batch_size)
+  model = load(args.run, which=args.which or "evaluated", batch_size=args.batch_size)
   finder, rootnet = (load(run, batch_size=args.batch_size) if run else None for run in (args.finder, args.rootnet))
   if args.format and not args.mesh and not {"mano", "vertices_cam"} <= model.predicts:
     raise ValueError(
@@ -187,7 +193,7 @@ def _check_run(flag: str, folder: pathlib.Path | None) -> None:
 def _path(text: str) -> pathlib.Path:
   if not text:
     raise argparse.ArgumentTypeError("it is empty; name a file or folder")
-  return pathlib.Path(text)
+  return arguments.path(text)
 
 
 def _count(text: str) -> int:

@@ -30,6 +30,8 @@ _CALMER, _BOLDER = 6.0, 0.2  # damping after a step that was not kept, and after
 _FAR = 8.0  # times as large as they are taken to be are errors in the first iteration: there, usual poses lead
 _ROLLS, _TILTS = (0.0, 0.25, 0.5, 0.75), (-0.12, 0.12)  # of a turn: views from which pictures alone are tried
 VIEWS = len(_ROLLS) * len(_TILTS)
+# Of `How`, others 1e-6 to 1e6: beyond, squares overflow, or every joint is an outlier at first, and nothing ever moves.
+_LIMITS = {"joint_mm": (0.01, 1e6), "robust": (1, 1e6), "iterations": (1, 1e6)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +41,7 @@ class How:
   Attributes:
     joint_mm, joint_px: usual errors of joints in space and in pictures, in each direction; the larger, the more is left
       to the prior.
-    robust: errors of a joint, over the above, from which on it counts as an outlier.
+    robust: errors of a joint, over the above, from which on it counts as an outlier; 1 at least.
     pose, shape: weights of the priors; 1 = that of their distributions.
     iterations: of Levenberg-Marquardt, always as many.
   """
@@ -53,9 +55,9 @@ class How:
 
   def __post_init__(self):
     for field in dataclasses.fields(self):
-      value = getattr(self, field.name)
-      if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"{field.name}={value}: it must be positive")
+      value, (least, most) = getattr(self, field.name), _LIMITS.get(field.name, (1e-6, 1e6))
+      if not least <= value <= most:
+        raise ValueError(f"{field.name}={value}: it must be a number from {least:g} to {most:g}")
 
   @property
   def beliefs(self) -> Beliefs:

@@ -32,7 +32,8 @@ from jaxhands.hands.model import HandModel
 from jaxhands.hands.prior import pose_prior
 
 _CHUNKS = (8, 128)  # pictures that are computed together: two functions are compiled
-_LEAST_JOINTS_CAM, _LEAST_JOINTS_IMG = 3, 6
+LEAST_JOINTS_CAM, LEAST_JOINTS_IMG = 3, 6  # in space, in a picture
+LEAST_CONFIDENCE = 1e-30  # less is none: its products with other numbers are 0
 _LEAST_SPREAD_MM, _LEAST_SPREAD_PX = 5.0, 2.0
 _STILL_MM = 0.1
 _NOTHING = Solution(*(np.zeros((0, 2, *s), np.float32) for s in ((schema.MANO_DIM,), (21, 3), (), (10, 10), (10,))))
@@ -95,7 +96,7 @@ def fit(
     joints_img: [N, 2, 21, 2], pixels.
     joints_img_valid: [N, 2, 21], which of them are known; None = all.
     camera_img: [N, 3, 3], intrinsics; needed with `joints_img`.
-    confidence: [N, 2, 21], weights of the joints, 0..1; None = 1.
+    confidence: [N, 2, 21], weights of the joints, 0..1, less than 1e-30 as 0; None = 1.
     how: see `How`.
     one_shape: all pictures show one person: each hand has the same shape in all of them.
   Raises:
@@ -175,6 +176,7 @@ def _checked(
   weight = np.ones(hands, np.float32) if confidence is None else _array("confidence", confidence, hands)
   if not (np.isfinite(weight).all() and (weight >= 0).all()):
     raise ValueError("confidence must be finite and not negative")
+  weight = np.where(weight < LEAST_CONFIDENCE, 0, weight)
   cam, given_cam = _joints("joints_cam", joints_cam, joints_cam_valid, (*hands, 3))
   img, given_img = _joints("joints_img", joints_img, joints_img_valid, (*hands, 2))
   cameras = np.tile(np.eye(3, dtype=np.float32), (count, 1, 1))
@@ -210,8 +212,8 @@ def _array(name: str, array: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 def _determined(seen: Seen) -> tuple[np.ndarray, np.ndarray]:
   """Whether joints in space, or in the picture, say where a hand is and how it is turned; [n, 2] each."""
-  by_space = _spread(seen.joints_cam, seen.weight_cam > 0, _LEAST_JOINTS_CAM) > _LEAST_SPREAD_MM
-  by_picture = _spread(seen.joints_img, seen.weight_img > 0, _LEAST_JOINTS_IMG) > _LEAST_SPREAD_PX
+  by_space = _spread(seen.joints_cam, seen.weight_cam > 0, LEAST_JOINTS_CAM) > _LEAST_SPREAD_MM
+  by_picture = _spread(seen.joints_img, seen.weight_img > 0, LEAST_JOINTS_IMG) > _LEAST_SPREAD_PX
   return by_space, by_picture
 
 

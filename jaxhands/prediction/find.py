@@ -15,7 +15,8 @@ from jaxhands import schema
 from jaxhands.geometry import boxes, crop
 from jaxhands.geometry.lift import SEEN
 from jaxhands.geometry.masks import presence
-from jaxhands.prediction.predictor import Model
+from jaxhands.prediction.picture import shows
+from jaxhands.prediction.predictor import Model, WrongSystem
 
 _SMALLEST = 0.001  # share of the map that a hand has at least
 _AMODAL = 0
@@ -49,13 +50,13 @@ def find_hands(finder: Model, pictures: Sequence[np.ndarray]) -> FoundBoxes:
     finder: a system that predicts boxes or masks.
     pictures: uint8 [H, W, 3], RGB.
   Raises:
-    ValueError: the system predicts neither.
+    WrongSystem: the system predicts neither.
   """
   maps, crop_from_img = finder.maps(pictures)
   if "boxes" in maps:
     return _by_boxes(finder, pictures, _Candidates.of(maps, crop_from_img))
   if "masks" not in maps:
-    raise ValueError(
+    raise WrongSystem(
       f"--finder: system {finder.config.system.name!r} predicts no boxes or masks; name a run that does, as hasm"
     )
   return _by_masks(finder, pictures, maps, crop_from_img)
@@ -95,13 +96,14 @@ _Boxes = tuple[np.ndarray, np.ndarray]  # [k, 4] and [k, 2] of one picture
 
 
 def _parts(picture: np.ndarray) -> list[np.ndarray]:
-  """Squares that overlap and cover a picture; none of a small one."""
+  """Squares that overlap and cover a picture; none of a small one, or of one so thin that they would show little."""
   extent = np.array(picture.shape[1::-1], np.float32)
   if extent.max() < _PARTS_FROM:
     return []
   side = _PART * extent.max()
   ends = [sorted({0.0, max(float(length - side), 0.0)}) for length in extent]
-  return [np.array([x - 0.5, y - 0.5, side, side], np.float32) for y in ends[1] for x in ends[0]]
+  parts = [np.array([x - 0.5, y - 0.5, side, side], np.float32) for y in ends[1] for x in ends[0]]
+  return [part for part in parts if shows(part, picture.shape[:2])]
 
 
 def _boxes_in_windows(
@@ -151,12 +153,13 @@ def _around(box: np.ndarray) -> np.ndarray:
 
 
 def _likeliest(candidates: np.ndarray, prob: np.ndarray, picture: np.ndarray, least: float, most: int) -> _Boxes:
-  """At most so many boxes of one hand each, likeliest first, whose middle is in the picture."""
+  """At most so many boxes of one hand each, likeliest first, that show some of the picture, with their middle in it."""
   extent = np.array(picture.shape[1::-1], np.float32)
   middle = candidates[:, :2] + candidates[:, 2:] / 2
   inside = ((middle >= -0.5) & (middle <= extent - 0.5) & (candidates[:, 2:] >= _SMALLEST_PX)).all(-1)
   score = prob.sum(-1) * inside
-  rows = [row for row in boxes.distinct(candidates, score, _ONE_HAND) if score[row] >= least][:most]
+  rows = [row for row in boxes.distinct(candidates, score, _ONE_HAND) if score[row] >= least]
+  rows = [row for row in rows if shows(_around(candidates[row]), picture.shape[:2])][:most]  # so does the box itself
   return candidates[rows], prob[rows]
 
 

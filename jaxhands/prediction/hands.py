@@ -28,13 +28,14 @@ class Hands:
     confidence: [N, 2, 21], 0..1; of a run that was evaluated, the probability that the joint is nearer to its true
       place in the picture than a tenth of the hand's size there (`evaluation.metrics.confidence`).
     joints_cam: [N, 2, 21, 3], mm, both hands in one camera frame.
-    joints_cam_valid: [N, 2], the hand could be placed there.
+    joints_cam_valid: [N, 2], the hand could be placed there, with all joints in front of the camera.
     reprojection_px: [N, 2, 21], distance of the projected `joints_cam` from `joints_img`.
     camera_img: [N, 3, 3], intrinsics that `joints_cam` belongs to.
     scale: N words: "metric"; "assumed", the camera is known and the hands' size is a mean hand's, or that of a shape
       that nobody measured; "unknown", as the camera is not known and a normal lens was assumed: shapes and directions
       hold, distances do not.
-    box_img: [N, 2, 4], what was looked at for each hand: x, y, width, height in pixels.
+    box_img: [N, 2, 4], the box of each hand that was given or found, else the whole picture: x, y, width, height in
+      pixels. Systems that see both hands look at the smallest box around both of those that are there.
     crop_from_img: [N, 2, 2, 3], affine to the frame of `raw`'s maps, for each hand.
     raw: further keys of `schema.PREDICTION` that the system gives: meshes, parameters, samples, masks. `vertices_cam`,
       `mano` and `samples` lie where `joints_cam` do, and are 0 of hands that have none, see `meshed`.

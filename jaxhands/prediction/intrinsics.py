@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxhands.prediction.picture import MOST_PX, Picture, check_camera
 
+_NUMBERS = ("fx", "fy", "cx", "cy", "skew")
 _WIDEST, _LONGEST = 0.2, 20.0  # focal lengths over the picture's longer side; 0.2 would be a view of 136 degrees
 
 
@@ -74,7 +75,8 @@ def from_flags(fx: float | None, fy: float | None, cx: float | None, cy: float |
 def from_json(path: pathlib.Path) -> Cameras:
   """Intrinsics of a JSON file: one camera, or `{"NAME of a picture": camera, …}`.
 
-  A camera is `{"fx", "fy", "cx", "cy"}` (fy, cx, cy may be missing), or a matrix of 3 rows, also as "K".
+  A camera is `{"fx", "fy", "cx", "cy", "skew"}` (all but fx may be missing), or a matrix of 3 rows, also as "K"; and a
+  `camera` of our predictions.json, unless that was assumed.
 
   Raises:
     FileNotFoundError: no such file.
@@ -109,13 +111,24 @@ def _number(name: str, value: Any) -> float:
 
 
 def _camera(value: Any) -> np.ndarray:
-  if isinstance(value, dict) and "K" not in value:
-    numbers = {name: _number(name, value[name]) for name in ("fx", "fy", "cx", "cy") if name in value}
-    camera_img = from_flags(*(numbers.get(name) for name in ("fx", "fy", "cx", "cy")))
-    if camera_img is None:
-      raise ValueError(f"there is no fx in {sorted(value)}")
-    return camera_img
-  return check_camera(value["K"] if isinstance(value, dict) else value)
+  if not isinstance(value, dict):
+    return check_camera(value)
+  known = ("K",) if "K" in value else _NUMBERS
+  if unknown := sorted(set(value) - {*known, "source"}):
+    raise ValueError(f"{', '.join(unknown)} cannot be used in a camera of {', '.join(known)}")
+  if value.get("source") == "unknown":
+    raise ValueError("its source is 'unknown': it was assumed, and is not the picture's; leave it out")
+  if "K" in value:
+    return check_camera(value["K"])
+  numbers = {name: _number(name, value[name]) for name in _NUMBERS if name in value}
+  camera_img = from_flags(*(numbers.get(name) for name in _NUMBERS[:4]))
+  if camera_img is None:
+    raise ValueError("there is no fx in it")
+  skew = numbers.get("skew", 0.0)
+  if not abs(skew) <= MOST_PX:
+    raise ValueError(f"skew is {skew:g}, expected at most {MOST_PX:g}")
+  camera_img[0, 1] = skew
+  return camera_img
 
 
 def _fits(picture: Picture, camera_img: np.ndarray, what: str) -> np.ndarray:

@@ -1,9 +1,9 @@
 """`predictions.json` read again: joints of anybody's hands as arrays, and the file with parameters added.
 
 What is read of an entry of `pictures`: `file`, `frame`; `camera`; and of each of its `hands` `hand`, `joints_cam_mm`,
-`joints_img` and `confidence`. A joint, a list or the camera may be null, or not there. Everything else stays as it is,
-so that other programs' joints need no more than that; only NaN and infinity, which are no JSON, are refused anywhere.
-The format: docs/predictions.md.
+`joints_img` and `confidence`. A joint, a confidence, a list or the camera may be null, or not there. Everything else
+stays as it is, so that other programs' joints need no more than that; only NaN and infinity, which are no JSON, are
+refused anywhere. The format: docs/predictions.md.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class JointFile:
     joints_cam, joints_cam_valid: [N, 2, 21, 3] mm and [N, 2, 21].
     joints_img, joints_img_valid: [N, 2, 21, 2] pixels and [N, 2, 21]; valid where the picture has a camera.
     camera_img: [N, 3, 3], the identity where there is none.
-    confidence: [N, 2, 21], 1 where none is given.
+    confidence: [N, 2, 21], not negative; 1 where none is given.
   """
 
   content: Mapping[str, Any]
@@ -95,12 +95,12 @@ class JointFile:
         if present[row, hand]:
           raise ValueError(f"{where} has two {name} hands")
         where_hand, present[row, hand] = f"{where}, {name} hand", True
-        cam[row, hand], cam_valid[row, hand] = _points(where_hand, entry, "joints_cam_mm", 3)
-        img[row, hand], img_valid[row, hand] = _points(where_hand, entry, "joints_img", 2)
-        if entry.get("confidence") is not None:
-          confidence[row, hand] = _points(where_hand, {"confidence": _column(entry["confidence"])}, "confidence", 1)[0][
-            :, 0
-          ]
+        cam[row, hand], cam_valid[row, hand] = _values(where_hand, entry, "joints_cam_mm", (3,))
+        img[row, hand], img_valid[row, hand] = _values(where_hand, entry, "joints_img", (2,))
+        sure, given = _values(where_hand, entry, "confidence", ())
+        if (sure < 0).any():
+          raise ValueError(f"{where_hand}: confidence[{sure.argmin()}] is {sure.min():g}; none is below 0")
+        confidence[row, hand] = np.where(given, sure, 1)
       img_valid[row] &= camera is not None
     return cls(content, present, cam, cam_valid, img, img_valid, cameras, confidence)
 
@@ -170,28 +170,23 @@ def _camera(where: str, camera: Any) -> np.ndarray:
   return found
 
 
-def _points(where: str, entry: Mapping[str, Any], key: str, width: int) -> tuple[np.ndarray, np.ndarray]:
-  """21 points and which of them are known."""
-  points, valid = np.zeros((schema.NUM_JOINTS, width), np.float32), np.zeros(schema.NUM_JOINTS, bool)
+def _values(where: str, entry: Mapping[str, Any], key: str, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+  """Those of 21 joints, of one shape, and which of them are known."""
+  found, known = np.zeros((schema.NUM_JOINTS, *shape), np.float32), np.zeros(schema.NUM_JOINTS, bool)
   listed = entry.get(key)
   if listed is None:
-    return points, valid
+    return found, known
   if not isinstance(listed, list) or len(listed) != schema.NUM_JOINTS:
     raise ValueError(f"{where}: {key} is no list of {schema.NUM_JOINTS} joints")
-  for joint, point in enumerate(listed):
-    if point is None:
+  expected = f"{shape[0]} numbers" if shape else "a number"
+  for joint, value in enumerate(listed):
+    if value is None:
       continue
     try:
-      values = np.array(point, np.float64)
+      numbers = np.array(value, np.float64)
     except (TypeError, ValueError, OverflowError):
-      values = np.zeros(0)
-    if values.shape != (width,) or not (np.abs(values) <= MOST_PX).all():
-      raise ValueError(
-        f"{where}: {key}[{joint}] is {point!r}, expected {width} numbers, or null; none over {MOST_PX:g}"
-      )
-    points[joint], valid[joint] = values, True
-  return points, valid
-
-
-def _column(values: Any) -> Any:
-  return [[value] for value in values] if isinstance(values, list) else values
+      numbers = np.zeros(0)
+    if numbers.shape != shape or not (np.abs(numbers) <= MOST_PX).all():
+      raise ValueError(f"{where}: {key}[{joint}] is {value!r}, expected {expected}, or null; none over {MOST_PX:g}")
+    found[joint], known[joint] = numbers, True
+  return found, known

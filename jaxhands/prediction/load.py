@@ -16,7 +16,7 @@ def load(
   path: str | pathlib.Path,
   system: str = "",
   config: str = "",
-  which: checkpoint.Which = "latest",
+  which: checkpoint.Which = "evaluated",
   batch_size: int = 8,
   hand_model: str = "",
 ) -> predictor.Model:
@@ -26,7 +26,7 @@ def load(
     path: folder of a run, a file of released weights, or the name of weights that come with the package: "internet".
     system: that a file is for; needed for files.
     config: "NAME:VARIANT" of a file's config; "" = that of the release.
-    which: the latest or the best checkpoint of a run.
+    which: checkpoint of a run; see `checkpoint.checkpoint_folder`.
     batch_size: examples that are computed together.
     hand_model: folder of MANO files, for a file of weights that estimate MANO's parameters.
   Raises:

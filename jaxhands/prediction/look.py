@@ -80,7 +80,8 @@ class Look:
     """Those of pictures that are ready, without the meshes that `meshed` fits.
 
     Raises:
-      ValueError: the finder predicts no boxes or masks, the rootnet estimates no depths, or the model has no poses.
+      WrongSystem: the finder predicts no boxes or masks, the rootnet estimates no depths, or the model has no poses.
+      ValueError: what a system predicts of these pictures is not finite.
     """
     prob = None
     if self.box is None and self.finder is not None:
@@ -121,11 +122,11 @@ def _depths(rootnet: predictor.Model, pictures: Sequence[Picture]) -> np.ndarray
   """Depths of both wrists [N, 2], mm, by RootNet.
 
   Raises:
-    ValueError: the system does not estimate them.
+    WrongSystem: the system does not estimate them.
   """
   maps, _ = rootnet.maps(pictures)
   if "root_cam" not in maps:
-    raise ValueError(
+    raise predictor.WrongSystem(
       f"--rootnet: system {rootnet.config.system.name!r} estimates no depths of wrists; name a run of rootnet"
     )
   return maps["root_cam"][..., 2]

@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
 
 from jaxhands.drawing import certainty, overlay, two_hands
 from jaxhands.prediction.file_names import printable
@@ -42,10 +43,8 @@ class Shown:
 
   @classmethod
   def of(cls, result: PictureResult, drawn: np.ndarray, sure: np.ndarray | None = None) -> Shown:
-    large = "" if sure is None else two_hands.jpeg_uri(_within(sure, _SIDE_PX))
-    return cls(
-      result, two_hands.jpeg_uri(_within(drawn, _SIDE_PX)), two_hands.jpeg_uri(_within(drawn, _THUMB_PX)), large
-    )
+    large = "" if sure is None else two_hands.jpeg_uri(within(sure, _SIDE_PX))
+    return cls(result, two_hands.jpeg_uri(within(drawn, _SIDE_PX)), two_hands.jpeg_uri(within(drawn, _THUMB_PX)), large)
 
 
 @dataclasses.dataclass(eq=False)
@@ -144,12 +143,13 @@ def large_error(hands: Hands, row: int) -> list[bool]:
   return (hands.joints_cam_valid[row] & (mean > LARGE_ERROR * size)).tolist()
 
 
-def _within(drawn: np.ndarray, side_px: int) -> np.ndarray:
+def within(drawn: UInt8[np.ndarray, "h w 3"], side_px: int) -> UInt8[np.ndarray, "*hw 3"]:
+  """A picture whose longer side has at most so many pixels."""
   scale = side_px / max(drawn.shape[:2])
   if scale >= 1:
     return drawn
   height, width = (max(round(side * scale), 1) for side in drawn.shape[:2])
-  return cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA)
+  return cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
 def _entry(shown: Shown, samples: int) -> dict[str, Any]:

@@ -66,8 +66,7 @@ class Picture:
       raise ValueError(f"its box is {self.boxes}, expected x, y, width, height, or one such box for each hand")
     boxes = boxes.astype(np.float32)
     for x, y, w, h in boxes[boxes.any(-1)]:
-      seen_w, seen_h = min(x + w, width) - max(x, 0), min(y + h, height) - max(y, 0)
-      if min(seen_w, seen_h) < _BOX_PX or seen_w * seen_h < _SEEN * w * h:
+      if not shows((x, y, w, h), (height, width)):
         raise ValueError(f"its box x={x:g} y={y:g} width={w:g} height={h:g} shows nothing of {width} x {height} pixels")
     return boxes
 
@@ -86,6 +85,13 @@ class Picture:
     if room_hw is not None:  # the system cuts finer crops of its own out of the picture
       return min(1.0, *(room / side for room, side in zip(room_hw, self.pixels.shape[:2], strict=True)))
     return min(1.0, _TOP * max(crop_hw) / float(max(box[2:])))
+
+
+def shows(box: Any, picture_hw: tuple[int, int]) -> bool:
+  """Whether a box (x, y, width, height in pixels) shows enough of a picture to be looked at."""
+  (x, y, w, h), (height, width) = box, picture_hw
+  seen_w, seen_h = min(x + w, width) - max(x, 0), min(y + h, height) - max(y, 0)
+  return bool(min(seen_w, seen_h) >= _BOX_PX and seen_w * seen_h >= _SEEN * w * h)
 
 
 def all_of(pictures: Sequence[Any], boxes: Any = None, cameras: Any = None) -> list[Picture]:

@@ -80,6 +80,16 @@ class About:
   hand_model: str = ""
 
 
+def is_in(folder: pathlib.Path) -> bool:
+  """Whether an earlier call wrote its predictions into a folder."""
+  begin = f'{{"format": "{FORMAT}"'.encode()
+  try:
+    with (folder / "predictions.json").open("rb") as file:
+      return file.read(len(begin)) == begin
+  except OSError:
+    return False
+
+
 def as_json(
   results: Sequence[PictureResult], failed: Sequence[Failed], passed_over: Sequence[pathlib.Path], about: About
 ) -> dict[str, Any]:

@@ -38,6 +38,10 @@ from jaxhands.train import step as steps
 _BLANK = Picture(pathlib.Path(), np.zeros((64, 64, 3), np.uint8))
 
 
+class WrongSystem(ValueError):
+  """A system does not predict what it is asked for, whatever the picture."""
+
+
 class Model:
   """A system with its weights, ready to look at pictures.
 
@@ -78,7 +82,7 @@ class Model:
     self._step = jax.jit(self._predicted, out_shardings=everywhere)
 
   @classmethod
-  def of_run(cls, workdir: pathlib.Path, which: checkpoint.Which = "latest", batch_size: int = 8) -> Model:
+  def of_run(cls, workdir: pathlib.Path, which: checkpoint.Which = "evaluated", batch_size: int = 8) -> Model:
     """The system of a run; of its last stage, if it has stages.
 
     Raises:
@@ -112,14 +116,14 @@ class Model:
         meshes keep their size there.
       hand_prob: [N, 2], probabilities of the hands from elsewhere (a finder); None = the system's own.
     Raises:
-      ValueError: a picture, box or camera is not what it should be (named by its position); or the system predicts no
-        poses.
+      ValueError: a picture, box or camera is not what it should be (named by its position).
+      WrongSystem: the system predicts no poses.
     """
     checked = all_of(pictures, boxes, cameras)
     raw, crops = self._raw(checked)
     missing = sorted(schema.POSE - set(raw))
     if missing:
-      raise ValueError(
+      raise WrongSystem(
         f"system {self.config.system.name!r} predicts no poses (no {missing[0]}); it can find hands, or depths"
       )
     if hand_prob is not None:
@@ -232,13 +236,18 @@ class Model:
       if "hands_together" in raw:  # where they are not, each was placed alone, and these depths say how far apart
         apart = ~raw["hands_together"] & (depth > 0).all(-1)
         raw = raw | {"rel_root_depth": np.where(apart, depth[:, 1] - depth[:, 0], raw["rel_root_depth"])}
-    relative = self.system.view == "pair"
-    placed = lift.lift(raw, batch, source, "relative_if_seen" if relative else "own", bones.mean_bones())
+    placed = lift.lift(raw, batch, source, "own", bones.mean_bones())
+    if self.system.view == "pair":
+      beside = lift.lift(raw, batch, source, "relative_if_seen", bones.mean_bones())
+      ahead = np.asarray((beside.joints_cam[..., 2] > 0).all(-1))  # else the left hand keeps its own depth
+      joints_cam = np.where(ahead[..., None, None], beside.joints_cam, placed.joints_cam)
+      placed = lift.Lifted(joints_cam, np.where(ahead, beside.valid, placed.valid))
     if source == "rootnet" and "mano" in raw:
       placed = lift.keep_shape(raw, placed)
     prob = np.clip(raw["hand_prob"], 0, 1)
     present = prob > lift.SEEN
     valid = np.asarray(placed.valid) & present & np.isfinite(placed.joints_cam).all((-1, -2))
+    valid &= (placed.joints_cam[..., 2] > 0).all(-1)  # no camera shows what is behind it
     joints_cam = np.where(valid[..., None, None], placed.joints_cam, 0).astype(np.float32)
     if "joints_cam" in raw:
       raw = raw | lift.move_meshes(raw, lift.Lifted(joints_cam, valid))

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 import rich.progress
+from av.error import FFmpegError
 from jaxtyping import Bool
 from PIL import Image
 
@@ -25,9 +26,11 @@ from jaxhands.prediction.mesh_files import MeshFiles
 from jaxhands.prediction.picture import Picture
 from jaxhands.prediction.picture_files import BadPicture, is_video, read
 from jaxhands.prediction.predictions_json import Failed, PictureResult, deviations_of, sampled
+from jaxhands.prediction.predictor import WrongSystem
 from jaxhands.schema import NUM_JOINTS
 
-_JPEG_QUALITY = 92
+OVERLAYS = "overlays"
+_JPEG_QUALITY, _JPEG_SIDE = 92, 65_500  # pixels of a side that libjpeg takes
 _LINES_OVER_MESHES = 0.4  # opacity
 _INDEX = "index.html"
 _NEAREST_MM = 10.0  # to the camera, of samples that are projected
@@ -67,8 +70,8 @@ class Session:
     self.failed: list[Failed] = []
     self._galleries: list[page.Gallery] = []
     self._names = Names()
-    self._overlays = out / "overlays"
-    self._overlays.mkdir(parents=True, exist_ok=True)
+    self._again = predictions_json.is_in(out)
+    (out / OVERLAYS).mkdir(parents=True, exist_ok=True)
 
   def run(self, files: Sequence[pathlib.Path], bar: rich.progress.Progress) -> None:
     """Goes through all files; what is wrong with one is noted and shown, and does not stop the others."""
@@ -77,9 +80,13 @@ class Session:
       self._stills(stills, bar)
     for file in files:
       if is_video(file):
+        results, galleries = len(self.results), len(self._galleries)
         try:
           self._video(file, bar)
-        except BadPicture as error:
+        except WrongSystem:
+          raise
+        except (ValueError, FFmpegError) as error:
+          del self.results[results:], self._galleries[galleries:]  # of a video without an overlay nothing stays
           self._fail(file, error, bar)
 
   def write(self) -> None:
@@ -97,7 +104,7 @@ class Session:
     galleries = [gallery for gallery in self._galleries if gallery.shown]
     if galleries:
       galleries[0].file = _INDEX
-    else:
+    elif self._again:
       (self._out / _INDEX).unlink(missing_ok=True)  # an earlier call's, whose predictions are gone
     faces = None if hands is None else np.asarray(hands.faces)
     for gallery in galleries:
@@ -121,17 +128,34 @@ class Session:
   def _stills(self, files: Sequence[pathlib.Path], bar: rich.progress.Progress) -> None:
     gallery = self._gallery("pictures")
     task = bar.add_task("pictures", total=len(files))
-    for pictures in groups(self._readable(files, task, bar), self._look.model.batch_size):
+    for group in groups(self._readable(files, task, bar), self._look.model.batch_size):
+      for pictures, hands in self._looked(group, bar):
+        for row, picture in enumerate(pictures):
+          name = self._names.of(picture.path)
+          overlay = f"{OVERLAYS}/{name}.jpg"
+          drawn = self._drawn(picture, hands, row)
+          Image.fromarray(page.within(drawn, _JPEG_SIDE)).save(self._out / overlay, quality=_JPEG_QUALITY)
+          result = self._add(picture, hands, row, overlay)
+          if self._meshes:
+            result = self.results[-1] = dataclasses.replace(result, meshes=self._meshes.picture(name, result))
+          gallery.add(result, drawn, functools.partial(self._sure, picture, hands, row))
+
+  def _looked(
+    self, pictures: Sequence[Picture], bar: rich.progress.Progress
+  ) -> Iterator[tuple[Sequence[Picture], Hands]]:
+    """Pictures and their hands: all together, or where one of them makes that fail, each of the others alone."""
+    try:
       hands = self._look.meshed(self._hands(pictures))
-      for row, picture in enumerate(pictures):
-        name = self._names.of(picture.path)
-        overlay = f"overlays/{name}.jpg"
-        drawn = self._drawn(picture, hands, row)
-        Image.fromarray(drawn).save(self._out / overlay, quality=_JPEG_QUALITY)
-        result = self._add(picture, hands, row, overlay)
-        if self._meshes:
-          result = self.results[-1] = dataclasses.replace(result, meshes=self._meshes.picture(name, result))
-        gallery.add(result, drawn, functools.partial(self._sure, picture, hands, row))
+    except WrongSystem:
+      raise
+    except ValueError as error:
+      if len(pictures) == 1:
+        self._fail(pictures[0].path, error, bar)
+      else:
+        for picture in pictures:
+          yield from self._looked([picture], bar)
+    else:
+      yield pictures, hands
 
   def _readable(
     self, files: Sequence[pathlib.Path], task: rich.progress.TaskID, bar: rich.progress.Progress
@@ -142,8 +166,7 @@ class Session:
       except ValueError as error:
         self._fail(file, error, bar)
       else:
-        for remark in picture.remarks:
-          bar.console.print(f"note: {printable(file)}: {remark}", style="yellow", markup=False)
+        _note(file, picture.remarks, bar)
         yield picture
       bar.advance(task)
 
@@ -154,7 +177,8 @@ class Session:
       name = self._names.of(file)
       fps = reader.fps / self._every
       first = len(self.results)
-      gallery, overlay = self._gallery(name, fps), f"overlays/{name}.mp4"
+      gallery, overlay = self._gallery(name, fps), f"{OVERLAYS}/{name}.mp4"
+      _note(file, reader.remarks, bar)
       with video.Writer(self._out / overlay, fps, reader.size) as writer:
         for picture, hands, row, exchanged in self._clip(file, reader, fps, bar):
           drawn = self._drawn(picture, hands, row)
@@ -200,8 +224,17 @@ class Session:
   ) -> Iterator[Picture]:
     for frame in reader:
       bar.advance(task)
-      if frame.number % self._every == 0:
-        yield self._look.ready(Picture(file, frame.pixels, frame=frame.number, time_s=frame.time_s))
+      if frame.number % self._every:
+        continue
+      try:
+        picture = Picture(file, frame.pixels, remarks=reader.remarks, frame=frame.number, time_s=frame.time_s)
+        ready = self._look.ready(picture)
+      except BadPicture as error:
+        if frame.number == 0:
+          raise
+        reader.end(f"from frame {frame.number} on: {str(error).removeprefix(f'{file}: ')}")
+        return
+      yield ready
 
   def _followed(
     self, frames: Iterator[Picture], fps: float
@@ -268,3 +301,8 @@ class Session:
     line = two_hands.line_px(*picture.pixels.shape[:2])
     painted = certainty.paint_samples(picture.pixels, points, valid, line / 2) if len(points) else picture.pixels
     return certainty.paint_deviations(painted, hands.joints_img[row], spread, valid, line)
+
+
+def _note(file: pathlib.Path, remarks: Sequence[str], bar: rich.progress.Progress) -> None:
+  for remark in remarks:
+    bar.console.print(f"note: {printable(file)}: {remark}", style="yellow", markup=False)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from av.error import FFmpegError
 from av.stream import Disposition
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 
 from jaxhands.prediction.picture_files import MIN_SIDE, BadPicture
 from jaxhands.render.picture_size import MAX_PIXELS
@@ -24,6 +24,8 @@ _OPTIONS = {"protocol_whitelist": "none", "max_pixels": str(MAX_PIXELS)}
 FPS = 25.0  # where a file does not say
 _TICKS = 90_000  # a second, of what is written
 _CLOSE_S = 0.5  # a stream may end so much earlier than its file announces, or than its sound ends
+_WIDEST_PIXEL = 4  # times as wide as high, or the other way round; formats have 1/2 to 2, and more is damage
+_MOST_SIDE = 16_384  # pixels of a side in H.264
 _CRF = 20  # quality of H.264; 18 is hard to tell from the original, 23 is the encoder's usual one
 
 
@@ -43,12 +45,13 @@ class Frame:
 
 
 class Reader:
-  """A video that can be read: its frames in order, turned as the file says; a context manager.
+  """A video that can be read: its frames in order, turned, mirrored and stretched as the file says; a context manager.
 
   Attributes:
     fps: frames per second, on average.
     frames: about how many there are, as the file announces them; 0 = it does not.
     size: width and height in pixels.
+    remarks: what a user should know of how it is read.
   """
 
   def __init__(self, path: pathlib.Path):
@@ -58,7 +61,7 @@ class Reader:
       BadPicture: no video, without frames, or of a size that shows no hand.
     """
     self._path = path
-    self._packets, self._failed, self._end_s = 0, 0, 0.0
+    self._packets, self._failed, self._end_s, self._ended = 0, 0, 0.0, ""
     if not os.path.isfile(path):  # unlike pathlib's, this says no in a folder that may not be looked into
       raise BadPicture(f"{path}: it cannot be read: it is no file")
     if not path.stat().st_size:
@@ -83,7 +86,9 @@ class Reader:
     self._stream.codec_context.options = _OPTIONS
     rate = float(self._stream.average_rate or 0)
     self.fps = rate if 1 <= rate <= 1000 else FPS
-    self._check_size(self._stream.codec_context.width, self._stream.codec_context.height)
+    shape = float(self._stream.sample_aspect_ratio or 1)
+    self._pixel_shape = shape if 1 / _WIDEST_PIXEL <= shape <= _WIDEST_PIXEL else 1.0
+    self._check_size(round(self._stream.codec_context.width * self._pixel_shape), self._stream.codec_context.height)
     self._left = self._decoded()
     self._first = next(self._left, None)
     if self._first is None:
@@ -92,6 +97,8 @@ class Reader:
     height, width = self._first.pixels.shape[:2]
     self._check_size(width, height)
     self.size = (width, height)
+    squares = f"its pixels are no squares: it is stretched to {width} x {height}"
+    self.remarks = () if self._pixel_shape == 1 else (squares,)
     self.frames = self._announced() or round(self._announced_s() * self.fps)
 
   def __enter__(self) -> Reader:
@@ -110,9 +117,15 @@ class Reader:
       yield self._first
     yield from self._left
 
+  def end(self, reason: str) -> None:
+    """What comes cannot be used, and `missing` says why."""
+    self._ended = reason
+
   @property
   def missing(self) -> str:
-    """After the last frame: what the file announces and does not hold, or "" if it is whole."""
+    """After the last frame: what the file announces and does not hold, or why it was ended; "" if it is whole."""
+    if self._ended:
+      return self._ended
     parts = []
     # An AVI has empty places for the frames of an uneven pace, and announces these, too.
     places = self._container.format.name == "avi" and self._stream.time_base
@@ -143,8 +156,8 @@ class Reader:
           longest_s = max(longest_s, time_s - last_s)
           last_s = time_s
           self._end_s = time_s + longest_s
-          pixels = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-          yield Frame(number, time_s - start_s, np.ascontiguousarray(pixels))
+          pixels = frame.to_ndarray(format="rgb24", width=round(frame.width * self._pixel_shape))
+          yield Frame(number, time_s - start_s, np.ascontiguousarray(_upright(pixels, frame)))
           number += 1
     except FFmpegError:
       self._failed += 1
@@ -178,7 +191,8 @@ class Writer:
     Args:
       path: to be written.
       fps: frames per second, on average.
-      size: width and height in pixels; H.264 takes even ones, so that an odd one loses a pixel.
+      size: width and height in pixels; H.264 takes even ones, so that an odd one loses a pixel, and up to 16,384: what
+        is larger is shrunk.
     Raises:
       OSError: it cannot be written.
     """
@@ -186,7 +200,8 @@ class Writer:
     self._file = self._partial.open("wb")
     self._container = av.open(self._file, "w", format="mp4", options={"movflags": "+faststart"})
     self._stream = self._container.add_stream("libx264", rate=fractions.Fraction(fps).limit_denominator(1001))
-    self._stream.width, self._stream.height = (side // 2 * 2 for side in size)
+    scale = min(1.0, _MOST_SIDE / max(size))
+    self._stream.width, self._stream.height = (max(int(side * scale) // 2 * 2, 2) for side in size)
     self._stream.pix_fmt, self._stream.options = "yuv420p", {"crf": str(_CRF)}
     self._stream.codec_context.time_base = fractions.Fraction(1, _TICKS)
     self._tick = -1
@@ -215,6 +230,17 @@ class Writer:
     self._tick = max(round(time_s * _TICKS), self._tick + 1)
     frame.pts, frame.time_base = self._tick, fractions.Fraction(1, _TICKS)
     self._container.mux(self._stream.encode(frame))
+
+
+def _upright(pixels: Shaped[np.ndarray, "h w 3"], frame: av.VideoFrame) -> Shaped[np.ndarray, "*hw 3"]:
+  """Pixels as the frame's matrix shows them: x' = a x + c y, y' = b x + d y, by the nearest quarter of a turn."""
+  matrix = frame.side_data.get("DISPLAYMATRIX")
+  if matrix is None:
+    return pixels
+  (a, b, _), (c, d, _), _ = np.frombuffer(matrix, np.int32).reshape(3, 3).tolist()
+  if abs(a) + abs(d) < abs(b) + abs(c):
+    pixels, a, d = pixels.swapaxes(0, 1), c, b
+  return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def _seconds(clock: str) -> float:

@@ -1,6 +1,7 @@
 """Parameters from joints: hands that are known are found again, and what is wrong with joints is said."""
 
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -127,6 +128,18 @@ def test_confidence_says_whom_to_believe(model, joints):
   sure[:, :, [4, 8]] = 0.01
   error = [_distance(fit.fit(model, wrong, confidence=c).joints_cam, joints)[..., [4, 8]].mean() for c in (None, sure)]
   assert error[1] < 0.3 * error[0]
+
+
+def test_next_to_no_confidence_is_none(model, joints, exact):
+  """Numbers whose products with others are 0 left the hand where its palm was not."""
+  found = fit.fit(model, joints, confidence=np.full(joints.shape[:-1], 1e-40))
+  assert not found.valid.any()
+  assert not found.mano.any()
+  wrong, sure = joints.copy(), np.ones(joints.shape[:-1], np.float32)
+  wrong[:, :, 8], sure[:, :, 8] = 1e4, 1e-40
+  known = np.arange(21) != 8
+  without = fit.fit(model, joints, np.broadcast_to(known, sure.shape))
+  np.testing.assert_allclose(fit.fit(model, wrong, confidence=sure).joints_cam, without.joints_cam, atol=0.01)
 
 
 def test_hands_that_joints_do_not_determine_are_zero_and_flagged(model, joints):
@@ -259,9 +272,18 @@ def test_what_cannot_be_is_named(model, change, message):
 
 
 @pytest.mark.parametrize("field", ["joint_mm", "joint_px", "robust", "pose", "shape"])
-def test_no_belief_is_negative(field):
-  with pytest.raises(ValueError, match=f"{field}=-1.0: it must be positive"):
-    fit.How(**{field: -1.0})
+@pytest.mark.parametrize("value", [-1.0, 0.0, 1e-12, 1e20, float("nan")])
+def test_beliefs_are_numbers_with_which_hands_move(field, value):
+  """Squares of 1e20 overflow, and no step would be better than none."""
+  with pytest.raises(ValueError, match=re.escape(f"{field}={value}: it must be a number from ")):
+    fit.How(**{field: value})
+
+
+def test_with_the_least_and_the_most_of_robust_hands_are_found(model, joints):
+  for value in (1.0, 1e6):
+    assert np.median(_distance(fit.fit(model, joints, how=fit.How(robust=value)).joints_cam, joints)) < 1
+  with pytest.raises(ValueError, match=re.escape("robust=0.5: it must be a number from 1 to 1e+06")):
+    fit.How(robust=0.5)
 
 
 _MANY = """

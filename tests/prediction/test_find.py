@@ -1,11 +1,14 @@
 """Hands by boxes: in pixels of the picture whatever the look, what a second look makes of them, and their sides."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
 from jaxhands.geometry import boxes, crop
 from jaxhands.prediction import predictor
 from jaxhands.prediction.find import find_hands
+from jaxhands.prediction.picture import Picture
 
 CROP = 64
 
@@ -25,6 +28,7 @@ class Boxes(predictor.Model):
     rows, affines = [], []
     for picture, window in zip(pictures, looked, strict=True):
       self.windows.append(window)
+      Picture(pathlib.Path(), picture, boxes=window)  # the predictor looks at none that shows too little
       height, width = picture.shape[:2]
       window = np.array([-0.5, -0.5, width, height], np.float32) if window is None else np.asarray(window, np.float32)
       affine = np.asarray(crop.crop_affine(crop.process_box(window, (CROP, CROP), 1.0), (CROP, CROP)))
@@ -89,6 +93,16 @@ def test_parts_of_a_large_picture_show_what_the_whole_does_not():
     covered[int(y) : int(np.ceil(y + h)), int(x) : int(np.ceil(x + w))] = True
   assert covered.all()
   assert not find_hands(finder, [_picture(1, 900, 1200)[:, :900]]).boxes.any()
+
+
+def test_no_look_at_a_thin_picture_shows_nothing_of_it():
+  small, large = _box(700, 1, 6, 6), _box(300, -400, 900, 900)
+  finder = Boxes({1: [(small, 0.9, 0.0), (large, 0.0, 0.9)]})
+  found = find_hands(finder, [_picture(1, 8, 1600), _picture(1, 900, 1200)])
+  assert not found.boxes[0, 1].any()
+  np.testing.assert_allclose(found.boxes[:, 0], [small, small], atol=0.01)
+  np.testing.assert_allclose(found.boxes[1, 1], large, atol=0.01)
+  Picture(pathlib.Path(), _picture(1, 8, 1600), boxes=found.boxes[0])
 
 
 def test_hands_are_one_where_boxes_are_alike_and_at_most_two():

@@ -53,6 +53,14 @@ def test_json_of_one_or_of_many(tmp_path):
     assert cameras.find(Picture(pathlib.Path("c.png"), PICTURE.pixels, None)) == (None, "unknown")
 
 
+def test_a_camera_of_our_predictions_is_read_as_it_is(tmp_path):
+  camera = {"source": "EXIF", "fx": 500, "fy": 510, "cx": 300, "cy": 200, "skew": 7}
+  (tmp_path / "camera.json").write_text(json.dumps(camera))
+  found, source = intrinsics.from_json(tmp_path / "camera.json").find(PICTURE)
+  np.testing.assert_array_equal(found, [[500, 7, 300], [0, 510, 200], [0, 0, 1]])
+  assert source == "given"
+
+
 @pytest.mark.parametrize(
   ("content", "message"),
   [
@@ -60,7 +68,12 @@ def test_json_of_one_or_of_many(tmp_path):
     ("3", "cameras.json"),
     ("{}", "names no picture"),
     ('{"a.jpg": {"fy": 3}}', "need --fx"),
-    ('{"a.jpg": {"focal": 3}}', "there is no fx"),
+    ('{"a.jpg": {"focal": 3}}', "'a.jpg': focal cannot be used in a camera of fx, fy, cx, cy, skew"),
+    ('{"a.jpg": {"skew": 3}}', "there is no fx"),
+    ('{"fx": 500, "Cx": 100, "fov": 3}', "Cx, fov cannot be used in a camera of fx"),
+    ('{"fx": 500, "K": [[500, 0, 300], [0, 500, 200], [0, 0, 1]]}', "fx cannot be used in a camera of K"),
+    ('{"fx": 500, "skew": 1e39}', r"skew is 1e\+39, expected at most 1e\+09"),
+    ('{"a": {"fx": 500, "fy": 500, "cx": 3, "cy": 3, "source": "unknown"}}', "'a': its source is 'unknown'"),
     ("[[1, 2], [3, 4]]", "expected a finite"),
     ('{"fx": "wide"}', "could not convert"),
     ('{"fx": 500, "cx": NaN, "cy": 3}', "a principal point is a place"),

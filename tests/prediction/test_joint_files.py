@@ -70,12 +70,20 @@ def test_joints_are_read_with_their_flags(tmp_path):
   assert found.confidence[1].all()
 
 
+def test_a_confidence_that_nobody_gave_is_one(tmp_path):
+  content = _content()
+  content["pictures"][0]["hands"][0]["confidence"] = [0.5, None] * 10 + [0]
+  found = JointFile.read(_write(tmp_path / "in.json", content))
+  assert found.confidence[0, 0].tolist() == [0.5, 1] * 10 + [0]
+  assert found.joints_cam_valid[0, 0].sum() == 21 - len(TIPS)
+
+
 def test_the_command_adds_parameters_and_leaves_the_rest(tmp_path, capsys):
   path, out = _write(tmp_path / "in.json", _content()), tmp_path / "out"
   assert cli.main(["fit", str(path), "--out", str(out)]) == 0
   printed = capsys.readouterr().out
   assert "3 hands fitted with hand model embedded-v1" in printed
-  assert "1 hands have too few joints, and no parameters" in printed
+  assert "1 hands have joints in a picture without camera, and no parameters" in printed
   written = json.loads((out / "predictions.json").read_text())
   assert written["hand_model"] == "embedded-v1"
   without = copy.deepcopy(written)
@@ -199,7 +207,14 @@ def test_a_data_set_of_joints(tmp_path, capsys):
       lambda content: content["pictures"][0]["hands"][0]["joints_cam_mm"].__setitem__(3, [1, 2]),
       r"picture 0, right hand: joints_cam_mm\[3\] is \[1, 2\], expected 3 numbers, or null",
     ),
-    (lambda content: content["pictures"][0]["hands"][0].update(confidence=["a"] * 21), r"confidence\[0\]"),
+    (
+      lambda content: content["pictures"][0]["hands"][0].update(confidence=["a"] * 21),
+      r"confidence\[0\] is 'a', expected a number, or null",
+    ),
+    (
+      lambda content: content["pictures"][0]["hands"][0].update(confidence=[1.0] * 4 + [-0.5] + [None] * 16),
+      r"picture 0, right hand: confidence\[4\] is -0.5; none is below 0",
+    ),
     (lambda content: content["pictures"][1].update(frame=1700000000000), "picture 1: its frame is 1700000000000"),
     (lambda content: content["pictures"][1].update(frame=7.5), "picture 1: its frame is 7.5"),
     (lambda content: content["pictures"][0].update(frame="7"), "picture 0: its frame is '7'"),
@@ -226,10 +241,10 @@ def test_what_is_no_input_is_named(tmp_path, capsys):
   assert "there is no such file" in capsys.readouterr().err
   with pytest.raises(SystemExit):
     cli.main(["fit", "synthetic:test", "--out", str(tmp_path / "out"), "--noise", "-2"])
-  assert "positive numbers" in capsys.readouterr().err
+  assert "joint_mm=-2.0: it must be a number from 0.01 to 1e+06" in capsys.readouterr().err
   with pytest.raises(SystemExit):
     cli.main(["fit", "synthetic:test", "--out", str(tmp_path / "out"), "--noise", "2,1e39"])
-  assert "from 1e-6 to 1e6" in capsys.readouterr().err
+  assert "joint_px=1e+39: it must be a number from 1e-06 to 1e+06" in capsys.readouterr().err
   assert cli.main(["fit", "synthetic:test", "--out", str(tmp_path / "out"), "--one-shape"]) == 1
   assert "--one-shape is for the videos of a predictions.json" in capsys.readouterr().err
   assert cli.main(["fit", "~nobody-is-called-so.json", "--out", str(tmp_path / "out")]) == 1

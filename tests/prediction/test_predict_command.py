@@ -275,11 +275,26 @@ def test_a_video_whose_camera_does_not_fit_stops_no_other(run, tmp_path, capsys)
 def test_an_index_of_an_earlier_call_does_not_stay(run, tmp_path):
   out = tmp_path / "out"
   out.mkdir()
-  (out / "index.html").write_text("other pictures")
+  (out / "index.html").write_text("somebody's page, as nothing was predicted here yet")
   (tmp_path / "broken.jpg").write_text("not a picture")
-  assert _predict(tmp_path / "broken.jpg", "--run", run, "--out", out) == 1
-  assert not (out / "index.html").exists()
-  assert _strict((out / "predictions.json").read_text())["pictures"] == []
+  for stays in (True, False):
+    assert _predict(tmp_path / "broken.jpg", "--run", run, "--out", out) == 1
+    assert (out / "index.html").exists() == stays
+    assert _strict((out / "predictions.json").read_text())["pictures"] == []
+
+
+def test_overlays_take_no_input_s_place(run, tmp_path, capsys):
+  out, overlays = tmp_path / "out", tmp_path / "out" / "overlays"
+  overlays.mkdir(parents=True)
+  own = _save(overlays / "a.jpg", spots.picture(64, 64, right=(30, 30)))
+  (tmp_path / "link.jpg").symlink_to(own)
+  (tmp_path / "elsewhere").symlink_to(overlays)
+  content = own.read_bytes()
+  for given in (overlays, own, tmp_path / "link.jpg", tmp_path / "elsewhere" / "a.jpg"):
+    assert _predict(given, "--run", run, "--out", out) == 1
+    assert "lies where the overlays go, which would take its place" in capsys.readouterr().err
+  assert own.read_bytes() == content
+  assert _predict(overlays, "--run", run, "--out", tmp_path / "other") == 0
 
 
 def test_what_is_passed_over_is_counted(run, tmp_path, capsys):

@@ -78,6 +78,23 @@ def test_hands_are_placed_by_their_size_in_one_frame(model):
   assert found.camera_img[1, 0, 0] == pytest.approx(400)  # the diagonal
 
 
+def test_hands_behind_the_camera_are_not_placed(model):
+  """A left hand keeps its own depth where the system says that it is as far before the right one."""
+  checked = all_of([spots.picture(240, 320, right=(100, 60), left=(250, 160))] * 3, None, [CAMERA] * 3)
+  raw, crops = model._raw(checked)
+  raw["rel_root_depth"] = np.array([30, -5000, 30], np.float32)
+  raw["joints_rel_depth"][2, 0, 3] = -5000
+  only_left = raw | {"hand_prob": np.array([[0, 1]] * 3, np.float32)}
+  for depths in (None, [[500, 900]] * 3):
+    alone = model._hands(checked, only_left, crops, depths)
+    found = model._hands(checked, raw, crops, depths)
+    assert found.joints_cam_valid.tolist() == [[True, True], [True, True], [False, True]]
+    assert (found.joints_cam[found.joints_cam_valid][..., 2] > 0).all()
+    assert not found.joints_cam[2, 0].any()
+    np.testing.assert_array_equal(found.joints_cam[1, 1], alone.joints_cam[1, 1])
+    np.testing.assert_allclose(found.joints_cam[0, 1, 20, 2] - found.joints_cam[0, 0, 20, 2], 30, atol=1e-2)
+
+
 def test_depths_from_elsewhere_are_metric(model):
   pixels = spots.picture(240, 320, right=(100, 60), left=(250, 160))
   found = model.predict([pixels], cameras=[CAMERA], root_depth_mm=[[500, 900]])

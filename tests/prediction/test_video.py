@@ -1,6 +1,7 @@
 """Videos of all kinds of files: whole, cut, turned, of uneven pace; and what is written."""
 
 import fractions
+import struct
 
 import av
 import cv2
@@ -15,12 +16,14 @@ BASE = cv2.GaussianBlur(RNG.integers(0, 256, (48, 64, 3), dtype=np.uint8), (0, 0
 FPS, FRAMES = 25, 40
 
 
-def _made(path, codec="libx264", kind=None, frames=FRAMES, options=None, ticks=None, rotation=0):
+def _made(path, codec="libx264", kind=None, frames=FRAMES, options=None, ticks=None, rotation=0, pixel=None):
   """A video whose frames move; a key frame is every tenth."""
   with av.open(str(path), "w", format=kind, options=options or {}) as container:
     stream = container.add_stream(codec, rate=FPS)
     stream.width, stream.height, stream.gop_size = BASE.shape[1], BASE.shape[0], 10
     stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    if pixel:
+      stream.sample_aspect_ratio = pixel
     if rotation:
       stream.set_display_rotation(rotation)
     if ticks:
@@ -123,7 +126,38 @@ def test_a_turned_video_is_turned_back(rotation, quarters, tmp_path):
   frames, reader = _read(_made(tmp_path / "a.mp4", frames=3, rotation=rotation))
   expected = np.rot90(BASE, quarters)
   assert reader.size == expected.shape[1::-1]
-  assert np.abs(frames[0].pixels.astype(int) - expected).mean() < 12
+  assert np.abs(frames[0].pixels.astype(int) - expected).mean() < 4
+
+
+MATRICES = {
+  (1, 0, 0, 1): BASE, (-1, 0, 0, 1): BASE[:, ::-1], (1, 0, 0, -1): BASE[::-1], (-1, 0, 0, -1): BASE[::-1, ::-1],
+  (0, 1, 1, 0): BASE.swapaxes(0, 1), (0, -1, -1, 0): BASE[::-1, ::-1].swapaxes(0, 1), (0, 1, -1, 0): np.rot90(BASE, -1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("matrix", MATRICES)
+def test_a_video_is_shown_as_its_matrix_says(matrix, tmp_path):
+  """Mirrored, too, as by a front camera: else a right hand would be a left one."""
+  made = _made(tmp_path / "a.mp4", frames=2)
+  content = bytearray(made.read_bytes())
+  at = content.index(b"tkhd") + 44
+  a, b, c, d = (65536 * value for value in matrix)
+  content[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+  made.write_bytes(content)
+  frames, reader = _read(made)
+  assert reader.size == MATRICES[matrix].shape[1::-1]
+  assert np.abs(frames[0].pixels.astype(int) - MATRICES[matrix]).mean() < 4
+
+
+def test_pixels_that_are_no_squares_become_squares(tmp_path):
+  frames, reader = _read(_made(tmp_path / "a.mp4", frames=2, pixel=fractions.Fraction(3, 2), rotation=90))
+  assert reader.size == (48, 96)
+  assert reader.remarks == ("its pixels are no squares: it is stretched to 48 x 96",)
+  expected = np.rot90(cv2.resize(BASE, (96, 48), interpolation=cv2.INTER_LINEAR))
+  assert np.abs(frames[0].pixels.astype(int) - expected).mean() < 4
+  for pixel in (None, fractions.Fraction(1), fractions.Fraction(99)):
+    _, reader = _read(_made(tmp_path / "b.mp4", frames=2, pixel=pixel))
+    assert (reader.size, reader.remarks) == ((64, 48), ())
 
 
 @pytest.mark.parametrize("kind", [".mp4", ".mkv", ".avi"])
@@ -155,6 +189,13 @@ def test_what_is_written_is_what_browsers_play(tmp_path):
   assert content.index(b"moov") < content.index(b"mdat")
   frames, _ = _read(tmp_path / "a.mp4")
   assert all(np.abs(frame.pixels.astype(int) - BASE).mean() < 8 for frame in frames)
+
+
+def test_frames_over_what_the_format_takes_are_shrunk(tmp_path):
+  with video.Writer(tmp_path / "a.mp4", 25.0, (32768, 64)) as writer:
+    writer.add(np.zeros((64, 32768, 3), np.uint8), 0.0)
+  with video.Reader(tmp_path / "a.mp4") as reader:
+    assert reader.size == (16384, 32)
 
 
 def test_an_error_leaves_no_half_of_a_video(tmp_path):
