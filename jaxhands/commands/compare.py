@@ -3,7 +3,8 @@
 Both runs must have been evaluated on the same examples under the same protocol; what differs is said, and nothing is
 compared. Pictures of one scene depend on each other, so that scenes, not pictures, are resampled for the interval, and
 scenes change sides in the test: where two methods are equally good, which of the two results of a scene is whose does
-not matter. p is the share of such exchanges whose difference is at least as large.
+not matter. p is the share of such exchanges whose difference is at least as large. What only one of the runs counts,
+as hands that the other could not place, is left out of both.
 
     python -m jaxhands compare runs/internet-small runs/internet-small-single_only
     python -m jaxhands compare runs/a runs/b --metrics mpjpe mrrpe --json difference.json
@@ -18,7 +19,7 @@ import dataclasses
 import json
 import pathlib
 
-from jaxhands.evaluation import compare
+from jaxhands.evaluation import compare, verdict
 from jaxhands.terminal import console
 
 
@@ -51,10 +52,13 @@ def main(args: argparse.Namespace) -> int:
     raise ValueError(f"{args.run_a} and {args.run_b} share no metric that has something to count")
   console.make().print(compare.table(a, b, found), soft_wrap=False)
   fewest = min(row.scenes for row in found)
-  if fewest < 6:
+  if fewest < verdict.FEWEST_SCENES:
     print(
-      f"Only {fewest} scenes: no difference can be told from chance with so few (p is at least {2 / 2**fewest:.2g})."
+      f"Only {fewest} scenes: of fewer than {verdict.FEWEST_SCENES}, no run is called better "
+      f"(p is at least {2 / 2**fewest:.2g})."
     )
+  if left_out := [f"{row.key} {row.left_out:,}" for row in found if row.left_out]:
+    print(f"Pictures of which something counts in one run alone, and is left out: {', '.join(left_out)}.")
   if args.json:
     about = {"a": str(args.run_a), "b": str(args.run_b), "protocol": a.result["protocol"], "seed": args.seed}
     content = about | {"resamples": args.resamples, "differences": [dataclasses.asdict(row) for row in found]}

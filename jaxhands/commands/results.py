@@ -16,6 +16,7 @@ import pathlib
 import re
 
 from jaxhands.results import page, record, views
+from jaxhands.runs import folder as files
 from jaxhands.runs import lock
 
 
@@ -49,13 +50,25 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _add(args: argparse.Namespace) -> None:
-  if args.name is not None and not re.fullmatch(r"[\w.,+-]*\w", args.name):
-    raise ValueError(f"--name {args.name!r}: write letters, digits and .,+-_ alone")
+  _check_name(args.name, "--name")
   new = record.of_run(args.run, args.note)
-  path = args.folder / f"{args.name or record.name_of(new)}.json"
+  name = args.name or record.name_of(new)
+  _check_name(name, f"{args.run / files.CONFIG} names the record, and without --name its file,")
+  path = args.folder / f"{name}.json"
   if path.exists() and not args.replace:
     raise FileExistsError(f"{path} is there already; give another --name, or --replace it")
+  for other, kept in record.read_all(args.folder, but=name).items():
+    if other != name and record.identity(kept) == record.identity(new):
+      raise ValueError(
+        f"{args.folder / other}.json is of {record.name_of(new)} on {new['dataset']} {new['split']}, too, and the page "
+        f"would take the two for seeds; write over it with --name {other} --replace, or delete it"
+      )
   record.write(new, path)
   print(f"{path}: {path.stat().st_size:,} bytes")
   if new["evaluated_with"]["code"]["modified"] or not new["evaluated_with"]["code"]["commit"]:
     print("The code that ran is not a commit: nobody can run it again. Commit first, then --mode=eval.")
+
+
+def _check_name(name: str | None, of: str) -> None:
+  if name is not None and not re.fullmatch(r"[\w.,+-]*\w", name):
+    raise ValueError(f"{of} {name!r}: write letters, digits and .,+-_ alone")

@@ -2,13 +2,15 @@
 
 Pictures of one scene depend on each other, so that scenes, not pictures, are resampled for the interval, and scenes
 change sides in the test: where two methods are equally good, which of the two results of a scene is whose does not
-matter. p is the share of such exchanges whose difference is at least as large.
+matter. p is the share of such exchanges whose difference is at least as large. A joint, a hand or a picture counts for
+both runs or for neither: what one of them could not place is left out of the other's number, too.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +18,7 @@ import numpy as np
 import rich.table
 from jaxtyping import Float
 
-from jaxhands.evaluation import metrics
+from jaxhands.evaluation import metrics, verdict
 from jaxhands.evaluation.metrics import base, pictures
 from jaxhands.hands.model import HandModel
 from jaxhands.runs import folder as files
@@ -24,6 +26,8 @@ from jaxhands.runs import folder as files
 RESAMPLES = 10_000
 FEW_RESAMPLES = 1_000  # of metrics that are no means of examples, each of which needs all examples anew
 _CHUNK = 256  # resamples at once
+_IDS = ("example_id", "record_hash", "scene_id")
+_AGAIN = "evaluate the run again, with --mode=eval"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,11 +49,17 @@ class Evaluated:
     for name in (files.METRICS, files.EXAMPLES):
       if not (workdir / name).is_file():
         raise FileNotFoundError(f"{workdir} has no {name}: evaluate the run first, with --mode=eval")
-    again = "evaluate the run again, with --mode=eval"
-    values = files.read_arrays(workdir / files.EXAMPLES, again)
-    if missing := sorted({"example_id", "record_hash", "scene_id"} - set(values)):
-      raise ValueError(f"{workdir / files.EXAMPLES} has no {missing}; {again}")
-    return cls(workdir, files.read_json(workdir / files.METRICS, again, ("protocol",)), values)
+    values = files.read_arrays(workdir / files.EXAMPLES, _AGAIN)
+    if missing := sorted(set(_IDS) - set(values)):
+      raise ValueError(f"{workdir / files.EXAMPLES} has no {missing}; {_AGAIN}")
+    if wrong := _wrong_in(values):
+      raise files.DamagedFile(workdir / files.EXAMPLES, wrong, _AGAIN)
+    names = ("protocol", "dataset", "split")
+    result = files.read_json(workdir / files.METRICS, _AGAIN, names)
+    for name in names:
+      if not isinstance(result[name], str):
+        raise files.DamagedFile(workdir / files.METRICS, f"its {name} is {result[name]!r}", _AGAIN)
+    return cls(workdir, result, values)
 
   @property
   def keys(self) -> np.ndarray:
@@ -62,11 +72,33 @@ class Evaluated:
     Raises:
       ValueError: it was written by a version with another protocol.
     """
-    fields = {field.name: field.type for field in dataclasses.fields(base.Protocol)}
+    hints = typing.get_type_hints(base.Protocol)
+    fields: dict[str, dict[str, Any]] = {
+      name: {str(choice): choice for choice in typing.get_args(hint) or (True, False)} for name, hint in hints.items()
+    }
     given = dict(word.partition("=")[::2] for word in self.result["protocol"].split())
-    if set(given) != set(fields):
+    if set(given) != set(fields) or any(given[name] not in fields[name] for name in fields):
       raise ValueError(f"{self.workdir} was evaluated with the protocol {self.result['protocol']!r}; evaluate it again")
-    return base.Protocol(**{name: given[name] == "True" if name == "count_root" else given[name] for name in fields})
+    return base.Protocol(**{name: fields[name][given[name]] for name in fields})
+
+
+def _wrong_in(values: Mapping[str, np.ndarray]) -> str:
+  """What in the arrays of an evaluation nobody wrote so; "" where all is as it should be."""
+  count = values["example_id"].shape[:1]
+  for name in (*_IDS, *(f"group_{group}" for group in base.GROUPS)):
+    if name not in values:
+      return f"it lacks {name!r}"
+    if values[name].ndim != 1 or values[name].dtype.kind not in ("iu" if name in _IDS else "b"):
+      return f"{name!r} is {values[name].dtype} of shape {values[name].shape}"
+  for name, value in values.items():
+    if value.shape[:1] != count:
+      return f"{name!r} has shape {value.shape}, 'example_id' {count}"
+    weight = values.get(f"{name}_weight")
+    if weight is None:
+      continue
+    if weight.shape != value.shape[: weight.ndim] or not {value.dtype.kind, weight.dtype.kind} <= set("bfiu"):
+      return f"{name!r} is {value.dtype} of shape {value.shape}, its weight {weight.dtype} of {weight.shape}"
+  return ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +115,7 @@ class Difference:
     p: two-sided, of the exchange test.
     scenes: that count in it.
     examples: that count in it.
+    left_out: examples of which something counts in one run alone, and so in neither here.
   """
 
   key: str
@@ -95,6 +128,7 @@ class Difference:
   p: float
   scenes: int
   examples: int
+  left_out: int
 
 
 def compare(
@@ -104,16 +138,17 @@ def compare(
 
   Args:
     a, b: the runs.
-    names: metrics ("mpjpe") or results ("mpjpe/all") to compare; () = all.
+    names: families of metrics ("mpjpe"), metrics ("iou/amodal") or results ("mpjpe/all") to compare; () = all.
     resamples: of interval and test.
     seed: of both.
   Raises:
-    ValueError: the examples or the protocols differ; no such metric.
+    ValueError: the examples or the protocols differ; no such metric; values of different shapes.
   """
   check_comparable(a, b)
   order_a, order_b = (np.lexsort(run.keys.T[::-1]) for run in (a, b))
   scenes = np.unique(a.values["scene_id"][order_a], return_inverse=True)[1]
-  found, known = [], []
+  found: list[Difference] = []
+  known: dict[str, set[str]] = {}  # result -> what it may be called
   protocol, model = a.protocol(), HandModel.default()
   recovered = pictures.metrics(lambda picture: ())  # values are stored: nothing asks for features of pictures
   standard = metrics.standard(protocol, model, with_parts=True)
@@ -121,9 +156,15 @@ def compare(
     name = metric.quantity.name
     if not all(name in run.values and f"{name}_weight" in run.values for run in (a, b)):
       continue
+    shapes = [run.values[name].shape[1:] for run in (a, b)]
+    if shapes[0] != shapes[1]:
+      raise ValueError(
+        f"{name} of an example has shape {shapes[0]} in {a.workdir} and {shapes[1]} in {b.workdir}: "
+        "evaluate both with the same version"
+      )
     for key, group in metric.results().items():
-      known.append(key)
-      if names and key not in names and metric.name not in names:
+      known[key] = {key, metric.name, key.split("/")[0]}
+      if names and not known[key] & set(names):
         continue
       sides = []
       for run, order in ((a, order_a), (b, order_b)):
@@ -133,7 +174,7 @@ def compare(
       difference = _difference(metric, key, sides[0], sides[1], scenes, resamples, seed)
       if difference is not None:
         found.append(difference)
-  unknown = [name for name in names if not any(key == name or key.split("/")[0] == name for key in known)]
+  unknown = [name for name in names if name not in set().union(*known.values())]
   if unknown:
     raise ValueError(f"neither run has the metric {unknown[0]!r}; both have {sorted(known)}")
   return found
@@ -171,11 +212,14 @@ Side = tuple[Float[np.ndarray, "N ..."], Float[np.ndarray, "N ..."]]
 def _difference(
   metric: base.Metric, key: str, a: Side, b: Side, scenes: np.ndarray, resamples: int, seed: int
 ) -> Difference | None:
-  """None where one of the two has nothing to count."""
+  """None where the two have nothing to count in common."""
+  both = (a[1] > 0) & (b[1] > 0)
+  left_out = (((a[1] > 0) | (b[1] > 0)) & ~both).reshape(len(scenes), -1).any(-1)
+  a, b = (a[0], a[1] * both), (b[0], b[1] * both)
   value_a, value_b = metric.reduce(*a), metric.reduce(*b)
   if np.isnan(value_a) or np.isnan(value_b):
     return None
-  counted = (a[1] + b[1]).reshape(len(scenes), -1).any(-1)
+  counted = both.reshape(len(scenes), -1).any(-1)
   kept, scenes = np.unique(scenes[counted], return_inverse=True)
   sides = [(value[counted], weight[counted]) for value, weight in (a, b)]
   if metric.reduce in base.AVERAGES.values():
@@ -194,7 +238,7 @@ def _difference(
   low, high = np.percentile(drawn[~np.isnan(drawn)], (2.5, 97.5)) if not np.isnan(drawn).all() else (np.nan, np.nan)
   return Difference(
     key, metric.unit, metric.better, value_a, value_b, difference, (float(low), float(high)), float(p), len(kept),
-    int(counted.sum()),
+    int(counted.sum()), int(left_out.sum()),
   )  # fmt: skip
 
 
@@ -294,13 +338,13 @@ def _along(row: np.ndarray, array: np.ndarray) -> np.ndarray:
 
 
 def table(a: Evaluated, b: Evaluated, found: Sequence[Difference]) -> rich.table.Table:
-  """One line a metric; a difference whose interval is on one side of 0 says which run is better."""
+  """One line a metric; a difference whose interval is on one side of 0, of scenes enough, says which run is better."""
   made = rich.table.Table(title=f"A = {a.workdir}\nB = {b.workdir}\n{a.result['dataset']} {a.result['split']}")
   for column in ("metric", "A", "B", "A - B", "95 %", "p", "better", "scenes", "pictures", "unit"):
     made.add_column(column, justify="left" if column in ("metric", "unit", "better") else "right")
   for row in found:
     low, high = row.interval
-    sure = low > 0 or high < 0
+    sure = row.scenes >= verdict.FEWEST_SCENES and (low > 0 or high < 0)
     better = ("A" if (row.difference < 0) == (row.better == "lower") else "B") if sure else ""
     better = "" if row.better == "neither" else better
     made.add_row(

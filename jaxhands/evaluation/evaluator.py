@@ -173,9 +173,9 @@ class Evaluator:
     kept = columns.Columns()
     running: collections.deque[Any] = collections.deque()
     said = time.monotonic()
-    for index, batch in enumerate(feed.to_mesh(lambda: iter(batches), self._mesh)):
-      with self._compiling() if index == 0 else contextlib.nullcontext():
-        running.append(self._measure_jit(self._predicted(variables, batch, index), batch))
+    for batch in feed.to_mesh(lambda: iter(batches), self._mesh):
+      with contextlib.nullcontext() if running else self._compiling():
+        running.append(self._measure_jit(self._predicted(variables, batch), batch))
       if len(running) > 1:  # the device works on one batch while the host reads the other
         kept.add(_counted(running.popleft()))
       if kept.count and not jax.process_index() and time.monotonic() - said > consoles.SILENT_S:
@@ -205,19 +205,19 @@ class Evaluator:
     """
     variables = jax.device_put(variables, self._everywhere)
     rows = []
-    for index, batch in enumerate(feed.to_mesh(lambda: iter(batches), self._mesh)):
-      looked_at = jax.device_get(self._show_jit(self._predicted(variables, batch, index)[""], batch))
+    for batch in feed.to_mesh(lambda: iter(batches), self._mesh):
+      looked_at = jax.device_get(self._show_jit(self._predicted(variables, batch)[""], batch))
       rows.append({key: value[looked_at["batch/weight"] > 0] for key, value in looked_at.items()})
     return {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
 
-  def _predicted(self, variables: Variables, batch: schema.Batch, index: int) -> dict[str, schema.Prediction]:
+  def _predicted(self, variables: Variables, batch: schema.Batch) -> dict[str, schema.Prediction]:
     """`_predictions` of a batch; of other keys in it nothing is compiled anew."""
     read = {key: batch[key] for key in self._system_needs if key in batch}
-    return self._predict_jit(variables, read, np.int32(index))
+    return self._predict_jit(variables, read)
 
-  def _predictions(self, variables: Variables, batch: schema.Batch, index: Any) -> dict[str, schema.Prediction]:
+  def _predictions(self, variables: Variables, batch: schema.Batch) -> dict[str, schema.Prediction]:
     """Of the system, "", and of each method; jitted, in one graph: what they have in common is computed once."""
-    rng = jax.random.fold_in(jax.random.key(self._seed), index)
+    rng = jax.random.key(self._seed)  # of every batch: which pictures share one must not change their samples
     return {
       name: system.predict(variables, system.device_ops(batch, rng, False), rng)
       for name, system in {"": self._system, **self._methods}.items()
@@ -244,13 +244,20 @@ class Evaluator:
   def _measured(self, predictions: Mapping[str, schema.Prediction], batch: schema.Batch) -> dict[str, Any]:
     """The quantities of each part, groups and identity of every example; jitted."""
     prediction = predictions[""]
-    quantities = tuple(part.quantities(predictions[part.variation], batch) for part in self._parts)
+    quantities = [part.quantities(predictions[part.variation], batch) for part in self._parts]
+    of_system = {part.protocol: found for part, found in zip(self._parts, quantities, strict=True) if not part.method}
+    # Where a hand of the system could not be placed, a baseline's does not count either.
+    quantities = tuple(
+      beside.paired(found, of_system[part.protocol]) if part.baseline else found
+      for part, found in zip(self._parts, quantities, strict=True)
+    )
     kept = {key: batch[key] for key in ("example_id", "weight", "scene_id", "record_hash")}
     if "root_cam" in prediction:
       depth = prediction["root_cam"][..., 2]
       valid = prediction.get("root_cam_valid", jnp.ones(depth.shape, bool))
       kept["root_depth"] = {"root_depth_mm": depth, "root_depth_mm_valid": valid}
     kept |= {"truths": constant.truths(batch), "overlap": overlap.overlap(batch)}
+    kept["finite"] = {name: _finite(found) for name, found in predictions.items()}
     return {"quantities": quantities, "groups": base.groups(batch), **kept}
 
   def result(
@@ -269,11 +276,15 @@ class Evaluator:
     numbers = []
     for part, quantities in zip(self._parts, values["quantities"], strict=True):
       if part is self._main or part.variation:
-        of = f" of method {part.variation!r}" if part.variation else ""
         for name, (value, weight) in quantities.items():
-          _check_finite(name + of, value, weight, values["example_id"])
+          counted = weight.reshape(weight.shape + (1,) * (value.ndim - weight.ndim)) > 0
+          bad = (~np.isfinite(value) & counted).reshape(len(value), -1).any(1)
+          _refuse(name, part.variation, bad, values["example_id"])
       numbers.append(summary.reduced(part.metrics, quantities, groups))
       columns.let_go(quantities)
+    for variation, arrays in values["finite"].items():  # thresholds of some metrics make numbers of what is none
+      for key, finite in arrays.items():
+        _refuse(f"predicted {key}", variation, ~finite, values["example_id"])
     drawn = summary.resampled(self._main.metrics, main, groups, values["scene_id"], resamples)
     constants = constant.quantities(values["truths"], self._main.metrics, main)
     plain = {
@@ -315,8 +326,8 @@ class Evaluator:
       examples_values=arrays,
     )
 
-  @staticmethod
   def _differences(
+    self,
     part: _Part,
     quantities: Mapping[str, Any],
     numbers: Mapping[str, float],
@@ -327,8 +338,13 @@ class Evaluator:
     """Intervals of the difference method minus system, over the same resampled scenes; {} of what is no method."""
     if not part.variation:
       return {}
+    groups, scene_id, main = values["groups"], values["scene_id"], values["quantities"][0]
     resamples = len(next(iter(system_drawn.values()), ()))
-    drawn = summary.resampled(part.metrics, quantities, values["groups"], values["scene_id"], resamples)
+    drawn = summary.resampled(part.metrics, quantities, groups, scene_id, resamples)
+    numbers, drawn = beside.shared(part.metrics, quantities, main, groups, scene_id, numbers, drawn)
+    of_system, system_drawn = beside.shared(
+      self._main.metrics, main, quantities, groups, scene_id, of_system, system_drawn
+    )
     differences = {key: numbers[key] - of_system[key] for key in numbers if key in of_system}
     drawn = {key: drawn[key] - system_drawn[key] for key in differences}
     return {"differences": summary.intervals(drawn, differences)}
@@ -358,8 +374,17 @@ def _quantities(
   return list(by_name.values())
 
 
-def _check_finite(name: str, value: np.ndarray, weight: np.ndarray, example_id: np.ndarray) -> None:
-  counted = weight.reshape(weight.shape + (1,) * (value.ndim - weight.ndim)) > 0
-  bad = (~np.isfinite(value) & counted).reshape(len(value), -1).any(1)
+def _finite(prediction: schema.Prediction) -> dict[str, Any]:
+  """Of each array of numbers, which examples [B] have only finite ones."""
+  return {
+    key: jnp.isfinite(value).all(tuple(range(1, value.ndim)))
+    for key, value in prediction.items()
+    if jnp.issubdtype(value.dtype, jnp.floating)
+  }
+
+
+def _refuse(name: str, variation: str, bad: np.ndarray, example_id: np.ndarray) -> None:
   if bad.any():
-    raise ValueError(f"{name} is not finite for {bad.sum()} examples, the first of them {example_id[bad][:5].tolist()}")
+    of = f" of method {variation!r}" if variation else ""
+    first = example_id[bad][:5].tolist()
+    raise ValueError(f"{name}{of} is not finite for {bad.sum()} examples, the first of them {first}")

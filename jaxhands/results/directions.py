@@ -92,7 +92,7 @@ def _ours(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def by_size(records: Sequence[tuple[str, int, float]]) -> dict[str, dict[int, float]]:
-  """(size, seed, value) of each run -> size -> seed -> value.
+  """(size, with the data where they are unusual; seed, value) of each run -> size -> seed -> value.
 
   Raises:
     ValueError: two runs of one size and seed.

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxhands.evaluation import verdict
-from jaxhands.results import directions, views
+from jaxhands.results import directions, form, views
 from jaxhands.results.record import code_named
 from jaxhands.runs import folder as files
 
@@ -33,6 +33,7 @@ _MISSING, _UNREAD, _NONE = "missing", "unread", "none"
 # wrists' depths come from is the protocol's.
 _SAY_NOTHING = ("all", "rootnet")
 _EMBEDDED = ("full", "demo", "other", "studio", "phone", "wide")  # variants of `synthetic`
+_USUAL = "demo"  # of these, that experiments are evaluated on
 
 
 def write(path: pathlib.Path, records: Records, remarks: Remarks | None = None, chosen: Records | None = None) -> None:
@@ -52,6 +53,7 @@ def read_remarks(folder: pathlib.Path) -> Remarks:
     remarks = tomllib.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else {}
     if any(not isinstance(texts, dict) for texts in remarks.values()):
       raise ValueError("a remark stands outside of the table of its config")
+    form.check(remarks, {str: {str: str}})
   except ValueError as error:
     raise files.DamagedFile(path, error, "mend it, as RESULTS.md is written with it") from error
   known = {(paper["config"], table["source"]) for paper in published() for table in paper["tables"]}
@@ -126,10 +128,12 @@ def _paper(paper: Mapping[str, Any], records: Records, remarks: Mapping[str, str
 def _directions(paper: Mapping[str, Any], table: Mapping[str, Any], records: Records) -> list[tuple[str, ...]]:
   """Whether what the paper found better is better in ours; nothing where nothing of ours is to be compared."""
 
+  split = _usual_split(records, paper, table)
+
   def of_row(row: Mapping[str, Any], key: str) -> dict[str, dict[int, float]]:
     return directions.by_size(
       [
-        (_size(record), record["seed"], metric["value"])
+        (_size_and_data(record, split), record["seed"], metric["value"])
         for record in records.values()
         if _is_of(record, paper, row) and _is_rendered(record, table)
         for metric in _metrics(record, table.get("protocol", {}), key, row.get("method", ""))
@@ -141,7 +145,7 @@ def _directions(paper: Mapping[str, Any], table: Mapping[str, Any], records: Rec
 
 def _rows(paper: Mapping[str, Any], table: Mapping[str, Any], records: Records) -> list[tuple[str, ...]]:
   """One for each published number, and for each number of ours beside them."""
-  rows = []
+  rows, split = [], _usual_split(records, paper, table)
   for row in table["rows"]:
     ours = [record for record in records.values() if _is_of(record, paper, row)]
     on_same_data = [record for record in records.values() if _is_on_same_data(record, paper, table, row)]
@@ -157,11 +161,11 @@ def _rows(paper: Mapping[str, Any], table: Mapping[str, Any], records: Records) 
       same = [(record, metric) for record in on_same_data for metric in _metrics(record, of_same, key, method)]
       if value == _NONE and not records_of_row and not same:
         continue
-      rendered = [(record, metric) for record, metric in records_of_row if _is_rendered(record, table)]
-      by_size = [
-        f"{size}: {_numbers([metric for record, metric in rendered if _size(record) == size])}"
-        for size in dict.fromkeys(_size(record) for record, _ in rendered)
-      ]
+      rendered: dict[str, list[Mapping[str, Any]]] = {}
+      for record, metric in records_of_row:
+        if _is_rendered(record, table):
+          rendered.setdefault(_size_and_data(record, split), []).append(metric)
+      by_size = [f"{size}: {_numbers(found)}" for size, found in rendered.items()]
       ours_same = (
         _numbers([metric for _, metric in same]) + _lacks([record for record, _ in same]) if same else _MISSING
       )
@@ -175,6 +179,24 @@ def _rows(paper: Mapping[str, Any], table: Mapping[str, Any], records: Records) 
 
 def _size(record: Mapping[str, Any]) -> str:
   return record["variant"].split("-")[0]
+
+
+def _usual_split(records: Records, paper: Mapping[str, Any], table: Mapping[str, Any]) -> str:
+  """The split of the usual rendered data that most of a table's experiments are evaluated on."""
+  splits = [
+    record["split"]
+    for record in records.values()
+    if _is_rendered(record, table)
+    and record["dataset"].endswith(f"/{_USUAL}")
+    and any(_is_of(record, paper, row) for row in table["rows"])
+  ]
+  return statistics.mode(splits) if splits else ""
+
+
+def _size_and_data(record: Mapping[str, Any], usual_split: str) -> str:
+  """What numbers of ours must have in common to be seeds of one experiment; data are named where they are unusual."""
+  usual = record["dataset"].endswith(f"/{_USUAL}") and record["split"] == usual_split
+  return _size(record) if usual else f"{_size(record)} on {record['dataset']} {record['split']}"
 
 
 def _is_of(record: Mapping[str, Any], paper: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
@@ -359,7 +381,8 @@ def _methods(record: Mapping[str, Any]) -> list[str]:
     cells = []
     for key in keys:
       low, high = entry["differences"].get(key, (math.nan, math.nan))
-      cells.append(f"{entry['metrics'][key]:.4g} [{low:+.3g}, {high:+.3g}]" if key in entry["differences"] else "")
+      there = key in entry["differences"] and key in entry["metrics"]
+      cells.append(f"{entry['metrics'][key]:.4g} [{low:+.3g}, {high:+.3g}]" if there else "")
     rows.append((entry["method"].replace("_", " "), *cells))
   about = "The same weights with other fields of the system; in brackets: 95 % of what it is more than the first row."
   return [about, _table(("method", *keys), rows)]

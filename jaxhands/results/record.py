@@ -7,13 +7,34 @@ import json
 import pathlib
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
+from jaxhands.evaluation import verdict
+from jaxhands.results import form
 from jaxhands.runs import folder as files
 
 FORMAT = 1
 LARGEST_BYTES = 20_000
 _DIGITS = 6  # of numbers; more say nothing
+# What is read of a record and of the files of a run, see `form.check`.
+CODE = {"commit": str, "version": str, "modified": bool}
+_DATA = {"name": str, "version?": str | int | None}
+_ALSO = [{"protocol": str, "method": str, "metrics": {str: form.NUMBER}, "differences?": {str: form.INTERVAL}}]
+_VERDICTS = {str: {"kind": get_args(verdict.Kind), "beside": str, "baseline": form.NUMBER}}
+_EVALUATED_WITH = {"code": CODE, "devices": str, "data": [_DATA | {"split": str}]}
+_TRAINED_WITH = [{"data": [_DATA]}]
+_RECORD = {
+  "format": int, "config_name": str, "variant": str, "seed": int, "date": str, "note": str, "system": str,
+  "dataset": str, "split": str, "examples": int, "protocol": str, "accepted?": [str],
+  "metrics": {str: {"value": form.NUMBER, "interval": form.INTERVAL, "unit": str}}, "mean_pose": {str: form.NUMBER},
+  "verdicts?": _VERDICTS, "also": _ALSO, "evaluated_with": _EVALUATED_WITH, "trained_with": _TRAINED_WITH,
+}  # fmt: skip
+_CONFIG = {"name": str, "variant": str, "seed": int, "stages?": dict | list | None}
+_RESULT = {
+  "system": str, "dataset": str, "split": str, "examples": int, "protocol": str, "accepted?": [str],
+  "metrics": {str: form.NUMBER}, "intervals": {str: form.INTERVAL}, "units": {str: str},
+  "mean_pose": {str: form.NUMBER}, "verdicts?": _VERDICTS, "also": _ALSO,
+}  # fmt: skip
 
 
 def of_run(workdir: pathlib.Path, note: str = "") -> dict[str, Any]:
@@ -24,11 +45,13 @@ def of_run(workdir: pathlib.Path, note: str = "") -> dict[str, Any]:
     note: a sentence to stand beside it.
   Raises:
     FileNotFoundError: the run was not evaluated, or by a version that did not note where its numbers come from.
+    DamagedFile: a file of the run is no such file.
   """
-  config = _read(workdir / files.CONFIG)
-  result = _read(workdir / files.METRICS)
-  evaluated = _read(workdir / files.EVALUATED_WITH)
-  trained = [entry for path in _training_notes(workdir, config) for entry in _read(path)]
+  config = _read(workdir / files.CONFIG, _CONFIG)
+  result = _read(workdir / files.METRICS, _RESULT)
+  _read(workdir / files.METRICS, {key: dict.fromkeys(result["metrics"], object) for key in ("intervals", "units")})
+  evaluated = _read(workdir / files.EVALUATED_WITH, _EVALUATED_WITH | {"date?": str})
+  trained = [entry for path in _training_notes(workdir, config) for entry in _read(path, _TRAINED_WITH)]
   written = datetime.datetime.fromtimestamp((workdir / files.METRICS).stat().st_mtime, datetime.UTC)
   when = evaluated.pop("date", written.date().isoformat())  # evaluations of before it was noted have the file's date
   evaluated.pop("command", None)  # the config says it all, and where things lay is nobody's business
@@ -70,6 +93,11 @@ def name_of(record: Mapping[str, Any]) -> str:
   return f"{record['config_name']}-{record['variant']}-seed{record['seed']}"
 
 
+def identity(record: Mapping[str, Any]) -> tuple[Any, ...]:
+  """What no two records have in common: the page takes runs that differ in the seed alone for one experiment."""
+  return tuple(record[key] for key in ("config_name", "variant", "dataset", "split", "seed"))
+
+
 def code_named(code: Mapping[str, Any]) -> str:
   """What ran, of `runs.provenance.code`: a commit or a version, and whether it was changed."""
   return (code["commit"][:10] or f"version {code['version']}") + (" with changes" if code["modified"] else "")
@@ -93,20 +121,23 @@ def write(record: Mapping[str, Any], path: pathlib.Path) -> None:
     file.write(content.encode())
 
 
-def read_all(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
-  """Name -> record of all that lie in a folder, by name.
+def read_all(folder: pathlib.Path, but: str = "") -> dict[str, dict[str, Any]]:
+  """Name -> record of all that lie in a folder, by name; without one, which may be damaged.
 
   Raises:
     ValueError: a file that is none, or too large.
   """
   records = {}
   for path in sorted(folder.glob("*.json")):
+    if path.stem == but:
+      continue
     if path.stat().st_size > LARGEST_BYTES:
       raise ValueError(f"{path} has {path.stat().st_size:,} bytes; a record has at most {LARGEST_BYTES:,}")
     again = "`results add RUN` writes records of experiments"
-    records[path.stem] = files.read_json(path, again, ("format", "config_name", "variant", "metrics"))
-    if records[path.stem]["format"] != FORMAT:
-      raise files.DamagedFile(path, f"format {records[path.stem]['format']}", again)
+    content = files.read_json(path, again, ("format",))
+    if content["format"] != FORMAT:
+      raise files.DamagedFile(path, f"format {content['format']}", again)
+    records[path.stem] = form.read(path, _RECORD, again)
   return records
 
 
@@ -116,10 +147,10 @@ def _training_notes(workdir: pathlib.Path, config: Mapping[str, Any]) -> list[pa
   return [folder / files.TRAINED_WITH for folder in folders if (folder / files.TRAINED_WITH).is_file()]
 
 
-def _read(path: pathlib.Path) -> Any:
+def _read(path: pathlib.Path, of_form: form.Form) -> Any:
   if not path.is_file():
     raise FileNotFoundError(f"there is no {path}: train and evaluate the run first, with launch.py")
-  return files.read_json(path, "evaluate the run again, with --mode=eval")
+  return form.read(path, of_form, "evaluate the run again, with --mode=eval")
 
 
 def _without_folders(value: Any) -> Any:

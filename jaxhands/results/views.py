@@ -6,11 +6,13 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from jaxhands.results.record import code_named
-from jaxhands.runs import folder as files
+from jaxhands.results import form
+from jaxhands.results.record import CODE, code_named
 
 FOLDER = "views"  # in the folder of the records
-_NEEDED = ("run", "date", "code", "scenes", "cameras", "seed", "views")
+_MEAN = {"mean": form.NUMBER, "interval": form.INTERVAL}
+_CHOICES = {"choices": {str: {"error_mm": _MEAN, "regret_mm": _MEAN}}, "correlation": form.NUMBER}
+_FILE = {"run": str, "date": str, "code": CODE, "scenes": int, "cameras": int, "seed": int, "views": {str: _CHOICES}}
 HEAD = ("of", "alignment", "choice", "MPJPE, mm", "regret, mm", "rank correlation")
 
 
@@ -21,7 +23,7 @@ def read_all(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
     ValueError: a file that is none of these.
   """
   again = "`python -m benchmarks.view_selection RUN --json FILE` writes it"
-  return {path.stem: files.read_json(path, again, _NEEDED) for path in sorted((folder / FOLDER).glob("*.json"))}
+  return {path.stem: form.read(path, _FILE, again) for path in sorted((folder / FOLDER).glob("*.json"))}
 
 
 def rows(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:

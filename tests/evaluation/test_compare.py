@@ -9,6 +9,7 @@ import pytest
 from jaxhands import cli
 from jaxhands.evaluation import compare
 from jaxhands.evaluation.metrics.base import Protocol
+from jaxhands.runs.folder import DamagedFile
 
 COUNT, SCENES = 240, 40
 
@@ -191,3 +192,87 @@ def test_the_command_prints_a_table_and_writes_it(tmp_path, capsys, monkeypatch)
   assert "neither run has the metric 'mpjpee'" in capsys.readouterr().err
   assert cli.main([*arguments[:-1], "0"]) == 1
   assert "--resamples is 0" in capsys.readouterr().err
+
+
+def test_what_one_run_leaves_out_is_left_out_of_the_other(tmp_path):
+  """A run that counts easy pictures alone is not better for it, and it is said how many are missing."""
+  hard = np.arange(COUNT) % SCENES >= 20
+  error = 20 + np.random.default_rng(0).normal(0, 2, (COUNT, 2, 21)) + 20 * hard[:, None, None]
+  weight = np.ones((COUNT, 2, 21), np.float32)
+  easy = weight * ~hard[:, None, None]
+  a, b = both(
+    tmp_path,
+    {"joint_error": error.astype(np.float32), "joint_error_weight": weight},
+    {"joint_error": ((error + 3) * easy).astype(np.float32), "joint_error_weight": easy},
+  )
+  (row,) = compare.compare(a, b, ["mpjpe/all"], resamples=200)
+  assert row.a == pytest.approx(error[~hard].mean(), rel=1e-6)
+  assert row.difference == pytest.approx(-3, abs=1e-4)
+  assert row.interval == pytest.approx((-3, -3), abs=1e-4)
+  assert (row.examples, row.left_out, row.scenes) == (COUNT // 2, COUNT // 2, SCENES // 2)
+  assert cli.main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--resamples", "50"]) == 0
+
+
+def test_metrics_are_named_by_family_metric_or_result(tmp_path):
+  extra = {f"mmd_{name}{end}": np.ones(COUNT, np.float32) for name in ("rr", "global") for end in ("", "_weight")}
+  a, b = both(tmp_path, extra, extra)
+  for names, expected in (
+    (["mmd"], {"mmd/global", "mmd/rr"}), (["mmd/rr"], {"mmd/rr"}),
+    (["mrrpe", "mmd"], {"mrrpe", "mmd/global", "mmd/rr"}),
+  ):  # fmt: skip
+    assert {row.key for row in compare.compare(a, b, names, resamples=20)} == expected
+
+
+def test_no_run_is_called_better_of_few_scenes(tmp_path, capsys, monkeypatch):
+  monkeypatch.setenv("COLUMNS", "200")
+  for scenes in (3, 12):
+    folder = tmp_path / str(scenes)
+    a, b = both(folder, {"scenes": scenes, "noise": 0.0}, {"scenes": scenes, "noise": 0.0, "seed": 2, "shift": -5})
+    found = compare.compare(a, b, ["mpjpe/all"], resamples=100)
+    assert found[0].interval[0] > 0
+    better = list(compare.table(a, b, found).columns[6].cells)
+    assert better == (["B"] if scenes == 12 else [""])
+  folders = (str(tmp_path / "3" / name) for name in "ab")
+  assert cli.main(["compare", *folders, "--resamples", "50", "--metrics", "mpjpe/all"]) == 0
+  assert "Only 3 scenes: of fewer than 10, no run is called better" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", [
+  {"protocol": 3}, {"protocol": [1]}, {"dataset": None}, {"split": 1}, {"protocol": "a=b"},
+  {"protocol": str(Protocol()).replace("per_joint", "median")},
+])  # fmt: skip
+def test_damaged_answers_are_one_line(tmp_path, capsys, change):
+  run_of(tmp_path / "a")
+  run_of(tmp_path / "b")
+  for name in "ab":
+    path = tmp_path / name / "eval" / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+  assert cli.main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 1
+  said = capsys.readouterr().err
+  assert str(tmp_path / "a") in said
+  assert "evaluate" in said
+
+
+@pytest.mark.parametrize("change", [
+  {"group_all": None}, {"group_single": np.ones(COUNT, np.float32)}, {"joint_error": np.zeros((3, 2, 21), np.float32)},
+  {"example_id": np.array(["a"] * COUNT)}, {"example_id": np.arange(3)}, {"example_id": np.float32(1)},
+  {"scene_id": np.zeros((COUNT, 1), np.int32)}, {"joint_error": np.zeros((COUNT, 2, 20), np.float32)},
+  {"joint_error_weight": np.array([["a"] * 2] * COUNT)},
+], ids=lambda change: "{}-{}".format(*next((k, getattr(v, "shape", "none")) for k, v in change.items())))  # fmt: skip
+def test_damaged_values_are_named(tmp_path, change):
+  run_of(tmp_path / "a")
+  path = tmp_path / "a" / "eval" / "examples.npz"
+  with np.load(path) as file:
+    values = dict(file) | change
+  np.savez(path, **{key: value for key, value in values.items() if value is not None})
+  with pytest.raises(DamagedFile, match=r"examples\.npz is damaged.*; evaluate the run again, with --mode=eval"):
+    compare.Evaluated.read(tmp_path / "a")
+
+
+def test_values_of_other_shapes_are_named(tmp_path):
+  other = {
+    "joint_error": np.zeros((COUNT, 2, 20), np.float32),
+    "joint_error_weight": np.ones((COUNT, 2, 20), np.float32),
+  }
+  with pytest.raises(ValueError, match=r"joint_error of an example has shape \(2, 21\) in .*a and \(2, 20\) in .*b"):
+    compare.compare(*both(tmp_path, {}, other))

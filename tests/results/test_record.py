@@ -9,9 +9,10 @@ import pytest
 from configs import rootnet
 from jaxhands import cli, run
 from jaxhands.results import page, record
+from jaxhands.runs import folder as files
 from jaxhands.runs import provenance
 from tests.data.conftest import build
-from tests.results.made_up import PROTOCOL, lines_of, made_up
+from tests.results.made_up import CODE, PROTOCOL, lines_of, made_up
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -54,7 +55,11 @@ def test_a_finished_run_becomes_a_record_and_a_line(finished, tmp_path, capsys, 
   assert cli.main(["results", "add", str(finished)]) == 1
   assert "is there already; give another --name, or --replace it" in capsys.readouterr().err
   assert cli.main(["results", "add", str(finished), "--replace"]) == 0
-  assert cli.main(["results", "add", str(finished), "--name", "again"]) == 0
+  before = (tmp_path / "RESULTS.md").read_text()
+  assert cli.main(["results", "add", str(finished), "--name", "again"]) == 1
+  assert "rootnet-tiny-seed0.json is of rootnet-tiny-seed0 on data val, too" in capsys.readouterr().err
+  assert [path.name for path in (tmp_path / "results").glob("*.json")] == [path.name]
+  assert (tmp_path / "RESULTS.md").read_text() == before
   assert cli.main(["results"]) == 0
   assert page.page(record.read_all(tmp_path / "results")) == (tmp_path / "RESULTS.md").read_text()
 
@@ -168,14 +173,83 @@ def test_a_record_holds_verdicts_and_no_command(tmp_path):
     "also": [], "system": "s", "dataset": "d", "split": "test", "examples": 3, "protocol": PROTOCOL,
     "verdicts": {"mrrpe": {"kind": "few", "beside": "mean wrists", "baseline": 1 / 3, "more": [0.1, 0.2]}},
   }  # fmt: skip
-  noted = {"code": {"commit": "c"}, "date": "2026-11-29T12:34+00:00", "command": "python launch.py --workdir=/a/b"}
-  (tmp_path / "eval").mkdir()
-  for name, content in (
-    ("config.json", {"name": "n", "variant": "v", "seed": 0}), ("eval/metrics.json", evaluated),
-    ("eval/origin.json", noted),
-  ):  # fmt: skip
-    (tmp_path / name).write_text(json.dumps(content))
-  made = record.of_run(tmp_path)
+  kept = {"code": CODE, "devices": "1 x cpu", "data": []}
+  noted = kept | {"date": "2026-11-29T12:34+00:00", "command": "python launch.py --workdir=/a/b"}
+  made = record.of_run(_run_of(tmp_path, {"name": "n", "variant": "v", "seed": 0}, evaluated, noted))
   assert made["date"] == "2026-11-29"
   assert made["verdicts"] == {"mrrpe": {"kind": "few", "beside": "mean wrists", "baseline": 0.333333}}
-  assert made["evaluated_with"] == {"code": {"commit": "c"}}
+  assert made["evaluated_with"] == kept
+
+
+def _run_of(folder, config, evaluated, noted):
+  """The folder of an evaluated run, with what a record is made of."""
+  (folder / "eval").mkdir(parents=True)
+  for name, content in (("config.json", config), ("eval/metrics.json", evaluated), ("eval/origin.json", noted)):
+    (folder / name).write_text(json.dumps(content))
+  return folder
+
+
+CONFIG = {"name": "n", "variant": "small", "seed": 0}
+ANSWER = {
+  "metrics": {"mrrpe": 1.0}, "intervals": {"mrrpe": [0.0, 2.0]}, "units": {"mrrpe": "mm"}, "mean_pose": {},
+  "also": [], "system": "s", "dataset": "d", "split": "test", "examples": 3, "protocol": PROTOCOL,
+}  # fmt: skip
+NOTED = {"code": CODE, "devices": "1 x cpu", "data": []}
+
+
+@pytest.mark.parametrize(("config", "answer", "noted", "named"), [
+  ({}, ANSWER, NOTED, r"config\.json is damaged.*lacks 'name'"), ([], ANSWER, NOTED, r"config\.json is damaged"),
+  (CONFIG, {}, NOTED, r"metrics\.json is damaged"),
+  (CONFIG, ANSWER | {"also": 3}, NOTED, r"metrics\.json.*it\.also is 3"),
+  (CONFIG, ANSWER | {"intervals": {}}, NOTED, r"metrics\.json.*it\.intervals lacks 'mrrpe'"),
+  (CONFIG, ANSWER, NOTED | {"code": 1}, r"origin\.json.*it\.code is 1"), (CONFIG, ANSWER, [], r"origin\.json"),
+  (CONFIG | {"seed": "0"}, ANSWER, NOTED, r"config\.json.*it\.seed is '0'"),
+])  # fmt: skip
+def test_a_damaged_run_is_no_record_and_named(tmp_path, capsys, config, answer, noted, named):
+  run = _run_of(tmp_path / "run", config, answer, noted)
+  with pytest.raises(files.DamagedFile, match=rf"{named}.*evaluate the run again"):
+    record.of_run(run)
+  assert not list(tmp_path.rglob("*-seed*.json"))
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "", "/tmp/evil"])
+def test_no_record_is_written_outside_of_the_folder(tmp_path, capsys, name):
+  config = CONFIG | {"name": name, "variant": "../x" if not name else "small"}
+  run = _run_of(tmp_path / "in" / "run", config, ANSWER, NOTED)
+  arguments = [
+    "results",
+    "--folder",
+    str(tmp_path / "in" / "results"),
+    "--out",
+    str(tmp_path / "P.md"),
+    "add",
+    str(run),
+  ]
+  assert cli.main(arguments) == 1
+  assert "config.json names the record" in capsys.readouterr().err
+  assert [path.name for path in tmp_path.iterdir()] == ["in"]
+  assert cli.main([*arguments, "--name", "good"]) == 0
+
+
+@pytest.mark.parametrize(("change", "named"), [
+  ({"dataset": None}, "it.dataset is None"), ({"evaluated_with": {}}, "it.evaluated_with lacks 'code'"),
+  ({"metrics": []}, "it.metrics is []"),
+  ({"metrics": {"mrrpe": {"value": "3", "interval": [1, 2], "unit": ""}}}, "value is '3'"),
+  ({"metrics": {"mrrpe": {"value": 3, "interval": [1], "unit": ""}}}, "has 1 elements, expected 2"),
+  ({"variant": 4}, "it.variant is 4"), ({"also": [{}]}, "it.also[0] lacks 'protocol'"),
+  ({"verdicts": {"mrrpe": {"kind": "odd", "beside": "a", "baseline": 1.0}}}, "kind is 'odd', expected one of better"),
+  ({"trained_with": [{}]}, "it.trained_with[0] lacks 'data'"), ({"accepted": "a"}, "it.accepted is 'a'"),
+])  # fmt: skip
+def test_a_damaged_record_is_named(tmp_path, capsys, change, named):
+  folder = tmp_path / "results"
+  folder.mkdir()
+  (folder / "mine.json").write_text(json.dumps(made_up() | change))
+  assert cli.main(["results", "--folder", str(folder), "--out", str(tmp_path / "P.md")]) == 1
+  said = capsys.readouterr().err
+  assert "mine.json is damaged" in said
+  assert named in said
+  assert not (tmp_path / "P.md").exists()
+  (folder / "mine.json").write_text(json.dumps({key: value for key, value in made_up().items() if key not in change}))
+  if not change.keys() <= {"verdicts", "accepted"}:
+    with pytest.raises(files.DamagedFile, match=rf"lacks '{next(iter(change))}'"):
+      record.read_all(folder)

@@ -58,6 +58,32 @@ def test_rendered_hands_are_never_put_beside_real_ones():
   assert line.endswith("| missing | small: 51 [50, 52] |")
 
 
+def test_other_data_and_splits_are_no_seeds():
+  """The first three are seeds of one experiment; the others stand beside them, with the names of their data."""
+  others = (("synthetic/other", "test", 80.0), ("synthetic/demo", "val", 40.0))
+  records = {f"s{seed}": made_up("small-single_only", seed, dataset="synthetic/demo", value=51.0) for seed in range(3)}
+  for dataset, split, value in others:
+    records[dataset + split] = made_up("small-single_only", dataset=dataset, split=split, value=value)
+  for made in records.values():
+    made["metrics"]["mpjpe/interacting"] = made["metrics"]["mpjpe/single"]
+  (line,) = lines_of(records, "| one hand only | test | mpjpe/interacting | 51.19 mm |")
+  assert line.endswith(
+    "small: 51 [50, 52] (51, 51, 51); small on synthetic/other test: 80 [79, 81]; "
+    "small on synthetic/demo val: 40 [39, 41] |"
+  )
+
+
+def test_directions_are_of_the_same_data():
+  """A second evaluation set of the same runs has a direction of its own."""
+  records = _two_rows((53.0,), (52.0,))
+  for name, made in _two_rows((90.0,), (95.0,)).items():
+    records[f"{name}-other"] = made | {"dataset": "synthetic/other"}
+  lines = lines_of(records, "| + segmentation loss against + bone loss |")
+  assert [line.split(" | ")[-2] for line in lines] == [
+    "small: +1.00 (+1.00) mm", "small on synthetic/other test: -5.00 (-5.00) mm",
+  ]  # fmt: skip
+
+
 def test_another_protocol_is_found_among_those_besides():
   (line,) = lines_of({"a": made_up("paper")}, "| 92.14 mm |")
   assert line.endswith("| 91.5 | missing |")
@@ -245,6 +271,10 @@ def test_view_selection_has_a_section_of_its_own(tmp_path):
   (tmp_path / "views" / "mine.json").write_text('{"run": "a"}')
   with pytest.raises(ValueError, match=r"mine\.json"):
     views.read_all(tmp_path)
+  for change in ({"code": 1}, {"views": {"rr": {"choices": {"any view": {}}, "correlation": 0.3}}}, {"seed": None}):
+    (tmp_path / "views" / "mine.json").write_text(json.dumps(content | change))
+    with pytest.raises(ValueError, match=r"mine\.json is damaged.*view_selection RUN --json FILE` writes it"):
+      views.read_all(tmp_path)
 
 
 def test_remarks_stand_below_the_directions_and_need_their_table(tmp_path):
@@ -255,6 +285,9 @@ def test_remarks_stand_below_the_directions_and_need_their_table(tmp_path):
   assert "| the other way |\n\nWhat the paper has not.\n\n### section 4.3" in text
   (tmp_path / "remarks.toml").write_text('[digit]\n"Table 9" = "?"\n')
   with pytest.raises(ValueError, match=r"a remark on \('digit', 'Table 9'\)"):
+    page.read_remarks(tmp_path)
+  (tmp_path / "remarks.toml").write_text('[digit]\n"Table 2" = 3\n')
+  with pytest.raises(ValueError, match=r"remarks\.toml is damaged.*Table 2 is 3"):
     page.read_remarks(tmp_path)
   assert page.read_remarks(tmp_path / "none") == {}
 

@@ -25,11 +25,13 @@ from jaxhands.schema import HANDS
 def poses(protocol: Protocol, model: HandModel | None = None) -> tuple[Metric, ...]:
   """Metrics of 3D poses under one protocol; with vertices where a hand model is given.
 
-  Hands that are measured from the middle finger, as Intershape's, have their place relative to each other besides.
+  Hands that are measured from the middle finger, as Intershape's, have their place relative to each other besides; and
+  where a hand's depth is not given but found, the share of hands that have one.
   """
   meshes = (pose.mpvpe(protocol, model),) if model is not None else ()
-  placed = (pose.placement(protocol),) if protocol.root == "middle1" else ()
-  return (pose.mpjpe(protocol), pose.pck_auc(protocol), *meshes, pose.mrrpe(protocol), *placed)
+  offsets = (pose.placement(protocol),) if protocol.root == "middle1" else ()
+  placed = (pose.placed(protocol),) if protocol.depth in ("rootnet", "place", "normalised") else ()
+  return (pose.mpjpe(protocol), pose.pck_auc(protocol), *meshes, pose.mrrpe(protocol), *offsets, *placed)
 
 
 def roots() -> tuple[Metric, ...]:

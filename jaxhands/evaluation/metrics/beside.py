@@ -19,6 +19,41 @@ class Method(NamedTuple):
   quantities: Mapping[str, Any]
 
 
+def paired(quantities: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+  """The quantities with weight only where the other ones of the same names have some, too; jit-able."""
+  return {
+    name: (value, weight * (others[name][1] > 0)) if name in others else (value, weight)
+    for name, (value, weight) in quantities.items()
+  }
+
+
+def shared(
+  metrics: Sequence[Metric],
+  quantities: Mapping[str, Any],
+  others: Mapping[str, Any],
+  groups: Mapping[str, Any],
+  scene_id: np.ndarray,
+  numbers: Mapping[str, float],
+  drawn: Mapping[str, np.ndarray],
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+  """Numbers, and those over resampled scenes, made anew where the other quantities count less.
+
+  Args:
+    metrics, quantities, groups, scene_id: as of `verdicts`.
+    others: quantities that are compared with these.
+    numbers, drawn: of all that the quantities count.
+  """
+  both = paired(quantities, others)
+  changed = {name: both[name] for name in both if not np.array_equal(both[name][1], quantities[name][1])}
+  again = [metric for metric in metrics if metric.quantity.name in changed]
+  keys = {key for metric in again for key in metric.results()}
+  resamples = len(next(iter(drawn.values()), ()))
+  return (
+    {key: number for key, number in numbers.items() if key not in keys} | summary.reduced(again, changed, groups),
+    dict(drawn) | summary.resampled(again, changed, groups, scene_id, resamples),
+  )
+
+
 def verdicts(
   metrics: Sequence[Metric],
   quantities: Mapping[str, Any],
@@ -36,7 +71,7 @@ def verdicts(
     groups: of the examples.
     scene_id: of the examples.
     drawn: the system's numbers over resampled scenes; nothing is judged without.
-    methods: name -> method.
+    methods: name -> method, which counts nothing that the system does not; where it counts less, so does the system.
   """
   numbers = summary.reduced(metrics, quantities, groups)
   found = {name: summary.reduced(*method, groups) for name, method in methods.items()}
@@ -53,14 +88,16 @@ def verdicts(
     asked = [m for m in methods[name].metrics if any(best.get(key) == name for key in m.results())]
     resamples = len(next(iter(drawn.values())))
     of_methods[name] = summary.resampled(asked, methods[name].quantities, groups, scene_id, resamples)
-  scenes = _scenes(metrics, quantities, groups, scene_id)
   answer = {}
-  for key, name in best.items():
-    more = numbers[key] - found[name][key]
-    interval = summary.intervals({key: drawn[key] - of_methods[name][key]}, {key: more})[key]
-    kind = verdict.judge(more, interval, better[key], scenes[key])
-    answer[key] = {"beside": name, "baseline": found[name][key], "more": interval, "kind": kind}
-  return answer
+  for name, of_method in of_methods.items():
+    ours, ours_drawn = shared(metrics, quantities, methods[name].quantities, groups, scene_id, numbers, drawn)
+    scenes = _scenes(*methods[name], groups, scene_id)
+    for key in (key for key in best if best[key] == name and key in ours):
+      more = ours[key] - found[name][key]
+      interval = summary.intervals({key: ours_drawn[key] - of_method[key]}, {key: more})[key]
+      kind = verdict.judge(more, interval, better[key], scenes[key])
+      answer[key] = {"beside": name, "baseline": found[name][key], "more": interval, "kind": kind}
+  return {key: answer[key] for key in best if key in answer}
 
 
 def _scenes(

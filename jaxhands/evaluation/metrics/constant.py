@@ -1,7 +1,8 @@
 """What could be said without a picture: the commonest hands, and the wrists where they are on average.
 
-Of the truth of the evaluated examples themselves, which no training data are needed for and which is the hardest of all
-constant answers: whoever is no better has learnt nothing from the pictures.
+Of the truth of the evaluated examples themselves, for which no training data are needed, and which are hard to beat for
+a constant answer (for absolute errors a median may be harder by a few per cent): whoever is no better has learnt
+nothing from the pictures.
 """
 
 from __future__ import annotations

@@ -69,6 +69,17 @@ def placement(protocol: Protocol) -> Metric:
   return Metric("placement", "mm", placement_error(protocol), AVERAGES["pooled"])
 
 
+def placed(protocol: Protocol) -> Metric:
+  """Share of annotated hands whose depth could be found; the other ones count in no metric of camera joints."""
+
+  def fn(prediction: schema.Prediction, batch: schema.Batch) -> tuple[Any, Any]:
+    lifted = _lift(protocol, prediction, batch, _left_root(protocol))
+    return _masked(lifted.valid.astype(jnp.float32), batch["joints_cam_valid"].any(-1))
+
+  quantity = Quantity("placed", fn, frozenset({"joints_cam_valid"}) | lift.NEEDS[protocol.depth], _predicts(protocol))
+  return Metric("placed", "share", quantity, AVERAGES["pooled"], ("all", "single", "interacting"), better="higher")
+
+
 def epe2d(protocol: Protocol) -> Metric:
   """Mean 2D end point error in pixels of the original picture."""
   needs = frozenset({"joints_img", "joints_img_valid"})

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxhands.evaluation.evaluator import Evaluator
-from jaxhands.evaluation.metrics import beside, constant, masks, mean_pose, pose, summary
+from jaxhands.evaluation.metrics import beside, constant, masks, mean_pose, pose, poses, summary
 from jaxhands.evaluation.metrics.base import Metric, Protocol, pooled_mean
 from jaxhands.geometry import camera
 from tests import replay
@@ -183,3 +183,49 @@ def test_what_should_be_neither_low_nor_high_is_not_judged(result, truth):
     assert list(answer) == judged
     if judged:
       assert answer["made"]["beside"] == {"lower": "b", "higher": "a"}[better]
+
+
+def test_hands_that_cannot_be_placed_count_for_neither(truth, mean):
+  """The half that a depth is missing of is the hard one for the mean pose, and must not make the system look better."""
+  protocol = Protocol(depth="rootnet")
+  known = truth["root_depth_valid"] & (np.arange(COUNT) % 2 == 0)[:, None]
+  batch = truth | {"root_depth_estimated": truth["root_depth"], "root_depth_estimated_valid": known}
+  hard = (np.arange(COUNT) % 2 == 1)[:, None, None, None] & truth["joints_cam_valid"][..., None]
+  wrist = batch["joints_cam"][:, :, 20:]
+  batch["joints_cam"] = (wrist + (batch["joints_cam"] - wrist) * np.where(hard, 3, 1)).astype(np.float32)
+  mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
+  evaluator = Evaluator(replay.Replay(), mesh, protocol=protocol, baseline=mean)
+  prediction = scenes.prediction(truth)
+  found = evaluator(replay.variables(prediction), replay.batches(batch, 16), resamples=20)
+  values = found.examples_values
+  counted = truth["joints_cam_valid"] & known[..., None]
+  np.testing.assert_array_equal(values["joint_error_weight"], counted)
+  np.testing.assert_array_equal(values["mean_pose_joint_error_weight"], counted)
+  error = np.linalg.norm(np.asarray(mean.predict(batch)["joints_cam"]) - batch["joints_cam"], axis=-1)
+  expected = ((error * counted).sum(0) / counted.sum(0)).mean()
+  assert found.mean_pose["mpjpe/all"] == found.verdicts["mpjpe/all"]["baseline"] == pytest.approx(expected, rel=1e-5)
+  hands = truth["joints_cam_valid"].any(-1)
+  assert found.metrics["placed/all"] == pytest.approx(known[hands].mean())
+  assert found.units["placed/all"] == "share"
+  assert not any(key.startswith("placed") for key in (*found.mean_pose, *found.verdicts))
+  whole = {metric.name for depth in ("gt", "predicted") for metric in poses(Protocol(depth=depth))}
+  assert "placed" not in whole
+
+
+def test_a_verdict_is_of_what_the_plain_method_counts_too(truth, mean):
+  """2D errors of pictures of an unknown camera stay in the system's number, but not in what it is more."""
+  known = np.arange(COUNT) % 2 == 0
+  half = truth | {"camera_valid": known, "camera_img": truth["camera_img"] * known[:, None, None]}
+  prediction = scenes.prediction(truth)
+  off = np.where(known, 0, 500)[:, None, None, None].astype(np.float32)
+  prediction["joints_img"] = prediction["joints_img"] + off  # so that it is bad where nothing is beside it
+  result = evaluate(half, prediction, mean)
+  valid = truth["joints_img_valid"]
+  error = np.linalg.norm(prediction["joints_img"] - truth["joints_img"], axis=-1)
+  assert result.metrics["epe2d"] == pytest.approx(((error * valid).sum(0) / valid.sum(0)).mean(), rel=1e-4)
+  assert result.metrics["epe2d"] > result.mean_pose["epe2d"]
+  low, high = result.verdicts["epe2d"]["more"]
+  valid = valid & known[:, None, None]
+  more = ((error * valid).sum(0) / valid.sum(0)).mean() - result.mean_pose["epe2d"]
+  assert low < more < high < 0
+  assert result.verdicts["epe2d"]["kind"] == "better"
