@@ -13,6 +13,8 @@ MPJPE on InterHand2.6M test (H+M), RootNet depths, single / interacting, mm, and
   paper                                  12.16 / 16.02, 32.57 (92.14 with RootNet's depth for the left wrist as well)
   paper, trained on human, on machine    12.58 / 17.16; 12.43 / 17.79
   independent re-implementation (mmpose) 9.5 to 9.7 / 13.4 to 13.7, 29.3 (true wrist depths)
+Ours, kept weights on synthetic/demo:test, 1,000 embedded pictures, true wrist depths: 27.6 / 48.3, MRRPE 77.5 (mean
+pose 64.2 / 78.8, mean wrists 121.1). Of InterHand2.6M nothing has been trained.
 """
 
 from typing import Any

@@ -12,7 +12,7 @@ import jax
 from jaxhands.configuration import requirements, rules
 from jaxhands.runs import folder as run_files
 from jaxhands.runs import run_data, stages
-from jaxhands.runs.stage import Stage, check_trained
+from jaxhands.runs.stage import Stage, check_trained, starts_anew
 from jaxhands.train import checkpoint
 
 Mode = Literal["train", "eval", "train_and_eval"]
@@ -55,13 +55,18 @@ def run(
   described = dict(stages.of(config))
   for name, stage in described.items():
     rules.check(stage, name)
+  stages.check_sources(described)
   stages.check_continues(workdir, config)
   if only and only not in described:
     raise ValueError(f"there is no stage {only!r}; config.stages are {tuple(config.stages) or 'none'}")
   folder = {name: run_files.of_stage(workdir, name) for name in described}
-  for earlier in stages.sources(described[only]) if only else ():
+  needs_others = bool(only) and starts_anew(folder[only], described[only], mode != "eval")
+  for earlier in stages.sources(described[only]) if needs_others else ():
     if not stages.is_finished(folder[earlier]):
       raise ValueError(f"stage {only!r} starts from {earlier!r}, which is not finished: do --stage={earlier} first")
+  given = described[only].data.root_depths if only else ""
+  if given.startswith("stages/") and not pathlib.Path(run_data.root_depths(described[only], workdir)).is_file():
+    raise ValueError(f"stage {only!r} reads {given!r}, which is not evaluated: do --stage={given.split('/')[1]} first")
   chosen = [only] if only else list(described)
   for name in chosen:
     stages.check_continues(folder[name], described[name])

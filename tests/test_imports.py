@@ -13,7 +13,7 @@ ALLOWED: dict[str, set[str]] = {
   "former_names": set(),
   "huge_pages": set(),
   "paths": set(),
-  "terminal": set(),
+  "terminal": {"paths"},
   "evaluation.verdict": set(),
   "runs.folder": set(),
   "runs.lock": {"paths"},
@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
   "systems": {"schema", "former_names", "geometry", "hands", "codecs", "losses", "data", "weights", "models"},
   "evaluation.metrics": {"schema", "evaluation.verdict", "geometry", "hands", "codecs", "runs.folder"},
   "evaluation.result": {"evaluation.verdict", "runs.folder", "terminal"},
-  "evaluation.compare": {"hands", "evaluation.metrics", "runs.folder"},
+  "evaluation.compare": {"hands", "evaluation.metrics", "evaluation.verdict", "runs.folder"},
   "evaluation.latency": {"schema", "systems.base"},
 }
 _BELOW_TRAIN = {
@@ -49,7 +49,7 @@ ALLOWED |= {
   "configuration.requirements": {"train", "runs.folder"},
   "configuration.command_line": {"configuration.locate", "terminal", "data"},
   "configuration.rules": {"data", "evaluation.metrics", "train"},
-  "runs.stages": {"train", "runs.folder", "runs.lock"},
+  "runs.stages": {"hands", "train", "runs.folder", "runs.lock"},
   "runs.run_data": {"paths", "data", "hands", "configuration.requirements", "runs.folder", "systems.base"},
   "runs.released": {
     "configuration.locate", "former_names", "paths", "runs.lock", "runs.stages", "systems.base", "systems.construct",

@@ -6,10 +6,12 @@ import re
 import pytest
 
 from data_builders import synthetic
-from jaxhands import paths
+from jaxhands import paths, run
+from jaxhands.commands import train
 from jaxhands.data import folders
 from jaxhands.runs import lock
-from jaxhands.train import checkpoint, initialise
+from jaxhands.terminal.arguments import Parser
+from jaxhands.train import checkpoint, distributed, initialise
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -61,3 +63,25 @@ def test_nothing_reads_from_or_writes_to_an_address(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"gs://bucket.* is not on a disk"):
       call()
   assert not list(tmp_path.iterdir())
+
+
+def test_options_that_are_paths_have_a_home_for_a_tilde(monkeypatch, capsys):
+  monkeypatch.setenv("HOME", "/of/mine")
+  parser = Parser(prog="program")
+  parser.add_argument("--out", type=pathlib.Path)
+  parser.add_subparsers().add_parser("add").add_argument("run", nargs="+", type=pathlib.Path)
+  found = parser.parse_args(["--out=~/a", "add", "~/b", "c"])
+  assert (found.out, found.run) == (pathlib.Path("/of/mine/a"), [pathlib.Path("/of/mine/b"), pathlib.Path("c")])
+  with pytest.raises(SystemExit):
+    parser.parse_args(["--out=gs://bucket"])
+  assert "argument --out: gs://bucket is not on a disk" in capsys.readouterr().err
+
+
+def test_the_folder_of_a_run_may_be_below_a_tilde(monkeypatch):
+  monkeypatch.setenv("HOME", "/of/mine")
+  asked = []
+  monkeypatch.setattr(run, "run", lambda config, workdir, *_, **__: asked.append(workdir) or True)
+  monkeypatch.setattr(distributed, "use_compilation_cache", lambda: None)
+  values = {"config": None, "mode": "eval", "workdir": "~/runs/x", "distributed": "off", "stage": "", "profile": 0}
+  assert train._work(values, [])
+  assert asked == [pathlib.Path("/of/mine/runs/x")]

@@ -29,6 +29,7 @@ import rich.text
 
 from jaxhands import __version__
 from jaxhands.data import folders
+from jaxhands.paths import expanded
 from jaxhands.runs import folder as files
 from jaxhands.terminal import console
 
@@ -81,7 +82,7 @@ def examine(data: str = "", runs: str = "runs", checksums: bool = False) -> Iter
   yield from _room(data)
   yield from _devices()
   yield from _cache()
-  yield from _runs(pathlib.Path(runs))
+  yield from _runs(expanded(runs))
   yield from _data_sets(data, checksums)
 
 

@@ -54,9 +54,8 @@ def main(args: argparse.Namespace) -> int:
   if not checkpoint.is_kept(source):
     source = checkpoint.checkpoint_folder(args.run).parents[1]  # of the last stage, if there are several
   config = checkpoint.read_config(source)
-  which = config.eval.get("checkpoint", "latest")  # its calibration is of these weights
-  shapes = traverse_util.unflatten_dict(checkpoint.stored(source, which), sep="/")
-  arrays = states.leaves(checkpoint.read_variables(source, shapes, which))
+  shapes = traverse_util.unflatten_dict(checkpoint.stored(source), sep="/")
+  arrays = states.leaves(checkpoint.read_variables(source, shapes))  # of which its calibration is
   kept = {path: _half(path, np.asarray(leaf)) for path, leaf in arrays.items()}
   files.write(args.out, kept, dict(args.shared))  # first: it is refused where --shared is wrong
   calibration = source / run_files.CALIBRATION

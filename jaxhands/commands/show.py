@@ -18,6 +18,7 @@ from typing import Any
 from absl import flags
 
 from jaxhands.configuration import command_line, locate
+from jaxhands.paths import expanded
 
 
 def main(program: str, arguments: Sequence[str]) -> int:
@@ -36,7 +37,7 @@ def main(program: str, arguments: Sequence[str]) -> int:
   from jaxhands.terminal import console
 
   config = values["config"]
-  out = pathlib.Path(values["out"] or f"{config.name}-{config.variant}.png")
+  out = expanded(values["out"] or f"{config.name}-{config.variant}.png")
   if out.suffix != ".png":
     raise ValueError(f"--out={out} is no .png")
   step, examples = values["step"], values["examples"]

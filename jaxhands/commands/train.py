@@ -22,6 +22,7 @@ from typing import Any
 from absl import flags, logging
 
 from jaxhands.configuration import command_line, locate
+from jaxhands.paths import expanded
 
 # Heavy imports are in `launch`: a wrong flag is refused at once, and data workers, which import the main program, stay
 # light.
@@ -66,7 +67,7 @@ def _work(values: Mapping[str, Any], arguments: Sequence[str]) -> bool:
 
   config = values["config"]
   mode = values["mode"]
-  workdir = pathlib.Path(values["workdir"] or f"runs/{config.name}-{config.variant}")
+  workdir = expanded(values["workdir"] or f"runs/{config.name}-{config.variant}")
   distributed.initialize(values["distributed"])
   distributed.use_compilation_cache()
   find = locate.module_beside("data_builders.find").find

@@ -68,20 +68,13 @@ class RunData:
     if len(kinds) != len(names):
       raise ValueError(f"data.kind is {kind!r}: one kind for all of {tuple(names)}, or one for each of them")
     sets = [
-      DataSet(str(self.find(name, variant, data)), split, own, data.limit, self._root_depths, fits)  # pyright: ignore[reportArgumentType]
+      DataSet(str(self.find(name, variant, data)), split, own, data.limit, root_depths(self.config, self.top), fits)  # pyright: ignore[reportArgumentType]
       for (name, variant, split), own in zip(map(folders.parse, names), kinds, strict=True)
     ]
     records = source.open_all(sets, self.system.view, needs)
     for identity in {one.hand_model for one in records if {"mano", "annotations_mano"} & set(needs)} - {""}:
       HandModel.named(self.config.hand_model).check_identity(identity)
     return records
-
-  @property
-  def _root_depths(self) -> str:
-    """The table of wrist depths: a file, or that of a run or stage which estimated them; "" = none."""
-    given = self.config.data.root_depths
-    path = self.top / given if given.startswith("stages/") else expanded(given)
-    return "" if not given else str(path / files.ROOT_DEPTHS if path.suffix != ".npz" else path)
 
   @property
   def reading(self) -> source.Reading:
@@ -95,3 +88,10 @@ class RunData:
       self.training, self.system.host_ops(True), self.system.needs, self.config.batch_size, self.config.seed, start,
       self.reading,
     )  # fmt: skip
+
+
+def root_depths(config: Any, top: pathlib.Path) -> str:
+  """The table of wrist depths: a file, or that of a run or stage (below `top`) which estimated them; "" = none."""
+  given = config.data.root_depths
+  path = top / given if given.startswith("stages/") else expanded(given)
+  return "" if not given else str(path / files.ROOT_DEPTHS if path.suffix != ".npz" else path)

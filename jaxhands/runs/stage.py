@@ -38,12 +38,20 @@ from jaxhands.weights import files
 _TIMED_BATCHES = 4
 
 
+def starts_anew(workdir: pathlib.Path, config: Any, trains: bool) -> bool:
+  """Whether a stage needs what `init_from` names: it is assembled of that, or begins to train without a checkpoint."""
+  return not _has_objectives(config) or (trains and stages.progress(workdir) is None)
+
+
 def check_trained(workdir: pathlib.Path, config: Any) -> None:
   """Raises `FileNotFoundError` if a folder holds no weights to evaluate; a stage without objectives needs none."""
-  with rules.while_building():
-    is_trained = bool(construct.load(config).objectives)
-  if is_trained and not checkpoint.is_kept(workdir):
+  if _has_objectives(config) and not checkpoint.is_kept(workdir):
     checkpoint.checkpoint_folder(workdir, config.eval.checkpoint)
+
+
+def _has_objectives(config: Any) -> bool:
+  with rules.while_building():
+    return bool(construct.load(config).objectives)
 
 
 class Stage:
@@ -105,7 +113,8 @@ class Stage:
       self.system, self.mesh, reported, protocol, also, mean, config.seed, methods, hand_model
     )
     self._at_the_end: Mapping[str, Any] | None = None  # what the training's last evaluation measured
-    initialise.check_sources(dict(config.init_from))
+    if starts_anew(workdir, config, trains):
+      initialise.check_sources(dict(config.init_from))
     self._check_depths((protocol, *also))
     # What an earlier stage will write is not there yet; everything else must be.
     if not config.data.root_depths.startswith("stages/"):
@@ -329,11 +338,13 @@ class Stage:
 
   def _write_calibration(self, values: Mapping[str, np.ndarray]) -> None:
     """Keeps what makes a probability of the system's confidence, for the predictor and the report."""
-    name = confidence.QUANTITY
+    name, calibration = confidence.QUANTITY, None
     if name in values:
       calibration = confidence.calibrate(values[name], values[f"{name}_weight"], values["scene_id"])
-      if calibration is not None:
-        run_files.write_json(self.workdir / run_files.CALIBRATION, calibration)
+    if calibration is None:  # that of a former evaluation may be of other weights or pictures
+      (self.workdir / run_files.CALIBRATION).unlink(missing_ok=True)
+    else:
+      run_files.write_json(self.workdir / run_files.CALIBRATION, calibration)
 
   def _look(self, variables: base.Variables, positions: np.ndarray) -> dict[str, np.ndarray]:
     """The batch and the prediction of a few examples, for the report."""
@@ -373,9 +384,13 @@ class Stage:
     if idle:
       raise ValueError(f"system {self.config.system.name!r} is not trained, and init_from does not fill {idle[0]!r}")
     variables = jax.device_put(self._filled(shapes), distributed.replicated(self.mesh))
+    folder = self.workdir / run_files.CHECKPOINTS
     if jax.process_index() == 0:
-      shutil.rmtree(self.workdir / run_files.CHECKPOINTS, ignore_errors=True)
+      for path in folder.glob("*"):  # the folder itself may be a link to another disk
+        shutil.rmtree(path, ignore_errors=True)
     multihost_utils.sync_global_devices("assembled")
     with checkpoint.Checkpoints(self.workdir) as saved:
+      if saved.latest() is not None:
+        raise OSError(f"{folder / str(saved.latest())} is of before and cannot be deleted; delete it yourself")
       saved.save(0, states.State(jnp.int32(0), variables, {}, {}))
     return variables | {"constants": constants}

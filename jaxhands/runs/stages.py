@@ -14,6 +14,7 @@ from flax import traverse_util
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from jaxhands.hands.model import EMBEDDED, HandModel
 from jaxhands.runs import folder as files
 from jaxhands.runs import lock
 from jaxhands.train import checkpoint, plan
@@ -33,9 +34,25 @@ def of(config: Any) -> list[tuple[str, Any]]:
 
 
 def sources(config: Any) -> tuple[str, ...]:
-  """Stages of the same run that a stage starts from, in order."""
-  named = sorted({str(value).split(":")[0] for value in config.init_from.values() if value})
-  return tuple(name.removeprefix("stages/") for name in named if name.startswith("stages/"))
+  """Stages of the same run whose weights, or estimated depths, a stage starts from, in order."""
+  weights = (pathlib.PurePath(str(value).split(":")[0]).parts for value in config.init_from.values())
+  named = {parts[1:] for parts in weights if parts[:1] == (files.STAGES,)}
+  depths = pathlib.PurePath(config.data.root_depths).parts
+  if depths[:1] == (files.STAGES,):
+    named.add(depths[1:2])  # of which it may name the file, too
+  return tuple(sorted("/".join(parts) for parts in named))
+
+
+def check_sources(described: Mapping[str, Any]) -> None:
+  """Raises `ValueError` if a stage starts from one that is not among those before it; takes what `of` gives."""
+  for index, (name, config) in enumerate(described.items()):
+    earlier = [one for one in list(described)[:index] if one]
+    if unknown := [source for source in sources(config) if source not in earlier]:
+      who = f"stage {name!r}" if name else "the config"
+      raise ValueError(
+        f"{who} starts from stages/{unknown[0]}, by init_from or data.root_depths; the stages before it are "
+        f"{', '.join(earlier) or 'none'}"
+      )
 
 
 def progress(folder: pathlib.Path, examples: int = 0) -> tuple[int, int] | None:
@@ -49,7 +66,7 @@ def progress(folder: pathlib.Path, examples: int = 0) -> tuple[int, int] | None:
     ValueError: its config, or what it has noted, is damaged.
   """
   try:
-    done = int(checkpoint.checkpoint_folder(folder).name)
+    done = int(checkpoint.checkpoint_folder(folder, "latest").name)
     config = checkpoint.read_config(folder)
   except FileNotFoundError:
     return None
@@ -111,7 +128,8 @@ def check_continues(workdir: pathlib.Path, config: Any) -> None:
       for key in sorted(before.keys() | now.keys())
       # What stages share is in each of them, so that a version which shares more decides nothing by that.
       if (key in before and key in now) or _in_stage(key) != key or not begun.stages
-      if _in_stage(key).startswith(_DECISIVE) and _decided(key, before) != _decided(key, now)
+      if _in_stage(key).startswith(_DECISIVE) and not _is_same(key, before, now)
+      if not (_in_stage(key).startswith("init_from") and checkpoint.is_kept(workdir))  # which starts from nothing
     ]
   if changes:
     more = f"; and {len(changes) - _NAMED} more" if len(changes) > _NAMED else ""
@@ -133,10 +151,22 @@ def evaluated_anew(workdir: pathlib.Path, config: Any) -> Any:
   return ConfigDict(begun)
 
 
-def _decided(key: str, values: Mapping[str, Any]) -> Any:
-  """What a field decides: nothing is nothing, also where an older config has no such field."""
-  value = values.get(key) or None
-  return value is not None if _in_stage(key) == "vgg" else value  # the same weights may have moved
+def _is_same(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+  """Whether a field decides the same; nothing is nothing, also where an older config has no such field."""
+  one, other, field = before.get(key) or None, now.get(key) or None, _in_stage(key)
+  if field == "vgg" or field.startswith("init_from."):  # the same weights may have moved
+    return (one is None) == (other is None)
+  if field == "hand_model" and one and other and one != other:
+    return EMBEDDED not in (one, other) and len({_identity(one), _identity(other)} - {None}) < 2
+  return one == other
+
+
+def _identity(hand_model: str) -> str | None:
+  """Of the model that a config names; None where its files are not there any more: whoever reads them says so."""
+  try:
+    return HandModel.named(hand_model).identity
+  except (ValueError, OSError):
+    return None
 
 
 def _in_stage(key: str) -> str:

@@ -12,7 +12,6 @@ read. This is the only file that knows the checkpoint library; whether a run goe
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import itertools
 import logging
@@ -20,7 +19,6 @@ import math
 import os
 import pathlib
 import shutil
-import zlib
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Literal
@@ -37,13 +35,15 @@ from jaxhands import __version__
 from jaxhands.configuration.ordered import Ordered
 from jaxhands.paths import check_on_disk
 from jaxhands.runs import folder as files
+from jaxhands.train import checksums
 from jaxhands.train import state as states
 from jaxhands.weights import kept
 
-Which = Literal["latest", "best"]
+Which = Literal["evaluated", "latest", "best"]
 _COMMITTED = "commit_success.txt"  # in a checkpoint and its items, if the library is new enough
 _REMOVED = ".removed"  # where checkpoints are put, in one step, that are to be deleted
 _ADVICE = "take a copy or another checkpoint, or train again"
+_UNCHOSEN = "; set best_metric to keep a best one"
 _log = logging.getLogger(__name__)
 
 
@@ -128,19 +128,39 @@ class Checkpoints:
     return self._manager.latest_step()
 
   def save(self, step: int, state: states.State, metrics: Mapping[str, float] | None = None) -> None:
-    """Starts writing the state after `step` updates; does nothing if that one is there already."""
+    """Starts writing the state after `step` updates; of one that is there already, only metrics that choose the best.
+
+    Those that a checkpoint lacks, because its evaluation failed or was not waited for, may come later.
+    """
+    metrics = {name: float(number) for name, number in (metrics or {}).items()}
     if step in self._manager.all_steps():
+      if self._metric and metrics:
+        self._add_metrics(step, metrics)
       return
     self._clear_removed()
-    metrics = {name: float(number) for name, number in (metrics or {}).items()}
     trees: dict[str, Any] = {"variables": state.variables, "opt": {"step": state.step, "opt": state.opt}}
     if state.ema:
       trees["ema"] = state.ema
     # The first process writes them for all; an array that no process holds as a whole all must bring together.
-    sums = {item: _sums(tree) for item, tree in trees.items()}
+    sums = {item: checksums.of(tree) for item, tree in trees.items()}
     items: dict[str, Any] = {item: ocp.args.StandardSave(tree) for item, tree in trees.items()}
     items["meta"] = ocp.args.JsonSave({"step": step, "metrics": metrics, "jaxhands": __version__, "sums": sums})
     self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics if self._metric else None)
+
+  def _add_metrics(self, step: int, metrics: dict[str, float]) -> None:
+    """Writes each of two files as a whole; whoever is killed between them has not evaluated, by `metrics`."""
+    self._manager.wait_until_finished()
+    folder = pathlib.Path(self._manager.directory) / str(step)
+    if jax.process_index() == 0:
+      files.write_json(folder / "metrics" / "metrics", metrics)  # the library's, which keeps the best by it
+      files.write_json(folder / "meta" / "metadata", _meta(folder) | {"metrics": metrics})
+    if jax.process_count() > 1:
+      multihost_utils.sync_global_devices("the metrics of a checkpoint are written")
+    self._manager.reload()
+
+  def metrics(self, step: int) -> dict[str, float]:
+    """Of the evaluation of a checkpoint that is written; {} = it is not evaluated."""
+    return _meta(pathlib.Path(self._manager.directory) / str(step))["metrics"]
 
   def restore(self, step: int, like: states.State) -> states.State:
     """Reads a state.
@@ -162,17 +182,17 @@ class Checkpoints:
       read: Any = self._manager.restore(
         step, args=ocp.args.Composite(**{item: ocp.args.StandardRestore(target) for item, target in wanted.items()})
       )
-    _check_sums(folder, {item: _sums(read[item]) for item in wanted})
+    _check_sums(folder, {item: checksums.of(read[item]) for item in wanted})
     return states.State(read.opt["step"], read.variables, read.opt["opt"], read.ema if like.ema else {})
 
 
-def read_variables(workdir: pathlib.Path, target: states.Tree, which: Which = "latest") -> states.Tree:
+def read_variables(workdir: pathlib.Path, target: states.Tree, which: Which = "evaluated") -> states.Tree:
   """Variables of a finished or running run, as host arrays; averaged ones where the run keeps averages.
 
   Args:
     workdir: of the run.
     target: what is wanted, as anything with `shape` and `dtype`; may be a part of what is there. No "constants".
-    which: the latest or the best checkpoint.
+    which: see `checkpoint_folder`.
   Raises:
     FileNotFoundError: no such run, or no checkpoint in it.
     ValueError: it is damaged, lacks something that is wanted, or has it with another shape.
@@ -199,13 +219,13 @@ def read_variables(workdir: pathlib.Path, target: states.Tree, which: Which = "l
         read = reader.restore(
           folder / item, ocp.args.PyTreeRestore(item=part, restore_args=arguments, partial_restore=True)
         )
-      sums[item] = _sums(read)
+      sums[item] = checksums.of(read)
       arrays |= {path: np.asarray(leaf).astype(wanted[path].dtype) for path, leaf in states.leaves(read).items()}
   _check_sums(folder, sums)
   return states.merge(target, traverse_util.unflatten_dict(arrays, sep="/"))
 
 
-def stored(workdir: pathlib.Path, which: Which = "latest") -> dict[str, Any]:
+def stored(workdir: pathlib.Path, which: Which = "evaluated") -> dict[str, Any]:
   """Path -> shape and dtype of the variables of a run, without reading them.
 
   Raises:
@@ -219,9 +239,12 @@ def is_kept(workdir: pathlib.Path) -> bool:
   return (workdir / kept.FILE).is_file()
 
 
-def checkpoint_folder(workdir: pathlib.Path, which: Which = "latest") -> pathlib.Path:
-  """Folder of the latest or best checkpoint of a run; of its last stage, if it has stages.
+def checkpoint_folder(workdir: pathlib.Path, which: Which = "evaluated") -> pathlib.Path:
+  """Folder of a checkpoint of a run; of its last stage, if it has stages.
 
+  Args:
+    workdir: of the run.
+    which: the latest, the best, or that of the two whose numbers the run has, as its `eval.checkpoint` says.
   Raises:
     FileNotFoundError: there is none.
   """
@@ -232,7 +255,10 @@ def checkpoint_folder(workdir: pathlib.Path, which: Which = "latest") -> pathlib
   if not _folder(workdir).is_dir():
     raise FileNotFoundError(f"{workdir} holds no checkpoints; train first, or name the folder of a run")
   steps = [step for step in ocp.utils.checkpoint_steps(_folder(workdir)) if _whole(_folder(workdir) / str(step))]
-  if which == "best":
+  if which == "evaluated":  # weights alone have no config, and older ones no choice
+    has_config = (workdir / files.CONFIG).is_file()
+    which = read_config(workdir).get("eval", {}).get("checkpoint", "latest") if has_config else "latest"
+  if which == "best" and steps != [0]:  # what is assembled or imported is not chosen from others
     config = read_config(workdir)
     sign = 1 if config.best_mode == "min" else -1
     values = {step: _meta(_folder(workdir) / str(step))["metrics"].get(config.best_metric) for step in sorted(steps)}
@@ -241,7 +267,9 @@ def checkpoint_folder(workdir: pathlib.Path, which: Which = "latest") -> pathlib
   if not steps:
     parts = sorted(path for path in _folder(workdir).glob("[0-9]*") if not _whole(path))
     hint = f"; {parts[-1]} lacks files; {_ADVICE}" if parts else ""
-    hint = "; set best_metric to keep a best one" if which == "best" else hint
+    if which == "best":
+      name = read_config(workdir).best_metric
+      hint = f"; none has {name!r}: go on with its training, which measures that" if name else _UNCHOSEN
     raise FileNotFoundError(f"{workdir} holds no {which} checkpoint{hint}")
   return _folder(workdir) / str(max(steps))
 
@@ -342,50 +370,20 @@ def _stored(item: pathlib.Path) -> dict[str, Any]:
     return states.leaves(reader.metadata(item).tree)
 
 
-def _sums(tree: Any) -> dict[str, str]:
-  """Path -> dtype and CRC-32 of an array's bytes; called by all processes, for some arrays lie on several hosts."""
-
-  def sum_of(leaf: Any) -> str:
-    array = np.ascontiguousarray(leaf)
-    return f"{array.dtype.name} {zlib.crc32(array.reshape(-1).view(np.uint8)):08x}"  # pyright: ignore[reportArgumentType]
-
-  leaves = jax.tree_util.tree_leaves_with_path(tree)
-  names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
-  divided = {
-    # One at a time and in one order, as all processes take part.
-    name: sum_of(multihost_utils.process_allgather(leaf, tiled=True))
-    for name, (_, leaf) in zip(names, leaves, strict=True)
-    if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated)
-  }
-  here = {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True) if name not in divided}
-  with concurrent.futures.ThreadPoolExecutor() as threads:
-    return divided | dict(zip(here, threads.map(sum_of, here.values()), strict=True))
-
-
 def _check_sums(folder: pathlib.Path, found: Mapping[str, Mapping[str, str]]) -> None:
   """Raises `ValueError` if arrays that were read are not those that were written.
 
   Args:
     folder: of the checkpoint.
-    found: item -> `_sums` of what was read of it.
+    found: item -> `checksums.of` what was read of it.
   """
   written = _meta(folder).get("sums")
   if written is None:
     _log.warning("%s has no checksums, as it was written before they were kept: damage to it would not be seen", folder)
     return
-  bad = [
-    f"{item}/{path}"
-    for item, sums in found.items()
-    for path, sum_ in sums.items()
-    if sum_ != (expected := written.get(item, {}).get(path, "none")) and not _other_type(sum_, expected)
-  ]
+  bad = checksums.different(found, written)
   if bad:
     raise ValueError(f"{folder} is damaged: {len(bad)} arrays, first {bad[0]!r}, are not what was written; {_ADVICE}")
-
-
-def _other_type(one: str, other: str) -> bool:
-  """Whether two sums are of arrays of different types: what is restored as another type has other bytes."""
-  return other != "none" and one.split()[0] != other.split()[0]
 
 
 @contextlib.contextmanager

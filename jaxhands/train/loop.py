@@ -75,7 +75,8 @@ def train(
     examples: in one epoch.
     mesh: of `distributed.make_mesh`.
     fill: puts weights from elsewhere into fresh variables (without "constants").
-    evaluate: variables -> metrics.
+    evaluate: variables -> metrics; first those of the state that `workdir` holds, if they are to choose the best and
+      were not measured.
     profile_steps: that are traced, see `profile`; 0 = none.
   Raises:
     ValueError: config, system and checkpoint do not fit each other.
@@ -129,6 +130,14 @@ def train(
   running: collections.deque[tuple[int, schema.Batch, steps.Scalars]] = collections.deque()
   traced = profile.Profile(workdir, profile_steps * (jax.process_index() == 0), start, plan.steps, log)
   with saved, log, distributed.Interruption() as interruption, ending.failing_fast(), traced:
+    owed = start > 0 and (start >= plan.steps or plans.due(start, plan.eval_every))
+    if evaluate is not None and owed and config.best_metric and config.best_metric not in saved.metrics(start):
+      # It failed, or a signal did not wait for it; without, this step could never be the best.
+      with log.paused(), interruption.suspended():
+        metrics = evaluate(_to_evaluate(state, constants))
+      log.evaluated(start, metrics)
+      saved.save(start, state, metrics)
+      _check_best(config.best_metric, metrics)
     stream = batches(start)
     for step in range(start, plan.steps):
       batch = log.next_of(stream)

@@ -47,7 +47,8 @@ class Report:
       return
     self._lines = workdir / files.LOG
     _drop_after(self._lines, first)
-    self._board = tensorboardX.SummaryWriter(str(workdir / files.TENSORBOARD), purge_step=first + 1 if first else None)
+    begun = (workdir / files.TENSORBOARD).exists()  # perhaps by a run that has saved nothing
+    self._board = tensorboardX.SummaryWriter(str(workdir / files.TENSORBOARD), purge_step=first + 1 if begun else None)
     self._console, self._said = console.make(), time.monotonic()
     columns = rich.progress.TextColumn("{task.description}"), rich.progress.BarColumn()
     ends = rich.progress.MofNCompleteColumn(), rich.progress.TimeRemainingColumn()

@@ -1,18 +1,25 @@
 """Runs of several stages: what they share, what they start from, and that each goes on by itself."""
 
 import json
+import pathlib
+import shutil
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from configs import base as base_config
+from configs import internet
 from jaxhands import run
-from jaxhands.runs import lock, stages
-from jaxhands.train import checkpoint
+from jaxhands.runs import lock, released, stages
+from jaxhands.train import checkpoint, state
+from jaxhands.weights import kept
 from tests import test_run
+from tests.hands import synthetic_mano
 from tests.train import toys
 
+GOLDENS = pathlib.Path(__file__).parents[1] / "goldens" / "mano"
 _config, data, systems = test_run._config, test_run.data, test_run.systems  # the last two are fixtures
 
 
@@ -148,3 +155,83 @@ def test_a_run_has_one_writer_and_each_of_its_stages_one(data, tmp_path):
     with pytest.raises(lock.FolderInUseError):  # the last stage ends with the run's own answer
       run.run(config, tmp_path, only="whole")
   assert not (tmp_path / lock.LOCK).exists()
+
+
+def test_a_stage_starts_from_stages_before_it(data, tmp_path):
+  for field, named in (("neck", "stages/frist"), ("all", "stages/whole"), ("all", "stages/second:neck")):
+    config = _staged(data)
+    config.stages.second.init_from[field] = named
+    source = named.removeprefix("stages/").split(":")[0]
+    for only in ("", "second", "first"):
+      with pytest.raises(ValueError, match=f"stage 'second' starts from stages/{source}, .* before it are first$"):
+        run.run(config, tmp_path / "run", only=only)
+  single = _config(data)
+  single.init_from.all = "stages/first"
+  with pytest.raises(ValueError, match=r"the config starts from stages/first, .* the stages before it are none$"):
+    run.run(single, tmp_path / "run")
+  assert not (tmp_path / "run").exists()
+
+
+def test_a_stage_needs_the_depths_that_it_is_evaluated_with(tmp_path):
+  config = internet.get_config("tiny,rootnet")
+  pose = dict(stages.of(config))["internet"]
+  assert stages.sources(pose) == ("rootnet",)
+  pose.data.root_depths = "stages/rootnet/eval/root_depths.npz"
+  assert stages.sources(pose) == ("rootnet",)
+  with pytest.raises(ValueError, match="stage 'internet' starts from 'rootnet', which is not finished"):
+    run.run(config, tmp_path, only="internet")
+  with checkpoint.Checkpoints(tmp_path / "stages" / "rootnet") as saved:
+    saved.save(0, state.State(jnp.int32(0), {"params": {"w": jnp.ones(1)}}, {}, {}))
+  checkpoint.write_config(tmp_path / "stages" / "rootnet", dict(stages.of(config))["rootnet"])
+  with pytest.raises(ValueError, match="reads 'stages/rootnet', which is not evaluated: do --stage=rootnet first"):
+    run.run(config, tmp_path, only="internet")
+
+
+def test_every_config_starts_from_stages_before():
+  for _, module in released._modules().items():
+    for variant in module.VARIANTS:
+      stages.check_sources(dict(stages.of(module.get_config(variant))))
+
+
+def test_what_a_run_started_from_may_be_gone(data, tmp_path):
+  assert run.run(_config(data, train_for="1 step"), tmp_path / "first", "train")
+  second = _config(data, init_from=ConfigDict({"all": str(tmp_path / "first")}), train_for="1 step")
+  assert run.run(second, tmp_path / "second", "train")
+  shutil.rmtree(tmp_path / "first")
+  longer = _config(data, init_from=ConfigDict({"all": str(tmp_path / "moved")}), train_for="2 steps")
+  assert run.run(longer, tmp_path / "second")
+  assert run.run(longer, tmp_path / "second", "eval")
+  with pytest.raises(FileNotFoundError, match=r"there is no run or file .*moved"):
+    run.run(longer, tmp_path / "third")
+  with pytest.raises(ValueError, match=r"init_from\.all was .* and is ''"):  # it did start from something
+    stages.check_continues(tmp_path / "second", _config(data))
+
+
+def test_kept_weights_start_from_nothing(data, tmp_path):
+  checkpoint.write_config(tmp_path, _config(data))
+  begun = _config(data, init_from=ConfigDict({"all": "", "neck": "kept/internet"}))
+  with pytest.raises(ValueError, match=r"init_from\.neck was None and is 'kept/internet'"):
+    stages.check_continues(tmp_path, begun)
+  (tmp_path / kept.FILE).touch()
+  stages.check_continues(tmp_path, begun)
+  with pytest.raises(ValueError, match="seed was 0 and is 1"):
+    stages.check_continues(tmp_path, _config(data, seed=1))
+
+
+def test_a_hand_model_may_have_moved(data, tmp_path, monkeypatch):
+  for name in ("here", "there"):
+    (tmp_path / name).mkdir()
+    synthetic_mano.write_pair(GOLDENS, tmp_path / name)
+  (tmp_path / "other").mkdir()
+  (tmp_path / "other" / "MANO_RIGHT.npz").write_bytes((tmp_path / "here" / "MANO_RIGHT.npz").read_bytes())
+  monkeypatch.chdir(tmp_path)
+  checkpoint.write_config(tmp_path / "run", _config(data, hand_model=str(tmp_path / "here")))
+  for same in ("here", "there"):
+    stages.check_continues(tmp_path / "run", _config(data, hand_model=same))
+  for other in ("other", "embedded-v1"):
+    with pytest.raises(ValueError, match=f"hand_model was .* and is '{other}'"):
+      stages.check_continues(tmp_path / "run", _config(data, hand_model=other))
+  checkpoint.write_config(tmp_path / "run", _config(data, hand_model=str(tmp_path / "gone")))
+  stages.check_continues(tmp_path / "run", _config(data, hand_model="there"))
+  with pytest.raises(ValueError, match=r"hand_model was .* and is 'embedded-v1'"):
+    stages.check_continues(tmp_path / "run", _config(data))

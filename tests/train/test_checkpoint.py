@@ -1,5 +1,6 @@
 """Checkpoints by themselves; what they do for a run is in test_loop.py."""
 
+import contextlib
 import gc
 import json
 import logging
@@ -14,8 +15,9 @@ import pytest
 
 from jaxhands import cli
 from jaxhands.prediction.predictor import Model
+from jaxhands.runs import folder as files
 from jaxhands.runs import stages
-from jaxhands.train import checkpoint, distributed, state
+from jaxhands.train import checkpoint, distributed, initialise, state
 from tests.train import toys
 
 
@@ -221,3 +223,61 @@ def test_a_config_of_something_else_is_called_so(content, tmp_path, capsys):
     assert cli.main(command) == 1
     assert re.fullmatch(f".*error: .*{is_none}\n", capsys.readouterr().err)
   assert not (tmp_path / "out").exists()
+
+
+def test_who_names_none_gets_the_checkpoint_whose_numbers_the_run_has(tmp_path, capsys):
+  _save(tmp_path, 1, 2, metrics={1: {"mpjpe": 5.0}, 2: {"mpjpe": 9.0}}, best_metric="mpjpe")
+  variables = {"params": {"neck": {"w": np.zeros((3, 2), np.float32)}}}
+  config = checkpoint.read_config(tmp_path)
+  for which, step in (("latest", 2), ("best", 1)):
+    config.eval.checkpoint = which
+    checkpoint.write_config(tmp_path, config)
+    assert checkpoint.checkpoint_folder(tmp_path).name == str(step)
+    for found in (
+      checkpoint.read_variables(tmp_path, variables),
+      initialise.fill(variables, {"neck": str(tmp_path)}, lambda path: {}),
+    ):
+      np.testing.assert_array_equal(found["params"]["neck"]["w"], np.full((3, 2), step))
+    assert cli.main(["inspect", str(tmp_path)]) == 0
+    assert f"checkpoints/{step}\n" in capsys.readouterr().out
+    assert stages.progress(tmp_path) == (2, 2)  # the run has come as far as before
+  (tmp_path / "config.json").unlink()
+  assert checkpoint.checkpoint_folder(tmp_path).name == "2"
+
+
+def test_what_is_assembled_or_imported_has_one_checkpoint(tmp_path):
+  _save(tmp_path, 0, best_metric="mpjpe")
+  assert checkpoint.checkpoint_folder(tmp_path, "best").name == "0"
+
+
+@pytest.mark.parametrize("first", ["", "mpjpe"])
+def test_metrics_may_come_after_their_checkpoint(first, tmp_path, monkeypatch):
+  """Whoever is killed while they are written has the checkpoint, and may write them again."""
+  _save(tmp_path, 3, best_metric=first)
+  checkpoint.write_config(tmp_path, toys.config(best_metric="mpjpe"))
+  with pytest.raises(FileNotFoundError, match="no best checkpoint; none has 'mpjpe': go on with its training"):
+    checkpoint.checkpoint_folder(tmp_path, "best")
+  before, write = _read(tmp_path), files.write_json
+
+  def killed(path, content):
+    if path.name == "metadata":
+      raise KeyboardInterrupt
+    write(path, content)
+
+  for killer in (killed, write):
+    monkeypatch.setattr(files, "write_json", killer)
+    with checkpoint.Checkpoints(tmp_path, best_metric="mpjpe") as saved:
+      assert saved.metrics(3) == {}
+      with contextlib.suppress(KeyboardInterrupt):
+        saved.save(3, _state(3, 3.0), {"mpjpe": 5.0})
+    jax.tree.map(np.testing.assert_array_equal, _restore(tmp_path).variables, _state(3, 3.0).variables)
+  _save(tmp_path, 4, metrics={4: {"mpjpe": 9.0}}, best_metric="mpjpe")
+  assert _kept(tmp_path) == [3, 4]
+  assert checkpoint.checkpoint_folder(tmp_path, "best").name == "3"
+  checkpoint.write_config(tmp_path, toys.config(best_metric="mpjpe", eval=_best(toys.config().eval)))
+  jax.tree.map(np.testing.assert_array_equal, _read(tmp_path), before)
+
+
+def _best(section):
+  section.checkpoint = "best"
+  return section

@@ -139,6 +139,35 @@ def test_a_signal_during_or_after_the_last_evaluation_is_obeyed(best, tmp_path, 
   assert checkpoint.checkpoint_folder(tmp_path).name == "8"
 
 
+@pytest.mark.parametrize("step", [4, 8])
+def test_an_evaluation_that_failed_and_chooses_the_best_is_done_when_the_run_goes_on(step, tmp_path):
+  config = toys.config(eval_every="4 steps", best_metric="error")
+  values = iter([5.0] * (step == 8))
+  mesh = distributed.make_mesh(1)
+  with pytest.raises(StopIteration):
+    _train(SYSTEMS["regressor"], tmp_path, toys.Stream(mesh, 8), config, evaluate=lambda _: {"error": next(values)})
+  assert checkpoint.checkpoint_folder(tmp_path).name == str(step)
+  values = iter([1.0, 2.0])
+  result = _train(
+    SYSTEMS["regressor"], tmp_path, toys.Stream(mesh, 8), config, evaluate=lambda _: {"error": next(values)}
+  )
+  assert checkpoint.checkpoint_folder(tmp_path, "best").name == str(step)
+  assert result.metrics == {"error": 2.0 if step == 4 else 1.0}
+  assert toys.scalars(tmp_path, "eval/error") == ({4: 1.0, 8: 2.0} if step == 4 else {4: 5.0, 8: 1.0})
+  calls = []
+  _train(SYSTEMS["regressor"], tmp_path, toys.Stream(mesh, 8), config, evaluate=lambda _: calls.append(1) or {})
+  assert not calls
+
+
+def test_an_evaluation_that_a_signal_did_not_wait_for_is_done_when_the_run_goes_on(tmp_path):
+  config = toys.config(eval_every="4 steps", best_metric="error")
+  mesh, values = distributed.make_mesh(1), iter([1.0, 2.0])
+  stream = toys.Stream(mesh, 8, _at(3, lambda: signal.raise_signal(signal.SIGTERM)))
+  assert _train(SYSTEMS["regressor"], tmp_path, stream, config, evaluate=lambda _: {"error": next(values)}).step == 4
+  _train(SYSTEMS["regressor"], tmp_path, toys.Stream(mesh, 8), config, evaluate=lambda _: {"error": next(values)})
+  assert checkpoint.checkpoint_folder(tmp_path, "best").name == "4"
+
+
 def test_a_signal_does_not_wait_for_an_evaluation(tmp_path):
   config = toys.config()
   config.eval_every = "5 steps"

@@ -64,6 +64,29 @@ def test_a_resumed_run_drops_what_came_after(tmp_path):
   assert [line["step"] for line in _lines(tmp_path)] == [2, 4, 6]
 
 
+@pytest.mark.parametrize("first", [0, 4])
+def test_curves_of_what_came_after_are_dropped(first, tmp_path):
+  """Also of a run that was killed before it saved anything."""
+  _run(tmp_path, 0, 8)
+  assert [event.step for event in _events(tmp_path) if event.HasField("session_log")] == []
+  before = set((tmp_path / "tensorboard").iterdir())
+  time.sleep(1.1)  # the files are named by the second
+  _run(tmp_path, first, 8)
+  new = [event for event in _events(tmp_path, before) if event.HasField("session_log")]
+  assert [(event.step, event.session_log.status) for event in new] == [(first + 1, event_pb2.SessionLog.START)]
+
+
+def _events(folder, without=()):
+  found = []
+  for path in sorted(set((folder / "tensorboard").iterdir()) - set(without)):
+    data, at = path.read_bytes(), 0
+    while at < len(data):
+      size = int.from_bytes(data[at : at + 8], "little")
+      found.append(event_pb2.Event.FromString(data[at + 12 : at + 12 + size]))
+      at += 12 + size + 4
+  return found
+
+
 def test_evaluations_have_lines_of_their_own(tmp_path, capsys):
   with progress.Report(tmp_path, 0, 4, 8) as log:
     log.evaluated(3, {"mpjpe/all": 12.5})
@@ -76,13 +99,7 @@ def test_tensorboard_files_hold_the_same(tmp_path):
 
   with progress.Report(tmp_path, 0, 4, 8) as log:
     log.evaluated(3, {"mpjpe/all": 12.5})
-  (path,) = (tmp_path / "tensorboard").iterdir()
-  data, found, at = path.read_bytes(), {}, 0
-  while at < len(data):
-    size = int.from_bytes(data[at : at + 8], "little")
-    event = event_pb2.Event.FromString(data[at + 12 : at + 12 + size])
-    found |= {value.tag: (event.step, value.simple_value) for value in event.summary.value}
-    at += 12 + size + 4
+  found = {value.tag: (event.step, value.simple_value) for event in _events(tmp_path) for value in event.summary.value}
   assert found == {"eval/mpjpe/all": (3, 12.5)}
   assert "tensorflow" not in sys.modules
 
