@@ -6,6 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+from data_builders import synthetic
+from data_builders.synthetic import SyntheticConfig
 from jaxhands.runs.stage import Stage
 from jaxhands.train import state as states
 from jaxhands.train import step as steps
@@ -61,7 +63,8 @@ def test_a_paper_run_starts_from_a_trunk(config, write, file, theirs, ours, data
   assert not any(np.any(leaf) for leaf in others.values())
 
 
-def test_a_paper_run_has_vgg16_in_its_loss(data, goldens, tmp_path):
+def test_a_paper_run_has_vgg16_in_its_loss(goldens, tmp_path):
+  data = synthetic.build(SyntheticConfig(train=4, val=1, test=0, pictures="all"), tmp_path / "data", jobs=1)
   arrays = releases.vgg16(tmp_path / "vgg16-397923af.pth", goldens)
   made, init, batch = _begun("hdr:paper,hdrm", data, tmp_path / "run", vgg=str(tmp_path / "vgg16-397923af.pth"))
   constants = jax.jit(lambda batch: init(batch)["constants"]["vgg"])(batch)
