@@ -52,14 +52,15 @@ class Evaluated:
     values = files.read_arrays(workdir / files.EXAMPLES, _AGAIN)
     if missing := sorted(set(_IDS) - set(values)):
       raise ValueError(f"{workdir / files.EXAMPLES} has no {missing}; {_AGAIN}")
-    if wrong := _wrong_in(values):
-      raise files.DamagedFile(workdir / files.EXAMPLES, wrong, _AGAIN)
-    names = ("protocol", "dataset", "split")
-    result = files.read_json(workdir / files.METRICS, _AGAIN, names)
-    for name in names:
-      if not isinstance(result[name], str):
-        raise files.DamagedFile(workdir / files.METRICS, f"its {name} is {result[name]!r}", _AGAIN)
-    return cls(workdir, result, values)
+    return cls(workdir, files.read_json(workdir / files.METRICS, _AGAIN, ("protocol",)), values)
+
+  def check(self) -> None:
+    """Raises `DamagedFile` where something that is compared is not there, or not as it was written."""
+    if wrong := _wrong_in(self.values):
+      raise files.DamagedFile(self.workdir / files.EXAMPLES, wrong, _AGAIN)
+    for name in ("protocol", "dataset", "split"):
+      if not isinstance(self.result.get(name), str):
+        raise files.DamagedFile(self.workdir / files.METRICS, f"its {name} is {self.result.get(name)!r}", _AGAIN)
 
   @property
   def keys(self) -> np.ndarray:
@@ -181,7 +182,12 @@ def compare(
 
 
 def check_comparable(a: Evaluated, b: Evaluated) -> None:
-  """Raises `ValueError`, saying what differs, if examples or protocols of the two evaluations are not the same."""
+  """Raises `ValueError`, saying what differs, if examples or protocols of the two evaluations are not the same.
+
+  Raises `DamagedFile` as `Evaluated.check` does.
+  """
+  for run in (a, b):
+    run.check()
   if a.result["protocol"] != b.result["protocol"]:
     theirs = dict(word.partition("=")[::2] for word in b.result["protocol"].split())
     ours = dict(word.partition("=")[::2] for word in a.result["protocol"].split())

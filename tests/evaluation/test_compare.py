@@ -266,7 +266,7 @@ def test_damaged_values_are_named(tmp_path, change):
     values = dict(file) | change
   np.savez(path, **{key: value for key, value in values.items() if value is not None})
   with pytest.raises(DamagedFile, match=r"examples\.npz is damaged.*; evaluate the run again, with --mode=eval"):
-    compare.Evaluated.read(tmp_path / "a")
+    compare.Evaluated.read(tmp_path / "a").check()
 
 
 def test_values_of_other_shapes_are_named(tmp_path):

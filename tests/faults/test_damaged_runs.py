@@ -12,7 +12,7 @@ from jaxhands.configuration import requirements
 from jaxhands.data import source
 from jaxhands.data.records import DataSet, RootDepths
 from jaxhands.evaluation import compare
-from jaxhands.evaluation.metrics import base, confidence, mean_pose
+from jaxhands.evaluation.metrics import confidence, mean_pose
 from jaxhands.report.files import RunFiles
 from jaxhands.results import page, record
 from jaxhands.runs import provenance
@@ -28,12 +28,10 @@ def run(tmp_path):
   (tmp_path / "config.json").write_text(json.dumps({"name": "x", "stages": []}))
   (tmp_path / "metrics.jsonl").write_text('{"step": 1, "train/loss": 0.5}\n')
   (tmp_path / "origin.json").write_text("[]")
-  told = {"metrics": {}, "protocol": "", "dataset": "", "split": ""}
-  (tmp_path / "eval" / "metrics.json").write_text(json.dumps(told))
+  (tmp_path / "eval" / "metrics.json").write_text(json.dumps({"metrics": {}, "protocol": ""}))
   (tmp_path / "eval" / "calibration.json").write_text(json.dumps({"confidence": [0, 1], "probability": [0, 1]}))
   (tmp_path / "eval" / "timings.json").write_text(json.dumps({"ms": {}}))
-  groups = {f"group_{name}": np.ones(3, bool) for name in base.GROUPS}
-  np.savez(tmp_path / "eval" / "examples.npz", example_id=ids, record_hash=ids, scene_id=ids, **groups)
+  np.savez(tmp_path / "eval" / "examples.npz", example_id=ids, record_hash=ids, scene_id=ids)
   np.savez(tmp_path / "eval" / "shown.npz", position=ids)
   RootDepths(ids, ids, np.ones((3, 2)), np.ones((3, 2), bool)).write(tmp_path / "eval" / "root_depths.npz")
   np.save(tmp_path / "mean_pose.npy", np.zeros((2, 2, 21, 3), np.float32))
