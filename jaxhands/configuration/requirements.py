@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import pathlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxhands.runs import folder as files
@@ -44,24 +44,6 @@ def check(config: Any, stages: Mapping[str, Any], chosen: Sequence[str]) -> None
     raise ValueError(
       f"this run lacks what the paper has: {'; '.join(refused)}. Give it, or accept the difference, which is then "
       f"written beside the numbers: --config.accept={names}"
-    )
-
-
-def check_labels(folder: pathlib.Path, needs: Collection[str]) -> None:
-  """Raises `ValueError` if a training needs labels that a data set was built without: its losses would be 0.
-
-  Args:
-    folder: of the data set.
-    needs: keys of the batch.
-  """
-  needed = sorted({"parts", "masks"} & set(needs))
-  path = folder / "build.json"
-  again = "build the data set again: what is whole of it is kept"
-  arguments = files.read_json(path, again, ("arguments",))["arguments"] if path.is_file() else {}
-  if needed and arguments.get("mano") == "":  # of builders that render them from fits of the user's hand model
-    raise ValueError(
-      f"{folder} was built without --mano and has no {needed[0]} to learn from; delete the folder and build it with "
-      "--mano DIR, or build with --mano DIR into another folder, by --out, and name that one, FOLDER:SPLIT"
     )
 
 

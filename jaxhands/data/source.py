@@ -87,10 +87,8 @@ def train_batches(
     start: first step.
     reading: threads, processes, memory.
   Raises:
-    ValueError: the batch does not divide among the processes, a record cannot be made an example (named), or no
-      record has a label that is needed.
+    ValueError: the batch does not divide among the processes, or a record cannot be made an example (named).
   """
-  check_labels(records, needs)
   reading = reading or Reading()
   examples = _examples(records, ops, needs, reading, seed, endless=True)
   rows = _Rows(examples, batch_size, reading)
@@ -131,7 +129,8 @@ def check_labels(records: Sequence[Records], needs: Collection[str]) -> None:
   if refused := sorted(missing & _TAUGHT_BY - ({"removed_valid"} if "joints_img" in needs else set())):
     raise ValueError(
       f"no record of {names} has a valid {refused[0].removesuffix('_valid')!r}, so that nothing is learnt from it; "
-      "train on a set that has it (InterHand2.6M: built with --mano; 'mano' may also come from config.data.fits)"
+      "train on a set that has it (InterHand2.6M: built with --mano DIR, into another folder or after this one is "
+      "deleted; 'mano' may also come from config.data.fits)"
     )
   for flag in sorted(missing & _TAUGHT_LESS_BY):
     _tell(f"no record of {names} has a valid {flag.removesuffix('_valid')!r}: losses that need it are 0")

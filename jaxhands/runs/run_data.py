@@ -14,7 +14,6 @@ from typing import Any, get_args
 import jax
 import numpy as np
 
-from jaxhands.configuration import requirements
 from jaxhands.data import folders, source
 from jaxhands.data.records import DataSet, Kind, Records
 from jaxhands.hands.model import HandModel
@@ -45,8 +44,7 @@ class RunData:
   def training(self) -> list[Records]:
     """The opened training sets, which have what the system learns from; errors as of `open`."""
     opened = self.open(self.config.data.train, self.system.needs, self.config.data.kind, self.config.data.fits)
-    for records in opened:
-      requirements.check_labels(pathlib.Path(records.data_set.folder), self.system.needs)
+    source.check_labels(opened, self.system.needs)
     return opened
 
   def open(self, names: Collection[str], needs: Collection[str], kind: str = "all", fits: str = "") -> list[Records]:

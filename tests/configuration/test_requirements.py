@@ -139,15 +139,3 @@ def test_the_working_directory_may_be_what_a_run_starts_from(tmp_path, monkeypat
   assert requirements.differences(config, tmp_path) == ()
   (tmp_path / "origin.json").write_text(json.dumps([{"accepted": ["no_vgg: VGG-16"]}]))
   assert requirements.differences(config, tmp_path) == ("no_vgg: VGG-16",)
-
-
-@pytest.mark.parametrize(("needs", "mano", "refused"), [
-  ({"image", "masks"}, "", True), ({"parts"}, "", True), ({"image"}, "", False), ({"masks"}, "mano-0123", False),
-  ({"masks"}, None, False),
-])  # fmt: skip
-def test_masks_are_learnt_from_data_that_were_built_with_them(tmp_path, needs, mano, refused):
-  arguments = {} if mano is None else {"mano": mano}
-  (tmp_path / "build.json").write_text(json.dumps({"builder": "interhand26m", "hash": "0", "arguments": arguments}))
-  refusal = pytest.raises(ValueError, match=r"without --mano .* delete the folder .* FOLDER:SPLIT")
-  with refusal if refused else contextlib.nullcontext():
-    requirements.check_labels(tmp_path, needs)

@@ -202,7 +202,7 @@ def test_a_label_that_no_record_has_is_not_trained_on(folder, other_folder, need
   opened = source.open_all([DataSet(folder, "train"), DataSet(other_folder, "train")], "pair", needs)
   refusal = pytest.raises(ValueError, match=f"train has a valid '{missing}'")
   with refusal if missing else contextlib.nullcontext():
-    source.train_batches(opened, OPS, needs, 2, seed=0)
+    source.check_labels(opened, needs)
   next(source.eval_batches(opened, EVAL_OPS, needs, 2))  # which leaves metrics out
 
 
@@ -220,20 +220,20 @@ def test_a_set_may_lack_what_another_one_has(folder, tmp_path):
   needs = {"image", "parts", "parts_valid"}
   lacking = DataSet(without("parts", tmp_path / "less"), "train")
   with pytest.raises(ValueError, match=r"less:train has a valid 'parts', so that nothing is learnt from it"):
-    source.train_batches(source.open_all([lacking], "pair", needs), OPS, needs, 2, seed=0)
-  source.train_batches(source.open_all([lacking, DataSet(folder, "train")], "pair", needs), OPS, needs, 2, seed=0)
+    source.check_labels(source.open_all([lacking], "pair", needs), needs)
+  source.check_labels(source.open_all([lacking, DataSet(folder, "train")], "pair", needs), needs)
 
 
 def test_fits_are_parameters_to_learn_from(folder, tmp_path):
   _table(tmp_path / "fits.npz")
   needs = {"image", "mano", "mano_valid"}
   opened = source.open_all([DataSet(folder, "val", fits=str(tmp_path / "fits.npz"))], "pair", needs)
-  source.train_batches(opened, OPS, needs, 2, seed=0)
+  source.check_labels(opened, needs)
 
 
 def test_joints_in_the_picture_alone_are_trained_on_with_a_line(tmp_path, caplog):
   needs = {"image", "joints_cam", "joints_cam_valid", "joints_img", "joints_img_valid"}
   opened = source.open_all([DataSet(without("joints_cam", tmp_path / "flat"), "train")], "pair", needs)
   for _ in range(2):
-    source.train_batches(opened, OPS, needs, 2, seed=0)
+    source.check_labels(opened, needs)
   assert caplog.text.count("flat:train has a valid 'joints_cam': losses that need it are 0") == 1

@@ -19,20 +19,10 @@ from jaxhands.geometry import lift
 from jaxhands.hands import bones
 from jaxhands.hands.model import HandModel
 from tests import replay
+from tests.evaluation.conftest import COUNT
 from tests.evaluation.metrics import scenes
 
-COUNT = 21
 PROTOCOL = Protocol(depth="gt")
-
-
-@pytest.fixture(scope="module")
-def truth():
-  return scenes.truth(count=COUNT)
-
-
-@pytest.fixture(scope="module")
-def prediction(truth):
-  return scenes.prediction(truth)
 
 
 @pytest.fixture(scope="module")

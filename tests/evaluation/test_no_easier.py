@@ -9,18 +9,8 @@ from jaxhands.evaluation.evaluator import Evaluator
 from jaxhands.evaluation.metrics import pose, spread
 from jaxhands.evaluation.metrics.base import Protocol
 from tests import replay
-from tests.evaluation.metrics import scenes
-from tests.evaluation.test_evaluator import COUNT, PROTOCOL, mesh_of
-
-
-@pytest.fixture(scope="module")
-def truth():
-  return scenes.truth(count=COUNT)
-
-
-@pytest.fixture(scope="module")
-def prediction(truth):
-  return scenes.prediction(truth)
+from tests.evaluation.conftest import COUNT
+from tests.evaluation.test_evaluator import PROTOCOL, mesh_of
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
